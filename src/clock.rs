@@ -1,0 +1,123 @@
+//! The only place that reads the time.
+//!
+//! Two readings: wall time for what is written down, monotonic time for timers. A clock that tests drive by hand moves
+//! both, or the wall alone (as when an operator sets a clock back).
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::watch;
+
+use crate::domain::Timestamp;
+
+/// Monotonic time: passed since this clock was made.
+pub type Monotonic = Duration;
+
+/// A cheap handle to the time.
+#[derive(Debug, Clone)]
+pub struct Clock(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    System { start: Instant },
+    Manual(Arc<watch::Sender<Reading>>),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    wall: Timestamp,
+    monotonic: Monotonic,
+}
+
+impl Clock {
+    /// The system's clock.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+    pub fn system() -> Self {
+        Self(Source::System { start: Instant::now() })
+    }
+
+    /// A clock that stands at `wall` until it is moved.
+    pub fn manual(wall: Timestamp) -> Self {
+        Self(Source::Manual(Arc::new(watch::Sender::new(Reading { wall, monotonic: Duration::ZERO }))))
+    }
+
+    /// Wall time; may jump either way.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Source::System { .. } => {
+                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Timestamp::from_millis(since_epoch.as_millis() as i64)
+            }
+            Source::Manual(reading) => reading.borrow().wall,
+        }
+    }
+
+    /// Monotonic time; never goes back.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+    pub fn monotonic(&self) -> Monotonic {
+        match &self.0 {
+            Source::System { start } => Instant::now().duration_since(*start),
+            Source::Manual(reading) => reading.borrow().monotonic,
+        }
+    }
+
+    /// Waits until this clock has moved on by `duration`.
+    #[expect(clippy::disallowed_methods, reason = "the one place that waits for the system clock")]
+    pub async fn sleep(&self, duration: Duration) {
+        match &self.0 {
+            Source::System { .. } => tokio::time::sleep(duration).await,
+            Source::Manual(reading) => {
+                let due = reading.borrow().monotonic + duration;
+                let mut moved = reading.subscribe();
+                // the sender lives in `self`, so waiting cannot fail
+                let _ = moved.wait_for(|reading| reading.monotonic >= due).await;
+            }
+        }
+    }
+
+    /// Moves a manual clock on, waking who waits.
+    pub fn advance(&self, duration: Duration) {
+        self.manual_reading().send_modify(|reading| {
+            reading.monotonic += duration;
+            reading.wall = reading.wall + duration;
+        });
+    }
+
+    /// Sets the wall time of a manual clock; monotonic time stays.
+    pub fn set_wall(&self, wall: Timestamp) {
+        self.manual_reading().send_modify(|reading| reading.wall = wall);
+    }
+
+    fn manual_reading(&self) -> &watch::Sender<Reading> {
+        match &self.0 {
+            Source::Manual(reading) => reading,
+            Source::System { .. } => panic!("the system clock cannot be moved"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_manual_clock_wakes_sleepers_when_it_is_moved() {
+        let clock = Clock::manual(Timestamp::from_millis(1_000));
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep(Duration::from_secs(8)).await }
+        });
+        tokio::task::yield_now().await;
+        clock.advance(Duration::from_secs(7));
+        tokio::task::yield_now().await;
+        assert!(!sleeper.is_finished());
+        clock.advance(Duration::from_secs(1));
+        sleeper.await.unwrap();
+        assert_eq!(clock.now(), Timestamp::from_millis(9_000));
+        clock.set_wall(Timestamp::default());
+        assert_eq!(clock.monotonic(), Duration::from_secs(8));
+    }
+}

@@ -1,0 +1,38 @@
+//! What an order is and what may happen to it: pure types and rules, no I/O, no clock, no logging.
+//!
+//! Input is parsed once, at the edge, into these types; whatever holds one holds a valid value.
+
+mod dead_letter;
+mod email;
+mod event;
+mod flow;
+mod handle;
+mod lang;
+mod order;
+mod price;
+mod time;
+mod trace;
+pub mod wire;
+
+pub use dead_letter::{DeadLetter, Source};
+pub use email::EmailAddress;
+pub use event::StateEvent;
+pub use flow::{Flow, Step};
+pub use handle::{Handle, HandleKey};
+pub use lang::Lang;
+pub use order::{Order, OrderId, Product};
+pub use price::Price;
+pub use time::Timestamp;
+pub use trace::TraceParent;
+
+/// Why a value was refused; the text names the field's rule and is safe to show to a client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub std::borrow::Cow<'static, str>);
+
+impl Invalid {
+    /// A refusal with a fixed text.
+    pub const fn because(text: &'static str) -> Self {
+        Self(std::borrow::Cow::Borrowed(text))
+    }
+}

@@ -1,0 +1,111 @@
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::Invalid;
+
+/// Wall-clock time in whole milliseconds since the Unix epoch; RFC 3339 in UTC on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since the epoch, clamped to the years 0000–9999 that RFC 3339 can write.
+    pub const fn from_millis(millis: i64) -> Self {
+        const MIN: i64 = -62_167_219_200_000;
+        const MAX: i64 = 253_402_207_200_000;
+        Self(if millis < MIN {
+            MIN
+        } else if millis > MAX {
+            MAX
+        } else {
+            millis
+        })
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// The time that passed since `earlier`; zero when `earlier` is later (a clock was set back).
+    pub const fn since(self, earlier: Self) -> Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(if millis < 0 { 0 } else { millis as u64 })
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+}
+
+impl std::ops::Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self::from_millis(self.0.saturating_sub(millis))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        write!(f, "{time:.3}")
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let time: jiff::Timestamp =
+            text.parse().map_err(|_| Invalid::because("time: must be RFC 3339, like 2026-01-31T12:00:00.000Z"))?;
+        Ok(Self::from_millis(time.as_millisecond()))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_milliseconds_and_reads_them_back() {
+        let time = Timestamp::from_millis(1_764_000_000_007);
+        assert_eq!(time.to_string(), "2025-11-24T16:00:00.007Z");
+        assert_eq!(time.to_string().parse(), Ok(time));
+        assert_eq!(Timestamp::default().to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn elapsed_time_is_never_negative() {
+        let early = Timestamp::from_millis(1_000);
+        assert_eq!(early.since(early + Duration::from_hours(1)), Duration::ZERO);
+        assert_eq!((early + Duration::from_secs(3)).since(early), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn absurd_times_still_print() {
+        let max = Timestamp::from_millis(i64::MAX);
+        assert_eq!(max.to_string().parse(), Ok(max));
+        let min = Timestamp::from_millis(i64::MIN);
+        assert_eq!(min.to_string().parse(), Ok(min));
+    }
+}

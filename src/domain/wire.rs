@@ -1,0 +1,229 @@
+//! The wire formats: what stands in a record's value and headers, for ever readable.
+//!
+//! The first fields are those of the old services, spelled and typed as they spell them; ours come after. Readers
+//! ignore what they do not know and need none of ours. Golden samples of every version lie in `tests/golden/`.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DeadLetter, Invalid, Order, OrderId, Product, Source, StateEvent, Timestamp};
+
+/// A record's headers: names and raw values, repeats allowed.
+pub type Headers = Vec<(String, Vec<u8>)>;
+
+/// The record key of an order: its id in decimal.
+pub fn key(id: OrderId) -> Vec<u8> {
+    id.to_string().into_bytes()
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireOrder<'a> {
+    orderid: u64,
+    #[serde(borrow)]
+    gameid: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    price: Cow<'a, str>,
+    #[serde(borrow)]
+    usermail: Cow<'a, str>,
+    // from here on ours
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    lang: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    placed_at: Option<Timestamp>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    handle: Option<Cow<'a, str>>,
+}
+
+// Not a flattened WireOrder: `flatten` buffers every field, which costs more than the rest of the parse.
+#[derive(Serialize, Deserialize)]
+struct WireEvent<'a> {
+    orderid: u64,
+    #[serde(borrow)]
+    gameid: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    price: Cow<'a, str>,
+    #[serde(borrow)]
+    usermail: Cow<'a, str>,
+    #[serde(borrow)]
+    estado: Cow<'a, str>,
+    // from here on ours
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seq: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next_at: Option<Timestamp>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    lang: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    placed_at: Option<Timestamp>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    handle: Option<Cow<'a, str>>,
+}
+
+/// The value of a `compra_detalle` record.
+pub fn encode_order(order: &Order) -> Vec<u8> {
+    let wire = WireOrder {
+        orderid: order.id.get(),
+        gameid: Cow::Borrowed(&order.product.id),
+        name: Cow::Borrowed(&order.product.name),
+        price: Cow::Borrowed(order.product.price.as_str()),
+        usermail: Cow::Borrowed(order.email.as_str()),
+        lang: order.lang.map(|lang| Cow::Borrowed(lang.code())),
+        placed_at: Some(order.placed_at),
+        handle: order.handle.map(|handle| Cow::Owned(handle.to_string())),
+    };
+    serde_json::to_vec(&wire).expect("strings and numbers always serialise")
+}
+
+/// Reads a `compra_detalle` record, ours or an old service's; `at` is the record's time.
+pub fn decode_order(value: &[u8], headers: &Headers, at: Timestamp) -> Result<Order, Invalid> {
+    let wire: WireOrder = serde_json::from_slice(value).map_err(|e| malformed(&e))?;
+    Ok(Order {
+        id: OrderId::new(wire.orderid)?,
+        product: Product::new(&wire.gameid, &wire.name, &wire.price)?,
+        email: wire.usermail.parse()?,
+        lang: wire.lang.and_then(|lang| lang.parse().ok()),
+        placed_at: wire.placed_at.unwrap_or(at),
+        handle: wire.handle.and_then(|handle| handle.parse().ok()),
+        trace: header(headers, "traceparent").and_then(|text| text.parse().ok()),
+    })
+}
+
+/// The value of a `compra_confirmada` record.
+pub fn encode_event(event: &StateEvent) -> Vec<u8> {
+    let order = &event.order;
+    let wire = WireEvent {
+        orderid: order.id.get(),
+        gameid: Cow::Borrowed(&order.product.id),
+        name: Cow::Borrowed(&order.product.name),
+        price: Cow::Borrowed(order.product.price.as_str()),
+        usermail: Cow::Borrowed(order.email.as_str()),
+        estado: Cow::Borrowed(&event.estado),
+        seq: event.seq,
+        at: Some(event.at),
+        next_at: event.next_at,
+        lang: order.lang.map(|lang| Cow::Borrowed(lang.code())),
+        placed_at: Some(order.placed_at),
+        handle: order.handle.map(|handle| Cow::Owned(handle.to_string())),
+    };
+    serde_json::to_vec(&wire).expect("strings and numbers always serialise")
+}
+
+/// Reads a `compra_confirmada` record, ours or an old service's; `at` is the record's time.
+pub fn decode_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Invalid> {
+    let wire: WireEvent = serde_json::from_slice(value).map_err(|e| malformed(&e))?;
+    let entered_at = wire.at.unwrap_or(at);
+    if wire.estado.is_empty() || wire.estado.len() > 64 || wire.estado.contains(char::is_control) {
+        return Err(Invalid::because("estado: must have 1 to 64 bytes and no control characters"));
+    }
+    Ok(StateEvent {
+        order: Order {
+            id: OrderId::new(wire.orderid)?,
+            product: Product::new(&wire.gameid, &wire.name, &wire.price)?,
+            email: wire.usermail.parse()?,
+            lang: wire.lang.and_then(|lang| lang.parse().ok()),
+            placed_at: wire.placed_at.unwrap_or(entered_at),
+            handle: wire.handle.and_then(|handle| handle.parse().ok()),
+            trace: header(headers, "traceparent").and_then(|text| text.parse().ok()),
+        },
+        estado: wire.estado.into(),
+        seq: wire.seq,
+        at: entered_at,
+        next_at: wire.next_at,
+    })
+}
+
+/// The headers of a placed order: CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2), and the trace.
+pub fn order_headers(order: &Order) -> Headers {
+    cloud_event(order, order.id.to_string(), "/encargo/intake", "encargo.order.placed")
+}
+
+/// The headers of a state event; `ce_id` is the event's identity, `order.seq`.
+pub fn event_headers(event: &StateEvent) -> Headers {
+    let id = format!("{}.{}", event.order.id, event.seq.unwrap_or(0));
+    cloud_event(&event.order, id, "/encargo/fulfilment", "encargo.order.state-entered")
+}
+
+fn cloud_event(order: &Order, id: String, source: &str, kind: &str) -> Headers {
+    let mut headers = Vec::with_capacity(6);
+    let mut put = |name: &str, value: &str| headers.push((name.to_owned(), value.as_bytes().to_vec()));
+    put("content-type", "application/json");
+    put("ce_specversion", "1.0");
+    put("ce_id", &id);
+    put("ce_source", source);
+    put("ce_type", kind);
+    if let Some(trace) = order.trace {
+        put("traceparent", &trace.to_string());
+    }
+    headers
+}
+
+const DEAD: &str = "dead.";
+
+/// The headers of a dead letter: those of the record, then where it came from and why it was refused.
+pub fn dead_letter_headers(letter: &DeadLetter) -> Headers {
+    let source = &letter.source;
+    let mut headers = without_dead(&letter.headers);
+    for (name, value) in [
+        ("topic", source.topic.clone()),
+        ("partition", source.partition.to_string()),
+        ("offset", source.offset.to_string()),
+        ("reason", letter.reason.clone()),
+        ("attempts", letter.attempts.to_string()),
+    ] {
+        headers.push((format!("{DEAD}{name}"), value.into_bytes()));
+    }
+    headers
+}
+
+/// Reads a dead-letter record; `None` when it lacks the headers that say where it came from.
+pub fn decode_dead_letter(key: Option<&[u8]>, value: &[u8], headers: &Headers, at: Timestamp) -> Option<DeadLetter> {
+    let dead = |name: &str| header(headers, &format!("{DEAD}{name}"));
+    Some(DeadLetter {
+        source: Source {
+            topic: dead("topic")?.to_owned(),
+            partition: dead("partition")?.parse().ok()?,
+            offset: dead("offset")?.parse().ok()?,
+        },
+        reason: dead("reason").unwrap_or("unknown").to_owned(),
+        attempts: attempts(headers),
+        at,
+        key: key.map(<[u8]>::to_vec),
+        value: value.to_vec(),
+        headers: without_dead(headers),
+    })
+}
+
+/// The headers of a dead letter that goes back to its topic: its own, and how often that has happened.
+pub fn redrive_headers(letter: &DeadLetter) -> Headers {
+    let mut headers = without_dead(&letter.headers);
+    headers.push((format!("{DEAD}attempts"), (letter.attempts + 1).to_string().into_bytes()));
+    headers
+}
+
+/// How often a record was driven again, from its headers.
+pub fn attempts(headers: &Headers) -> u32 {
+    header(headers, "dead.attempts").and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn without_dead(headers: &Headers) -> Headers {
+    headers.iter().filter(|(name, _)| !name.starts_with(DEAD)).cloned().collect()
+}
+
+fn header<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
+    let (_, value) = headers.iter().find(|(other, _)| other == name)?;
+    std::str::from_utf8(value).ok()
+}
+
+fn malformed(error: &serde_json::Error) -> Invalid {
+    Invalid(format!("not a valid JSON record: {error}").into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! The event log: topics, partitions, offsets, consumer groups. It carries bytes and knows no orders.
+//!
+//! The words and the rules are Apache Kafka's, so that the embedded log and a cluster mean the same:
+//!
+//! - a record is durable once `append` or `commit` returned its position, and not before;
+//! - offsets within a partition only grow; they may have gaps (a cluster puts control records there);
+//! - a member's `commit` makes outputs and input offsets visible in one atomic step, or neither;
+//! - readers see whole commits only, up to the *stable end*.
+//!
+//! Deliberately absent: seeking by anything but offset, compaction, reading what is not yet committed.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use crate::domain::{Timestamp, wire::Headers};
+
+pub mod partitioner;
+pub mod sqlite;
+
+/// A future that can be kept behind `dyn EventLog`.
+pub type Future1<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What can go wrong with the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Too much waits to be written already: nothing was written, the client should come back later.
+    #[error("the event log is overloaded: {0} records wait to be written")]
+    Overloaded(usize),
+    /// Not possible now (disk full, broker away): nothing was written, trying again can succeed.
+    #[error("the event log cannot do that now: {0}")]
+    Unavailable(String),
+    /// No answer in time: the records may be there or not.
+    #[error("the event log did not confirm in time: {0}")]
+    Unconfirmed(String),
+    /// The member no longer owns what it wanted to commit: nothing was written.
+    #[error("fenced: {0}")]
+    Fenced(String),
+    /// No such topic or partition.
+    #[error("no topic or partition {0} in the event log")]
+    Unknown(String),
+    /// The records asked for were deleted by retention.
+    #[error("offset {from} of {topic}/{partition} was deleted, the first one kept is {start}")]
+    Trimmed {
+        /// Topic name.
+        topic: String,
+        /// Partition.
+        partition: u32,
+        /// The offset asked for.
+        from: u64,
+        /// The first offset that is still there.
+        start: u64,
+    },
+    /// It will not get better by itself (damaged file, wrong version, locked by another process, refused name).
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Result with this module's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a topic should be like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name: letters, digits, `.`, `_` and `-`, at most 249 (Kafka's rule).
+    pub name: String,
+    /// Number of partitions, from 1.
+    pub partitions: u32,
+}
+
+/// A topic as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: String,
+    /// Its partitions, in order.
+    pub partitions: Vec<PartitionRange>,
+}
+
+/// The offsets that a partition holds: `start..end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionRange {
+    /// The first offset that is kept.
+    pub start: u64,
+    /// The stable end: one past the last record that readers may see.
+    pub end: u64,
+}
+
+/// A record to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRecord {
+    /// Topic name.
+    pub topic: String,
+    /// Partition; `None` lets the key decide (see [`partitioner`]), and without a key any will do.
+    pub partition: Option<u32>,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Value.
+    pub value: Vec<u8>,
+    /// Headers.
+    pub headers: Headers,
+    /// The record's time.
+    pub at: Timestamp,
+}
+
+/// A record as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its offset within the partition.
+    pub offset: u64,
+    /// Key; records of other writers may have none.
+    pub key: Option<Vec<u8>>,
+    /// Value.
+    pub value: Vec<u8>,
+    /// Headers.
+    pub headers: Headers,
+    /// The record's time.
+    pub at: Timestamp,
+}
+
+/// Where a record was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Partition.
+    pub partition: u32,
+    /// Offset.
+    pub offset: u64,
+}
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// Topic name.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+}
+
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+/// How far a group has come in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupOffset {
+    /// The partition.
+    pub of: TopicPartition,
+    /// The next offset to read. Unsigned, so Kafka's "invalid" (−1001), which fences nobody, cannot be written.
+    pub offset: u64,
+    /// The member's own words, kept with the offset; at most [`METADATA_MAX`] bytes.
+    pub metadata: String,
+}
+
+/// Longest metadata with an offset, in bytes (Kafka's `offset.metadata.max.bytes`).
+pub const METADATA_MAX: usize = 4_096;
+
+/// A consumer group as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupInfo {
+    /// Its name.
+    pub name: String,
+    /// Number of members now; on the embedded log 0 or 1, and only the owning process knows.
+    pub members: usize,
+    /// What it has committed.
+    pub offsets: Vec<GroupOffset>,
+}
+
+/// What a member hears next.
+#[derive(Debug)]
+pub enum Input {
+    /// These partitions are this member's from now on, with what was committed for them; `offset` 0 and empty
+    /// metadata when nothing was. Reading starts there unless [`Member::seek`] says otherwise.
+    Assigned(Vec<GroupOffset>),
+    /// Records of one partition, in order.
+    Records(TopicPartition, Vec<Record>),
+    /// These partitions will be given up at the next call of `next`: the last moment to commit for them.
+    Revoking(Vec<TopicPartition>),
+    /// These partitions are gone already: whatever was collected for them must be dropped.
+    Lost(Vec<TopicPartition>),
+    /// Nothing within the time to wait.
+    Idle,
+}
+
+/// How a commit ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Durable and visible; the outputs' positions, in the order in which they were given.
+    Committed(Vec<Position>),
+    /// Nothing was written. [`Error::Unavailable`]: the same commit can be tried again. [`Error::Fenced`]: never.
+    Aborted(Error),
+    /// Written or not, nobody can say: leave the group, join again, rebuild from the log.
+    Unknown(Error),
+}
+
+/// One member of a consumer group. It belongs to one thread, which also does the work between two calls.
+pub trait Member: Send {
+    /// Waits at most `wait` for what comes next.
+    fn next(&mut self, wait: Duration) -> Result<Input>;
+
+    /// Sets where an assigned partition is read next.
+    fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()>;
+
+    /// Writes outputs and offsets in one atomic step. Every offset must be of a partition that is assigned now.
+    fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome;
+}
+
+/// Reads one partition from an offset on.
+pub trait Reader: Send {
+    /// At most `limit` records, in order; empty at the stable end, and then perhaps more at a later call.
+    fn next(&mut self, limit: usize) -> Result<Vec<Record>>;
+}
+
+/// An event log. All calls block but `append`; async callers go through `spawn_blocking`.
+pub trait EventLog: Send + Sync {
+    /// All topics, by name.
+    fn topics(&self) -> Result<Vec<TopicInfo>>;
+
+    /// Creates a topic; the same again is fine, another number of partitions is refused.
+    fn create(&self, spec: &TopicSpec) -> Result<()>;
+
+    /// Writes records; the positions come, in order, once all are durable. All or, on the embedded log, none.
+    fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>>;
+
+    /// A reader of one partition from `from` on; [`Error::Trimmed`] when that was deleted.
+    fn read(&self, partition: &TopicPartition, from: u64) -> Result<Box<dyn Reader>>;
+
+    /// Joins a group. `slot` tells the instances of one group apart and stays the same over restarts.
+    fn join(&self, group: &str, topics: &[&str], slot: u32) -> Result<Box<dyn Member>>;
+
+    /// All groups that have committed something or have members, by name.
+    fn groups(&self) -> Result<Vec<GroupInfo>>;
+
+    /// The first offset whose record is not older than `at` (Kafka's ListOffsets by time); the end when all are.
+    fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64>;
+
+    /// Deletes the records before an offset (Kafka's DeleteRecords, KIP-107). What may be deleted, the caller knows.
+    fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<()>;
+}

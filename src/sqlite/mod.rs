@@ -1,0 +1,146 @@
+//! What the embedded log and store share: opening a database file, one writer with group commit, errors in words.
+
+mod writer;
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+pub use writer::Writer;
+
+/// What can go wrong with a database file, sorted by what a caller can do about it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// Not now: disk full, file busy, input/output error. Nothing was written; trying again can succeed.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The queue of writes is full. Nothing was written.
+    #[error("{0} writes wait already")]
+    Overloaded(usize),
+    /// The file is damaged, not ours, locked by another process, or cannot be opened.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Result with this module's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error_code();
+        let text = error.to_string();
+        match code {
+            Some(ErrorCode::DiskFull) => Self::Unavailable(format!("the disk is full ({text})")),
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::OperationInterrupted
+                | ErrorCode::OutOfMemory
+                | ErrorCode::CannotOpen,
+            ) => Self::Unavailable(text),
+            _ => Self::Fatal(text),
+        }
+    }
+}
+
+/// Who opens a database file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The one server of this data: takes the lock, creates and migrates the file.
+    Serve,
+    /// A tool beside a server: the file must exist, no lock.
+    Tool,
+}
+
+/// Takes the lock that keeps a second server off the same file; held until the returned file is dropped.
+pub fn lock(path: &Path) -> Result<File> {
+    let lock_path = with_suffix(path, ".lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(|e| Error::Fatal(format!("cannot open {}: {e}; is the folder writable?", lock_path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Fatal(format!(
+            "{} is in use by another Encargo process: stop that one, or give this one its own --data folder",
+            path.display()
+        ))),
+        Err(TryLockError::Error(e)) => Err(Error::Fatal(format!("cannot lock {}: {e}", lock_path.display()))),
+    }
+}
+
+/// Opens a connection that writes: write-ahead log, and an fsync at every commit.
+pub fn open_writer(path: &Path, access: Access) -> Result<Connection> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    match access {
+        Access::Serve => flags |= OpenFlags::SQLITE_OPEN_CREATE,
+        Access::Tool => require_file(path)?,
+    }
+    let conn = Connection::open_with_flags(path, flags).map_err(|e| describe(path, e))?;
+    let set_up = || -> rusqlite::Result<()> {
+        conn.busy_timeout(Duration::from_secs(5))?;
+        conn.pragma_update(None, "journal_mode", "WAL")?;
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        conn.pragma_update(None, "foreign_keys", "OFF")?;
+        conn.pragma_update(None, "cache_size", -32_000)?; // 32 MB
+        conn.pragma_update(None, "wal_autocheckpoint", 4_000)?; // pages, 16 MB
+        conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        conn.pragma_update(None, "temp_store", "MEMORY")?;
+        Ok(())
+    };
+    set_up().map_err(|e| describe(path, e))?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+/// Opens a connection that only reads. It sees whole commits, and never blocks the writer.
+pub fn open_reader(path: &Path) -> Result<Connection> {
+    require_file(path)?;
+    // not READ_ONLY: the first reader of a file in WAL mode may have to create its shared memory
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(|e| describe(path, e))?;
+    let set_up = || {
+        conn.busy_timeout(Duration::from_secs(5))?;
+        conn.pragma_update(None, "query_only", "ON")?;
+        conn.pragma_update(None, "cache_size", -8_000)?; // 8 MB
+        // reads the header, so that a file that is no database is refused here and not later
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
+    };
+    set_up().map_err(|e| describe(path, e))?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+fn require_file(path: &Path) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    Err(Error::Fatal(format!("there is no {}: has `encargo up` run with this --data folder?", path.display())))
+}
+
+/// Names the file in an error about opening it; there, everything is final.
+pub fn describe(path: &Path, error: impl Into<Error>) -> Error {
+    let text = match error.into() {
+        Error::Unavailable(text) | Error::Fatal(text) => text,
+        Error::Overloaded(waiting) => format!("{waiting} writes wait already"),
+    };
+    let hint = if text.contains("not a database") || text.contains("malformed") {
+        "; the file is damaged: restore it from a backup, or move it away to start anew"
+    } else {
+        ""
+    };
+    Error::Fatal(format!("cannot use {}: {text}{hint}", path.display()))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

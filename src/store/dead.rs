@@ -1,0 +1,95 @@
+//! Dead letters as an operator sees them: poison records and refused mails under one roof.
+
+use std::{fmt, str::FromStr};
+
+use async_trait::async_trait;
+
+use super::{Result, ledger::MailId};
+use crate::domain::{DeadLetter, Invalid, OrderId, Source, Timestamp};
+
+/// The name of a dead letter: `mail:ORDER.SEQ`, or `TOPIC/PARTITION/OFFSET` of the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeadId {
+    /// A mail that was refused for good.
+    Mail(MailId),
+    /// A record that could not be processed.
+    Record(Source),
+}
+
+impl fmt::Display for DeadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mail(id) => write!(f, "mail:{}.{}", id.order, id.seq),
+            Self::Record(source) => write!(f, "{}/{}/{}", source.topic, source.partition, source.offset),
+        }
+    }
+}
+
+impl FromStr for DeadId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Invalid> {
+        const SHAPE: Invalid = Invalid::because("a dead letter's name looks like mail:17.2 or compra_detalle/0/55");
+        if let Some(mail) = text.strip_prefix("mail:") {
+            let (order, seq) = mail.split_once('.').ok_or(SHAPE)?;
+            let order: OrderId = order.parse().map_err(|_| SHAPE)?;
+            return Ok(Self::Mail(MailId { order, seq: seq.parse().map_err(|_| SHAPE)? }));
+        }
+        let mut parts = text.rsplitn(3, '/');
+        let mut next = || parts.next().ok_or(SHAPE);
+        let (offset, partition, topic) = (next()?, next()?, next()?);
+        Ok(Self::Record(Source {
+            topic: topic.to_owned(),
+            partition: partition.parse().map_err(|_| SHAPE)?,
+            offset: offset.parse().map_err(|_| SHAPE)?,
+        }))
+    }
+}
+
+/// A dead letter in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadItem {
+    /// Its name.
+    pub id: DeadId,
+    /// The order it is about, where that could be read.
+    pub order: Option<OrderId>,
+    /// Why it is dead.
+    pub reason: String,
+    /// How often it was tried (mails) or driven again (records).
+    pub attempts: u32,
+    /// Since when.
+    pub at: Timestamp,
+    /// The record, whole; `None` for mails, whose order tells everything.
+    pub letter: Option<DeadLetter>,
+}
+
+/// What an operator decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Try again: a mail becomes pending, a record goes back to its topic (by the running server, or at its next start).
+    Redrive,
+    /// Give it up; it stays in the store, marked.
+    Drop,
+}
+
+/// The operator's side of the store.
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// Dead letters that nobody has decided about, oldest first; those with `reason` in their reason, if given.
+    async fn dead(&self, reason: Option<&str>, limit: usize) -> Result<Vec<DeadItem>>;
+
+    /// One dead letter that nobody has decided about.
+    async fn dead_one(&self, id: &DeadId) -> Result<Option<DeadItem>>;
+
+    /// Carries out a decision. Returns false when there is no such dead letter any more.
+    async fn decide(&self, id: &DeadId, action: Action, now: Timestamp) -> Result<bool>;
+
+    /// Records that were chosen to be driven again, oldest first.
+    async fn redrives(&self, limit: usize) -> Result<Vec<DeadLetter>>;
+
+    /// Notes that a chosen record is back on its topic.
+    async fn redriven(&self, source: &Source) -> Result<()>;
+
+    /// Records that are dead and undecided or chosen; mails are counted by the ledger.
+    async fn dead_record_count(&self) -> Result<u64>;
+}

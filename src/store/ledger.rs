@@ -1,0 +1,120 @@
+//! The mail ledger: one row per (order, state), pending → sending(attempt) → sent(reply) | dead(reason).
+
+use async_trait::async_trait;
+
+use super::Result;
+use crate::domain::{Order, OrderId, Timestamp};
+
+/// Which mail: the state `seq` of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MailId {
+    /// The order.
+    pub order: OrderId,
+    /// The state's place in the flow.
+    pub seq: u8,
+}
+
+/// Where a mail stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MailStatus {
+    /// Waits for its turn or its next attempt.
+    Pending,
+    /// Handed to the transport, no result yet; after a crash this is ambiguous.
+    Sending,
+    /// Accepted by the transport.
+    Sent,
+    /// Refused for good.
+    Dead,
+    /// Given up by an operator.
+    Dropped,
+}
+
+impl MailStatus {
+    /// Every status, in the order of a mail's life.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Sending, Self::Sent, Self::Dead, Self::Dropped];
+
+    /// The name that users see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sending => "sending",
+            Self::Sent => "sent",
+            Self::Dead => "dead",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// A mail to be sent now, leased to the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Which one; `seq` is the state's place in the flow.
+    pub id: MailId,
+    /// The order.
+    pub order: Order,
+    /// The state to tell about.
+    pub estado: Box<str>,
+    /// When the order entered it.
+    pub at: Timestamp,
+    /// When the next state is due.
+    pub next_at: Option<Timestamp>,
+    /// Which attempt this is, from 1. Its number fences the settlement: a late one of an older attempt is void.
+    pub attempt: u32,
+    /// An earlier attempt ended without a known result: this one may be a repeat.
+    pub ambiguous: bool,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// Which mail.
+    pub id: MailId,
+    /// Which attempt.
+    pub attempt: u32,
+    /// How.
+    pub verdict: Verdict,
+}
+
+/// The outcome of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Accepted, with the transport's reply.
+    Sent(String),
+    /// Not now: try again at this time.
+    Retry(Timestamp, String),
+    /// Never: a dead letter.
+    Dead(String),
+}
+
+/// The ledger in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LedgerCounts {
+    /// Rows by status; absent statuses have none.
+    pub by_status: Vec<(MailStatus, u64)>,
+    /// Attempts that were made although an earlier one may have been accepted.
+    pub repeated: u64,
+    /// When the oldest unsettled mail's state was entered.
+    pub oldest_unsettled_at: Option<Timestamp>,
+}
+
+/// The mailer's side of the store.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Takes due mails, at most one per order and none whose order has an earlier unsettled one, and marks them
+    /// `sending` with one more attempt, durably, before it returns. A mail not settled by `until` is due again and then
+    /// ambiguous; the caller must not send it after that.
+    async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>>;
+
+    /// Writes results down; those of an attempt that is no longer the current one are ignored. Returns how many counted.
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64>;
+
+    /// Ends all leases at once; right only at the start of a process that knows itself to be the only mailer.
+    /// Returns how many mails this leaves ambiguous.
+    async fn expire_leases(&self, now: Timestamp) -> Result<u64>;
+
+    /// When the next mail is due, if one waits for a time rather than for its lane.
+    async fn next_due(&self) -> Result<Option<Timestamp>>;
+
+    /// The ledger in numbers; a scan of an index, not for a hot path.
+    async fn ledger_counts(&self) -> Result<LedgerCounts>;
+}

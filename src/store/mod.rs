@@ -1,0 +1,49 @@
+//! The store: the read model of orders, the mail ledger, dead letters, idempotency keys, and the projection's own
+//! offsets, changed together in one transaction.
+//!
+//! One trait per user of it; a back end implements all four. Every call is one transaction, durable when it returns.
+
+use async_trait::async_trait;
+
+use crate::domain::Timestamp;
+
+pub mod dead;
+pub mod keys;
+pub mod ledger;
+pub mod orders;
+pub mod sqlite;
+
+pub use dead::DeadLetters;
+pub use keys::Keys;
+pub use ledger::Ledger;
+pub use orders::Orders;
+
+/// What can go wrong with the store.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// Too much waits to be written already: nothing was written.
+    #[error("the store is overloaded: {0} writes wait")]
+    Overloaded(usize),
+    /// Not possible now (disk full, database away): nothing was written, trying again can succeed.
+    #[error("the store cannot do that now: {0}")]
+    Unavailable(String),
+    /// Another instance has moved the offsets on: nothing was written, start again from [`Orders::offsets`].
+    #[error("another instance has projected {0} already")]
+    Fenced(String),
+    /// It will not get better by itself.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Result with this module's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A store.
+#[async_trait]
+pub trait Store: Orders + Ledger + DeadLetters + Keys {
+    /// Deletes what is past its time: idempotency keys reserved before `keys_before`. Returns how many rows went.
+    async fn prune(&self, keys_before: Timestamp) -> Result<u64>;
+
+    /// Answers when the store does; for `/readyz`.
+    async fn ping(&self) -> Result<()>;
+}

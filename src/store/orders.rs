@@ -1,0 +1,136 @@
+//! Orders and their history, as projected from the log.
+
+use async_trait::async_trait;
+
+use super::Result;
+use crate::{
+    domain::{DeadLetter, Order, OrderId, StateEvent, Timestamp},
+    eventlog::TopicPartition,
+};
+
+/// A step forward in one input partition: a compare-and-set, so that an instance that lost the partition cannot write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    /// The input partition.
+    pub of: TopicPartition,
+    /// The offset that the store must hold (0 when it holds none).
+    pub from: u64,
+    /// The offset that it holds afterwards.
+    pub to: u64,
+}
+
+/// A state event on its way into the store.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// The event.
+    pub event: StateEvent,
+    /// Its sequence number, taken from the state's name when the record had none.
+    pub seq: u8,
+    /// Whether this is the last state of the flow.
+    pub last: bool,
+    /// What becomes of it when the store holds another order under the same id; its reason is filled in then.
+    pub letter: DeadLetter,
+}
+
+/// What is applied in one transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// The projecting group's name.
+    pub group: String,
+    /// The input offsets.
+    pub advances: Vec<Advance>,
+    /// Events, each order's in order.
+    pub events: Vec<Incoming>,
+    /// Dead letters, from the dead-letter topic or found by the projection itself. A source is kept once.
+    pub dead: Vec<DeadLetter>,
+    /// Whether each new (order, state) gets a row in the mail ledger.
+    pub mail: bool,
+    /// Due time of those rows.
+    pub now: Timestamp,
+}
+
+/// What a batch did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Events that moved an order on.
+    pub accepted: u64,
+    /// Events with seq ≤ last and the same content: repeats, ignored.
+    pub ignored: u64,
+    /// Accepted events that came with seq > last + 1: something before them is missing.
+    pub gaps: u64,
+    /// Events of another order under the same id: dead letters now.
+    pub conflicts: u64,
+}
+
+/// An order as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderView {
+    /// The order.
+    pub order: Order,
+    /// Its state.
+    pub estado: Box<str>,
+    /// The state's place in the flow.
+    pub seq: u8,
+    /// When it entered the state.
+    pub at: Timestamp,
+    /// When the next state is due, if one is and the record told.
+    pub next_at: Option<Timestamp>,
+    /// Whether it has reached the last state.
+    pub finished: bool,
+}
+
+/// One line of an order's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The state's place in the flow.
+    pub seq: u8,
+    /// The state.
+    pub estado: Box<str>,
+    /// When the order entered it.
+    pub at: Timestamp,
+    /// What became of its mail; `None` when mail was off.
+    pub mail: Option<super::ledger::MailStatus>,
+}
+
+/// Which orders to list, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Query {
+    /// Only orders in this state.
+    pub estado: Option<String>,
+    /// Only unfinished orders whose next state was due before this time.
+    pub overdue_at: Option<Timestamp>,
+    /// Only orders with a smaller id: the next page.
+    pub below: Option<OrderId>,
+    /// Most orders to return.
+    pub limit: usize,
+}
+
+/// How many orders there are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OrderCounts {
+    /// All of them.
+    pub total: u64,
+    /// By state, in no particular order; states without orders are absent.
+    pub by_state: Vec<(Box<str>, u64)>,
+    /// Those in their last state.
+    pub finished: u64,
+}
+
+/// The projection's side of the store, and its queries.
+#[async_trait]
+pub trait Orders: Send + Sync {
+    /// The input offsets that the group has applied.
+    async fn offsets(&self, group: &str) -> Result<Vec<(TopicPartition, u64)>>;
+
+    /// Applies a batch: offsets, orders, history, ledger rows, dead letters; all or, fenced, nothing.
+    async fn apply(&self, batch: Batch) -> Result<Applied>;
+
+    /// An order with its history.
+    async fn order(&self, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>>;
+
+    /// Orders, newest first.
+    async fn orders(&self, query: Query) -> Result<Vec<OrderView>>;
+
+    /// How many orders there are; a scan of an index, not for a hot path.
+    async fn order_counts(&self) -> Result<OrderCounts>;
+}
