@@ -1,1 +1,3 @@
+//! The `encargo` command.
+
 fn main() {}
