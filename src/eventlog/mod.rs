@@ -200,6 +200,9 @@ pub trait Member: Send {
     /// Sets where an assigned partition is read next.
     fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()>;
 
+    /// While paused, `next` brings no records; everything else goes on.
+    fn pause(&mut self, paused: bool);
+
     /// Writes outputs and offsets in one atomic step. Every offset must be of a partition that is assigned now.
     fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome;
 }
