@@ -9,4 +9,6 @@ pub mod eventlog;
 pub mod sqlite;
 pub mod store;
 
+pub mod audit;
 pub mod fulfilment;
+pub mod tracking;
