@@ -1,5 +1,7 @@
 //! Orders and their history, as projected from the log.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::Result;
@@ -123,7 +125,7 @@ pub trait Orders: Send + Sync {
     async fn offsets(&self, group: &str) -> Result<Vec<(TopicPartition, u64)>>;
 
     /// Applies a batch: offsets, orders, history, ledger rows, dead letters; all or, fenced, nothing.
-    async fn apply(&self, batch: Batch) -> Result<Applied>;
+    async fn apply(&self, batch: Arc<Batch>) -> Result<Applied>;
 
     /// An order with its history.
     async fn order(&self, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>>;

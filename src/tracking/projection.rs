@@ -123,11 +123,18 @@ impl Projection {
         let stored = self.retrying(|this| this.runtime.block_on(this.deps.store.offsets(GROUP)))?;
         let ours: Vec<TopicPartition> = self.applied.keys().cloned().collect();
         for of in ours {
-            let offset = stored.iter().find(|(stored, _)| *stored == of).map_or(0, |(_, offset)| *offset);
-            member.seek(&of, offset)?;
-            self.applied.insert(of, offset);
+            let offset = stored.iter().find(|(stored, _)| *stored == of).map(|(_, offset)| *offset);
+            // a store that knows nothing of the partition takes all that is left of it
+            member.seek(&of, offset.map_or_else(|| self.first_kept(&of), Ok)?)?;
+            self.applied.insert(of, offset.unwrap_or(0));
         }
         Ok(())
+    }
+
+    fn first_kept(&self, of: &TopicPartition) -> Result<u64, Error> {
+        let topics = self.deps.log.topics()?;
+        let topic = topics.iter().find(|topic| topic.name == of.topic);
+        Ok(topic.and_then(|topic| topic.partitions.get(of.partition as usize)).map_or(0, |range| range.start))
     }
 
     fn add(&self, batch: &mut Batch, of: TopicPartition, records: Vec<Record>) {
@@ -185,6 +192,7 @@ impl Projection {
         let advances = batch.advances.clone();
         let dead = batch.dead.len() as u64;
         let newest = batch.events.iter().map(|incoming| incoming.event.at).max();
+        let batch = Arc::new(batch);
         let applied = self.retrying(|this| {
             if stop.is_cancelled() {
                 return Ok(None); // what is not applied now is read again at the next start

@@ -7,7 +7,7 @@ use super::{
     tally::{Kind, Tally},
 };
 use crate::{
-    domain::{Order, Timestamp},
+    domain::{Lang, Order, Timestamp},
     store::{
         ledger::MailStatus,
         orders::{Advance, Applied, Batch, Incoming},
@@ -143,7 +143,7 @@ impl<'conn> Projection<'conn> {
             order.product.name,
             order.product.price.as_str(),
             order.email.as_str(),
-            order.lang.map(|lang| lang.code()),
+            order.lang.map(Lang::code),
             order.placed_at.as_millis(),
             order.trace.map(|trace| trace.to_string()),
             order.fingerprint().cast_signed(),

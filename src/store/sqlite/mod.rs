@@ -102,7 +102,8 @@ impl Store for SqliteStore {
 impl From<sqlite::Error> for Error {
     fn from(error: sqlite::Error) -> Self {
         match error {
-            sqlite::Error::Unavailable(text) => Self::Unavailable(text),
+            // every write of the store can be repeated: offsets, attempts and keys are compared first
+            sqlite::Error::Unavailable(text) | sqlite::Error::Unconfirmed(text) => Self::Unavailable(text),
             sqlite::Error::Overloaded(waiting) => Self::Overloaded(waiting),
             sqlite::Error::Fatal(text) => Self::Fatal(text),
         }

@@ -1,5 +1,7 @@
 //! The read model: how far it is, one order, lists, counts.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, Params, params};
 
@@ -20,7 +22,7 @@ impl Orders for SqliteStore {
         self.readers.read(move |conn| offsets(conn, &group)).await
     }
 
-    async fn apply(&self, batch: Batch) -> Result<Applied> {
+    async fn apply(&self, batch: Arc<Batch>) -> Result<Applied> {
         self.writer.run(move |conn| apply::apply(conn, &batch)).await
     }
 
