@@ -8,3 +8,5 @@ pub mod clock;
 pub mod eventlog;
 pub mod sqlite;
 pub mod store;
+
+pub mod catalog;
