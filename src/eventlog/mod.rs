@@ -168,8 +168,8 @@ pub struct GroupInfo {
 /// What a member hears next.
 #[derive(Debug)]
 pub enum Input {
-    /// These partitions are this member's from now on, with what was committed for them; `offset` 0 and empty
-    /// metadata when nothing was. Reading starts there unless [`Member::seek`] says otherwise.
+    /// These partitions are this member's from now on, with what was committed for them; the first offset kept and
+    /// empty metadata when nothing was. Reading starts there unless [`Member::seek`] says otherwise.
     Assigned(Vec<GroupOffset>),
     /// Records of one partition, in order.
     Records(TopicPartition, Vec<Record>),
@@ -193,14 +193,20 @@ pub enum Outcome {
 }
 
 /// One member of a consumer group. It belongs to one thread, which also does the work between two calls.
+///
+/// It leaves the group when it is dropped, which commits nothing: a service that stops commits what it has and then
+/// drops its member. So `Revoking` and `Lost` come only where other members can take over, never on the embedded log.
 pub trait Member: Send {
-    /// Waits at most `wait` for what comes next.
+    /// Waits at most `wait` for what comes next; wakes as soon as there are records. A batch is bounded, and partitions
+    /// take turns. [`Error::Trimmed`] comes again until [`Member::seek`] leads past the gap.
     fn next(&mut self, wait: Duration) -> Result<Input>;
 
-    /// Sets where an assigned partition is read next.
+    /// Sets where an assigned partition is read next: [`Error::Fenced`] when it is not assigned, [`Error::Trimmed`]
+    /// before the first offset kept, [`Error::Fatal`] beyond the end (the log is not the one that the offset is from).
     fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()>;
 
-    /// Writes outputs and offsets in one atomic step. Every offset must be of a partition that is assigned now.
+    /// Writes outputs and offsets in one atomic step. Every offset must be of a partition that is assigned now, and not
+    /// beyond its end.
     fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome;
 }
 
@@ -221,10 +227,12 @@ pub trait EventLog: Send + Sync {
     /// Writes records; the positions come, in order, once all are durable. All or, on the embedded log, none.
     fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>>;
 
-    /// A reader of one partition from `from` on; [`Error::Trimmed`] when that was deleted.
+    /// A reader of one partition from `from` on; [`Error::Trimmed`] when that was deleted, [`Error::Fatal`] when it is
+    /// beyond the end.
     fn read(&self, partition: &TopicPartition, from: u64) -> Result<Box<dyn Reader>>;
 
-    /// Joins a group. `slot` tells the instances of one group apart and stays the same over restarts.
+    /// Joins a group. `slot` tells the instances of one group apart and stays the same over restarts. On the embedded log
+    /// a group has one member: [`Error::Fenced`] while another one lives.
     fn join(&self, group: &str, topics: &[&str], slot: u32) -> Result<Box<dyn Member>>;
 
     /// All groups that have committed something or have members, by name.

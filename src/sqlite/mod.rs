@@ -18,6 +18,9 @@ pub enum Error {
     /// Not now: disk full, file busy, input/output error. Nothing was written; trying again can succeed.
     #[error("{0}")]
     Unavailable(String),
+    /// The commit itself met an input/output error. It is undone for this process, but after a crash it may be there.
+    #[error("not certain to be written: {0}")]
+    Unconfirmed(String),
     /// The queue of writes is full. Nothing was written.
     #[error("{0} writes wait already")]
     Overloaded(usize),
@@ -84,9 +87,12 @@ pub fn open_writer(path: &Path, access: Access) -> Result<Connection> {
         Access::Tool => require_file(path)?,
     }
     let conn = Connection::open_with_flags(path, flags).map_err(|e| describe(path, e))?;
-    let set_up = || -> rusqlite::Result<()> {
+    let set_up = || -> Result<()> {
         conn.busy_timeout(Duration::from_secs(5))?;
-        conn.pragma_update(None, "journal_mode", "WAL")?;
+        let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(Error::Fatal("its file system cannot share memory; is it a network folder?".into()));
+        }
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "foreign_keys", "OFF")?;
         conn.pragma_update(None, "cache_size", -32_000)?; // 32 MB
@@ -128,7 +134,7 @@ fn require_file(path: &Path) -> Result<()> {
 /// Names the file in an error about opening it; there, everything is final.
 pub fn describe(path: &Path, error: impl Into<Error>) -> Error {
     let text = match error.into() {
-        Error::Unavailable(text) | Error::Fatal(text) => text,
+        Error::Unavailable(text) | Error::Unconfirmed(text) | Error::Fatal(text) => text,
         Error::Overloaded(waiting) => format!("{waiting} writes wait already"),
     };
     let hint = if text.contains("not a database") || text.contains("malformed") {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{Error, Result};
@@ -122,11 +122,13 @@ impl Drop for Inner {
 fn run(conn: &Connection, jobs: &Receiver<Job>, waiting: &AtomicUsize) {
     let mut finishes = Vec::new();
     while let Ok(first) = jobs.recv() {
-        let begun = conn.execute_batch("BEGIN IMMEDIATE").map_err(Error::from);
+        let begun = execute(conn, "BEGIN IMMEDIATE");
         let mut next = Some(first);
         while let Some(job) = next {
-            finishes.push(job(begun.clone().and_then(|()| in_transaction(conn))));
-            next = if finishes.len() < GROUP_MAX { jobs.try_recv().ok() } else { None };
+            finishes.push(job(begun.as_ref().map_err(Clone::clone).map(|()| conn)));
+            // some errors (disk full) undo the whole transaction: the jobs that are left deserve a new one
+            let open = !conn.is_autocommit() && finishes.len() < GROUP_MAX;
+            next = if open { jobs.try_recv().ok() } else { None };
         }
         let committed = begun.and_then(|()| commit(conn));
         waiting.fetch_sub(finishes.len(), Ordering::Relaxed);
@@ -136,35 +138,39 @@ fn run(conn: &Connection, jobs: &Receiver<Job>, waiting: &AtomicUsize) {
     }
 }
 
-/// Some errors (disk full) end the whole transaction; what follows must not run outside of one.
-fn in_transaction(conn: &Connection) -> Result<&Connection> {
-    if conn.is_autocommit() {
-        return Err(Error::Unavailable("the transaction was rolled back by an earlier failure".into()));
-    }
-    Ok(conn)
-}
-
 fn commit(conn: &Connection) -> Result<()> {
-    let result = in_transaction(conn).and_then(|conn| conn.execute_batch("COMMIT").map_err(Error::from));
+    if conn.is_autocommit() {
+        return Err(Error::Unavailable("another write of the same transaction failed and undid it".into()));
+    }
+    let result = conn.prepare_cached("COMMIT").and_then(|mut s| s.execute([]));
     if result.is_err() && !conn.is_autocommit() {
         // best effort: the next BEGIN says so if this failed too
         let _ = conn.execute_batch("ROLLBACK");
     }
-    result
+    match result {
+        Ok(_) => Ok(()),
+        // the log of the database may hold the commit, and a crash would bring it back
+        Err(e) if e.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => Err(Error::Unconfirmed(e.to_string())),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn execute(conn: &Connection, sql: &str) -> Result<()> {
+    conn.prepare_cached(sql).and_then(|mut s| s.execute([]))?;
+    Ok(())
 }
 
 fn in_savepoint<T, E: From<Error>>(
     conn: &Connection,
     work: impl FnOnce(&Connection) -> std::result::Result<T, E>,
 ) -> std::result::Result<T, E> {
-    let run = |sql| conn.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(|e| E::from(Error::from(e)));
-    run("SAVEPOINT job")?;
+    execute(conn, "SAVEPOINT job")?;
     let result = work(conn);
     if result.is_err() && !conn.is_autocommit() {
-        run("ROLLBACK TO job")?;
+        execute(conn, "ROLLBACK TO job")?;
     }
     if !conn.is_autocommit() {
-        run("RELEASE job")?;
+        execute(conn, "RELEASE job")?;
     }
     result
 }

@@ -1,1 +1,252 @@
-//! The embedded log.
+//! The embedded log: one SQLite file, written by one process.
+//!
+//! It reads and writes plain tables (see `migrations/`), one row a record, so that any SQLite tool opens them.
+//! Everything written goes through one writer with group commit; every reader has a connection of its own and never
+//! blocks it. Members learn of new records from the commit itself, through the shared ends of [`catalog`], and ask the
+//! file only when there is something to fetch.
+//!
+//! Refused: an index on the records' time (see [`schema::offset_at`]), a cache of the next offsets (see
+//! [`batch::Batch::write`]), and groups of several members, which one process has no use for.
+
+mod batch;
+mod catalog;
+mod headers;
+mod member;
+mod read;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use self::{
+    batch::{Batch, Written},
+    catalog::Catalog,
+    member::SqliteMember,
+    read::{Limit, Readers, SqliteReader},
+};
+use super::{
+    Error, EventLog, Future1, GroupInfo, Member, NewRecord, Position, Reader, Result, TopicInfo, TopicPartition,
+    TopicSpec,
+};
+use crate::{
+    domain::Timestamp,
+    sqlite::{self, Access, Writer},
+};
+
+/// Most partitions of a topic: a slip of the finger should not make a million rows.
+const PARTITIONS_MAX: u32 = 10_000;
+
+impl From<sqlite::Error> for Error {
+    fn from(error: sqlite::Error) -> Self {
+        match error {
+            sqlite::Error::Unavailable(text) => Self::Unavailable(text),
+            sqlite::Error::Unconfirmed(text) => Self::Unconfirmed(text),
+            sqlite::Error::Overloaded(waiting) => Self::Overloaded(waiting),
+            sqlite::Error::Fatal(text) => Self::Fatal(text),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        sqlite::Error::from(error).into()
+    }
+}
+
+/// The bounds of an embedded log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Writes that may wait; further appends are refused as [`Error::Overloaded`]. Members' commits always pass: what
+    /// moves orders on must not starve behind new ones.
+    pub waiting_max: usize,
+    /// Most records that a member gets at once.
+    pub batch_records_max: usize,
+    /// Most bytes of values that a member or reader gets at once, but at least one record.
+    pub batch_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { waiting_max: 4_096, batch_records_max: 1_024, batch_bytes_max: 4 << 20 }
+    }
+}
+
+impl Options {
+    fn batch(&self) -> Limit {
+        Limit { records: self.batch_records_max, bytes: self.batch_bytes_max }
+    }
+}
+
+/// The embedded log.
+pub struct SqliteLog {
+    readers: Arc<Readers>,
+    bytes_max: usize,
+    /// Absent when it was opened to be read only.
+    server: Option<Arc<Server>>,
+}
+
+/// What only the serving process has. It goes when the log and its last member are dropped; fields go in this order.
+struct Server {
+    writer: Writer,
+    catalog: Catalog,
+    members: Mutex<HashSet<String>>,
+    options: Options,
+    _lock: File,
+}
+
+impl SqliteLog {
+    /// Opens the log for the one process that serves it; creates and migrates the file.
+    pub fn open(path: &Path, options: Options) -> Result<Self> {
+        let lock = sqlite::lock(path)?;
+        let conn = sqlite::open_writer(path, Access::Serve)?;
+        Self::serve(path, options, lock, conn)
+    }
+
+    fn serve(path: &Path, options: Options, lock: File, mut conn: Connection) -> Result<Self> {
+        schema::migrate(path, &mut conn)?;
+        let catalog = Catalog::default();
+        for topic in schema::topics(&conn)? {
+            let rows = schema::partitions(&conn, &topic.name)?;
+            catalog.add(topic.name, rows);
+        }
+        // the bound is kept by `append`, so that it holds for appends alone
+        let writer = Writer::start("log-writer", conn, usize::MAX)?;
+        let server = Server { writer, catalog, members: Mutex::default(), options, _lock: lock };
+        Ok(Self {
+            readers: Readers::new(path.to_owned()),
+            bytes_max: options.batch_bytes_max,
+            server: Some(Arc::new(server)),
+        })
+    }
+
+    /// Opens the log for a tool beside a server, or without one: it can be read, and nothing else.
+    pub fn open_read_only(path: &Path) -> Result<Self> {
+        let mut conn = sqlite::open_reader(path)?;
+        schema::check(path, &mut conn)?;
+        let bytes_max = Options::default().batch_bytes_max;
+        Ok(Self { readers: Readers::new(path.to_owned()), bytes_max, server: None })
+    }
+
+    /// Writes that wait or run now; the measure of the log's load.
+    pub fn waiting(&self) -> usize {
+        self.server.as_ref().map_or(0, |server| server.writer.waiting())
+    }
+
+    fn server(&self) -> Result<&Arc<Server>> {
+        self.server.as_ref().ok_or_else(|| Error::Fatal("the event log is open for reading only".into()))
+    }
+
+    fn start_append(&self, records: &[NewRecord]) -> Result<oneshot::Receiver<Result<Vec<Position>>>> {
+        let server = self.server()?;
+        let waiting = server.writer.waiting();
+        if waiting >= server.options.waiting_max {
+            return Err(Error::Overloaded(waiting));
+        }
+        let batch = Batch::pack(&server.catalog, records)?;
+        let (reply, answer) = oneshot::channel();
+        server.submit(move |conn| batch.write(conn), move |result| drop(reply.send(result)))?;
+        Ok(answer)
+    }
+}
+
+impl Server {
+    /// Queues a write; `done` hears of it once it is durable and members have been told.
+    fn submit(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<Written> + Send + 'static,
+        done: impl FnOnce(Result<Vec<Position>>) + Send + 'static,
+    ) -> Result<()> {
+        Ok(self.writer.submit(work, move |written| done(written.map(Written::publish)))?)
+    }
+
+    fn members(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventLog for SqliteLog {
+    fn topics(&self) -> Result<Vec<TopicInfo>> {
+        schema::topics(&*self.readers.take()?)
+    }
+
+    fn create(&self, spec: &TopicSpec) -> Result<()> {
+        let server = self.server()?;
+        check_spec(spec)?;
+        let wanted = spec.clone();
+        let rows = server.writer.run_blocking(move |conn| schema::create(conn, &wanted))?;
+        server.catalog.add(spec.name.clone(), rows);
+        Ok(())
+    }
+
+    fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>> {
+        let started = self.start_append(&records);
+        Box::pin(async move {
+            let stopped = |_| Err(Error::Fatal("the writer of the event log has stopped".into()));
+            started?.await.unwrap_or_else(stopped)
+        })
+    }
+
+    fn read(&self, partition: &TopicPartition, from: u64) -> Result<Box<dyn Reader>> {
+        let conn = self.readers.take()?;
+        let row = schema::partition(&conn, partition)?;
+        row.check(partition, from)?;
+        let of = partition.clone();
+        Ok(Box::new(SqliteReader { conn, of, id: row.id, position: from, bytes_max: self.bytes_max }))
+    }
+
+    fn join(&self, group: &str, topics: &[&str], _slot: u32) -> Result<Box<dyn Member>> {
+        let member = SqliteMember::join(self.server()?, self.readers.take()?, group, topics)?;
+        Ok(Box::new(member))
+    }
+
+    fn groups(&self) -> Result<Vec<GroupInfo>> {
+        let mut groups = schema::groups(&*self.readers.take()?)?;
+        let Some(server) = &self.server else { return Ok(groups) };
+        for name in &*server.members() {
+            match groups.binary_search_by(|group| group.name.cmp(name)) {
+                Ok(at) => groups[at].members = 1,
+                Err(at) => groups.insert(at, GroupInfo { name: name.clone(), members: 1, offsets: Vec::new() }),
+            }
+        }
+        Ok(groups)
+    }
+
+    fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64> {
+        let conn = self.readers.take()?;
+        let row = schema::partition(&conn, partition)?;
+        schema::offset_at(&conn, row.id, at)
+    }
+
+    fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
+        let server = self.server()?;
+        loop {
+            let of = partition.clone();
+            if server.writer.run_blocking(move |conn| schema::delete_some(conn, &of, offset))? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Kafka's rules for a topic's name, so that every log can be moved to a cluster.
+fn check_spec(spec: &TopicSpec) -> Result<()> {
+    let name = &spec.name;
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if name.is_empty() || name.len() > 249 || !plain || name == "." || name == ".." {
+        let text = format!("topic {name:?}: a name has 1 to 249 letters, digits, '.', '_' and '-'");
+        return Err(Error::Fatal(text));
+    }
+    if !(1..=PARTITIONS_MAX).contains(&spec.partitions) {
+        return Err(Error::Fatal(format!("topic {name}: must have 1 to {PARTITIONS_MAX} partitions")));
+    }
+    Ok(())
+}

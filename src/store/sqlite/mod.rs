@@ -1,1 +1,116 @@
-//! The embedded store.
+//! The embedded store: one SQLite file.
+//!
+//! All writes go through one thread with group commit, reads through a few connections that see whole commits only.
+//! A tool may open the same file beside a running server and write short transactions: nothing is cached in memory
+//! that another process could make wrong, and SQLite's own locks keep the two apart.
+//!
+//! What a scan would have to count is tallied in the transaction that changes it, and the mails that can be leased are
+//! found by an index over the heads of the lanes, so no call grows slower with the number of orders ever taken.
+
+mod apply;
+mod dead;
+mod keys;
+mod ledger;
+mod orders;
+mod readers;
+mod rows;
+mod schema;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::{fs::File, path::Path};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use self::readers::Readers;
+use super::{Error, Result, Store};
+use crate::{
+    domain::Timestamp,
+    sqlite::{self, Access, Writer},
+};
+
+/// Bounds of the embedded store.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Most writes that wait; more are refused as [`Error::Overloaded`].
+    pub waiting_max: usize,
+    /// Most reads at the same time; more wait.
+    pub readers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { waiting_max: 4_096, readers: 4 }
+    }
+}
+
+/// The embedded store.
+pub struct SqliteStore {
+    // in this order: the file is closed before the lock is given back
+    writer: Writer,
+    readers: Readers,
+    _lock: Option<File>,
+}
+
+impl SqliteStore {
+    /// Opens the store for the one server of this data: takes the lock, creates the file, brings its tables up to date.
+    pub fn open(path: &Path, options: Options) -> Result<Self> {
+        let lock = sqlite::lock(path)?;
+        let mut conn = sqlite::open_writer(path, Access::Serve)?;
+        schema::migrate(path, &mut conn)?;
+        Self::start(path, conn, options, Some(lock))
+    }
+
+    /// Opens an existing store beside a server that may be running.
+    pub fn open_tool(path: &Path) -> Result<Self> {
+        let mut conn = sqlite::open_writer(path, Access::Tool)?;
+        schema::check(path, &mut conn)?;
+        Self::start(path, conn, Options::default(), None)
+    }
+
+    fn start(path: &Path, conn: Connection, options: Options, lock: Option<File>) -> Result<Self> {
+        conn.set_prepared_statement_cache_capacity(64);
+        let writer = Writer::start("store-writer", conn, options.waiting_max)?;
+        let readers = Readers::new(path, options.readers)?;
+        Ok(Self { writer, readers, _lock: lock })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn prune(&self, keys_before: Timestamp) -> Result<u64> {
+        // in slices, so that orders are not held up while a day's keys go
+        const SLICE: u64 = 1_000;
+        let mut pruned = 0;
+        loop {
+            let slice = self.writer.run(move |conn| keys::prune(conn, keys_before, SLICE)).await?;
+            pruned += slice;
+            if slice < SLICE {
+                return Ok(pruned);
+            }
+        }
+    }
+
+    async fn ping(&self) -> Result<()> {
+        // through the writer: a store that only reads is of no use to an order
+        self.writer.run(|conn| Ok(conn.query_row("SELECT count(*) FROM projected", [], |_| Ok(()))?)).await
+    }
+}
+
+impl From<sqlite::Error> for Error {
+    fn from(error: sqlite::Error) -> Self {
+        match error {
+            sqlite::Error::Unavailable(text) => Self::Unavailable(text),
+            sqlite::Error::Overloaded(waiting) => Self::Overloaded(waiting),
+            sqlite::Error::Fatal(text) => Self::Fatal(text),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        sqlite::Error::from(error).into()
+    }
+}

@@ -1,0 +1,140 @@
+//! Records on their way to the writer, and the hot path that writes them.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use super::{
+    catalog::{Catalog, Topic},
+    headers,
+};
+use crate::eventlog::{NewRecord, Position, Result};
+
+/// Records with their partitions chosen, their bytes packed into one buffer: a commit costs a few allocations, not a
+/// few for each record.
+#[derive(Default)]
+pub(super) struct Batch {
+    rows: Vec<Row>,
+    bytes: Vec<u8>,
+    parts: Vec<Part>,
+}
+
+/// A record: `bytes` holds its key, headers and value one after the other.
+struct Row {
+    /// Index in `parts`.
+    part: usize,
+    at: i64,
+    key: Option<usize>,
+    headers: usize,
+    value: usize,
+}
+
+/// What goes to one partition.
+struct Part {
+    topic: Arc<Topic>,
+    number: u32,
+    count: u64,
+    /// The offset after the last one given out; set while writing.
+    next: u64,
+}
+
+/// What was written, once that is durable.
+pub(super) struct Written {
+    positions: Vec<Position>,
+    parts: Vec<Part>,
+}
+
+impl Batch {
+    /// Chooses partitions; unknown ones are refused before anything is queued.
+    pub(super) fn pack(catalog: &Catalog, records: &[NewRecord]) -> Result<Self> {
+        let mut batch = Self { rows: Vec::with_capacity(records.len()), ..Self::default() };
+        let mut topic: Option<Arc<Topic>> = None;
+        for record in records {
+            let topic = match &mut topic {
+                Some(topic) if topic.name == record.topic => topic,
+                other => other.insert(catalog.get(&record.topic)?),
+            };
+            let number = topic.partition_for(record)?;
+            let part = batch.part(topic, number);
+            batch.parts[part].count += 1;
+            batch.push(part, record);
+        }
+        Ok(batch)
+    }
+
+    fn part(&mut self, topic: &Arc<Topic>, number: u32) -> usize {
+        let known = self.parts.iter().position(|part| part.number == number && Arc::ptr_eq(&part.topic, topic));
+        known.unwrap_or_else(|| {
+            self.parts.push(Part { topic: topic.clone(), number, count: 0, next: 0 });
+            self.parts.len() - 1
+        })
+    }
+
+    fn push(&mut self, part: usize, record: &NewRecord) {
+        if let Some(key) = &record.key {
+            self.bytes.extend_from_slice(key);
+        }
+        let before = self.bytes.len();
+        headers::encode(&record.headers, &mut self.bytes);
+        let headers = self.bytes.len() - before;
+        self.bytes.extend_from_slice(&record.value);
+        self.rows.push(Row {
+            part,
+            at: record.at.as_millis(),
+            key: record.key.as_ref().map(Vec::len),
+            headers,
+            value: record.value.len(),
+        });
+    }
+
+    /// Writes the rows. Offsets come from the partitions' own rows, within the transaction: what is rolled back gives
+    /// its offsets back, and there is no cache that could be wrong.
+    pub(super) fn write(mut self, conn: &Connection) -> Result<Written> {
+        self.reserve(conn)?;
+        let positions = self.insert(conn)?;
+        Ok(Written { positions, parts: self.parts })
+    }
+
+    fn reserve(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        let mut reserve =
+            conn.prepare_cached("UPDATE partitions SET next = next + ?2 WHERE id = ?1 RETURNING next - ?2")?;
+        for part in &mut self.parts {
+            let id = part.topic.partitions[part.number as usize].id;
+            part.next = reserve.query_row((id, part.count), |row| row.get(0))?;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, conn: &Connection) -> rusqlite::Result<Vec<Position>> {
+        let mut insert = conn.prepare_cached(
+            "INSERT INTO records (partition_id, offset, at, key, headers, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        let mut positions = Vec::with_capacity(self.rows.len());
+        let mut bytes = &*self.bytes;
+        let mut take = |length| {
+            let (taken, rest) = bytes.split_at(length);
+            bytes = rest;
+            taken
+        };
+        for row in &self.rows {
+            let part = &mut self.parts[row.part];
+            let id = part.topic.partitions[part.number as usize].id;
+            let key = row.key.map(&mut take);
+            let headers = Some(take(row.headers)).filter(|headers| !headers.is_empty());
+            insert.execute(params![id, part.next, row.at, key, headers, take(row.value)])?;
+            positions.push(Position { partition: part.number, offset: part.next });
+            part.next += 1;
+        }
+        Ok(positions)
+    }
+}
+
+impl Written {
+    /// Tells the members that wait; to be called once the commit is durable.
+    pub(super) fn publish(self) -> Vec<Position> {
+        for part in &self.parts {
+            part.topic.publish(part.number, part.next);
+        }
+        self.positions
+    }
+}

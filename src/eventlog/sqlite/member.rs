@@ -1,0 +1,176 @@
+//! The one member of a group.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use super::{
+    Server,
+    batch::Batch,
+    catalog::{Signal, Topic},
+    read::{self, Pooled},
+    schema,
+};
+use crate::eventlog::{
+    Error, GroupOffset, Input, METADATA_MAX, Member, NewRecord, Outcome, Position, Result, TopicPartition,
+};
+
+/// A member, which owns all partitions of its topics as long as it lives.
+pub(super) struct SqliteMember {
+    server: Arc<Server>,
+    group: Arc<str>,
+    conn: Pooled,
+    signal: Arc<Signal>,
+    lanes: Vec<Lane>,
+    /// Whose turn it is to be read.
+    turn: usize,
+    /// What the first `next` tells; until then nothing is owned.
+    assignment: Option<Vec<GroupOffset>>,
+}
+
+/// A partition as it is read.
+struct Lane {
+    of: TopicPartition,
+    topic: Arc<Topic>,
+    id: i64,
+    position: u64,
+}
+
+impl Lane {
+    fn has_more(&self) -> bool {
+        self.topic.end(self.of.partition) > self.position
+    }
+}
+
+impl SqliteMember {
+    pub(super) fn join(server: &Arc<Server>, conn: Pooled, group: &str, topics: &[&str]) -> Result<Self> {
+        let mut topics = topics.iter().map(|name| server.catalog.get(name)).collect::<Result<Vec<_>>>()?;
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        topics.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        if !server.members().insert(group.to_owned()) {
+            let text = format!("the group {group} has a member already, and on this log it can have no second one");
+            return Err(Error::Fenced(text));
+        }
+        // from here on, drop takes the name off again
+        let mut member = Self {
+            server: server.clone(),
+            group: group.into(),
+            conn,
+            signal: Arc::default(),
+            lanes: Vec::new(),
+            turn: 0,
+            assignment: None,
+        };
+        let mut assignment = Vec::new();
+        for topic in topics {
+            topic.subscribe(member.signal.clone());
+            member.assign(&topic, &mut assignment)?;
+        }
+        member.assignment = Some(assignment);
+        Ok(member)
+    }
+
+    fn assign(&mut self, topic: &Arc<Topic>, assignment: &mut Vec<GroupOffset>) -> Result<()> {
+        for (row, number) in schema::partitions(&self.conn, &topic.name)?.into_iter().zip(0..) {
+            let of = TopicPartition { topic: topic.name.clone(), partition: number };
+            let committed = schema::committed(&self.conn, &self.group, row.id)?;
+            let (offset, metadata) = committed.unwrap_or((row.start, String::new()));
+            assignment.push(GroupOffset { of: of.clone(), offset, metadata });
+            self.lanes.push(Lane { of, topic: topic.clone(), id: row.id, position: offset });
+        }
+        Ok(())
+    }
+
+    /// Records of the next partition in turn that has some.
+    fn fetch(&mut self) -> Result<Option<Input>> {
+        let count = self.lanes.len();
+        for step in 0..count {
+            let turn = (self.turn + step) % count;
+            let lane = &mut self.lanes[turn];
+            if !lane.has_more() {
+                continue;
+            }
+            self.turn = turn + 1;
+            let records = read::records(&self.conn, &lane.of, lane.id, lane.position, self.server.options.batch())?;
+            if let Some(last) = records.last() {
+                lane.position = last.offset + 1;
+                return Ok(Some(Input::Records(lane.of.clone(), records)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn lane(&self, of: &TopicPartition) -> Result<usize> {
+        let index = self.lanes.iter().position(|lane| lane.of == *of).filter(|_| self.assignment.is_none());
+        index.ok_or_else(|| Error::Fenced(format!("{of} is not assigned to this member of {}", self.group)))
+    }
+
+    fn check(&self, offset: &GroupOffset) -> Result<(i64, GroupOffset)> {
+        let id = self.lanes[self.lane(&offset.of)?].id;
+        let length = offset.metadata.len();
+        if length > METADATA_MAX {
+            let text = format!("metadata of {length} bytes for {}: at most {METADATA_MAX} are kept", offset.of);
+            return Err(Error::Fatal(text));
+        }
+        Ok((id, offset.clone()))
+    }
+
+    fn try_commit(&self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Result<Vec<Position>> {
+        let offsets = offsets.iter().map(|offset| self.check(offset)).collect::<Result<Vec<_>>>()?;
+        let batch = Batch::pack(&self.server.catalog, outputs)?;
+        let group = self.group.clone();
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        self.server.submit(
+            move |conn| {
+                let written = batch.write(conn)?;
+                for (id, GroupOffset { of, offset, metadata }) in offsets {
+                    if !schema::commit(conn, &group, id, offset, &metadata)? {
+                        let end = schema::partition(conn, &of)?.next;
+                        return Err(schema::beyond(&of, offset, end));
+                    }
+                }
+                Ok(written)
+            },
+            move |result| drop(reply.send(result)),
+        )?;
+        answer.recv().unwrap_or_else(|_| Err(Error::Fatal("the writer of the event log has stopped".into())))
+    }
+}
+
+impl Member for SqliteMember {
+    fn next(&mut self, wait: Duration) -> Result<Input> {
+        if let Some(assignment) = self.assignment.take() {
+            return Ok(Input::Assigned(assignment));
+        }
+        if let Some(input) = self.fetch()? {
+            return Ok(input);
+        }
+        self.signal.wait(wait, || self.lanes.iter().any(Lane::has_more));
+        Ok(self.fetch()?.unwrap_or(Input::Idle))
+    }
+
+    fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()> {
+        let lane = self.lane(partition)?;
+        schema::partition(&self.conn, partition)?.check(partition, offset)?;
+        self.lanes[lane].position = offset;
+        Ok(())
+    }
+
+    fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {
+        match self.try_commit(outputs, offsets) {
+            Ok(positions) => Outcome::Committed(positions),
+            Err(error @ Error::Unconfirmed(_)) => Outcome::Unknown(error),
+            Err(error) => Outcome::Aborted(error),
+        }
+    }
+}
+
+impl Drop for SqliteMember {
+    fn drop(&mut self) {
+        for lane in &self.lanes {
+            lane.topic.unsubscribe(&self.signal);
+        }
+        self.server.members.lock().unwrap_or_else(PoisonError::into_inner).remove(&*self.group);
+    }
+}

@@ -1,0 +1,223 @@
+//! The projection's transaction: the hot path of writing.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+
+use super::{
+    Error, Result, dead, rows,
+    tally::{Kind, Tally},
+};
+use crate::{
+    domain::{Order, Timestamp},
+    store::{
+        ledger::MailStatus,
+        orders::{Advance, Applied, Batch, Incoming},
+    },
+};
+
+/// Applies a batch inside the transaction of `conn`, which the caller undoes when this fails.
+pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Applied> {
+    for advance in &batch.advances {
+        move_on(conn, &batch.group, advance)?;
+    }
+    let mut projection = Projection::new(conn, batch.mail.then_some(batch.now))?;
+    for incoming in &batch.events {
+        projection.event(incoming)?;
+    }
+    for letter in &batch.dead {
+        dead::keep(conn, letter)?;
+    }
+    projection.finish()
+}
+
+/// Compare-and-set of one input offset.
+fn move_on(conn: &Connection, group: &str, advance: &Advance) -> Result<()> {
+    let Advance { of, from, to } = advance;
+    let held: Option<i64> = conn
+        .prepare_cached("SELECT offset FROM projected WHERE group_name = ? AND topic = ? AND partition = ?")?
+        .query_row(params![group, of.topic, of.partition], |row| row.get(0))
+        .optional()?;
+    if held.unwrap_or(0) as u64 != *from {
+        return Err(Error::Fenced(of.to_string()));
+    }
+    conn.prepare_cached("INSERT OR REPLACE INTO projected (group_name, topic, partition, offset) VALUES (?, ?, ?, ?)")?
+        .execute(params![group, of.topic, of.partition, *to as i64])?;
+    Ok(())
+}
+
+/// The statements of one batch, looked up once, and what it did so far.
+struct Projection<'conn> {
+    conn: &'conn Connection,
+    find: CachedStatement<'conn>,
+    insert: CachedStatement<'conn>,
+    update: CachedStatement<'conn>,
+    enter: CachedStatement<'conn>,
+    /// Due time of the mails, if there are to be any.
+    mail_due: Option<Timestamp>,
+    tally: Tally,
+    applied: Applied,
+}
+
+/// How an event relates to the order that the store holds.
+enum Relation {
+    New,
+    Next { last: u8 },
+    Repeat,
+    Conflict,
+}
+
+impl<'conn> Projection<'conn> {
+    fn new(conn: &'conn Connection, mail_due: Option<Timestamp>) -> Result<Self> {
+        Ok(Self {
+            conn,
+            find: conn.prepare_cached("SELECT seq, fingerprint, estado, finished FROM orders WHERE id = ?")?,
+            insert: conn.prepare_cached(
+                "INSERT INTO orders (id, gameid, name, price, usermail, lang, placed_at, trace, fingerprint,
+                                     estado, seq, at, next_at, finished)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?,
+            update: conn.prepare_cached(
+                "UPDATE orders SET estado = ?2, seq = ?3, at = ?4, next_at = ?5, finished = ?6 WHERE id = ?1",
+            )?,
+            enter: conn.prepare_cached(
+                "INSERT INTO history (order_id, seq, estado, at, next_at, mail, due_at, head)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6 IS NOT NULL AND NOT EXISTS (
+                     SELECT 1 FROM history WHERE order_id = ?1 AND mail IN ('pending', 'sending')))",
+            )?,
+            mail_due,
+            tally: Tally::default(),
+            applied: Applied::default(),
+        })
+    }
+
+    fn event(&mut self, incoming: &Incoming) -> Result<()> {
+        let last = match self.relate(incoming)? {
+            Relation::New => {
+                self.insert(incoming)?;
+                0
+            }
+            Relation::Next { last } => {
+                self.update(incoming)?;
+                last
+            }
+            Relation::Repeat => {
+                self.applied.ignored += 1;
+                return Ok(());
+            }
+            Relation::Conflict => {
+                self.applied.conflicts += 1;
+                return self.bury(incoming);
+            }
+        };
+        self.applied.accepted += 1;
+        if incoming.seq > last + 1 {
+            self.applied.gaps += 1;
+        }
+        self.tally.add(order_kind(incoming.last), &incoming.event.estado, 1);
+        self.enter(incoming)
+    }
+
+    /// Compares an event with what the store holds. One that moves its order on leaves the old state's count here.
+    fn relate(&mut self, incoming: &Incoming) -> Result<Relation> {
+        let order = &incoming.event.order;
+        let mut found = self.find.query([order.id.get() as i64])?;
+        let Some(row) = found.next()? else {
+            return Ok(Relation::New);
+        };
+        let (last, fingerprint): (u8, i64) = (row.get(0)?, row.get(1)?);
+        if fingerprint != order.fingerprint().cast_signed() {
+            return Ok(Relation::Conflict);
+        }
+        if incoming.seq <= last {
+            return Ok(Relation::Repeat);
+        }
+        self.tally.add(order_kind(row.get(3)?), rows::text(row, 2)?, -1);
+        Ok(Relation::Next { last })
+    }
+
+    fn insert(&mut self, incoming: &Incoming) -> Result<()> {
+        let event = &incoming.event;
+        let order = &event.order;
+        self.insert.execute(params![
+            order.id.get() as i64,
+            order.product.id,
+            order.product.name,
+            order.product.price.as_str(),
+            order.email.as_str(),
+            order.lang.map(|lang| lang.code()),
+            order.placed_at.as_millis(),
+            order.trace.map(|trace| trace.to_string()),
+            order.fingerprint().cast_signed(),
+            event.estado,
+            incoming.seq,
+            event.at.as_millis(),
+            event.next_at.map(Timestamp::as_millis),
+            incoming.last,
+        ])?;
+        Ok(())
+    }
+
+    fn update(&mut self, incoming: &Incoming) -> Result<()> {
+        let event = &incoming.event;
+        self.update.execute(params![
+            event.order.id.get() as i64,
+            event.estado,
+            incoming.seq,
+            event.at.as_millis(),
+            event.next_at.map(Timestamp::as_millis),
+            incoming.last,
+        ])?;
+        Ok(())
+    }
+
+    /// Writes the history, and with it the mail.
+    fn enter(&mut self, incoming: &Incoming) -> Result<()> {
+        let event = &incoming.event;
+        let mail = self.mail_due.map(|_| MailStatus::Pending.name());
+        self.enter.execute(params![
+            event.order.id.get() as i64,
+            incoming.seq,
+            event.estado,
+            event.at.as_millis(),
+            event.next_at.map(Timestamp::as_millis),
+            mail,
+            self.mail_due.map(Timestamp::as_millis),
+        ])?;
+        if let Some(pending) = mail {
+            self.tally.add(Kind::Mail, pending, 1);
+        }
+        Ok(())
+    }
+
+    /// Keeps an event of another order under the same id as a dead letter that says what differs.
+    fn bury(&self, incoming: &Incoming) -> Result<()> {
+        let order = &incoming.event.order;
+        let sql = format!("SELECT {} FROM orders o WHERE id = ?", rows::ORDER_COLUMNS);
+        let mut select = self.conn.prepare_cached(&sql)?;
+        let mut found = select.query([order.id.get() as i64])?;
+        let stored = found.next()?.map(rows::order).transpose()?;
+        let different = stored.map_or_else(String::new, |stored| differences(&stored, order));
+        let mut letter = incoming.letter.clone();
+        letter.reason = format!("order {} is there already with other content: {different} not the same", order.id);
+        dead::keep(self.conn, &letter)
+    }
+
+    fn finish(self) -> Result<Applied> {
+        self.tally.write(self.conn)?;
+        Ok(self.applied)
+    }
+}
+
+const fn order_kind(finished: bool) -> Kind {
+    if finished { Kind::Finished } else { Kind::Open }
+}
+
+/// The names of the fields that differ; never their values, for one is an e-mail address.
+fn differences(stored: &Order, other: &Order) -> String {
+    let fields = [
+        ("gameid", stored.product.id != other.product.id),
+        ("name", stored.product.name != other.product.name),
+        ("price", stored.product.price != other.product.price),
+        ("usermail", stored.email != other.email),
+    ];
+    fields.into_iter().filter_map(|(field, differs)| differs.then_some(field)).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,211 @@
+//! Dead letters: records in a table of their own, mails in the ledger.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Params, Row, params};
+
+use super::{
+    Error, Result, SqliteStore, rows,
+    tally::{Kind, Tally},
+};
+use crate::{
+    domain::{DeadLetter, OrderId, Source, Timestamp},
+    store::{
+        dead::{Action, DeadId, DeadItem, DeadLetters},
+        ledger::{MailId, MailStatus},
+    },
+};
+
+#[async_trait]
+impl DeadLetters for SqliteStore {
+    async fn dead(&self, reason: Option<&str>, limit: usize) -> Result<Vec<DeadItem>> {
+        let reason = reason.map(str::to_owned);
+        self.readers.read(move |conn| list(conn, reason.as_deref(), limit)).await
+    }
+
+    async fn dead_one(&self, id: &DeadId) -> Result<Option<DeadItem>> {
+        let id = id.clone();
+        self.readers.read(move |conn| one(conn, &id)).await
+    }
+
+    async fn decide(&self, id: &DeadId, action: Action, now: Timestamp) -> Result<bool> {
+        let id = id.clone();
+        self.writer
+            .run(move |conn| match &id {
+                DeadId::Mail(mail) => decide_mail(conn, *mail, action, now),
+                DeadId::Record(source) => {
+                    let to = if action == Action::Redrive { "chosen" } else { "dropped" };
+                    move_record(conn, source, "dead", to)
+                }
+            })
+            .await
+    }
+
+    async fn redrives(&self, limit: usize) -> Result<Vec<DeadLetter>> {
+        let condition = "status = 'chosen' ORDER BY at, rowid LIMIT ?";
+        self.readers.read(move |conn| letters(conn, condition, [limit as i64])).await
+    }
+
+    async fn redriven(&self, source: &Source) -> Result<()> {
+        let source = source.clone();
+        self.writer.run(move |conn| move_record(conn, &source, "chosen", "redriven").map(drop)).await
+    }
+
+    async fn dead_record_count(&self) -> Result<u64> {
+        let sql = "SELECT count(*) FROM dead_records WHERE status IN ('dead', 'chosen')";
+        self.readers.read(|conn| Ok(conn.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64)).await
+    }
+}
+
+/// Keeps a dead record, if its source is not there yet.
+pub(super) fn keep(conn: &Connection, letter: &DeadLetter) -> Result<()> {
+    let headers = serde_json::to_string(&letter.headers).expect("texts and bytes always serialise");
+    let source = &letter.source;
+    conn.prepare_cached(
+        "INSERT INTO dead_records (topic, partition, offset, reason, attempts, at, key, value, headers)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![
+        source.topic,
+        source.partition,
+        source.offset as i64,
+        letter.reason,
+        letter.attempts,
+        letter.at.as_millis(),
+        letter.key,
+        letter.value,
+        headers,
+    ])?;
+    Ok(())
+}
+
+fn list(conn: &Connection, reason: Option<&str>, limit: usize) -> Result<Vec<DeadItem>> {
+    let rows_max = limit as i64;
+    let records = "status = 'dead' AND (?1 IS NULL OR instr(reason, ?1)) ORDER BY at, rowid LIMIT ?2";
+    let mails = "(?1 IS NULL OR instr(reply, ?1)) ORDER BY tried_at, order_id, seq LIMIT ?2";
+    let mut items = dead_mails(conn, mails, params![reason, rows_max])?;
+    items.extend(letters(conn, records, params![reason, rows_max])?.into_iter().map(record_item));
+    items.sort_by_key(|item| item.at);
+    items.truncate(limit);
+    Ok(items)
+}
+
+fn one(conn: &Connection, id: &DeadId) -> Result<Option<DeadItem>> {
+    match id {
+        DeadId::Mail(id) => Ok(dead_mails(conn, "order_id = ? AND seq = ?", (id.order.get() as i64, id.seq))?.pop()),
+        DeadId::Record(source) => {
+            let condition = "topic = ? AND partition = ? AND offset = ? AND status = 'dead'";
+            let found = letters(conn, condition, params![source.topic, source.partition, source.offset as i64])?;
+            Ok(found.into_iter().next().map(record_item))
+        }
+    }
+}
+
+fn dead_mails(conn: &Connection, condition: &str, params: impl Params) -> Result<Vec<DeadItem>> {
+    let sql =
+        format!("SELECT order_id, seq, reply, attempts, tried_at FROM history WHERE mail = 'dead' AND {condition}");
+    let mut select = conn.prepare_cached(&sql)?;
+    let mut found = select.query(params)?;
+    let mut items = Vec::new();
+    while let Some(row) = found.next()? {
+        let id = rows::mail_id(row, 0)?;
+        items.push(DeadItem {
+            id: DeadId::Mail(id),
+            order: Some(id.order),
+            reason: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+            attempts: row.get(3)?,
+            at: rows::time(row, 4)?,
+            letter: None,
+        });
+    }
+    Ok(items)
+}
+
+fn letters(conn: &Connection, condition: &str, params: impl Params) -> Result<Vec<DeadLetter>> {
+    let sql = format!(
+        "SELECT topic, partition, offset, reason, attempts, at, key, value, headers FROM dead_records WHERE {condition}"
+    );
+    let mut select = conn.prepare_cached(&sql)?;
+    let mut found = select.query(params)?;
+    let mut letters = Vec::new();
+    while let Some(row) = found.next()? {
+        letters.push(letter(row)?);
+    }
+    Ok(letters)
+}
+
+fn letter(row: &Row) -> Result<DeadLetter> {
+    let source = Source { topic: row.get(0)?, partition: row.get(1)?, offset: row.get::<_, i64>(2)? as u64 };
+    let headers = serde_json::from_str(rows::text(row, 8)?).map_err(|_| {
+        let Source { topic, partition, offset } = &source;
+        Error::Fatal(format!("the dead record {topic}/{partition}/{offset} in the store has no valid headers"))
+    })?;
+    Ok(DeadLetter {
+        source,
+        reason: row.get(3)?,
+        attempts: row.get(4)?,
+        at: rows::time(row, 5)?,
+        key: row.get(6)?,
+        value: row.get(7)?,
+        headers,
+    })
+}
+
+fn record_item(letter: DeadLetter) -> DeadItem {
+    DeadItem {
+        id: DeadId::Record(letter.source.clone()),
+        order: order_of(&letter),
+        reason: letter.reason.clone(),
+        attempts: letter.attempts,
+        at: letter.at,
+        letter: Some(letter),
+    }
+}
+
+/// The order that a record is about: its key, and without one the field of the value, if it is JSON at all.
+fn order_of(letter: &DeadLetter) -> Option<OrderId> {
+    let by_key = letter.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
+    by_key.or_else(|| {
+        let value: serde_json::Value = serde_json::from_slice(&letter.value).ok()?;
+        OrderId::new(value.get("orderid")?.as_u64()?).ok()
+    })
+}
+
+fn move_record(conn: &Connection, source: &Source, from: &str, to: &str) -> Result<bool> {
+    let changed = conn
+        .prepare_cached(
+            "UPDATE dead_records SET status = ?5 WHERE topic = ?1 AND partition = ?2 AND offset = ?3 AND status = ?4",
+        )?
+        .execute(params![source.topic, source.partition, source.offset as i64, from, to])?;
+    Ok(changed == 1)
+}
+
+fn decide_mail(conn: &Connection, id: MailId, action: Action, now: Timestamp) -> Result<bool> {
+    let (order, seq) = (id.order.get() as i64, id.seq);
+    let (to, changed) = match action {
+        Action::Drop => {
+            let sql = "UPDATE history SET mail = 'dropped' WHERE order_id = ? AND seq = ? AND mail = 'dead'";
+            (MailStatus::Dropped, conn.execute(sql, (order, seq))?)
+        }
+        Action::Redrive => (MailStatus::Pending, redrive_mail(conn, order, seq, now)?),
+    };
+    let mut tally = Tally::default();
+    tally.add(Kind::Mail, MailStatus::Dead.name(), -(changed as i64));
+    tally.add(Kind::Mail, to.name(), changed as i64);
+    tally.write(conn)?;
+    Ok(changed == 1)
+}
+
+/// Puts a mail back at its place in the lane: a later one that was the head waits behind it again.
+fn redrive_mail(conn: &Connection, order: i64, seq: u8, now: Timestamp) -> Result<usize> {
+    let changed = conn.execute(
+        "UPDATE history SET mail = 'pending', due_at = ?3, head = NOT EXISTS (
+             SELECT 1 FROM history e
+             WHERE e.order_id = ?1 AND e.seq < ?2 AND e.mail IN ('pending', 'sending'))
+         WHERE order_id = ?1 AND seq = ?2 AND mail = 'dead'",
+        (order, seq, now.as_millis()),
+    )?;
+    if changed == 1 {
+        conn.execute("UPDATE history SET head = 0 WHERE order_id = ? AND seq > ? AND head = 1", (order, seq))?;
+    }
+    Ok(changed)
+}

@@ -1,0 +1,98 @@
+//! Idempotency keys and secrets.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+
+use super::{Error, Result, SqliteStore, rows};
+use crate::{
+    domain::Timestamp,
+    store::keys::{Keys, Reservation, Reserved},
+};
+
+#[async_trait]
+impl Keys for SqliteStore {
+    async fn reserve(&self, reservation: Reservation) -> Result<Reserved> {
+        self.writer.run(move |conn| reserve(conn, reservation)).await
+    }
+
+    async fn confirm(&self, key: &str) -> Result<()> {
+        let key = key.to_owned();
+        let sql = "UPDATE idempotency_keys SET value = NULL WHERE key = ?";
+        self.writer.run(move |conn| Ok(conn.prepare_cached(sql)?.execute([key]).map(drop)?)).await
+    }
+
+    async fn release(&self, key: &str) -> Result<()> {
+        let key = key.to_owned();
+        self.writer.run(move |conn| release(conn, &key)).await
+    }
+
+    async fn secret(&self, name: &str, fresh: [u8; 16]) -> Result<[u8; 16]> {
+        let name = name.to_owned();
+        self.writer.run(move |conn| secret(conn, &name, fresh)).await
+    }
+}
+
+fn reserve(conn: &Connection, wish: Reservation) -> Result<Reserved> {
+    let (request, at, until) = (wish.request.cast_signed(), wish.at.as_millis(), wish.until.as_millis());
+    let inserted = conn
+        .prepare_cached(
+            "INSERT INTO idempotency_keys (key, request, order_id, value, reserved_at, until)
+             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![wish.key, request, wish.order.get() as i64, wish.value, at, until])?;
+    if inserted == 1 {
+        return Ok(Reserved::Run { order: wish.order, value: wish.value, again: false });
+    }
+    let mut select =
+        conn.prepare_cached("SELECT order_id, request, value, until FROM idempotency_keys WHERE key = ?")?;
+    let mut found = select.query([&wish.key])?;
+    let row = found.next()?.ok_or_else(|| Error::Unavailable("the key went while it was read".into()))?;
+    let stands_for = held(row, request, at)?;
+    if matches!(stands_for, Reserved::Run { .. }) {
+        conn.prepare_cached(
+            "UPDATE idempotency_keys SET runs = runs + 1, reserved_at = ?2, until = ?3 WHERE key = ?1",
+        )?
+        .execute(params![wish.key, at, until])?;
+    }
+    Ok(stands_for)
+}
+
+/// What a key that is there stands for.
+fn held(row: &Row, request: i64, at: i64) -> Result<Reserved> {
+    let order = rows::order_id(row, 0)?;
+    if row.get::<_, i64>(1)? != request {
+        return Ok(Reserved::Mismatch);
+    }
+    Ok(match row.get::<_, Option<Vec<u8>>>(2)? {
+        None => Reserved::Done(order),
+        Some(_) if row.get::<_, i64>(3)? > at => Reserved::Running,
+        Some(value) => Reserved::Run { order, value, again: true },
+    })
+}
+
+/// Deletes a reservation that only one request ever had. After a takeover the first request may still append its
+/// order, so id and value stay, open for the next takeover.
+fn release(conn: &Connection, key: &str) -> Result<()> {
+    let only = "DELETE FROM idempotency_keys WHERE key = ? AND value IS NOT NULL AND runs = 1";
+    let open = "UPDATE idempotency_keys SET until = reserved_at WHERE key = ? AND value IS NOT NULL";
+    if conn.prepare_cached(only)?.execute([key])? == 0 {
+        conn.prepare_cached(open)?.execute([key])?;
+    }
+    Ok(())
+}
+
+fn secret(conn: &Connection, name: &str, fresh: [u8; 16]) -> Result<[u8; 16]> {
+    conn.execute("INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING", params![name, fresh])?;
+    Ok(conn.query_row("SELECT value FROM secrets WHERE name = ?", [name], |row| row.get(0))?)
+}
+
+/// Deletes at most `limit` keys that were reserved before a time. Returns how many.
+pub(super) fn prune(conn: &Connection, before: Timestamp, limit: u64) -> Result<u64> {
+    let pruned = conn
+        .prepare_cached(
+            "DELETE FROM idempotency_keys WHERE key IN
+                 (SELECT key FROM idempotency_keys WHERE reserved_at < ? ORDER BY reserved_at LIMIT ?)",
+        )?
+        .execute(params![before.as_millis(), limit as i64])?;
+    Ok(pruned as u64)
+}

@@ -1,0 +1,85 @@
+//! Between table rows and domain types.
+
+use rusqlite::Row;
+
+use super::{Error, Result};
+use crate::{
+    domain::{Order, OrderId, Product, Timestamp},
+    store::{
+        ledger::{MailId, MailStatus},
+        orders::OrderView,
+    },
+};
+
+/// The columns that [`order`] reads, of the table `orders` under the name `o`.
+pub(super) const ORDER_COLUMNS: &str = "o.id, o.gameid, o.name, o.price, o.usermail, o.lang, o.placed_at, o.trace";
+/// How many these are.
+pub(super) const ORDER_COLUMN_COUNT: usize = 8;
+
+/// An order from [`ORDER_COLUMNS`], the first columns of the row. What the store holds was valid when it was written,
+/// so anything else means that the file was changed by another hand.
+pub(super) fn order(row: &Row) -> Result<Order> {
+    let id = order_id(row, 0)?;
+    let damaged = |what| move |_| Error::Fatal(format!("order {id} in the store has no valid {what}"));
+    Ok(Order {
+        id,
+        product: Product::new(text(row, 1)?, text(row, 2)?, text(row, 3)?).map_err(damaged("product"))?,
+        email: text(row, 4)?.parse().map_err(damaged("e-mail address"))?,
+        lang: optional_text(row, 5)?.and_then(|lang| lang.parse().ok()),
+        placed_at: time(row, 6)?,
+        handle: None,
+        trace: optional_text(row, 7)?.and_then(|trace| trace.parse().ok()),
+    })
+}
+
+/// The columns that [`order_view`] reads after [`ORDER_COLUMNS`].
+pub(super) const VIEW_COLUMNS: &str = "o.estado, o.seq, o.at, o.next_at, o.finished";
+
+/// An order as it stands, from [`ORDER_COLUMNS`] and [`VIEW_COLUMNS`].
+pub(super) fn order_view(row: &Row) -> Result<OrderView> {
+    const FIRST: usize = ORDER_COLUMN_COUNT;
+    Ok(OrderView {
+        order: order(row)?,
+        estado: text(row, FIRST)?.into(),
+        seq: row.get(FIRST + 1)?,
+        at: time(row, FIRST + 2)?,
+        next_at: optional_time(row, FIRST + 3)?,
+        finished: row.get(FIRST + 4)?,
+    })
+}
+
+/// An order's id.
+pub(super) fn order_id(row: &Row, column: usize) -> Result<OrderId> {
+    let id = row.get::<_, i64>(column)? as u64;
+    OrderId::new(id).map_err(|_| Error::Fatal(format!("the store holds an order number {id}, which cannot be")))
+}
+
+/// A mail's id, from the columns `order_id, seq`.
+pub(super) fn mail_id(row: &Row, column: usize) -> Result<MailId> {
+    Ok(MailId { order: order_id(row, column)?, seq: row.get(column + 1)? })
+}
+
+/// A mail's status; `None` when mail was off.
+pub(super) fn mail_status(name: Option<&str>) -> Option<MailStatus> {
+    MailStatus::ALL.into_iter().find(|status| Some(status.name()) == name)
+}
+
+/// A text, without a copy.
+pub(super) fn text<'a>(row: &'a Row, column: usize) -> Result<&'a str> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
+}
+
+/// A text that may be absent, without a copy.
+pub(super) fn optional_text<'a>(row: &'a Row, column: usize) -> Result<Option<&'a str>> {
+    Ok(row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?)
+}
+
+/// A time.
+pub(super) fn time(row: &Row, column: usize) -> Result<Timestamp> {
+    Ok(Timestamp::from_millis(row.get(column)?))
+}
+
+/// A time that may be absent.
+pub(super) fn optional_time(row: &Row, column: usize) -> Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
+}

@@ -1,0 +1,62 @@
+use rusqlite::Connection;
+
+use super::Result;
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Orders in a state that is not the last, by state.
+    Open,
+    /// Orders in their last state, by state.
+    Finished,
+    /// Mails, by status.
+    Mail,
+    /// Attempts that may have repeated a mail; one nameless count.
+    Repeated,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Finished => "finished",
+            Self::Mail => "mail",
+            Self::Repeated => "repeated",
+        }
+    }
+}
+
+/// Collects the changes of one transaction, and writes each count once.
+#[derive(Default)]
+pub(super) struct Tally(Vec<(Kind, Box<str>, i64)>);
+
+impl Tally {
+    /// Adds to a count.
+    pub(super) fn add(&mut self, kind: Kind, name: &str, by: i64) {
+        // a handful of counts: a search in a list is faster than a map
+        match self.0.iter_mut().find(|(k, n, _)| *k == kind && **n == *name) {
+            Some((_, _, delta)) => *delta += by,
+            None => self.0.push((kind, name.into(), by)),
+        }
+    }
+
+    /// Writes the changes.
+    pub(super) fn write(self, conn: &Connection) -> Result<()> {
+        let mut add = conn.prepare_cached(
+            "INSERT INTO tally (kind, name, n) VALUES (?1, ?2, ?3) ON CONFLICT (kind, name) DO UPDATE SET n = n + ?3",
+        )?;
+        for (kind, name, delta) in self.0 {
+            if delta != 0 {
+                add.execute((kind.name(), name, delta))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The counts of a kind that are not zero.
+pub(super) fn read(conn: &Connection, kind: Kind) -> Result<Vec<(Box<str>, u64)>> {
+    let mut select = conn.prepare_cached("SELECT name, n FROM tally WHERE kind = ? AND n > 0")?;
+    let counts = select.query_map([kind.name()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+    Ok(counts.collect::<rusqlite::Result<_>>()?)
+}
