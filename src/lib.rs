@@ -9,4 +9,7 @@ pub mod eventlog;
 pub mod sqlite;
 pub mod store;
 
+pub mod audit;
 pub mod catalog;
+pub mod fulfilment;
+pub mod tracking;

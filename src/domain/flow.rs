@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::Invalid;
 
@@ -6,7 +6,7 @@ use super::Invalid;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The state's name on the wire (`estado`).
-    pub state: Box<str>,
+    pub state: Arc<str>,
     /// Time until the next state; unused on the last one.
     pub dwell: Duration,
 }

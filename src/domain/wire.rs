@@ -123,7 +123,7 @@ pub fn decode_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<St
         return Err(Invalid::because("estado: must have 1 to 64 bytes and no control characters"));
     }
     Ok(StateEvent {
-        order: Order {
+        order: Box::new(Order {
             id: OrderId::new(wire.orderid)?,
             product: Product::new(&wire.gameid, &wire.name, &wire.price)?,
             email: wire.usermail.parse()?,
@@ -131,7 +131,7 @@ pub fn decode_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<St
             placed_at: wire.placed_at.unwrap_or(entered_at),
             handle: wire.handle.and_then(|handle| handle.parse().ok()),
             trace: header(headers, "traceparent").and_then(|text| text.parse().ok()),
-        },
+        }),
         estado: wire.estado.into(),
         seq: wire.seq,
         at: entered_at,

@@ -205,6 +205,9 @@ pub trait Member: Send {
     /// before the first offset kept, [`Error::Fatal`] beyond the end (the log is not the one that the offset is from).
     fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()>;
 
+    /// While paused, `next` brings no records; everything else goes on.
+    fn pause(&mut self, paused: bool);
+
     /// Writes outputs and offsets in one atomic step. Every offset must be of a partition that is assigned now, and not
     /// beyond its end.
     fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome;

@@ -26,7 +26,7 @@ fn order() -> Order {
 }
 
 fn event() -> StateEvent {
-    let order = order();
+    let order = Box::new(order());
     let at = Timestamp::from_millis(1_764_000_008_000);
     let next_at = Some(at + std::time::Duration::from_secs(8));
     StateEvent { order, estado: "preparando".into(), seq: Some(2), at, next_at }

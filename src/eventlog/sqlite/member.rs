@@ -27,6 +27,7 @@ pub(super) struct SqliteMember {
     turn: usize,
     /// What the first `next` tells; until then nothing is owned.
     assignment: Option<Vec<GroupOffset>>,
+    paused: bool,
 }
 
 /// A partition as it is read.
@@ -61,6 +62,7 @@ impl SqliteMember {
             lanes: Vec::new(),
             turn: 0,
             assignment: None,
+            paused: false,
         };
         let mut assignment = Vec::new();
         for topic in topics {
@@ -143,6 +145,10 @@ impl Member for SqliteMember {
         if let Some(assignment) = self.assignment.take() {
             return Ok(Input::Assigned(assignment));
         }
+        if self.paused {
+            self.signal.wait(wait, || false);
+            return Ok(Input::Idle);
+        }
         if let Some(input) = self.fetch()? {
             return Ok(input);
         }
@@ -155,6 +161,10 @@ impl Member for SqliteMember {
         schema::partition(&self.conn, partition)?.check(partition, offset)?;
         self.lanes[lane].position = offset;
         Ok(())
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.paused = paused;
     }
 
     fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {

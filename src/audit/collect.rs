@@ -1,0 +1,152 @@
+use std::{collections::BTreeMap, fs, io::BufRead, path::Path};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{Event, Facts, Mail, Placed, View};
+use crate::{
+    domain::Timestamp,
+    eventlog::{EventLog, Record, TopicPartition},
+    store::{Store, orders::Query},
+};
+
+/// Where the facts are.
+pub struct Sources<'a> {
+    /// The event log.
+    pub log: &'a dyn EventLog,
+    /// The store.
+    pub store: &'a dyn Store,
+    /// The orders' topic.
+    pub orders: &'a str,
+    /// The states' topic.
+    pub states: &'a str,
+    /// The dead letters' topic.
+    pub dead: &'a str,
+}
+
+/// Orders read from the store at a time.
+const PAGE: usize = 1_000;
+/// Records read from the log at a time.
+const READ_MAX: usize = 10_000;
+
+/// Reads log and store; acknowledgements and mails come from elsewhere.
+pub async fn collect(sources: Sources<'_>) -> Result<Facts> {
+    let mut facts = Facts::default();
+    read_topic(sources.log, sources.orders, |_, record| {
+        // poison is judged where it went: among the dead letters
+        if let Ok(value) = serde_json::from_slice::<Value>(&record.value) {
+            facts.orders.extend(placed(&value, "orderid", "gameid", "usermail"));
+        }
+    })?;
+    let mut unreadable = 0_u64;
+    read_topic(sources.log, sources.states, |partition, record| match event(partition, &record) {
+        Some(event) => facts.events.push(event),
+        None => unreadable += 1,
+    })?;
+    anyhow::ensure!(unreadable == 0, "{unreadable} records of {} cannot be read", sources.states);
+    read_topic(sources.log, sources.dead, |_, _| facts.dead += 1)?;
+    facts.views = read_views(sources.store).await?;
+    facts.repeats_counted = sources.store.ledger_counts().await?.repeated;
+    Ok(facts)
+}
+
+fn read_topic(log: &dyn EventLog, topic: &str, mut each: impl FnMut(u32, Record)) -> Result<()> {
+    let topics = log.topics()?;
+    let info = topics.into_iter().find(|info| info.name == topic).with_context(|| format!("no topic {topic}"))?;
+    for (partition, range) in info.partitions.iter().enumerate() {
+        let of = TopicPartition { topic: topic.to_owned(), partition: partition as u32 };
+        let mut reader = log.read(&of, range.start)?;
+        loop {
+            let records = reader.next(READ_MAX)?;
+            if records.is_empty() {
+                break;
+            }
+            for record in records {
+                each(of.partition, record);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn placed(value: &Value, id: &str, product: &str, email: &str) -> Option<Placed> {
+    let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
+    Some(Placed { id: value.get(id)?.as_u64()?, product: text(product)?, email: text(email)? })
+}
+
+fn event(partition: u32, record: &Record) -> Option<Event> {
+    let value: Value = serde_json::from_slice(&record.value).ok()?;
+    let at = match value.get("at") {
+        Some(at) => at.as_str()?.parse::<Timestamp>().ok()?,
+        None => record.at,
+    };
+    Some(Event {
+        position: (partition, record.offset),
+        id: value.get("orderid")?.as_u64()?,
+        estado: value.get("estado")?.as_str()?.to_owned(),
+        at: at.as_millis(),
+    })
+}
+
+async fn read_views(store: &dyn Store) -> Result<BTreeMap<u64, View>> {
+    let mut views = BTreeMap::new();
+    let mut below = None;
+    loop {
+        let page = store.orders(Query { below, limit: PAGE, ..Query::default() }).await?;
+        let Some(last) = page.last() else { return Ok(views) };
+        below = Some(last.order.id);
+        for view in page {
+            let id = view.order.id;
+            let (view, history) = store.order(id).await?.with_context(|| format!("order {id} vanished"))?;
+            let history = history.iter().map(|entry| (entry.estado.to_string(), entry.at.as_millis())).collect();
+            views.insert(id.get(), View { estado: view.estado.to_string(), history });
+        }
+    }
+}
+
+/// Reads what clients were told: a line of JSON per acknowledgement, with `orderid`, `product` and `email`.
+pub fn read_acknowledged(path: &Path) -> Result<Vec<Placed>> {
+    let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let lines = std::io::BufReader::new(file).lines();
+    lines
+        .enumerate()
+        .map(|(number, line)| {
+            let value: Value = serde_json::from_str(&line?)?;
+            placed(&value, "orderid", "product", "email")
+                .with_context(|| format!("{}:{}: not an acknowledgement", path.display(), number + 1))
+        })
+        .collect()
+}
+
+/// Reads a Maildir, new and seen mails alike. It keeps no order of arrival.
+pub fn read_maildir(path: &Path) -> Result<Vec<Mail>> {
+    let mut mails = Vec::new();
+    for folder in ["new", "cur"] {
+        let folder = path.join(folder);
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            let file = entry?.path();
+            let text = String::from_utf8_lossy(&fs::read(&file)?).into_owned();
+            mails.push(mail(&text).with_context(|| format!("{} lacks its headers", file.display()))?);
+        }
+    }
+    Ok(mails)
+}
+
+fn mail(text: &str) -> Option<Mail> {
+    let (head, _) = text.split_once("\r\n\r\n").or_else(|| text.split_once("\n\n"))?;
+    let head = head.replace("\r\n", "\n").replace("\n\t", " ").replace("\n ", " "); // folded lines
+    let header = |name: &str| {
+        let mut lines = head.lines();
+        let line = lines.find(|line| line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name))?;
+        line[name.len()..].strip_prefix(':').map(str::trim)
+    };
+    let to = header("To")?;
+    let to = to.rsplit_once('<').map_or(to, |(_, address)| address.trim_end_matches('>'));
+    Some(Mail {
+        id: header("X-Order-Id")?.parse().ok()?,
+        estado: header("X-Order-State")?.to_owned(),
+        message_id: header("Message-ID")?.to_owned(),
+        to: to.to_owned(),
+        arrival: None,
+    })
+}

@@ -1,0 +1,79 @@
+//! The auditor: decides from what lies in the log, the store and the mailbox whether the promises were kept.
+//!
+//! It has its own simple model and shares no logic with what it checks: it parses records as plain JSON and recounts
+//! everything. `docs/guarantees.md` numbers the promises (I1 …) that objections name.
+
+mod collect;
+mod judge;
+
+pub use collect::{Sources, collect, read_acknowledged, read_maildir};
+pub use judge::{Report, Rules, judge};
+
+use std::collections::BTreeMap;
+
+/// Everything that is judged.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// What clients were told is accepted.
+    pub acknowledged: Vec<Placed>,
+    /// The records of the orders' topic that are orders.
+    pub orders: Vec<Placed>,
+    /// The records of the states' topic.
+    pub events: Vec<Event>,
+    /// Input records that became dead letters.
+    pub dead: u64,
+    /// What the store says of each order: sequence number, state, finished, history as (seq, state, time).
+    pub views: BTreeMap<u64, View>,
+    /// The mails that arrived.
+    pub mails: Vec<Mail>,
+    /// Attempts that the ledger made although an earlier one may have been accepted.
+    pub repeats_counted: u64,
+}
+
+/// An order as it was placed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Placed {
+    /// Its number.
+    pub id: u64,
+    /// The product's key.
+    pub product: String,
+    /// The customer's address.
+    pub email: String,
+}
+
+/// A state event in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Where it lies: partition and offset.
+    pub position: (u32, u64),
+    /// The order's number.
+    pub id: u64,
+    /// The state.
+    pub estado: String,
+    /// When it was entered, in milliseconds since the epoch.
+    pub at: i64,
+}
+
+/// An order in the read model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// The state.
+    pub estado: String,
+    /// Its history: states and times in milliseconds, in order.
+    pub history: Vec<(String, i64)>,
+}
+
+/// A mail that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// `X-Order-Id`.
+    pub id: u64,
+    /// `X-Order-State`.
+    pub estado: String,
+    /// `Message-ID`.
+    pub message_id: String,
+    /// `To`.
+    pub to: String,
+    /// Where it stood in the order of arrival, if the mailbox keeps one.
+    pub arrival: Option<u64>,
+}

@@ -1,0 +1,269 @@
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::progress::{Counters, Progress};
+use crate::{
+    clock::Monotonic,
+    domain::{Flow, Order, OrderId, StateEvent, Timestamp},
+};
+
+/// Both readings of the clock at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// What is written down.
+    pub wall: Timestamp,
+    /// What timers go by.
+    pub monotonic: Monotonic,
+}
+
+/// What became of an order from the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It enters the first state with the next commit.
+    New,
+    /// The identical order is there already; nothing happens.
+    Repeat,
+    /// Another order has this id; this one is a dead letter.
+    Conflict,
+}
+
+/// An event that waits for its commit.
+#[derive(Debug)]
+pub struct Staged {
+    /// The event.
+    pub event: StateEvent,
+    /// When its timer was due; `None` for the first state, which has none.
+    pub due: Option<Monotonic>,
+}
+
+/// The orders of one partition and their timers: pure state, which knows neither a log nor a clock.
+///
+/// Work goes in two steps. [`accept`](Self::accept) and [`tick`](Self::tick) *stage* events; once these are durable,
+/// [`settle`](Self::settle) takes their offsets and the orders wait for their next state. Until then the same staged
+/// events can be committed again, and after a failed commit of unknown outcome the engine is thrown away and
+/// restored from the log.
+///
+/// Dwell is constant per state, so the orders in one state are due in the order in which they entered it: a queue per
+/// state, O(1) per event.
+#[derive(Debug)]
+pub struct Engine {
+    flow: Arc<Flow>,
+    /// `waiting[i]`: orders in the i-th state, oldest first. The last state has no queue.
+    waiting: Vec<VecDeque<Waiting>>,
+    staged: Vec<Staged>,
+    /// Content of every order in flight or remembered.
+    known: HashMap<OrderId, u64>,
+    /// The latest finished orders and the offsets of their last events, oldest first.
+    finished: VecDeque<(OrderId, u64)>,
+    /// How many finished orders are remembered, so that a late repeat of one is recognised.
+    remember: usize,
+    /// The output offset that the next event will have at least.
+    end: u64,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    order: Box<Order>,
+    /// When it entered the state.
+    at: Timestamp,
+    due: Monotonic,
+    /// Offset of the event that says so.
+    offset: u64,
+}
+
+impl Engine {
+    /// An engine without orders.
+    pub fn new(flow: Arc<Flow>, remember: usize) -> Self {
+        let waiting = flow.steps().iter().skip(1).map(|_| VecDeque::new()).collect();
+        Self {
+            flow,
+            waiting,
+            staged: Vec::new(),
+            known: HashMap::new(),
+            finished: VecDeque::new(),
+            remember,
+            end: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes a new order in: stages its first state.
+    pub fn accept(&mut self, order: Order, now: Now) -> Accepted {
+        let content = order.fingerprint();
+        match self.known.entry(order.id) {
+            Entry::Occupied(known) if *known.get() == content => return Accepted::Repeat,
+            Entry::Occupied(_) => return Accepted::Conflict,
+            Entry::Vacant(vacant) => vacant.insert(content),
+        };
+        self.counters.accepted += 1;
+        self.stage(Box::new(order), 1, now.wall, None);
+        Accepted::New
+    }
+
+    /// Counts an input record that became a dead letter.
+    pub fn count_dead(&mut self) {
+        self.counters.accepted += 1;
+        self.counters.dead += 1;
+    }
+
+    /// Stages the next state of every order that is due, at most `limit` of them.
+    pub fn tick(&mut self, now: Now, limit: usize) {
+        let flow = self.flow.clone();
+        for (i, step) in flow.steps().iter().enumerate().take(self.waiting.len()) {
+            while self.staged.len() < limit
+                && let Some(order) = self.waiting[i].pop_front_if(|order| order.due <= now.monotonic)
+            {
+                // by the wall clock, too, no state may look shorter than its dwell: that clock can be set back
+                let at = now.wall.max(order.at + step.dwell);
+                self.stage(order.order, i as u8 + 2, at, Some(order.due));
+            }
+        }
+    }
+
+    fn stage(&mut self, order: Box<Order>, seq: u8, at: Timestamp, due: Option<Monotonic>) {
+        let step = self.flow.step(seq).expect("only states of the flow are staged");
+        let last = seq == self.flow.last_seq();
+        self.counters.finished += u64::from(last);
+        let next_at = (!last).then(|| at + step.dwell);
+        let event = StateEvent { order, estado: step.state.clone(), seq: Some(seq), at, next_at };
+        self.staged.push(Staged { event, due });
+    }
+
+    /// The events that wait for their commit, in order.
+    pub fn staged(&self) -> &[Staged] {
+        &self.staged
+    }
+
+    /// What must be written with the input offset when the staged events are committed.
+    pub fn progress(&self) -> Progress {
+        let oldest = |queue: &VecDeque<Waiting>| queue.front().map(|order| order.offset);
+        let waiting = self.waiting.iter().filter_map(oldest);
+        let remembered = self.finished.front().map(|(_, offset)| *offset);
+        let watermark = waiting.chain(remembered).min().unwrap_or(self.end);
+        Progress { watermark, counters: self.counters }
+    }
+
+    /// The staged events are durable at these offsets: their orders' timers start.
+    pub fn settle(&mut self, offsets: impl IntoIterator<Item = u64>, now: Now) {
+        let mut offsets = offsets.into_iter();
+        for Staged { event, .. } in std::mem::take(&mut self.staged) {
+            let offset = offsets.next().expect("a position for every staged event");
+            self.end = offset + 1;
+            let seq = event.seq.expect("our own events have a sequence number");
+            // the dwell counts from the time that the event tells, not from the end of its commit
+            let since = now.wall.since(event.at);
+            self.enqueue(event.order, seq, event.at, since, offset, now.monotonic);
+        }
+        self.forget();
+    }
+
+    /// Puts an order whose latest event is (seq, at) at `offset` where it belongs.
+    fn enqueue(&mut self, order: Box<Order>, seq: u8, at: Timestamp, since: Duration, offset: u64, now: Monotonic) {
+        match self.waiting.get_mut(usize::from(seq) - 1) {
+            None => self.finished.push_back((order.id, offset)),
+            Some(queue) => {
+                let dwell = self.flow.steps()[usize::from(seq) - 1].dwell;
+                let due = now + dwell.saturating_sub(since);
+                queue.push_back(Waiting { order, at, due, offset });
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        while self.finished.len() > self.remember
+            && let Some((id, _)) = self.finished.pop_front()
+        {
+            self.known.remove(&id);
+        }
+    }
+
+    /// Orders in flight, staged ones included.
+    pub fn in_flight(&self) -> u64 {
+        self.counters.in_flight()
+    }
+
+    /// The counters since the partition's first order.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+}
+
+/// Builds an [`Engine`] from what the log holds: feed it the output from the watermark on, in order.
+#[derive(Debug)]
+pub struct Restore {
+    flow: Arc<Flow>,
+    /// Offset of each order's latest event.
+    latest: HashMap<OrderId, (u8, u64)>,
+    events: Vec<Option<(u64, StateEvent)>>,
+    end: u64,
+}
+
+impl Restore {
+    /// Nothing read yet; `from` is the offset at which reading starts.
+    pub fn new(flow: Arc<Flow>, from: u64) -> Self {
+        Self { flow, latest: HashMap::new(), events: Vec::new(), end: from }
+    }
+
+    /// Takes the next event of the output.
+    pub fn event(&mut self, offset: u64, event: StateEvent) {
+        self.end = offset + 1;
+        let Some(seq) = event.seq.or_else(|| self.flow.seq_of(&event.estado)) else {
+            return; // a state of another flow: the projection reports it
+        };
+        let index = self.events.len();
+        match self.latest.entry(event.order.id) {
+            Entry::Occupied(known) if known.get().0 >= seq => return,
+            Entry::Occupied(mut known) => {
+                let (_, before) = known.insert((seq, index as u64));
+                self.events[before as usize] = None;
+            }
+            Entry::Vacant(vacant) => drop(vacant.insert((seq, index as u64))),
+        }
+        self.events.push(Some((offset, event)));
+    }
+
+    /// The engine, with every timer running for what is left of its dwell: never more than one dwell from now,
+    /// whatever happened to the wall clock meanwhile. `counters` are those of the last commit.
+    pub fn finish(self, counters: Option<Counters>, now: Now, remember: usize) -> Result<Engine, Mismatch> {
+        let mut engine = Engine::new(self.flow, remember);
+        engine.end = self.end;
+        let last = engine.flow.last_seq();
+        for (offset, event) in self.events.into_iter().flatten() {
+            let (seq, _) = self.latest[&event.order.id];
+            let seq = seq.min(last); // a flow that was shortened: the order is at its end
+            engine.known.insert(event.order.id, event.order.fingerprint());
+            let since = now.wall.since(event.at);
+            engine.enqueue(event.order, seq, event.at, since, offset, now.monotonic);
+        }
+        let in_flight: u64 = engine.waiting.iter().map(|queue| queue.len() as u64).sum();
+        let finished = engine.finished.len() as u64;
+        engine.forget();
+        let counters = counters.unwrap_or(Counters { accepted: finished, finished, dead: 0 });
+        if in_flight < counters.in_flight() {
+            return Err(Mismatch { expected: counters.in_flight(), found: in_flight });
+        }
+        // more than we ever accepted: an old service took these orders in, and we carry them on
+        let adopted = in_flight - counters.in_flight();
+        engine.counters = Counters { accepted: counters.accepted + adopted, ..counters };
+        Ok(engine)
+    }
+}
+
+/// The output does not hold the orders in flight that the last commit counted: records are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{expected} orders were in flight at the last commit, the output topic shows {found}: records are missing from it"
+)]
+pub struct Mismatch {
+    /// Orders in flight by the last commit's counters.
+    pub expected: u64,
+    /// Orders in flight that the output shows.
+    pub found: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use super::Counters;
+
+/// What fulfilment tells about itself.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    transitions: Family<[(&'static str, String); 1], Counter>,
+    lateness: Histogram,
+    orders: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>>,
+    repeats: Counter,
+    retries: Counter,
+    ready: Arc<AtomicBool>,
+}
+
+/// Upper bounds of the lateness histogram, in seconds; fine around the targets of 50 ms and 250 ms.
+const LATENESS: [f64; 12] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+
+impl Metrics {
+    /// Registers them.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            transitions: Family::default(),
+            lateness: Histogram::new(LATENESS),
+            orders: Family::default(),
+            repeats: Counter::default(),
+            retries: Counter::default(),
+            ready: Arc::default(),
+        };
+        let transitions = metrics.transitions.clone();
+        registry.register("encargo_order_transitions", "Orders that entered a state", transitions);
+        let lateness = metrics.lateness.clone();
+        let help = "Time from a timer's due time to its durable event, in seconds";
+        registry.register("encargo_transition_lateness_seconds", help, lateness);
+        let help = "Orders since the log's beginning: accepted = in_flight + finished + dead";
+        registry.register("encargo_orders", help, metrics.orders.clone());
+        let help = "Identical repeats of an order, ignored";
+        registry.register("encargo_order_repeats", help, metrics.repeats.clone());
+        let help = "Commits that the log could not take and that were tried again";
+        registry.register("encargo_commit_retries", help, metrics.retries.clone());
+        metrics
+    }
+
+    /// Whether the orders in flight were restored, so that timers fire.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn transition(&self, estado: &str, late: Option<Duration>) {
+        self.transitions.get_or_create(&[("estado", estado.to_owned())]).inc();
+        if let Some(late) = late {
+            self.lateness.observe(late.as_secs_f64());
+        }
+    }
+
+    pub(super) fn orders(&self, partitions: impl Iterator<Item = Counters>) {
+        let total = partitions.fold(Counters::default(), |sum, partition| Counters {
+            accepted: sum.accepted + partition.accepted,
+            finished: sum.finished + partition.finished,
+            dead: sum.dead + partition.dead,
+        });
+        for (name, value) in [
+            ("accepted", total.accepted),
+            ("in_flight", total.in_flight()),
+            ("finished", total.finished),
+            ("dead", total.dead),
+        ] {
+            self.orders.get_or_create(&[("is", name)]).set(value);
+        }
+    }
+
+    pub(super) fn repeat_ignored(&self) {
+        self.repeats.inc();
+    }
+
+    pub(super) fn commit_retried(&self) {
+        self.retries.inc();
+    }
+}

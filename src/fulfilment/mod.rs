@@ -1,0 +1,57 @@
+//! Fulfilment walks every order through its states on time.
+//!
+//! Reads `compra_detalle`, writes `compra_confirmada` and the dead-letter topic. An order's events go to the output
+//! partition whose number its order came from, together with the input offset, in one atomic commit; so each state
+//! happens exactly once, and the output is all the state there is: a restart reads it from the watermark on.
+//!
+//! Refused on purpose: a database of timers (a second truth that can disagree with the log), and a timer per order
+//! in the runtime (a million of them, lost at every crash).
+
+mod engine;
+mod metrics;
+mod processor;
+mod progress;
+mod restore;
+pub mod retention;
+
+pub use engine::{Accepted, Engine, Mismatch, Now, Restore, Staged};
+pub use metrics::Metrics;
+pub use processor::{Deps, Options, Processor};
+pub use progress::{Counters, Progress};
+
+use crate::eventlog;
+
+/// The consumer group.
+pub const GROUP: &str = "encargo-fulfilment";
+
+/// Why fulfilment ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log refused for good.
+    #[error("fulfilment cannot go on: the event log failed")]
+    Log(#[from] eventlog::Error),
+    /// The topics do not fit each other.
+    #[error(
+        "topics {orders} and {states} must have the same number of partitions, they have {orders_n} and {states_n}"
+    )]
+    Partitions {
+        /// Input topic.
+        orders: String,
+        /// Output topic.
+        states: String,
+        /// Partitions of the input.
+        orders_n: usize,
+        /// Partitions of the output.
+        states_n: usize,
+    },
+    /// The output lacks records that the last commit counted on.
+    #[error("fulfilment cannot restore partition {partition}; was {topic} trimmed or replaced?")]
+    Restore {
+        /// Output topic.
+        topic: String,
+        /// Partition.
+        partition: u32,
+        /// What is missing.
+        source: Mismatch,
+    },
+}

@@ -1,0 +1,59 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::store::orders::Applied;
+
+/// What tracking tells about itself.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    events: Family<[(&'static str, &'static str); 1], Counter>,
+    delay: Histogram,
+    ready: Arc<AtomicBool>,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn new(registry: &mut Registry) -> Self {
+        let delay = Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
+        let metrics = Self { events: Family::default(), delay, ready: Arc::default() };
+        let help = "State events by what became of them";
+        registry.register("encargo_events_projected", help, metrics.events.clone());
+        let help = "Age of the newest event of a batch once it can be looked up, in seconds";
+        registry.register("encargo_projection_delay_seconds", help, metrics.delay.clone());
+        metrics
+    }
+
+    /// Whether the projection has its partitions.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn applied(&self, applied: Applied, dead: u64, delay: Option<Duration>) {
+        for (name, count) in [
+            ("accepted", applied.accepted),
+            ("ignored", applied.ignored),
+            ("gap", applied.gaps),
+            ("conflict", applied.conflicts),
+            ("dead", dead),
+        ] {
+            self.events.get_or_create(&[("is", name)]).inc_by(count);
+        }
+        if let Some(delay) = delay {
+            self.delay.observe(delay.as_secs_f64());
+        }
+    }
+}

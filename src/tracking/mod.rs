@@ -1,0 +1,29 @@
+//! Tracking knows where every order is.
+//!
+//! The projection reads `compra_confirmada` and the dead-letter topic and applies each batch to the store in one
+//! transaction: orders, history, mail ledger, dead letters, and the input offsets themselves. So its effect is exactly
+//! once whatever the log delivers twice. The listener on :5000 answers from the store.
+
+mod metrics;
+mod projection;
+mod redrive;
+
+pub use metrics::Metrics;
+pub use projection::{Deps, Options, Projection};
+pub use redrive::redrive;
+
+use crate::{eventlog, store};
+
+/// The consumer group.
+pub const GROUP: &str = "encargo-tracking";
+
+/// Why tracking ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log refused for good.
+    #[error("tracking cannot go on: the event log failed")]
+    Log(#[from] eventlog::Error),
+    /// The store refused for good.
+    #[error("tracking cannot go on: the store failed")]
+    Store(#[from] store::Error),
+}

@@ -1,0 +1,257 @@
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, sync::Notify};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Error, GROUP, metrics::Metrics};
+use crate::{
+    clock::{Clock, Monotonic},
+    domain::{DeadLetter, Flow, Source, Timestamp, wire},
+    eventlog::{self, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition},
+    store::{
+        self, Store,
+        orders::{Advance, Batch, Incoming},
+    },
+};
+
+/// What the projection works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The event log.
+    pub log: Arc<dyn EventLog>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// Told after every batch, so that the mailer need not poll.
+    pub projected: Arc<Notify>,
+    /// Where it counts.
+    pub metrics: Metrics,
+}
+
+/// What the projection is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The states; old records carry no sequence number, and the last state finishes an order.
+    pub flow: Arc<Flow>,
+    /// Topic of the state events.
+    pub states: String,
+    /// Topic of the dead letters.
+    pub dead: String,
+    /// Whether each state gets a row in the mail ledger.
+    pub mail: bool,
+    /// Which instance of the group this is.
+    pub slot: u32,
+}
+
+/// Most events in one transaction: bounds memory and how long the store is busy with one batch.
+const BATCH_MAX: usize = 2_000;
+/// How long the thread waits for records before it looks whether it should stop.
+const IDLE: Duration = Duration::from_millis(100);
+/// How often the group's offsets in the log follow those in the store; only backlog and retention read them.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+/// Pauses between two tries of a batch that the store cannot take now.
+const RETRY: std::ops::Range<Duration> = Duration::from_millis(20)..Duration::from_secs(1);
+
+/// The projection of the log into the store. It owns its thread.
+pub struct Projection {
+    deps: Deps,
+    options: Options,
+    runtime: Handle,
+    /// For each partition that is ours, the offset that the store holds.
+    applied: BTreeMap<TopicPartition, u64>,
+    /// Whether the store is ahead of what the log was told.
+    unreported: bool,
+    reported_at: Monotonic,
+}
+
+impl Projection {
+    /// A projection that owns nothing yet; `runtime` runs the calls of the store.
+    pub fn new(deps: Deps, options: Options, runtime: Handle) -> Self {
+        Self { deps, options, runtime, applied: BTreeMap::new(), unreported: false, reported_at: Monotonic::ZERO }
+    }
+
+    /// Works until `stop`; blocks its thread.
+    pub fn run(mut self, stop: &CancellationToken) -> Result<(), Error> {
+        let topics = [self.options.states.clone(), self.options.dead.clone()];
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let mut member = self.deps.log.join(GROUP, &topics, self.options.slot)?;
+        while !stop.is_cancelled() {
+            let batch = self.collect(member.as_mut())?;
+            if !batch.advances.is_empty() {
+                self.apply(member.as_mut(), batch, stop)?;
+            }
+            self.report(member.as_mut(), false);
+        }
+        self.report(member.as_mut(), true);
+        info!("tracking stops");
+        Ok(())
+    }
+
+    /// Waits for records, then takes what else is there, up to a full batch.
+    fn collect(&mut self, member: &mut dyn Member) -> Result<Batch, Error> {
+        let mut batch =
+            Batch { group: GROUP.to_owned(), mail: self.options.mail, now: self.deps.clock.now(), ..Batch::default() };
+        let mut wait = IDLE;
+        while batch.events.len() + batch.dead.len() < BATCH_MAX {
+            match member.next(wait)? {
+                Input::Assigned(assigned) => self.assign(member, &assigned)?,
+                Input::Records(of, records) => self.add(&mut batch, of, records),
+                // the store's compare-and-set fences us, so nothing has to be finished first
+                Input::Revoking(gone) | Input::Lost(gone) => {
+                    self.applied.retain(|of, _| !gone.contains(of));
+                    return Ok(Batch::default());
+                }
+                Input::Idle => break,
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(batch)
+    }
+
+    fn assign(&mut self, member: &mut dyn Member, assigned: &[GroupOffset]) -> Result<(), Error> {
+        self.applied.extend(assigned.iter().map(|offset| (offset.of.clone(), 0)));
+        self.rewind(member)?;
+        info!(partitions = self.applied.len(), "tracking reads on from the store's offsets");
+        self.deps.metrics.ready();
+        Ok(())
+    }
+
+    /// Reads on where the store is: its offsets are the truth, those in the log only follow.
+    fn rewind(&mut self, member: &mut dyn Member) -> Result<(), Error> {
+        let stored = self.retrying(|this| this.runtime.block_on(this.deps.store.offsets(GROUP)))?;
+        let ours: Vec<TopicPartition> = self.applied.keys().cloned().collect();
+        for of in ours {
+            let offset = stored.iter().find(|(stored, _)| *stored == of).map_or(0, |(_, offset)| *offset);
+            member.seek(&of, offset)?;
+            self.applied.insert(of, offset);
+        }
+        Ok(())
+    }
+
+    fn add(&self, batch: &mut Batch, of: TopicPartition, records: Vec<Record>) {
+        let Some(next) = records.last().map(|record| record.offset + 1) else { return };
+        for record in records {
+            if of.topic == self.options.dead {
+                batch.dead.push(self.read_dead_letter(&of, record));
+            } else {
+                self.add_event(batch, &of, record);
+            }
+        }
+        if let Some(advance) = batch.advances.iter_mut().find(|advance| advance.of == of) {
+            advance.to = next;
+        } else {
+            let from = self.applied.get(&of).copied().unwrap_or(0);
+            batch.advances.push(Advance { of, from, to: next });
+        }
+    }
+
+    fn add_event(&self, batch: &mut Batch, of: &TopicPartition, record: Record) {
+        let flow = &self.options.flow;
+        let read = wire::decode_event(&record.value, &record.headers, record.at);
+        let letter = dead_letter(of, record, batch.now);
+        let reason = match read {
+            Ok(event) => match event.seq.filter(|seq| *seq > 0).or_else(|| flow.seq_of(&event.estado)) {
+                Some(seq) => {
+                    batch.events.push(Incoming { seq, last: seq >= flow.last_seq(), event, letter });
+                    return;
+                }
+                None => format!("estado: {:?} is no state of the flow", event.estado),
+            },
+            Err(reason) => reason.to_string(),
+        };
+        warn!(topic = of.topic, partition = of.partition, offset = letter.source.offset, reason, "dead letter");
+        batch.dead.push(DeadLetter { reason, ..letter });
+    }
+
+    fn read_dead_letter(&self, of: &TopicPartition, record: Record) -> DeadLetter {
+        wire::decode_dead_letter(record.key.as_deref(), &record.value, &record.headers, record.at).unwrap_or_else(
+            || {
+                warn!(
+                    topic = of.topic,
+                    offset = record.offset,
+                    "a dead letter without its source is kept under its own"
+                );
+                DeadLetter {
+                    reason: "a record of the dead-letter topic that does not say where it came from".into(),
+                    ..dead_letter(of, record, self.deps.clock.now())
+                }
+            },
+        )
+    }
+
+    fn apply(&mut self, member: &mut dyn Member, batch: Batch, stop: &CancellationToken) -> Result<(), Error> {
+        let advances = batch.advances.clone();
+        let dead = batch.dead.len() as u64;
+        let newest = batch.events.iter().map(|incoming| incoming.event.at).max();
+        let applied = self.retrying(|this| {
+            if stop.is_cancelled() {
+                return Ok(None); // what is not applied now is read again at the next start
+            }
+            this.runtime.block_on(this.deps.store.apply(batch.clone())).map(Some)
+        });
+        match applied {
+            Ok(None) => Ok(()),
+            Ok(Some(applied)) => {
+                for Advance { of, to, .. } in advances {
+                    self.applied.insert(of, to);
+                }
+                self.unreported = true;
+                let delay = newest.map(|newest| self.deps.clock.now().since(newest));
+                self.deps.metrics.applied(applied, dead, delay);
+                self.deps.projected.notify_one();
+                Ok(())
+            }
+            Err(Error::Store(store::Error::Fenced(partition))) => {
+                warn!(partition, "another instance was faster, reading on from the store's offsets");
+                self.rewind(member)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Repeats a call of the store for as long as it cannot be done now.
+    fn retrying<T>(&self, mut call: impl FnMut(&Self) -> store::Result<T>) -> Result<T, Error> {
+        let mut pause = RETRY.start;
+        loop {
+            match call(self) {
+                Err(error @ (store::Error::Unavailable(_) | store::Error::Overloaded(_))) => {
+                    warn!(%error, retry_in = ?pause, "the store cannot take a batch now, trying again");
+                    self.runtime.block_on(Clock::system().sleep(pause));
+                    pause = (pause * 2).min(RETRY.end);
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    fn report(&mut self, member: &mut dyn Member, at_once: bool) {
+        let now = self.deps.clock.monotonic();
+        if !self.unreported || !at_once && now.saturating_sub(self.reported_at) < REPORT_EVERY {
+            return;
+        }
+        self.reported_at = now;
+        self.unreported = false;
+        let offsets: Vec<GroupOffset> = self
+            .applied
+            .iter()
+            .map(|(of, offset)| GroupOffset { of: of.clone(), offset: *offset, metadata: String::new() })
+            .collect();
+        if let Outcome::Aborted(error @ eventlog::Error::Fatal(_)) = member.commit(&[], &offsets) {
+            warn!(%error, "the log does not take the group's offsets");
+        }
+    }
+}
+
+fn dead_letter(of: &TopicPartition, record: Record, now: Timestamp) -> DeadLetter {
+    DeadLetter {
+        source: Source { topic: of.topic.clone(), partition: of.partition, offset: record.offset },
+        reason: String::new(),
+        attempts: wire::attempts(&record.headers),
+        at: now,
+        key: record.key,
+        value: record.value,
+        headers: record.headers,
+    }
+}
