@@ -10,5 +10,6 @@ pub mod sqlite;
 pub mod store;
 
 pub mod audit;
+pub mod catalog;
 pub mod fulfilment;
 pub mod tracking;

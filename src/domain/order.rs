@@ -62,11 +62,17 @@ impl Product {
         if id.is_empty() || id.len() > Self::ID_LENGTH_MAX || id.contains(char::is_control) {
             return Err(Invalid::because("gameid: must have 1 to 64 bytes and no control characters"));
         }
-        if name.is_empty() || name.len() > Self::NAME_LENGTH_MAX || name.contains(char::is_control) {
+        if name.is_empty() || name.len() > Self::NAME_LENGTH_MAX || name.contains(is_harmful) {
             return Err(Invalid::because("name: must have 1 to 1024 bytes and no control characters"));
         }
         Ok(Self { id: id.into(), name: name.into(), price: price.parse()? })
     }
+}
+
+/// Control characters, but for those that Windows-1252 quotes, dashes and trade marks become when they are taken for
+/// Latin-1: catalogues in the field have such names, and these have no effect on a terminal, a header or a line.
+fn is_harmful(c: char) -> bool {
+    c.is_control() && !matches!(c, '\u{91}'..='\u{97}' | '\u{99}')
 }
 
 /// A placed order. Equal content means equal `id`, `product` and `email`: the five fields of the old wire format.
@@ -122,6 +128,17 @@ mod tests {
         }
         for text in ["", "0", "-1", "+1", "1.0", " 1", "9007199254740992", "99999999999999999999", "١"] {
             assert!(text.parse::<OrderId>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_may_be_odd_but_not_harmful() {
+        for name in ["Inception™\u{99}", " \"a, b\" ", "-1", "It\u{92}s"] {
+            assert_eq!(*Product::new("1", name, "1").unwrap().name, *name);
+        }
+        // line ends, the escape, and the C1 controls that begin a terminal's sequences or end a line
+        for c in ['\0', '\t', '\n', '\r', '\u{1b}', '\u{7f}', '\u{85}', '\u{90}', '\u{9b}', '\u{9d}'] {
+            assert!(Product::new("1", &format!("a{c}b"), "1").is_err(), "{c:?}");
         }
     }
 
