@@ -11,5 +11,6 @@ pub mod store;
 
 pub mod audit;
 pub mod catalog;
+pub mod config;
 pub mod fulfilment;
 pub mod tracking;
