@@ -13,3 +13,4 @@ pub mod audit;
 pub mod catalog;
 pub mod fulfilment;
 pub mod tracking;
+pub mod web;
