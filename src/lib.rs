@@ -14,3 +14,4 @@ pub mod catalog;
 pub mod config;
 pub mod fulfilment;
 pub mod tracking;
+pub mod web;

@@ -1,0 +1,110 @@
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio_util::sync::CancellationToken;
+
+use super::Watched;
+use crate::{
+    clock::Clock,
+    eventlog::{self, EventLog},
+};
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The gate that is shut while those who read the orders are too far behind: what is accepted must still be in time.
+pub(super) struct Admission {
+    log: Arc<dyn EventLog>,
+    clock: Clock,
+    watched: Vec<Watched>,
+    backlog_max: u64,
+    shut: AtomicBool,
+    backlog: Gauge,
+}
+
+impl Admission {
+    pub(super) fn new(
+        log: Arc<dyn EventLog>,
+        clock: Clock,
+        watched: Vec<Watched>,
+        backlog_max: u64,
+        backlog: Gauge,
+    ) -> Self {
+        Self { log, clock, watched, backlog_max, shut: AtomicBool::new(false), backlog }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.shut.load(Ordering::Relaxed)
+    }
+
+    /// Looks now and then, until `stop`.
+    pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let mut failed = false;
+        while !self.watched.is_empty() {
+            let look = tokio::task::spawn_blocking({
+                let this = self.clone();
+                move || largest_backlog(&*this.log, &this.watched)
+            });
+            match look.await {
+                Ok(Ok(backlog)) => {
+                    failed = false;
+                    self.judge(backlog);
+                }
+                // the gate stays as it is: when the log is away, its own refusals speak
+                Ok(Err(error)) if !failed => {
+                    failed = true;
+                    tracing::warn!(%error, "cannot see how far the consumers are");
+                }
+                Ok(Err(_)) => {}
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.clock.sleep(LOOK_EVERY) => {}
+            }
+        }
+        stop.cancelled().await;
+    }
+
+    /// Shuts above the limit and opens below three quarters of it, so that it does not flutter in between.
+    fn judge(&self, backlog: u64) {
+        self.backlog.set(backlog as i64);
+        let was_open = self.is_open();
+        if was_open && backlog > self.backlog_max {
+            self.shut.store(true, Ordering::Relaxed);
+            tracing::warn!(backlog, limit = self.backlog_max, "new orders are refused until the consumers catch up");
+        } else if !was_open && backlog < self.backlog_max / 4 * 3 {
+            self.shut.store(false, Ordering::Relaxed);
+            tracing::info!(backlog, "new orders are taken again");
+        }
+    }
+}
+
+/// Records that a group has still to read of a topic; all that are kept, when it has committed nothing yet.
+fn largest_backlog(log: &dyn EventLog, watched: &[Watched]) -> eventlog::Result<u64> {
+    let topics = log.topics()?;
+    let groups = log.groups()?;
+    let mut largest = 0;
+    for Watched { group, topic } in watched {
+        let group = groups.iter().find(|info| info.name == *group);
+        let offsets = group.map_or(&[][..], |info| &info.offsets);
+        let committed: HashMap<u32, u64> =
+            offsets.iter().filter(|at| at.of.topic == *topic).map(|at| (at.of.partition, at.offset)).collect();
+        let partitions = topics.iter().find(|info| info.name == *topic).map_or(&[][..], |info| &info.partitions);
+        let behind = partitions.iter().enumerate().map(|(partition, range)| {
+            let next = committed.get(&(partition as u32)).map_or(range.start, |next| *next.max(&range.start));
+            range.end.saturating_sub(next)
+        });
+        largest = largest.max(behind.sum());
+    }
+    Ok(largest)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, HttpBody},
+    extract::ConnectInfo,
+    http::{
+        HeaderValue, Request, StatusCode,
+        header::{CACHE_CONTROL, CONNECTION, EXPECT, X_CONTENT_TYPE_OPTIONS},
+    },
+    response::{IntoResponse, Response},
+};
+use hyper::{body::Incoming, service::Service};
+use hyper_util::service::TowerToHyperService;
+use tokio::time::timeout;
+
+use super::{Limits, Problem};
+
+/// How much of a body that is too long is read all the same, so that the client, which writes before it reads, gets
+/// the answer and not a reset connection.
+const DISCARD_BYTES_MAX: usize = 8 << 20;
+
+/// What stands between the connections and the router: bounds, and the headers of every answer.
+pub(super) struct Gate {
+    router: TowerToHyperService<Router>,
+    limits: Limits,
+    running: AtomicUsize,
+}
+
+impl Gate {
+    pub(super) fn new(router: Router, limits: Limits) -> Arc<Self> {
+        // with_state builds the routes once, not again for each request
+        let router = TowerToHyperService::new(router.with_state(()));
+        Arc::new(Self { router, limits, running: AtomicUsize::new(0) })
+    }
+
+    /// Answers one request; never fails, so a connection ends only by its peer, its time, or a stop.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Result<Response, Infallible> {
+        let mut response = match self.run(peer, request).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        };
+        // after these two the rest of the body may still be on its way, so the connection has no next request
+        let is_cut = matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
+        let headers = response.headers_mut();
+        if is_cut {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
+    async fn run(&self, peer: SocketAddr, request: Request<Incoming>) -> Result<Response, Problem> {
+        let (mut parts, mut incoming) = request.into_parts();
+        let body = if incoming.is_end_stream() {
+            Body::empty()
+        } else {
+            let expects = parts.headers.contains_key(EXPECT);
+            let read = read(&mut incoming, self.limits.body_bytes_max, expects);
+            Body::from(timeout(self.limits.request_timeout, read).await.map_err(|_| body_timeout())??)
+        };
+        // only now: a slow sender holds a connection, but no place among the requests that run
+        let _running = self.enter()?;
+        parts.extensions.insert(ConnectInfo(peer));
+        let answer = self.router.call(Request::from_parts(parts, body));
+        match timeout(self.limits.request_timeout, answer).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(never)) => match never {},
+            Err(_) => Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "timeout",
+                "No answer in time",
+                "the request took too long; what it asked for may or may not have been done",
+            )
+            .retry_after(2)),
+        }
+    }
+
+    fn enter(&self) -> Result<Running<'_>, Problem> {
+        let running = Running(&self.running);
+        if self.running.fetch_add(1, Ordering::Relaxed) < self.limits.requests_max {
+            return Ok(running); // else dropped, which counts it out again
+        }
+        Err(Problem::overloaded("too many requests run at this moment"))
+    }
+}
+
+/// Counts a request out, also when its client is gone and it is dropped half-way.
+struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn read(incoming: &mut Incoming, limit: usize, expects: bool) -> Result<Bytes, Problem> {
+    if incoming.size_hint().lower() > limit as u64 {
+        // who expects a "100 Continue" has sent nothing yet, and needs no reading
+        return Err(if expects { too_long(limit) } else { discard(incoming, limit).await });
+    }
+    let mut whole = Bytes::new();
+    let mut joined = Vec::new();
+    while let Some(data) = next(incoming).await? {
+        if whole.len() + joined.len() + data.len() > limit {
+            return Err(discard(incoming, limit).await);
+        }
+        if whole.is_empty() && joined.is_empty() {
+            whole = data; // nearly always the only piece, passed on without a copy
+        } else {
+            joined.extend_from_slice(&std::mem::take(&mut whole));
+            joined.extend_from_slice(&data);
+        }
+    }
+    Ok(if joined.is_empty() { whole } else { joined.into() })
+}
+
+async fn discard(incoming: &mut Incoming, limit: usize) -> Problem {
+    let mut left = DISCARD_BYTES_MAX;
+    while let Ok(Some(data)) = next(incoming).await {
+        left = left.saturating_sub(data.len());
+        if left == 0 {
+            break;
+        }
+    }
+    too_long(limit)
+}
+
+/// The next piece of data; trailers are passed over.
+async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, Problem> {
+    loop {
+        match poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(Problem::malformed("the body ended early or is not well-formed")),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+// In both languages, as these also meet the users of the old form.
+fn too_long(limit: usize) -> Problem {
+    let detail = format!(
+        "El cuerpo de la petición es demasiado largo: como máximo {limit} bytes.\n\
+         The body of the request is too long: at most {limit} bytes."
+    );
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", "Body too long", detail)
+}
+
+fn body_timeout() -> Problem {
+    let detail = "El cuerpo de la petición no ha llegado a tiempo.\nThe body of the request did not come in time.";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "No body in time", detail)
+}

@@ -1,0 +1,57 @@
+//! What the HTTP listeners share: the server with its limits, and errors as problem details.
+//!
+//! [`serve`] owns everything that must hold whatever a handler does: connections, headers, bodies, requests and times
+//! are bounded (`axum::serve` bounds none of them), a request beyond a bound is answered and not dropped, and a stop
+//! finishes what has begun. Handlers see whole bodies of bounded size and the peer as axum's `ConnectInfo`.
+//!
+//! Deliberately absent: TLS and HTTP/2, which a reverse proxy in front does better.
+
+mod gate;
+mod problem;
+mod server;
+
+use std::time::Duration;
+
+pub use problem::{FieldError, Problem, with_fallbacks};
+pub use server::serve;
+
+/// What can go wrong with a server; accepting and serving single connections never ends it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The listening socket cannot be used.
+    #[error("cannot serve on the listening socket")]
+    Listener(#[from] std::io::Error),
+}
+
+/// Result with this module's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The bounds of one listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Most connections at a time; more wait in the system's queue until one ends.
+    pub connections_max: usize,
+    /// Most requests in handlers at a time; more are answered 503 with `Retry-After`.
+    pub requests_max: usize,
+    /// Longest body of a request in bytes; a longer one is answered 413.
+    pub body_bytes_max: usize,
+    /// Longest time for a request's headers to come in, and for which an idle connection is kept.
+    pub header_timeout: Duration,
+    /// Longest time for a request's body to come in (else 408), and then for the handler to answer (else 503).
+    pub request_timeout: Duration,
+    /// At a stop, longest time for what has begun to finish.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 4_096,
+            requests_max: 2_048,
+            body_bytes_max: 16 << 10,
+            header_timeout: Duration::from_secs(15),
+            request_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+use std::borrow::Cow;
+
+use axum::{
+    Router,
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+/// An error as the client sees it: `application/problem+json` (RFC 9457). Causes inside the server stay there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    retry_after_s: Option<u32>,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// The field's name.
+    pub field: Cow<'static, str>,
+    /// What is wrong, and what would be right.
+    pub detail: Cow<'static, str>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    /// A problem of a kind: `kind` is the last word of its `type`, for programs; `title` says the same for people.
+    pub fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { status, kind, title, detail: detail.into(), errors: Vec::new(), retry_after_s: None }
+    }
+
+    /// 400: the request cannot be read.
+    pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", "The request cannot be read", detail)
+    }
+
+    /// 404: there is no such thing.
+    pub fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+    }
+
+    /// 415: the body is of another type than this one.
+    pub fn unsupported_type(expected: &'static str) -> Self {
+        let detail = format!("the Content-Type must be {expected}");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-type", "Unsupported content type", detail)
+    }
+
+    /// 422: the request can be read, but fields of it are wrong.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = "see errors for what is wrong with each field";
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid request", detail) }
+    }
+
+    /// 503: not now, and nothing was done; the client should come back.
+    pub fn overloaded(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much to do", detail).retry_after(1)
+    }
+
+    /// 503: something that is needed is away, and nothing was done; the client should come back.
+    pub fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not possible now", detail).retry_after(2)
+    }
+
+    /// 500: the log says why, the client is not told.
+    pub fn internal() -> Self {
+        let detail = "the server's log has the reason";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
+    }
+
+    /// Tells the client when to come back.
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What is wrong in general.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// When to come back, in seconds.
+    pub fn retry_after_s(&self) -> Option<u32> {
+        self.retry_after_s
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Body {
+            kind: format!("urn:encargo:problem:{}", self.kind),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            errors: &self.errors,
+        };
+        let json = serde_json::to_vec(&body).expect("strings and numbers always serialise");
+        let mut response = (self.status, json).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// Answers unknown paths and wrong methods (these with `Allow`) with problems. Call it on the whole router, last.
+pub fn with_fallbacks(router: Router) -> Router {
+    router
+        .method_not_allowed_fallback(|| async {
+            let detail = "this path has other methods: see the Allow header";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+        })
+        .fallback(|| async { Problem::not_found("there is nothing at this path") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn body(problem: Problem) -> String {
+        let bytes = axum::body::to_bytes(problem.into_response().into_body(), 10_000).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn has_the_members_of_the_standard() {
+        insta::assert_snapshot!(
+            body(Problem::not_found("no such order")).await,
+            @r#"{"type":"urn:encargo:problem:not-found","title":"Not found","status":404,"detail":"no such order"}"#
+        );
+        let errors = vec![FieldError { field: "email".into(), detail: "must be there".into() }];
+        insta::assert_snapshot!(
+            body(Problem::invalid(errors)).await,
+            @r#"{"type":"urn:encargo:problem:invalid","title":"Invalid request","status":422,"detail":"see errors for what is wrong with each field","errors":[{"field":"email","detail":"must be there"}]}"#
+        );
+    }
+
+    #[test]
+    fn tells_when_to_come_back() {
+        let response = Problem::overloaded("wait").retry_after(7).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "7");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+    }
+}
