@@ -1,3 +1,6 @@
-//! The integration tests: one binary, one file per subject.
+//! The integration tests: one binary, a file per promise or part.
 
 mod catalog;
+mod flow;
+mod harness;
+mod kill;
