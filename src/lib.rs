@@ -12,5 +12,6 @@ pub mod store;
 pub mod audit;
 pub mod catalog;
 pub mod fulfilment;
+pub mod intake;
 pub mod tracking;
 pub mod web;
