@@ -11,6 +11,7 @@ pub mod store;
 
 pub mod audit;
 pub mod catalog;
+pub mod config;
 pub mod fulfilment;
 pub mod intake;
 pub mod tracking;

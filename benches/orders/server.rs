@@ -1,0 +1,109 @@
+//! The real binary as a child process, and what can be read off it from outside.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+pub struct Server {
+    child: Child,
+    pub intake: SocketAddr,
+    pub ops: SocketAddr,
+    pub ready_after: Duration,
+}
+
+impl Server {
+    /// Starts `encargo up` on free ports and waits until it is ready.
+    pub async fn start(data: &Path, arguments: &[&str]) -> Self {
+        let started = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_encargo"))
+            .args(["up", "--json", "--data"])
+            .arg(data)
+            .args(["--intake-listen", "127.0.0.1:0", "--tracking-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env("ENCARGO_LOGGING_LEVEL", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it prints its addresses");
+        let addresses: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
+        let address = |name: &str| addresses[name].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        let server = Self { intake: address("intake"), ops: address("ops"), child, ready_after: started.elapsed() };
+        while !server.get("/readyz").await.starts_with("HTTP/1.1 200") {
+            assert!(started.elapsed() < Duration::from_secs(60), "not ready after 60 s");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Self { ready_after: started.elapsed(), ..server }
+    }
+
+    /// Ends it the hard way.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Resident memory in MB, and CPU seconds so far.
+    pub fn usage(&self) -> (f64, f64) {
+        let id = self.child.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
+        let kilobytes: f64 = rss.trim().trim_end_matches(" kB").parse().expect("a number");
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("it runs");
+        let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name in brackets").1.split(' ').collect();
+        let ticks: f64 = fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
+        (kilobytes / 1024.0, ticks / 100.0)
+    }
+
+    pub async fn metrics(&self) -> Metrics {
+        Metrics(self.get("/metrics").await)
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.ops).await.expect("the ops listener listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.expect("it answers");
+        text
+    }
+}
+
+/// A scrape.
+pub struct Metrics(String);
+
+impl Metrics {
+    /// The value of a sample, given as it is written: `name{label="value"}`.
+    pub fn value(&self, sample: &str) -> f64 {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    /// The smallest bucket bound that holds the share `q` of a histogram's samples since `earlier`.
+    pub fn quantile_since(&self, earlier: &Self, name: &str, q: f64) -> f64 {
+        let buckets = |metrics: &Self| -> Vec<(f64, f64)> {
+            let prefix = format!("{name}_bucket{{le=\"");
+            let parse = |line: &str| {
+                let (bound, count) = line.strip_prefix(&prefix)?.split_once("\"} ")?;
+                let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? };
+                Some((bound, count.trim().parse().ok()?))
+            };
+            metrics.0.lines().filter_map(parse).collect()
+        };
+        let before = buckets(earlier);
+        let now: Vec<(f64, f64)> = buckets(self)
+            .into_iter()
+            .map(|(bound, count)| (bound, count - before.iter().find(|(b, _)| *b == bound).map_or(0.0, |(_, c)| *c)))
+            .collect();
+        let total = now.last().map_or(0.0, |(_, count)| *count);
+        now.iter().find(|(_, count)| *count >= total * q).map_or(0.0, |(bound, _)| *bound)
+    }
+}

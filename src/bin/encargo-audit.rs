@@ -1,0 +1,70 @@
+//! Audits a data folder: were the promises of `docs/guarantees.md` kept?
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use clap::Parser;
+use encargo::{
+    audit::{self, Rules, Sources},
+    eventlog::sqlite::SqliteLog,
+    store::sqlite::SqliteStore,
+};
+
+/// Recounts log, store and mailbox of a data folder, and objects to anything lost, doubled, early or out of order.
+#[derive(Parser)]
+struct Arguments {
+    /// The data folder.
+    #[arg(long, default_value = "encargo-data")]
+    data: PathBuf,
+    /// The states, in order.
+    #[arg(long, value_delimiter = ',', default_value = "recibido,preparando,entregando,finalizado")]
+    states: Vec<String>,
+    /// The dwell of each state.
+    #[arg(long, default_value = "8s", value_parser = humantime::parse_duration)]
+    dwell: Duration,
+    /// What clients were told is accepted: a JSON object per line with orderid, product, email.
+    #[arg(long)]
+    acknowledged: Option<PathBuf>,
+    /// The Maildir, if mails are to be judged.
+    #[arg(long)]
+    maildir: Option<PathBuf>,
+    /// Orders may still be in flight, mails may still wait.
+    #[arg(long)]
+    running: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let log = SqliteLog::open_read_only(&arguments.data.join("log.db"))?;
+    let store = SqliteStore::open_tool(&arguments.data.join("store.db"))?;
+    let mut facts = audit::collect(Sources {
+        log: &log,
+        store: &store,
+        orders: "compra_detalle",
+        states: "compra_confirmada",
+        dead: "compra_dead_letters",
+    })
+    .await?;
+    if let Some(path) = &arguments.acknowledged {
+        facts.acknowledged = audit::read_acknowledged(path)?;
+    }
+    if let Some(path) = &arguments.maildir {
+        facts.mails = audit::read_maildir(path)?;
+    }
+    let rules = Rules {
+        flow: arguments.states.into_iter().map(|estado| (estado, arguments.dwell)).collect(),
+        all_finished: !arguments.running,
+        all_mailed: !arguments.running && arguments.maildir.is_some(),
+    };
+    let report = audit::judge(&facts, &rules);
+    println!(
+        "{} orders, {} events, {} mails ({} repeated), {} orders whose acknowledgement was lost, {} dead records",
+        report.orders, report.events, report.mails, report.repeats, report.unacknowledged, facts.dead
+    );
+    for objection in &report.objections {
+        println!("{objection}");
+    }
+    println!("{}", if report.objections.is_empty() { "all promises kept" } else { "PROMISES BROKEN" });
+    Ok(ExitCode::from(u8::from(!report.objections.is_empty())))
+}

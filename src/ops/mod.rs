@@ -1,0 +1,113 @@
+//! Operations, on :9000: is it alive, is it ready, what does it measure.
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::{
+    clock::Clock,
+    domain::Timestamp,
+    eventlog::EventLog,
+    store::{Store, ledger::MailStatus},
+    web,
+};
+
+/// A named question with a yes or no, for `/readyz`.
+pub type Check = (&'static str, Arc<dyn Fn() -> bool + Send + Sync>);
+
+/// How long `/readyz` waits for the log and the store.
+const CHECK_MAX: Duration = Duration::from_secs(2);
+
+/// What the operations listener looks at.
+#[derive(Clone)]
+pub struct Ops {
+    /// The event log.
+    pub log: Arc<dyn EventLog>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// Everything that is measured.
+    pub registry: Arc<Registry>,
+    /// What must be true of the services before this instance takes traffic.
+    pub checks: Vec<Check>,
+}
+
+impl Ops {
+    /// The routes.
+    pub fn router(self) -> Router {
+        let routes = Router::new()
+            .route("/livez", get(|| async { "ok\n" }))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(self);
+        web::with_fallbacks(routes)
+    }
+
+    async fn log_answers(&self) -> bool {
+        let log = self.log.clone();
+        let topics = tokio::task::spawn_blocking(move || log.topics());
+        matches!(timeout(CHECK_MAX, topics).await, Ok(Ok(Ok(_))))
+    }
+
+    async fn store_answers(&self) -> bool {
+        matches!(timeout(CHECK_MAX, self.store.ping()).await, Ok(Ok(())))
+    }
+}
+
+/// 200 when everything that an order needs is there, 503 otherwise; says which is missing.
+async fn readyz(State(ops): State<Ops>) -> Response {
+    let mut checks = serde_json::Map::new();
+    checks.insert("log".into(), ops.log_answers().await.into());
+    checks.insert("store".into(), ops.store_answers().await.into());
+    for (name, check) in &ops.checks {
+        checks.insert((*name).into(), check().into());
+    }
+    let ready = checks.values().all(|ok| *ok == true);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": ready, "checks": checks }))).into_response()
+}
+
+/// The registry, and the numbers that only the store knows.
+async fn metrics(State(ops): State<Ops>) -> Response {
+    let mut text = String::new();
+    let mut from_store = Registry::default();
+    if let Err(error) = store_metrics(&ops, &mut from_store).await {
+        tracing::warn!(%error, "metrics lack the store's numbers");
+    }
+    // the end marker must come once, after both
+    let encoded = prometheus_client::encoding::text::encode_registry(&mut text, &ops.registry)
+        .and_then(|()| prometheus_client::encoding::text::encode_registry(&mut text, &from_store))
+        .and_then(|()| text.write_str("# EOF\n"));
+    if encoded.is_err() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+async fn store_metrics(ops: &Ops, registry: &mut Registry) -> crate::store::Result<()> {
+    let ledger = ops.store.ledger_counts().await?;
+    let mails = prometheus_client::metrics::family::Family::<[(&'static str, &'static str); 1], Gauge>::default();
+    for status in MailStatus::ALL {
+        let count = ledger.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, count)| *count);
+        mails.get_or_create(&[("status", status.name())]).set(count as i64);
+    }
+    registry.register("encargo_ledger_mails", "Mails in the ledger by status", mails);
+    let oldest: Gauge = Gauge::default();
+    let age = |since: Timestamp| ops.clock.now().since(since).as_secs() as i64;
+    oldest.set(ledger.oldest_unsettled_at.map_or(0, age));
+    registry.register("encargo_ledger_oldest_unsettled_seconds", "Age of the oldest unsettled mail", oldest);
+    let dead: Gauge = Gauge::default();
+    dead.set(ops.store.dead_record_count().await? as i64);
+    registry.register("encargo_dead_records", "Poison records that nobody has decided about", dead);
+    Ok(())
+}
