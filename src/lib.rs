@@ -13,5 +13,6 @@ pub mod audit;
 pub mod catalog;
 pub mod config;
 pub mod fulfilment;
+pub mod intake;
 pub mod tracking;
 pub mod web;

@@ -105,6 +105,3 @@ fn largest_backlog(log: &dyn EventLog, watched: &[Watched]) -> eventlog::Result<
     }
     Ok(largest)
 }
-
-#[cfg(test)]
-mod tests;

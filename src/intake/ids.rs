@@ -1,6 +1,6 @@
 //! Order ids without a service of their own: a record appended to the ids topic, which has one partition, gets an
 //! offset; offset + 1 is an id. So ids are 1, 2, 3, …, never repeat, and any number of intakes can share the topic.
-//! A gap is left by a crash, and by an order that was refused after it got its id.
+//! A gap is left by a crash, and by a request that was refused or went away after it got its id.
 //!
 //! Ids come in blocks, one append each. The block is one id while orders are rare (a small shop sees 1, 2, 3, also over
 //! restarts), doubles as long as refills follow each other quickly, and is then fetched ahead of need.
@@ -163,8 +163,10 @@ impl Shared {
             pause if pause < QUIET => (pool.block / 2).max(1),
             _ => 1,
         };
-        // never 0: the block has room for one, and who waits goes first
-        Some(pool.missing().clamp(1, BLOCK_MAX))
+        match pool.missing() {
+            0 => None, // the smaller block has enough with what is left
+            missing => Some(missing.min(BLOCK_MAX)),
+        }
     }
 
     /// Appends a block and hands its ids out; returns the last offset, or 0.
@@ -223,6 +225,3 @@ impl Pool {
 fn stopping() -> Error {
     Error::Unavailable("the intake is stopping".into())
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,185 @@
+//! The intake: reads HTTP requests, writes orders to the log, and answers once they are durable.
+//!
+//! - Reads: the catalogue; the store's idempotency keys; how far the consumers of its orders are.
+//! - Writes: the orders topic (`compra_detalle`), the ids topic, idempotency keys.
+//! - Guarantees: an order that was acknowledged is in the log once; one whose acknowledgement was lost is there once or
+//!   not at all, and a retry with the same `Idempotency-Key` finds out which without ordering twice. Nothing is
+//!   acknowledged that is not durable: what cannot be taken in time is refused with 503 and `Retry-After`.
+//! - Refused: a queue of its own between HTTP and log (it would acknowledge or forget), and ids from the store (the
+//!   log has offsets already, see [`ids`]).
+
+mod admission;
+mod form;
+pub mod ids;
+mod json;
+mod metrics;
+mod once;
+mod place;
+mod products;
+mod trace;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    http::HeaderValue,
+    routing::{get, post},
+};
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    catalog::Catalog,
+    clock::Clock,
+    domain::{EmailAddress, HandleKey},
+    eventlog::EventLog,
+    store::Store,
+    web,
+};
+
+use self::{admission::Admission, ids::Ids, metrics::Metrics, place::Desk, trace::Traces};
+
+/// What can go wrong with the intake as a whole; what goes wrong with a request is its answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address of the tracking pages cannot stand in a link.
+    #[error("the tracking address {0:?} must look like http://host:port")]
+    TrackingUrl(String),
+    /// The listener failed.
+    #[error("the intake's listener failed")]
+    Web(#[from] web::Error),
+    /// A task of the intake ended that should not have.
+    #[error("a task of the intake ended by itself")]
+    Ended(#[source] Option<tokio::task::JoinError>),
+}
+
+/// Result with this module's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What the intake works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// Where orders go.
+    pub log: Arc<dyn EventLog>,
+    /// Where idempotency keys are.
+    pub store: Arc<dyn Store>,
+    /// What can be ordered.
+    pub catalog: Arc<Catalog>,
+    /// The time.
+    pub clock: Clock,
+    /// The secret behind the tracking handles.
+    pub handle_key: HandleKey,
+}
+
+/// A consumer group that new orders must not leave behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// The group.
+    pub group: String,
+    /// The topic it reads.
+    pub topic: String,
+}
+
+/// How the intake behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The topic of placed orders.
+    pub orders_topic: String,
+    /// The topic whose offsets become order ids; it must have one partition.
+    pub ids_topic: String,
+    /// The address for orders of the old form that come without one.
+    pub usermail: EmailAddress,
+    /// Where customers reach the tracking listener, `http://host:port`; links are made from it.
+    pub tracking_url: String,
+    /// Groups whose backlog shuts the intake; none, and it never shuts.
+    pub watched: Vec<Watched>,
+    /// Most records that a watched group may be behind: above, new orders are refused until it is below ¾ of this.
+    pub backlog_max: u64,
+    /// How long a request keeps its idempotency key to itself; must be longer than the log takes to write or give up.
+    pub reservation: Duration,
+    /// The bounds of the listener.
+    pub limits: web::Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            orders_topic: "compra_detalle".into(),
+            ids_topic: "encargo_ids".into(),
+            usermail: "cliente@localhost".parse().expect("a valid address"),
+            tracking_url: "http://127.0.0.1:5000".into(),
+            watched: Vec::new(),
+            backlog_max: 100_000,
+            reservation: Duration::from_secs(10),
+            limits: web::Limits::default(),
+        }
+    }
+}
+
+/// The service.
+pub struct Intake {
+    desk: Arc<Desk>,
+    limits: web::Limits,
+}
+
+impl Intake {
+    /// Puts the service together; nothing runs yet.
+    pub fn new(deps: Deps, options: Options, registry: &mut Registry) -> Result<Self> {
+        let tracking_url = options.tracking_url.trim_end_matches('/').to_owned();
+        let is_http = tracking_url.starts_with("http://") || tracking_url.starts_with("https://");
+        if !is_http || HeaderValue::from_str(&tracking_url).is_err() {
+            return Err(Error::TrackingUrl(options.tracking_url));
+        }
+        let Deps { log, store, catalog, clock, handle_key } = deps;
+        let metrics = Metrics::register(registry);
+        let ids = Ids::new(log.clone(), clock.clone(), options.ids_topic);
+        let backlog = metrics.backlog.clone();
+        let admission = Admission::new(log.clone(), clock.clone(), options.watched, options.backlog_max, backlog);
+        let desk = Desk {
+            log,
+            store,
+            catalog,
+            clock,
+            handle_key,
+            ids,
+            metrics,
+            admission: Arc::new(admission),
+            traces: Traces::new(),
+            failures: place::Failures::default(),
+            orders_topic: options.orders_topic,
+            usermail: options.usermail,
+            tracking_url,
+            reservation: options.reservation,
+        };
+        Ok(Self { desk: Arc::new(desk), limits: options.limits })
+    }
+
+    /// The routes, to be served by [`Intake::run`], which also runs what they need.
+    pub fn router(&self) -> Router {
+        let routes = Router::new()
+            .route("/", post(form::place))
+            .route("/orders", post(json::place))
+            .route("/products", get(products::list))
+            .with_state(self.desk.clone());
+        web::with_fallbacks(routes)
+    }
+
+    /// Serves until `stop`; requests that have begun still get their order ids and their answers.
+    pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> Result<()> {
+        let stop_helpers = CancellationToken::new();
+        let _guard = stop_helpers.clone().drop_guard();
+        let mut helpers = JoinSet::new();
+        helpers.spawn(self.desk.ids.clone().refill(stop_helpers.clone()));
+        helpers.spawn(self.desk.admission.clone().watch(stop_helpers.clone()));
+        tokio::select! {
+            served = web::serve(listener, self.router(), self.limits.clone(), stop) => served?,
+            ended = helpers.join_next() => return Err(Error::Ended(ended.and_then(std::result::Result::err))),
+        }
+        stop_helpers.cancel();
+        while let Some(ended) = helpers.join_next().await {
+            ended.map_err(|error| Error::Ended(Some(error)))?;
+        }
+        Ok(())
+    }
+}

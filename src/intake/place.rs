@@ -1,0 +1,162 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    admission::Admission,
+    ids::{self, Ids},
+    metrics::Metrics,
+    trace::Traces,
+};
+use crate::{
+    catalog::Catalog,
+    clock::Clock,
+    domain::{EmailAddress, HandleKey, Lang, Order, OrderId, Product, TraceParent, wire},
+    eventlog::{self, EventLog, NewRecord},
+    store::{self, Store},
+};
+
+/// Everything that a request needs to place an order.
+pub(super) struct Desk {
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) clock: Clock,
+    pub(super) handle_key: HandleKey,
+    pub(super) ids: Ids,
+    pub(super) metrics: Metrics,
+    pub(super) admission: Arc<Admission>,
+    pub(super) traces: Traces,
+    pub(super) failures: Failures,
+    pub(super) orders_topic: String,
+    pub(super) usermail: EmailAddress,
+    pub(super) tracking_url: String,
+    pub(super) reservation: Duration,
+}
+
+/// A valid wish, not yet an order.
+pub(super) struct Wish {
+    pub(super) product: Product,
+    pub(super) email: EmailAddress,
+    pub(super) lang: Option<Lang>,
+    pub(super) trace: Option<TraceParent>,
+}
+
+/// Why there is no acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Too much to do; there is no order.
+    Overloaded,
+    /// Log or store cannot write now; there is no order.
+    Unavailable,
+    /// The log did not answer in time: there may be an order or not.
+    Unconfirmed,
+    /// A request with the same idempotency key still runs.
+    Running,
+    /// The idempotency key belongs to another request.
+    Mismatch,
+    /// It will not get better by itself.
+    Internal,
+}
+
+impl Desk {
+    /// Places an order and returns once it is durable.
+    pub(super) async fn place(&self, wish: Wish) -> Result<OrderId, Refusal> {
+        let id = self.ids.take().await.map_err(|error| self.no_id(&error))?;
+        let order = self.order(id, wish);
+        self.append(&order, wire::encode_order(&order)).await?;
+        Ok(id)
+    }
+
+    pub(super) fn order(&self, id: OrderId, wish: Wish) -> Order {
+        let Wish { product, email, lang, trace } = wish;
+        let handle = Some(self.handle_key.seal(id));
+        Order { id, product, email, lang, placed_at: self.clock.now(), handle, trace }
+    }
+
+    /// Appends an order as `value`.
+    pub(super) async fn append(&self, order: &Order, value: Vec<u8>) -> Result<(), Refusal> {
+        let record = NewRecord {
+            topic: self.orders_topic.clone(),
+            partition: None,
+            key: Some(wire::key(order.id)),
+            value,
+            headers: wire::order_headers(order),
+            at: self.clock.now(),
+        };
+        match self.log.append(vec![record]).await {
+            Ok(_) => Ok(()),
+            Err(eventlog::Error::Overloaded(_)) => Err(Refusal::Overloaded),
+            Err(error) => {
+                self.failures.tell(&self.clock, "cannot append an order", &error);
+                Err(match error {
+                    eventlog::Error::Unavailable(_) => Refusal::Unavailable,
+                    eventlog::Error::Unconfirmed(_) => Refusal::Unconfirmed,
+                    _ => Refusal::Internal,
+                })
+            }
+        }
+    }
+
+    pub(super) fn no_id(&self, error: &ids::Error) -> Refusal {
+        match error {
+            ids::Error::Overloaded => Refusal::Overloaded,
+            ids::Error::Unavailable(_) => {
+                self.failures.tell(&self.clock, "cannot get an order id", error);
+                Refusal::Unavailable
+            }
+        }
+    }
+
+    pub(super) fn no_key(&self, error: &store::Error) -> Refusal {
+        if let store::Error::Overloaded(_) = error {
+            return Refusal::Overloaded;
+        }
+        self.failures.tell(&self.clock, "cannot use an idempotency key", error);
+        match error {
+            store::Error::Unavailable(_) => Refusal::Unavailable,
+            _ => Refusal::Internal,
+        }
+    }
+
+    /// Counts a refusal by its reason.
+    pub(super) fn count(&self, refusal: Refusal) {
+        let metrics = &self.metrics;
+        let counter = match refusal {
+            Refusal::Overloaded => &metrics.refused_overloaded,
+            Refusal::Unavailable | Refusal::Internal => &metrics.refused_unavailable,
+            Refusal::Unconfirmed => &metrics.refused_unconfirmed,
+            Refusal::Running | Refusal::Mismatch => &metrics.refused_conflict,
+        };
+        counter.inc();
+    }
+}
+
+/// Tells the log about failures, once a second and not once a request: a full disk must not be made fuller.
+#[derive(Default)]
+pub(super) struct Failures {
+    quiet_until_ms: AtomicU64,
+    untold: AtomicU64,
+}
+
+impl Failures {
+    fn tell(&self, clock: &Clock, attempt: &str, error: &dyn std::error::Error) {
+        let now_ms = clock.monotonic().as_millis() as u64;
+        let quiet_until_ms = self.quiet_until_ms.load(Ordering::Relaxed);
+        let is_mine = now_ms >= quiet_until_ms
+            && self
+                .quiet_until_ms
+                .compare_exchange(quiet_until_ms, now_ms + 1_000, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if is_mine {
+            let more = self.untold.swap(0, Ordering::Relaxed);
+            tracing::warn!(%error, more_before = more, "{attempt}");
+        } else {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
