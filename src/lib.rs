@@ -6,5 +6,6 @@ pub mod domain;
 
 pub mod clock;
 pub mod eventlog;
+pub mod mail;
 pub mod sqlite;
 pub mod store;
