@@ -1,0 +1,3 @@
+//! All integration tests: one binary, one file for each promise.
+
+mod eventlog;
