@@ -4,4 +4,6 @@ mod catalog;
 mod eventlog;
 mod flow;
 mod harness;
+mod intake;
 mod kill;
+mod web;
