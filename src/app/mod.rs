@@ -104,7 +104,8 @@ impl App {
         let intake = Intake::new(deps, options::intake(config, addresses), &mut parts.registry)?;
         let api = Api::new(parts.store.clone(), parts.handles.clone(), options::api(config, addresses));
         let Parts { clock, log, store, registry, checks, .. } = parts;
-        let ops = Ops { log: log.clone(), store: store.clone(), clock: clock.clone(), registry: registry.into(), checks };
+        let ops =
+            Ops { log: log.clone(), store: store.clone(), clock: clock.clone(), registry: registry.into(), checks };
 
         let mut workers = Services::default();
         workers.blocking("fulfilment", move |stop| Ok(processor.run(stop)?));
@@ -116,9 +117,10 @@ impl App {
         workers.spawn("housekeeping", move |stop| housekeeping::run(tidy.0, tidy.1, tidy.2, tidy.3, stop));
         let mut serving = Services::default();
         serving.spawn("intake", move |stop| async move { Ok(intake.run(listeners.intake, stop).await?) });
-        for (name, listener, router) in
-            [("tracking listener", listeners.tracking, api.router()), ("operations listener", listeners.ops, ops.router())]
-        {
+        for (name, listener, router) in [
+            ("tracking listener", listeners.tracking, api.router()),
+            ("operations listener", listeners.ops, ops.router()),
+        ] {
             let limits = options::limits(config);
             serving.spawn(name, move |stop| async move { Ok(web::serve(listener, router, limits, stop).await?) });
         }

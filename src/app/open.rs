@@ -29,9 +29,8 @@ pub(super) fn catalog(config: &Config) -> Result<Catalog> {
 }
 
 pub(super) fn folder(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).with_context(|| {
-        format!("cannot create the data folder {}: choose another with --data DIR", path.display())
-    })
+    std::fs::create_dir_all(path)
+        .with_context(|| format!("cannot create the data folder {}: choose another with --data DIR", path.display()))
 }
 
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener> {

@@ -56,7 +56,6 @@ fn describe(ended: std::result::Result<(&'static str, Result<()>), JoinError>) -
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

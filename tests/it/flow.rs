@@ -105,7 +105,8 @@ async fn records_of_the_old_intake_are_processed() {
         headers: vec![],
         at: app.clock.now(),
     };
-    let order = r#"{"orderid": 41, "gameid": "3170", "name": "Pok\u00e9mon", "price": "7.99", "usermail": "ana@example.org"}"#;
+    let order =
+        r#"{"orderid": 41, "gameid": "3170", "name": "Pok\u00e9mon", "price": "7.99", "usermail": "ana@example.org"}"#;
     let other = r#"{"orderid": 41, "gameid": "10", "name": "Otro", "price": "7.99", "usermail": "eva@example.org"}"#;
     // the order, poison, the identical order again, and another one under the same id
     let records = vec![old(order, 3), old("hola", 3), old(order, 3), old(other, 3)];
@@ -118,7 +119,10 @@ async fn records_of_the_old_intake_are_processed() {
     assert_eq!(app.metric("encargo_orders{is=\"dead\"}").await, 2.0);
     let dead = app.app().store.dead(None, 10).await.unwrap();
     let reasons: Vec<&str> = dead.iter().map(|item| item.reason.as_str()).collect();
-    assert_eq!(dead.iter().map(|item| item.id.to_string()).collect::<Vec<_>>(), ["compra_detalle/3/1", "compra_detalle/3/3"]);
+    assert_eq!(
+        dead.iter().map(|item| item.id.to_string()).collect::<Vec<_>>(),
+        ["compra_detalle/3/1", "compra_detalle/3/3"]
+    );
     assert!(reasons[0].contains("JSON") && reasons[1].contains("other content"), "{reasons:?}");
     app.mails(4).await;
 }

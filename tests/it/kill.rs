@@ -125,9 +125,14 @@ async fn wait_until_done(process: &Process) {
             let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
             line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or(f64::NAN)
         };
-        let (in_flight, accepted) = (value("encargo_orders{is=\"in_flight\"}"), value("encargo_orders{is=\"accepted\"}"));
+        let (in_flight, accepted) =
+            (value("encargo_orders{is=\"in_flight\"}"), value("encargo_orders{is=\"accepted\"}"));
         let mailed = value("encargo_ledger_mails{status=\"sent\"}");
-        if in_flight == 0.0 && mailed == accepted * 4.0 { Ok(()) } else { Err(format!("{in_flight} in flight, {mailed} mailed of 4 × {accepted}")) }
+        if in_flight == 0.0 && mailed == accepted * 4.0 {
+            Ok(())
+        } else {
+            Err(format!("{in_flight} in flight, {mailed} mailed of 4 × {accepted}"))
+        }
     })
     .await;
 }

@@ -93,7 +93,7 @@ fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<u64> {
          WHERE order_id = ?1 AND seq = ?2 AND mail = 'sending' AND attempts = ?3",
     )?;
     let mut retry = conn.prepare_cached(
-        "UPDATE history SET mail = ?4, reply = ?5, due_at = ?6
+        "UPDATE history SET mail = ?4, reply = ?5, due_at = ?6, ambiguous = ambiguous OR ?7
          WHERE order_id = ?1 AND seq = ?2 AND mail = 'sending' AND attempts = ?3",
     )?;
     let mut promote = conn.prepare_cached(
@@ -106,8 +106,9 @@ fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<u64> {
         let (status, changed) = match verdict {
             Verdict::Sent(reply) => (MailStatus::Sent, end.execute(params![order, seq, attempt, "sent", reply])?),
             Verdict::Dead(reason) => (MailStatus::Dead, end.execute(params![order, seq, attempt, "dead", reason])?),
-            Verdict::Retry(at, reason) => {
-                let values = params![order, seq, attempt, "pending", reason, at.as_millis()];
+            Verdict::Retry(at, reason) | Verdict::Unknown(at, reason) => {
+                let unknown = matches!(verdict, Verdict::Unknown(..));
+                let values = params![order, seq, attempt, "pending", reason, at.as_millis(), unknown];
                 (MailStatus::Pending, retry.execute(values)?)
             }
         };
