@@ -83,7 +83,7 @@ impl Run {
         let advances = vec![Advance { of, from, to: self.offset }];
         let batch = Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, now };
 
-        let applied = self.costs.apply.of(self.store.apply(batch)).await?;
+        let applied = self.costs.apply.of(self.store.apply(batch.into())).await?;
         assert_eq!(applied.accepted, mails as u64);
         let leased = self.costs.lease.of(self.store.lease(now, now + Duration::from_mins(1), usize::MAX)).await?;
         // a lane gives one mail at a time, and a batch that fills the file may hold two of an order
@@ -125,7 +125,7 @@ fn incoming(id: u64, seq: u8, at: Timestamp) -> Incoming {
     };
     let last = usize::from(seq) == Flow::STATES.len();
     let event = StateEvent {
-        order,
+        order: Box::new(order),
         estado: Flow::STATES[usize::from(seq) - 1].into(),
         seq: Some(seq),
         at,

@@ -24,7 +24,7 @@ pub(super) fn describe(reply: &Response<String>, to: &EmailAddress) -> String {
     let [class, subject, detail] = reply.esc;
     let mut line = format!("{} ", reply.code);
     if class != 0 {
-        line.push_str(&format!("{class}.{subject}.{detail} "));
+        line += &format!("{class}.{subject}.{detail} ");
     }
     let visible = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     line.extend(visible.flat_map(|word| [word, " "]).flat_map(str::chars).take(TEXT_MAX));
