@@ -9,5 +9,6 @@ mod ids;
 mod intake;
 mod kill;
 mod overload;
+mod store;
 mod support;
 mod web;
