@@ -9,10 +9,20 @@ pub mod eventlog;
 pub mod sqlite;
 pub mod store;
 
-pub mod audit;
 pub mod catalog;
-pub mod config;
-pub mod fulfilment;
 pub mod intake;
+
+pub mod fulfilment;
+
 pub mod tracking;
+
+pub mod mail;
+
+pub mod ops;
 pub mod web;
+
+pub mod app;
+pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod telemetry;

@@ -11,8 +11,9 @@ use crate::config::{LogFormat, Logging};
 pub fn init(options: &Logging) -> Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).context("RUST_LOG is no filter")?,
-        _ => EnvFilter::try_new(&options.level)
-            .with_context(|| format!("logging.level cannot be {:?}: error, warn, info, debug or trace", options.level))?,
+        _ => EnvFilter::try_new(&options.level).with_context(|| {
+            format!("logging.level cannot be {:?}: error, warn, info, debug or trace", options.level)
+        })?,
     };
     let terminal = std::io::stderr().is_terminal();
     let readable = match options.format {

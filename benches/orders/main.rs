@@ -9,7 +9,6 @@
 //! Every mode but `acks` drives the real binary as a child process. `docs/benchmarks.md` holds the figures.
 #![allow(missing_docs, clippy::disallowed_methods)] // a benchmark reads real time
 
-mod acks;
 mod client;
 mod modes;
 mod server;
@@ -32,6 +31,8 @@ async fn main() {
         Some("timers") => modes::timers(option("--orders", 100_000)).await,
         Some("restart") => modes::restart(option("--orders", 150_000)).await,
         Some("overload") => modes::overload(option("--rate", 4_000.0)).await,
-        _ => println!("usage: cargo bench --bench orders -- acks|flow|timers|restart|overload (see benches/orders/main.rs)"),
+        _ => println!(
+            "usage: cargo bench --bench orders -- acks|flow|timers|restart|overload (see benches/orders/main.rs)"
+        ),
     }
 }

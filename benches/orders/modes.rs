@@ -31,11 +31,19 @@ pub async fn flow(mail: &str, duration: Duration) {
     println!("waiting    {:8.0} mails", after.value("encargo_ledger_mails{status=\"pending\"}"));
     let p99 = after.quantile_since(&before, "encargo_transition_lateness_seconds", 0.99);
     println!("lateness   p99 <= {p99} s");
-    println!("server     {:.0} % of a core, {:.0} µs CPU per order, {rss:.0} MB", (cpu - cpu_before) / elapsed * 100.0,
-        (cpu - cpu_before) / (finished * elapsed) * 1e6);
+    println!(
+        "server     {:.0} % of a core, {:.0} µs CPU per order, {rss:.0} MB",
+        (cpu - cpu_before) / elapsed * 100.0,
+        (cpu - cpu_before) / (finished * elapsed) * 1e6
+    );
     let outcome = load.await.expect("no panic");
-    println!("client     {:.0} accepted/s, {} refused, p50 {} µs, p99 {} µs", outcome.rate(), outcome.refused,
-        outcome.latency.value_at_quantile(0.5), outcome.latency.value_at_quantile(0.99));
+    println!(
+        "client     {:.0} accepted/s, {} refused, p50 {} µs, p99 {} µs",
+        outcome.rate(),
+        outcome.refused,
+        outcome.latency.value_at_quantile(0.5),
+        outcome.latency.value_at_quantile(0.99)
+    );
     server.kill();
 }
 
@@ -44,7 +52,8 @@ pub async fn timers(orders: u64) {
     let data = tempfile::tempdir().expect("a folder");
     let rate = 2_000.0;
     let dwell = orders as f64 / rate / 3.0;
-    let server = Server::start(data.path(), &["--dwell", &format!("{}ms", (dwell * 1e3) as u64), "--mail", "none:"]).await;
+    let server =
+        Server::start(data.path(), &["--dwell", &format!("{}ms", (dwell * 1e3) as u64), "--mail", "none:"]).await;
     let (empty, _) = server.usage();
     let fill = Duration::from_secs_f64(dwell * 3.0 + 5.0);
     let measure = Duration::from_secs(30);
@@ -53,9 +62,16 @@ pub async fn timers(orders: u64) {
     let before = server.metrics().await;
     tokio::time::sleep(measure).await;
     let (after, (rss, _)) = (server.metrics().await, server.usage());
-    println!("in flight  {:8.0} orders at {rate} orders/s, dwell {dwell:.1} s", after.value("encargo_orders{is=\"in_flight\"}"));
+    println!(
+        "in flight  {:8.0} orders at {rate} orders/s, dwell {dwell:.1} s",
+        after.value("encargo_orders{is=\"in_flight\"}")
+    );
     for q in [0.5, 0.9, 0.99, 0.999] {
-        println!("lateness   p{:<5} <= {} s", q * 100.0, after.quantile_since(&before, "encargo_transition_lateness_seconds", q));
+        println!(
+            "lateness   p{:<5} <= {} s",
+            q * 100.0,
+            after.quantile_since(&before, "encargo_transition_lateness_seconds", q)
+        );
     }
     println!("memory     {rss:.0} MB ({:.0} MB before the first order)", empty);
     let outcome = load.await.expect("no panic");
@@ -101,7 +117,9 @@ pub async fn restart(orders: u64) {
 pub async fn overload(sustainable: f64) {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start(data.path(), &["--dwell", "1s"]).await;
-    for (name, factor, seconds, connections) in [("normal", 0.5, 10, 64), ("overload", 3.0, 30, 400), ("normal", 0.5, 10, 64), ("normal", 0.5, 10, 64)] {
+    for (name, factor, seconds, connections) in
+        [("normal", 0.5, 10, 64), ("overload", 3.0, 30, 400), ("normal", 0.5, 10, 64), ("normal", 0.5, 10, 64)]
+    {
         let before = server.metrics().await;
         let outcome =
             client::load(server.intake, connections, Duration::from_secs(seconds), Some(sustainable * factor)).await;

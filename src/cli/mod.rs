@@ -41,7 +41,10 @@ impl Cli {
     /// Carries the command out.
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
-            Command::Up(up) => up.run(self.settings.load(&up.settings())?),
+            Command::Up(up) => {
+                let loaded = self.settings.load(&up.settings())?;
+                up.run(loaded)
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::{io::Write as _, process::ExitCode};
 
-use anyhow::{Context as _, Result};
 use anstream::println;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 

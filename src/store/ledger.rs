@@ -82,6 +82,8 @@ pub enum Verdict {
     Sent(String),
     /// Not now: try again at this time.
     Retry(Timestamp, String),
+    /// Handed over, but no answer came: try again at this time, and that attempt is ambiguous.
+    Unknown(Timestamp, String),
     /// Never: a dead letter.
     Dead(String),
 }

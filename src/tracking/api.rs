@@ -68,7 +68,8 @@ impl Api {
             return Ok(());
         }
         let Some(key) = api_key else {
-            let detail = "this listener is not on loopback and has no API key: set tracking.api_key, or use /track/{handle}";
+            let detail =
+                "this listener is not on loopback and has no API key: set tracking.api_key, or use /track/{handle}";
             return Err(Problem::new(StatusCode::FORBIDDEN, "closed", "Lookup by number is closed", detail));
         };
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -199,11 +200,7 @@ fn no_such_order() -> Problem {
 }
 
 /// `GET /orders/{id}`: everything about an order, for the shop.
-async fn by_id(
-    State(api): State<Api>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+async fn by_id(State(api): State<Api>, headers: HeaderMap, Path(id): Path<String>) -> Result<Response, Problem> {
     api.authorize(&headers)?;
     let id: OrderId = id.parse().map_err(|_| no_such_order())?;
     let (view, history) = api.find(id).await?.ok_or_else(no_such_order)?;

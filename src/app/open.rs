@@ -1,0 +1,76 @@
+//! Opens what the services work with; every error says what to do.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::{
+    catalog::Catalog,
+    config::{Config, LogUrl, StoreUrl},
+    eventlog::{
+        EventLog, TopicSpec,
+        sqlite::{Options as LogOptions, SqliteLog},
+    },
+    store::{
+        Store,
+        sqlite::{Options as StoreOptions, SqliteStore},
+    },
+};
+
+pub(super) fn catalog(config: &Config) -> Result<Catalog> {
+    if config.catalog.path.as_os_str().is_empty() {
+        return Ok(Catalog::sample());
+    }
+    let catalog = Catalog::load(&config.catalog.path)?;
+    info!(products = catalog.len(), path = %config.catalog.path.display(), "catalogue loaded");
+    Ok(catalog)
+}
+
+pub(super) fn folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path)
+        .with_context(|| format!("cannot create the data folder {}: choose another with --data DIR", path.display()))
+}
+
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| {
+        format!("cannot listen on {address}: is another program there? Choose another address or port 0")
+    })
+}
+
+pub(super) fn log(config: &Config) -> Result<Arc<dyn EventLog>> {
+    let LogUrl::Sqlite(path) = config.log_url();
+    create_parent(&path)?;
+    let options = LogOptions { waiting_max: config.log.queue_max, ..LogOptions::default() };
+    let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(&path, options)?);
+    let topics = &config.topics;
+    for (name, partitions) in [
+        (&topics.orders, config.log.partitions),
+        (&topics.states, config.log.partitions),
+        (&topics.dead, 1),
+        (&topics.ids, 1),
+    ] {
+        log.create(&TopicSpec { name: name.clone(), partitions })
+            .with_context(|| format!("cannot prepare topic {name}"))?;
+    }
+    Ok(log)
+}
+
+pub(super) fn store(config: &Config) -> Result<Arc<dyn Store>> {
+    let StoreUrl::Sqlite(path) = config.store_url();
+    create_parent(&path)?;
+    let options = StoreOptions { waiting_max: config.store.queue_max, ..StoreOptions::default() };
+    Ok(Arc::new(SqliteStore::open(&path, options)?))
+}
+
+fn create_parent(path: &Path) -> Result<()> {
+    path.parent().map_or(Ok(()), folder)
+}
+
+pub(super) fn random() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).context("the system has no random numbers")?;
+    Ok(bytes)
+}

@@ -1,0 +1,113 @@
+//! What each service is told, from the settings.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+use super::Addresses;
+use crate::{
+    config::Config,
+    domain::{Flow, HandleKey},
+    fulfilment, intake, mail, tracking, web,
+};
+
+/// How long a request keeps its idempotency key to itself; longer than the embedded log takes to write or give up.
+const RESERVATION: Duration = Duration::from_secs(15);
+
+pub(super) fn fulfilment(config: &Config, flow: Arc<Flow>) -> fulfilment::Options {
+    fulfilment::Options {
+        flow,
+        orders: config.topics.orders.clone(),
+        states: config.topics.states.clone(),
+        dead: config.topics.dead.clone(),
+        tick: config.fulfilment.tick,
+        in_flight_max: config.fulfilment.in_flight_max,
+        remember: config.fulfilment.remember,
+        slot: 0,
+    }
+}
+
+pub(super) fn tracking(config: &Config, flow: Arc<Flow>, mail: bool) -> tracking::Options {
+    let (states, dead) = (config.topics.states.clone(), config.topics.dead.clone());
+    tracking::Options { flow, states, dead, mail, slot: 0 }
+}
+
+pub(super) fn intake(config: &Config, addresses: Addresses) -> intake::Options {
+    let watched = |group: &str, topic: &String| intake::Watched { group: group.to_owned(), topic: topic.clone() };
+    intake::Options {
+        orders_topic: config.topics.orders.clone(),
+        ids_topic: config.topics.ids.clone(),
+        usermail: config.intake.usermail.clone(),
+        tracking_url: public_url(config, addresses),
+        watched: vec![
+            watched(fulfilment::GROUP, &config.topics.orders),
+            watched(tracking::GROUP, &config.topics.states),
+        ],
+        backlog_max: config.intake.backlog_max,
+        reservation: RESERVATION,
+    }
+}
+
+pub(super) fn limits(config: &Config) -> web::Limits {
+    web::Limits {
+        connections_max: config.http.connections_max,
+        requests_max: config.http.requests_max,
+        body_bytes_max: config.http.body_max,
+        header_timeout: config.http.header_timeout,
+        request_timeout: config.http.request_timeout,
+        drain_timeout: config.shutdown_deadline / 2,
+    }
+}
+
+pub(super) fn api(config: &Config, addresses: Addresses) -> tracking::ApiOptions {
+    let api_key = Some(config.tracking.api_key.clone()).filter(|key| !key.is_empty());
+    tracking::ApiOptions { open: addresses.tracking.ip().is_loopback(), api_key }
+}
+
+pub(super) fn composing(
+    config: &Config,
+    addresses: Addresses,
+    flow: &Flow,
+    handles: HandleKey,
+) -> Result<mail::compose::Options> {
+    let (from_name, from) = sender(&config.mail.from)?;
+    Ok(mail::compose::Options {
+        from,
+        from_name,
+        domain: None,
+        lang: config.mail.lang,
+        track: Some(format!("{}/track/", public_url(config, addresses))),
+        templates: Some(config.mail.templates.clone()).filter(|path| !path.as_os_str().is_empty()),
+        flow: flow.clone(),
+        handles: Some(handles),
+    })
+}
+
+/// `Name <address>`, or an address alone.
+fn sender(text: &str) -> Result<(Option<String>, crate::domain::EmailAddress)> {
+    let (name, address) = match text.trim().strip_suffix('>').and_then(|text| text.split_once('<')) {
+        Some((name, address)) => (Some(name.trim().trim_matches('"').to_owned()), address),
+        None => (None, text.trim()),
+    };
+    let address = address.parse().with_context(|| format!("mail.from cannot be {text:?}"))?;
+    Ok((name.filter(|name| !name.is_empty()), address))
+}
+
+pub(super) fn mail(config: &Config) -> mail::Options {
+    mail::Options {
+        in_air_max: config.mail.batch * 4,
+        lease_max: config.mail.batch,
+        lease: config.mail.lease,
+        retry_min: config.mail.retry_min,
+        retry_max: config.mail.retry_max,
+        deadline: config.mail.deadline,
+        stop_deadline: config.shutdown_deadline / 2,
+        ..mail::Options::default()
+    }
+}
+
+/// How customers reach the tracking listener.
+fn public_url(config: &Config, addresses: Addresses) -> String {
+    let configured = config.tracking.public_url.trim_end_matches('/');
+    if configured.is_empty() { format!("http://{}", addresses.tracking) } else { configured.to_owned() }
+}

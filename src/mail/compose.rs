@@ -1,0 +1,282 @@
+//! Makes a mail out of a ledger row. The same row and settings make the same bytes, so that a repeat can be told as one.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, path::PathBuf};
+
+use mail_builder::{
+    MessageBuilder,
+    headers::{HeaderType, address::Address, content_type::ContentType, date::Date, message_id::MessageId, raw::Raw},
+    mime::MimePart,
+};
+use minijinja::{Value, context};
+
+use super::{
+    Error, Result,
+    templates::{GENERIC, Rendered, Templates},
+    words,
+};
+use crate::{
+    domain::{EmailAddress, Flow, Handle, HandleKey, Lang, Order, OrderId, Product, Timestamp},
+    store::ledger::{Mail, MailId},
+};
+
+/// What the composer needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The sender's address.
+    pub from: EmailAddress,
+    /// The sender's name, if it has one.
+    pub from_name: Option<String>,
+    /// The domain of the `Message-ID`; that of the sender if absent. ASCII.
+    pub domain: Option<String>,
+    /// The language of orders that have none.
+    pub lang: Lang,
+    /// Where handles are followed, without the handle: `https://shop.example/track/`.
+    pub track: Option<String>,
+    /// Makes the handles of orders that do not carry theirs.
+    pub handles: Option<HandleKey>,
+    /// A folder whose templates override the built-in ones.
+    pub templates: Option<PathBuf>,
+    /// The states, to tell what comes next.
+    pub flow: Flow,
+}
+
+/// A mail ready for the transport.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Which ledger row it is.
+    pub id: MailId,
+    /// The envelope's sender.
+    pub from: EmailAddress,
+    /// The envelope's recipient.
+    pub to: EmailAddress,
+    /// Without angle brackets: `17.2@shop.example`.
+    pub message_id: String,
+    /// When the order entered the state.
+    pub at: Timestamp,
+    /// An earlier attempt may have been accepted.
+    pub ambiguous: bool,
+    /// The whole message, lines ending in CRLF, not dot-stuffed.
+    pub raw: Vec<u8>,
+}
+
+impl fmt::Debug for Message {
+    /// Without the contents, which name the customer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("message_id", &self.message_id).field("to", &self.to).finish_non_exhaustive()
+    }
+}
+
+/// Composes mails; templates are parsed once.
+pub struct Composer {
+    options: Options,
+    domain: String,
+    templates: Templates,
+    labels: [Value; Lang::ALL.len()],
+    /// The progress bar's steps, by language and by sequence number less one; none for a long flow.
+    steps: [Vec<Value>; Lang::ALL.len()],
+}
+
+/// Longest product name in a subject, in characters.
+const SUBJECT_PRODUCT_MAX: usize = 60;
+/// More states than this do not fit beside each other.
+const STEPS_SHOWN_MAX: usize = 6;
+
+impl Composer {
+    /// Loads the templates and tries each of them on a sample.
+    pub fn new(options: Options) -> Result<Self> {
+        let domain = options.domain.clone().unwrap_or_else(|| options.from.domain().to_owned());
+        if !domain.is_ascii() || format!("x@{domain}").parse::<EmailAddress>().is_err() {
+            let problem = format!("the domain of message ids must be plain ASCII like shop.example, not {domain:?}");
+            return Err(Error::Settings(problem));
+        }
+        if options.from_name.as_ref().is_some_and(|name| name.contains(char::is_control)) {
+            return Err(Error::Settings("the sender's name must have no control characters".into()));
+        }
+        let composer = Self {
+            templates: Templates::load(options.templates.as_deref())?,
+            labels: Lang::ALL.map(|lang| Value::from(BTreeMap::from(words::labels(lang)))),
+            steps: Lang::ALL.map(|lang| steps(lang, &options.flow)),
+            domain,
+            options,
+        };
+        composer.try_all()?;
+        Ok(composer)
+    }
+
+    /// Composes a mail. It fails only when an overriding template does not cope with this order.
+    pub fn compose(&self, mail: &Mail) -> Result<Message> {
+        let lang = mail.order.lang.unwrap_or(self.options.lang);
+        let Rendered { subject, text, html } = self.render(mail)?;
+        let message_id = self.message_id(mail.id);
+        let mut builder = MessageBuilder::new()
+            .from(Address::new_address(self.options.from_name.as_deref(), self.options.from.as_str()))
+            .to(mail.order.email.as_str())
+            .subject(one_line(&subject))
+            .date(Date::new(mail.at.as_millis().div_euclid(1_000)))
+            .message_id(message_id.as_str());
+        if mail.id.seq != 1 {
+            let first = self.message_id(MailId { seq: 1, ..mail.id });
+            builder = builder.in_reply_to(MessageId::new(first.clone())).references(MessageId::new(first));
+        }
+        let builder = builder
+            .header("X-Order-Id", Raw::new(mail.id.order.to_string()))
+            .header("X-Order-State", HeaderType::Text(visible(&mail.estado).into()))
+            .header("Auto-Submitted", Raw::new("auto-generated"))
+            .header("Content-Language", Raw::new(lang.code()))
+            .body(alternative(mail.id, &text, &html));
+        let mut raw = Vec::with_capacity(2_048 + text.len() + html.len() * 5 / 4);
+        builder.serialize(&mut raw);
+        Ok(Message {
+            id: mail.id,
+            from: self.options.from.clone(),
+            to: mail.order.email.clone(),
+            message_id,
+            at: mail.at,
+            ambiguous: mail.ambiguous,
+            raw,
+        })
+    }
+
+    /// Subject and both parts of a mail.
+    pub(super) fn render(&self, mail: &Mail) -> Result<Rendered> {
+        let lang = mail.order.lang.unwrap_or(self.options.lang);
+        self.templates.render(lang, &mail.estado, &self.values(mail, lang))
+    }
+
+    /// The domain of the message ids.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    fn message_id(&self, id: MailId) -> String {
+        format!("{}.{}@{}", id.order, id.seq, self.domain)
+    }
+
+    /// What the templates can say.
+    fn values(&self, mail: &Mail, lang: Lang) -> Value {
+        let Order { product, .. } = &mail.order;
+        let seal = |key: &HandleKey| key.seal(mail.id.order);
+        let handle = self.options.handles.as_ref().map(seal).or(mail.order.handle);
+        let flow = &self.options.flow;
+        let place = usize::from(mail.id.seq).wrapping_sub(1);
+        // records of the old services, and flows of other deployments, may number their states differently
+        let in_flow = flow.step(mail.id.seq).is_some_and(|step| *step.state == *mail.estado);
+        let next = if in_flow { flow.steps().get(place + 1) } else { None };
+        let track = match (&self.options.track, handle) {
+            (Some(track), Some(handle)) => Some(format!("{track}{handle}")),
+            _ => None,
+        };
+        let name = visible(&product.name);
+        context! {
+            lang => lang.code(),
+            t => self.labels[lang as usize].clone(),
+            order => mail.id.order.get(),
+            state => visible(&mail.estado).as_ref(),
+            label => visible(&words::state(lang, &mail.estado)).as_ref(),
+            product => name.as_ref(),
+            product_short => shortened(&name).as_ref(),
+            product_id => visible(&product.id).as_ref(),
+            price => product.price.as_str(),
+            track => track,
+            next_label => next.map(|step| words::state(lang, &step.state).into_owned()),
+            next_time => next.and(mail.next_at).map(|next| words::due(lang, mail.at, next)),
+            steps => if in_flow { self.steps[lang as usize].get(place).cloned() } else { None },
+        }
+    }
+
+    /// The states for which mails are known to be wanted: those of the flow, those with templates, and any other.
+    pub(super) fn states(&self) -> Vec<String> {
+        let flow = self.options.flow.steps().iter().map(|step| &*step.state);
+        let mut states: Vec<_> = flow.map(str::to_owned).collect();
+        for state in self.templates.states().chain([GENERIC]) {
+            if states.iter().all(|other| other != state) {
+                states.push(state.to_owned());
+            }
+        }
+        states
+    }
+
+    fn try_all(&self) -> Result<()> {
+        for state in self.states() {
+            for lang in Lang::ALL {
+                self.compose(&self.sample(&state, lang))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A made-up mail about a state, for trials and previews.
+    pub(super) fn sample(&self, state: &str, lang: Lang) -> Mail {
+        let at = Timestamp::from_millis(1_767_261_600_000); // 2026-01-01T10:00:00Z
+        let seq = self.options.flow.seq_of(state).unwrap_or(1);
+        let id = OrderId::new(1_024).expect("it is between 1 and 2^53");
+        let dwell = self.options.flow.step(seq).filter(|_| seq < self.options.flow.last_seq()).map(|step| step.dwell);
+        let order = Order {
+            id,
+            product: Product::new("3170", "King's Bounty: Armored Princess", "7.99").expect("a plain product"),
+            email: "cliente@example.org".parse().expect("a plain address"),
+            lang: Some(lang),
+            placed_at: at,
+            handle: Some(sample_handle(id)),
+            trace: None,
+        };
+        let next_at = dwell.map(|dwell| at + dwell);
+        Mail { id: MailId { order: id, seq }, order, estado: state.into(), at, next_at, attempt: 1, ambiguous: false }
+    }
+}
+
+fn sample_handle(id: OrderId) -> Handle {
+    HandleKey::new([0; 16]).seal(id)
+}
+
+/// For each state of the flow the list of all of them, with what is behind and ahead.
+fn steps(lang: Lang, flow: &Flow) -> Vec<Value> {
+    if flow.steps().len() > STEPS_SHOWN_MAX {
+        return Vec::new();
+    }
+    let step = |now: usize, i: usize, state: &str| {
+        context! { label => words::state(lang, state).as_ref(), now => i == now, ahead => i > now }
+    };
+    let row = |now| flow.steps().iter().enumerate().map(|(i, s)| step(now, i, &s.state)).collect::<Vec<Value>>();
+    (0..flow.steps().len()).map(|now| Value::from(row(now))).collect()
+}
+
+fn alternative<'a>(id: MailId, text: &'a str, html: &'a str) -> MimePart<'a> {
+    let boundary = boundary(id, text, html);
+    let kind = |name| ContentType::new(name).attribute("charset", "utf-8");
+    let parts = vec![MimePart::new(kind("text/plain"), text), MimePart::new(kind("text/html"), html)];
+    MimePart::new(ContentType::new("multipart/alternative").attribute("boundary", boundary), parts)
+}
+
+/// The same for the same mail, and in neither part: `=_` never stands in quoted-printable text, and the others are
+/// searched for it.
+fn boundary(id: MailId, text: &str, html: &str) -> String {
+    let mut boundary = format!("=_{}.{}", id.order, id.seq);
+    while text.contains(&boundary) || html.contains(&boundary) {
+        boundary.push('_');
+    }
+    boundary
+}
+
+/// Without what could break a line or turn the reading direction of what stands around it.
+fn visible(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(harmful) { Cow::Owned(text.replace(harmful, "")) } else { Cow::Borrowed(text) }
+}
+
+fn one_line(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    if text.contains(char::is_control) { Cow::Owned(text.replace(char::is_control, " ")) } else { Cow::Borrowed(text) }
+}
+
+fn shortened(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(SUBJECT_PRODUCT_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", name[..end].trim_end())),
+        None => Cow::Borrowed(name),
+    }
+}
+
+#[cfg(test)]
+mod tests;

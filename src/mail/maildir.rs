@@ -1,0 +1,171 @@
+//! A Maildir: `tmp`, `new`, `cur`, one file per mail, which any mail program opens.
+//!
+//! A file's name follows from the mail, so a redelivery replaces the file in `new` instead of adding one. Once a mail
+//! program has moved the file to `cur`, a redelivery would double it there; for mails whose earlier attempt has an
+//! unknown end, and only for those, `cur` is therefore searched first. That costs a listing of the folder, after a
+//! crash and not in daily work.
+
+use std::{
+    collections::HashSet,
+    fs::{DirBuilder, File},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+
+use super::{Error, Message, Outcome, Result, Transport};
+
+/// Files made durable by one flush.
+const BATCH_MAX: usize = 256;
+/// One batch is written while another is flushed.
+const CONCURRENCY: usize = 2;
+
+pub(super) struct Maildir(Arc<Folders>);
+
+struct Folders {
+    root: PathBuf,
+    /// Kept open for the flushes.
+    tmp: File,
+    new: File,
+    domain: String,
+}
+
+impl Maildir {
+    /// Makes the folders where they are missing, readable to this user alone.
+    pub(super) fn open(root: &Path, domain: &str) -> Result<Self> {
+        let open = || {
+            let mut builder = DirBuilder::new();
+            builder.recursive(true).mode(0o700);
+            for name in ["tmp", "new", "cur"] {
+                builder.create(root.join(name))?;
+            }
+            let (tmp, new) = (File::open(root.join("tmp"))?, File::open(root.join("new"))?);
+            File::open(root)?.sync_all()?;
+            Ok(Folders { root: root.to_owned(), tmp, new, domain: domain.to_owned() })
+        };
+        match open() {
+            Ok(folders) => Ok(Self(Arc::new(folders))),
+            Err(source) => Err(Error::Path { path: format!("the Maildir {}", root.display()), source }),
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for Maildir {
+    fn concurrency(&self) -> usize {
+        CONCURRENCY
+    }
+
+    fn batch_max(&self) -> usize {
+        BATCH_MAX
+    }
+
+    async fn deliver(&self, messages: Vec<Message>) -> Vec<Outcome> {
+        let folders = self.0.clone();
+        let count = messages.len();
+        let work = tokio::task::spawn_blocking(move || folders.deliver(&messages));
+        work.await.unwrap_or_else(|e| vec![Outcome::Ambiguous(format!("writing files failed: {e}")); count])
+    }
+
+    async fn probe(&self) -> std::result::Result<String, String> {
+        let folders = self.0.clone();
+        let tried = tokio::task::spawn_blocking(move || folders.probe()).await.map_err(io::Error::other);
+        let root = self.0.root.display();
+        match tried.flatten() {
+            Ok(()) => Ok(format!("the Maildir {root} is writable")),
+            Err(e) => Err(format!("the Maildir {root} is not writable: {e}")),
+        }
+    }
+
+    async fn close(&self) {}
+}
+
+impl Folders {
+    /// Writes all to `tmp`, makes them durable together, and moves them to `new`. Nothing is reported as sent before
+    /// its name in `new` is durable, too.
+    fn deliver(&self, messages: &[Message]) -> Vec<Outcome> {
+        let read = match self.already_read(messages) {
+            Ok(read) => read,
+            Err(e) => return vec![self.failure("list cur", &e); messages.len()],
+        };
+        let mut written = Vec::with_capacity(messages.len());
+        let mut outcomes = Vec::with_capacity(messages.len());
+        for message in messages {
+            let name = self.name(message);
+            let outcome = if read.contains(&name) {
+                Outcome::Sent(format!("it was in cur/{name} already"))
+            } else if let Err(e) = self.write(&name, &message.raw) {
+                self.failure(&format!("write tmp/{name}"), &e)
+            } else {
+                written.push((outcomes.len(), name.clone()));
+                Outcome::Sent(format!("new/{name}"))
+            };
+            outcomes.push(outcome);
+        }
+        if let Err(e) = self.publish(written.iter().map(|(_, name)| &**name)) {
+            // those that are in `new` already are replaced when they are tried again
+            for (i, name) in written {
+                outcomes[i] = self.failure(&format!("deliver new/{name}"), &e);
+            }
+        }
+        outcomes
+    }
+
+    /// Makes what was written durable and moves it to `new`, durably.
+    fn publish<'a>(&self, names: impl Iterator<Item = &'a str>) -> io::Result<()> {
+        flush(&self.tmp)?;
+        for name in names {
+            std::fs::rename(self.root.join("tmp").join(name), self.root.join("new").join(name))?;
+        }
+        self.new.sync_all()
+    }
+
+    /// The name of a mail's file, the same for every attempt.
+    fn name(&self, message: &Message) -> String {
+        let seconds = message.at.as_millis().div_euclid(1_000);
+        format!("{seconds}.O{}S{}.{}", message.id.order, message.id.seq, self.domain)
+    }
+
+    fn write(&self, name: &str, raw: &[u8]) -> io::Result<()> {
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(self.root.join("tmp").join(name))?;
+        file.write_all(raw)?;
+        if cfg!(target_os = "linux") { Ok(()) } else { file.sync_data() }
+    }
+
+    /// Names in `cur` without their flags; looked at only when one of the mails may be there already.
+    fn already_read(&self, messages: &[Message]) -> io::Result<HashSet<String>> {
+        if !messages.iter().any(|message| message.ambiguous) {
+            return Ok(HashSet::new());
+        }
+        let name = |entry: io::Result<std::fs::DirEntry>| {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            Ok(name.split_once(':').map_or(name.clone(), |(name, _)| name.to_owned()))
+        };
+        self.root.join("cur").read_dir()?.map(name).collect()
+    }
+
+    /// A full or broken disk is the destination's trouble, not a mail's.
+    fn failure(&self, attempted: &str, error: &io::Error) -> Outcome {
+        Outcome::Unreachable(format!("cannot {attempted} in the Maildir {}: {error}", self.root.display()))
+    }
+
+    fn probe(&self) -> io::Result<()> {
+        let name = format!("probe.{}", std::process::id());
+        self.write(&name, b"")?;
+        std::fs::remove_file(self.root.join("tmp").join(name))
+    }
+}
+
+/// Makes everything that was written to the file system of `folder` durable, with one system call for a whole batch.
+/// Where there is no such call, each file was made durable when it was written.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, clippy::unnecessary_wraps, reason = "see above"))]
+fn flush(folder: &File) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(folder)?;
+    Ok(())
+}

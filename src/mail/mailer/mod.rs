@@ -1,0 +1,270 @@
+//! Leases due mails, has them composed and delivered, and settles them: several leases in the air, bounded.
+//!
+//! ```text
+//! ledger ──lease──▶ queue ──▶ workers: compose, deliver ──▶ settler ──settle──▶ ledger
+//! ```
+//!
+//! A lease is durable before a mail leaves; a mail whose lease has run out is not sent. Every row that was leased is
+//! settled, or its lease runs out and it is ambiguous. One order's mails never meet here: the ledger leases at most
+//! the first unsettled one of an order.
+
+mod breaker;
+mod retry;
+mod settler;
+mod worker;
+
+use std::{sync::Arc, time::Duration};
+
+use breaker::{Admission, Breaker};
+use tokio::{
+    sync::{Mutex, Notify, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::{
+    settler::{Settled, Settler},
+    worker::{Leased, Worker},
+};
+use super::{Composer, Error, Metrics, Result, Transport};
+use crate::{
+    clock::Clock,
+    store::{self, Ledger},
+};
+
+/// What the mailer works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The mail ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// Makes the mails.
+    pub composer: Arc<Composer>,
+    /// Where they go.
+    pub transport: Arc<dyn Transport>,
+    /// The time.
+    pub clock: Clock,
+    /// Notified by the projection when it has made ledger rows.
+    pub wake: Arc<Notify>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// How the mailer works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Most mails leased and not settled.
+    pub in_air_max: usize,
+    /// Most mails in one lease.
+    pub lease_max: usize,
+    /// How long a lease lasts; longer than the transport takes for one mail, all its time-outs added.
+    pub lease: Duration,
+    /// Least delay before a mail is tried again, and least pause of a destination.
+    pub retry_min: Duration,
+    /// Greatest delay before a mail is tried again.
+    pub retry_max: Duration,
+    /// Greatest pause of a destination that cannot be reached.
+    pub pause_max: Duration,
+    /// From the order's entering the state until its mail is given up.
+    pub deadline: Duration,
+    /// How long a shutdown waits for what is in the air.
+    pub stop_deadline: Duration,
+    /// Look for due mails this often even if nobody calls.
+    pub poll: Duration,
+    /// This is the only mailer of the store: leases found at the start are of a process that is gone.
+    pub only_mailer: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            in_air_max: 1_024,
+            lease_max: 256,
+            lease: Duration::from_mins(10),
+            retry_min: Duration::from_secs(5),
+            retry_max: Duration::from_hours(1),
+            pause_max: Duration::from_mins(1),
+            deadline: Duration::from_hours(72),
+            stop_deadline: Duration::from_secs(10),
+            poll: Duration::from_secs(1),
+            only_mailer: true,
+        }
+    }
+}
+
+/// The service; see the module.
+pub struct Mailer {
+    deps: Deps,
+    options: Options,
+    breaker: Arc<Breaker>,
+    /// Notified when mails were settled: there is room, and the next in their lanes may be due.
+    progress: Arc<Notify>,
+}
+
+/// How soon the store is asked again after it could not answer.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+/// A due time that has passed already must not make a busy loop.
+const WAIT_MIN: Duration = Duration::from_millis(10);
+
+impl Mailer {
+    /// A mailer that has not begun.
+    pub fn new(deps: Deps, options: Options) -> Self {
+        let breaker = Arc::new(Breaker::new(options.retry_min, options.pause_max, deps.metrics.paused.clone()));
+        Self { deps, options, breaker, progress: Arc::default() }
+    }
+
+    /// Sends mails until it is stopped. It ends by itself only with an error that does not go away.
+    pub async fn run(self, stop: CancellationToken) -> Result<()> {
+        if self.options.only_mailer {
+            self.expire_leases(&stop).await?;
+        }
+        let halt = CancellationToken::new(); // the workers': they stop after the leasing does
+        let (queue, queued) = mpsc::channel(self.options.in_air_max);
+        let (done, settled) = mpsc::unbounded_channel(); // bounded by what is in the air
+        let queued = Arc::new(Mutex::new(queued));
+        let mut workers = JoinSet::new();
+        for _ in 0..self.deps.transport.concurrency() {
+            let worker = Worker::new(self.deps.clone(), self.options.clone(), self.breaker.clone(), done.clone());
+            workers.spawn(worker.run(queued.clone(), halt.clone()));
+        }
+        let settler = Settler { deps: self.deps.clone(), progress: self.progress.clone() };
+        let mut settler = JoinSet::from_iter([settler.run(settled)]);
+
+        let result = tokio::select! {
+            result = self.lease_loop(&queue, &stop) => result,
+            ended = workers.join_next() => Err(unexpected(ended.map(|ended| ended.map(Ok)))),
+            ended = settler.join_next() => Err(unexpected(ended)),
+        };
+        halt.cancel();
+        let finish = async {
+            while workers.join_next().await.is_some() {}
+            hand_back(&mut *queued.lock().await, &done, self.deps.clock.now());
+            drop(done);
+            settler
+                .join_next()
+                .await
+                .map_or(Ok(()), |ended| ended.unwrap_or_else(|e| Err(Error::Worker(e.to_string()))))
+        };
+        let finished = tokio::select! {
+            result = finish => result,
+            () = self.deps.clock.sleep(self.options.stop_deadline) => {
+                warn!("mails are still in the air at the end; they may be sent again after the next start");
+                Ok(())
+            }
+        };
+        self.deps.transport.close().await;
+        result.and(finished)
+    }
+
+    async fn expire_leases(&self, stop: &CancellationToken) -> Result<()> {
+        loop {
+            match self.deps.ledger.expire_leases(self.deps.clock.now()).await {
+                Ok(0) => return Ok(()),
+                Ok(count) => {
+                    info!(count, "mails were in the air when the last run ended; they may be sent twice");
+                    return Ok(());
+                }
+                Err(e) => self.store_failed(e, stop).await?,
+            }
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn lease_loop(&self, queue: &mpsc::Sender<Leased>, stop: &CancellationToken) -> Result<()> {
+        while !stop.is_cancelled() {
+            // armed before the ledger is asked, so that no call between asking and waiting is lost
+            let woken = self.deps.wake.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            let wait = match self.lease(queue).await {
+                Ok(Next::Again) => continue,
+                Ok(Next::Wait(wait)) => wait,
+                Err(e) => {
+                    self.store_failed(e, stop).await?;
+                    continue;
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = &mut woken => {}
+                () = self.progress.notified() => {}
+                () = self.deps.clock.sleep(wait) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Leases once, if there is room and the destination can be reached.
+    async fn lease(&self, queue: &mpsc::Sender<Leased>) -> store::Result<Next> {
+        let Deps { ledger, clock, metrics, .. } = &self.deps;
+        let in_air = metrics.in_air.get() as usize; // nobody else changes it
+        let limit = match self.breaker.admit(clock.monotonic()) {
+            Admission::Closed(wait) => return Ok(Next::Wait(wait.max(WAIT_MIN))),
+            Admission::Probe if in_air > 0 => return Ok(Next::Wait(self.options.poll)),
+            Admission::Probe => 1,
+            Admission::Open => self.options.lease_max.min(self.options.in_air_max),
+        };
+        // a small lease costs as much as a large one: wait for more room, which the next settlement makes
+        if self.options.in_air_max - in_air < limit {
+            return Ok(Next::Wait(self.options.poll));
+        }
+        let (now, expires) = (clock.now(), clock.monotonic() + self.options.lease);
+        let until = now + self.options.lease;
+        let mails = ledger.lease(now, until, limit).await?;
+        let count = mails.len();
+        metrics.in_air.inc_by(count as i64);
+        for mail in mails {
+            if queue.try_send(Leased { mail, until, expires }).is_err() {
+                unreachable!("the queue has room for all that may be in the air");
+            }
+        }
+        if count == limit {
+            return Ok(Next::Again);
+        }
+        let due = ledger.next_due().await?.map(|due| due.since(clock.now()));
+        Ok(Next::Wait(due.unwrap_or(self.options.poll).clamp(WAIT_MIN, self.options.poll)))
+    }
+
+    /// Waits before the store is asked again, or passes on what will not get better.
+    async fn store_failed(&self, error: store::Error, stop: &CancellationToken) -> Result<()> {
+        if let store::Error::Fatal(_) = error {
+            return Err(error.into());
+        }
+        warn!(%error, "the mail ledger cannot be used now, mails wait");
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.deps.clock.sleep(STORE_RETRY) => {}
+        }
+        Ok(())
+    }
+}
+
+/// What to do after a lease.
+enum Next {
+    Again,
+    Wait(Duration),
+}
+
+/// What was leased and never begun is due again at once, and not ambiguous.
+fn hand_back(
+    queued: &mut mpsc::Receiver<Leased>,
+    done: &mpsc::UnboundedSender<Settled>,
+    now: crate::domain::Timestamp,
+) {
+    while let Ok(leased) = queued.try_recv() {
+        let _ = done.send(leased.hand_back(now)); // the settler ends after this
+    }
+}
+
+fn unexpected(ended: Option<std::result::Result<Result<()>, tokio::task::JoinError>>) -> Error {
+    match ended {
+        Some(Ok(Err(e))) => e,
+        Some(Err(e)) => Error::Worker(e.to_string()),
+        Some(Ok(Ok(()))) | None => Error::Worker("a task ended by itself".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! What an outcome means for the ledger row.
+
+use std::time::Duration;
+
+use super::Options;
+use crate::{
+    domain::Timestamp,
+    mail::Outcome,
+    store::ledger::{Mail, Verdict},
+};
+
+/// Exponential backoff with full jitter above a floor: between `min` and `min` · 2^`attempt`, at most `max`.
+///
+/// The jitter spreads what failed together (AWS Architecture Blog, "Exponential Backoff And Jitter").
+pub(super) fn backoff(min: Duration, max: Duration, attempt: u32) -> Duration {
+    let ceiling = min.saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(max).max(min);
+    // without randomness the spread is lost, the backoff is not
+    let random = getrandom::u64().unwrap_or(0) as f64 / u64::MAX as f64;
+    min + ceiling.saturating_sub(min).mul_f64(random)
+}
+
+/// The verdict on an attempt that ended at `now`; `pause` is the rest of the destination's pause.
+pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, pause: Duration, options: &Options) -> Verdict {
+    let deadline = mail.at + options.deadline;
+    // the last attempt is made at the deadline and not given up before
+    let retry_at = |delay: Duration| (now < deadline).then(|| (now + delay).min(deadline));
+    let gave_up = |reason| Verdict::Dead(format!("given up after {} attempts, the last one: {reason}", mail.attempt));
+    let backoff = || backoff(options.retry_min, options.retry_max, mail.attempt);
+    match outcome {
+        Outcome::Sent(reply) => Verdict::Sent(reply),
+        Outcome::Permanent(reason) => Verdict::Dead(reason),
+        Outcome::Transient(reason) => match retry_at(backoff()) {
+            Some(at) => Verdict::Retry(at, reason),
+            None => gave_up(reason),
+        },
+        Outcome::Unreachable(reason) => match retry_at(pause) {
+            Some(at) => Verdict::Retry(at, reason),
+            None => gave_up(reason),
+        },
+        Outcome::Ambiguous(reason) => match retry_at(backoff()) {
+            Some(at) => Verdict::Unknown(at, reason),
+            None => gave_up(format!("{reason} (it may have been accepted)")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_within_their_bounds() {
+        let (min, max) = (Duration::from_secs(5), Duration::from_mins(10));
+        for attempt in [1, 2, 3, 7, 31, 32, 33, u32::MAX] {
+            let ceiling = max.min(min * 2_u32.saturating_pow(attempt).min(1_000));
+            for _ in 0..50 {
+                let delay = backoff(min, max, attempt);
+                assert!(delay >= min && delay <= ceiling, "{attempt}: {delay:?}");
+            }
+        }
+        let delays: std::collections::HashSet<_> = (0..50).map(|_| backoff(min, max, 9)).collect();
+        assert!(delays.len() > 40, "spread over the range");
+    }
+}

@@ -1,0 +1,175 @@
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    Deps, Options,
+    breaker::{Admission, Breaker},
+    retry,
+    settler::Settled,
+};
+use crate::{
+    clock::Monotonic,
+    domain::Timestamp,
+    mail::{Message, Outcome},
+    store::ledger::{Mail, Settlement, Verdict},
+};
+
+/// Composed in one go before others get the thread.
+const COMPOSE_MAX: usize = 32;
+
+/// A mail and how long it may be sent.
+pub(super) struct Leased {
+    pub(super) mail: Mail,
+    /// The end of the lease on the clock that the store compares.
+    pub(super) until: Timestamp,
+    /// The same on the clock that does not jump.
+    pub(super) expires: Monotonic,
+}
+
+impl Leased {
+    /// Gives a mail back that was not begun.
+    pub(super) fn hand_back(self, now: Timestamp) -> Settled {
+        settled(&self.mail, Verdict::Retry(now, "not begun before the stop".into()))
+    }
+}
+
+/// Composes and delivers; as many run as the transport takes calls at once.
+pub(super) struct Worker {
+    deps: Deps,
+    options: Options,
+    breaker: Arc<Breaker>,
+    done: mpsc::UnboundedSender<Settled>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        deps: Deps,
+        options: Options,
+        breaker: Arc<Breaker>,
+        done: mpsc::UnboundedSender<Settled>,
+    ) -> Self {
+        Self { deps, options, breaker, done }
+    }
+
+    /// Runs until `halt`, and then finishes what it has begun.
+    pub(super) async fn run(self, queue: Arc<Mutex<mpsc::Receiver<Leased>>>, halt: CancellationToken) {
+        let batch_max = self.deps.transport.batch_max();
+        let mut batch = Vec::with_capacity(batch_max);
+        loop {
+            let take = async { queue.lock().await.recv_many(&mut batch, batch_max).await };
+            let taken = tokio::select! {
+                biased;
+                () = halt.cancelled() => 0,
+                taken = take => taken,
+            };
+            if taken == 0 {
+                return;
+            }
+            self.send(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    async fn send(&self, batch: Vec<Leased>) {
+        if let Admission::Closed(pause) = self.breaker.admit(self.deps.clock.monotonic()) {
+            for leased in batch {
+                self.settle(&leased.mail, Outcome::Unreachable("the destination is paused".into()), pause);
+            }
+            return;
+        }
+        let (mails, messages, expires) = self.compose(batch).await;
+        if messages.is_empty() {
+            return;
+        }
+        let begun = self.deps.clock.monotonic();
+        let outcomes = tokio::select! {
+            outcomes = self.deps.transport.deliver(messages) => outcomes,
+            // the next holder of the lease decides; what this attempt did is unknown
+            () = self.deps.clock.sleep(expires.saturating_sub(begun)) => {
+                warn!(mails = mails.len(), "no result before the lease ended");
+                for _ in &mails {
+                    self.release();
+                }
+                return;
+            }
+        };
+        let seconds = self.deps.clock.monotonic().saturating_sub(begun).as_secs_f64();
+        self.deps.metrics.send_seconds.observe(seconds);
+        for (mail, outcome) in mails.iter().zip(outcomes) {
+            let pause = match &outcome {
+                Outcome::Unreachable(reason) => self.breaker.failed(self.deps.clock.monotonic(), reason),
+                _ => self.breaker.succeeded(),
+            };
+            self.settle(mail, outcome, pause);
+        }
+    }
+
+    /// The messages of those that can be sent, and the end of the first lease among them.
+    async fn compose(&self, batch: Vec<Leased>) -> (Vec<Mail>, Vec<Message>, Monotonic) {
+        let (mut mails, mut messages) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        let mut first = Monotonic::MAX;
+        let (now, monotonic) = (self.deps.clock.now(), self.deps.clock.monotonic());
+        for (i, Leased { mail, until, expires }) in batch.into_iter().enumerate() {
+            if now >= until || monotonic >= expires {
+                debug!(order.id = %mail.id.order, mail.seq = mail.id.seq, "the lease ended before the mail was begun");
+                self.release();
+                continue;
+            }
+            match self.deps.composer.compose(&mail) {
+                Err(e) => {
+                    let reason = format!("cannot be composed: {e}");
+                    self.settle(&mail, Outcome::Permanent(reason), Duration::ZERO);
+                }
+                Ok(message) => {
+                    if mail.ambiguous {
+                        self.deps.metrics.repeated.inc();
+                    }
+                    first = first.min(expires);
+                    mails.push(mail);
+                    messages.push(message);
+                }
+            }
+            if i % COMPOSE_MAX == COMPOSE_MAX - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        (mails, messages, first)
+    }
+
+    /// Sends a mail's result to the settler; `pause` is the rest of the destination's pause.
+    fn settle(&self, mail: &Mail, outcome: Outcome, pause: Duration) {
+        let metrics = &self.deps.metrics;
+        let verdict = retry::verdict(mail, outcome, self.deps.clock.now(), pause, &self.options);
+        let (order, seq, attempt) = (mail.id.order, mail.id.seq, mail.attempt);
+        match &verdict {
+            Verdict::Sent(reply) => {
+                metrics.sent.inc();
+                debug!(order.id = %order, mail.seq = seq, attempt, reply, "mail sent");
+            }
+            Verdict::Retry(at, reason) => {
+                metrics.retried.inc();
+                debug!(order.id = %order, mail.seq = seq, attempt, reason, %at, "mail will be tried again");
+            }
+            Verdict::Unknown(at, reason) => {
+                metrics.retried.inc();
+                info!(order.id = %order, mail.seq = seq, attempt, reason, %at, "mail may be sent twice");
+            }
+            Verdict::Dead(reason) => {
+                metrics.dead.inc();
+                warn!(order.id = %order, mail.seq = seq, attempt, reason, "mail is dead");
+            }
+        }
+        let _ = self.done.send(settled(mail, verdict)); // the settler is gone only when the mailer fails as a whole
+    }
+
+    /// A mail leaves the air without a result.
+    fn release(&self) {
+        let _ = self.done.send(Settled(None)); // as above
+    }
+}
+
+fn settled(mail: &Mail, verdict: Verdict) -> Settled {
+    Settled(Some(Settlement { id: mail.id, attempt: mail.attempt, verdict }))
+}

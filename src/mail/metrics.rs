@@ -1,0 +1,48 @@
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// The mailer's metrics; a cheap handle.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Attempts that were accepted.
+    pub sent: Counter,
+    /// Attempts that will be repeated later.
+    pub retried: Counter,
+    /// Attempts that ended in a dead letter.
+    pub dead: Counter,
+    /// Attempts made although an earlier one may have been accepted; counted besides their own result.
+    pub repeated: Counter,
+    /// Mails leased and not settled yet.
+    pub in_air: Gauge,
+    /// Time from hand-over to the answer, per call of the transport.
+    pub send_seconds: Histogram,
+    /// 1 while the destination cannot be reached.
+    pub paused: Gauge,
+}
+
+impl Metrics {
+    /// Makes the metrics and adds them, by their full names, to a registry without prefix.
+    pub fn register(registry: &mut Registry) -> Self {
+        let mails = Family::<[(&str, &str); 1], Counter>::default();
+        let result = |name| mails.get_or_create(&[("result", name)]).clone();
+        let new = Self {
+            sent: result("sent"),
+            retried: result("retried"),
+            dead: result("dead"),
+            repeated: result("repeated"),
+            in_air: Gauge::default(),
+            // from a loopback server's 0.1 ms to a patient relay's minute
+            send_seconds: Histogram::new([0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
+            paused: Gauge::default(),
+        };
+        registry.register("encargo_mails", "Attempts to send a mail, by result", mails);
+        registry.register("encargo_mails_in_air", "Mails leased and not settled yet", new.in_air.clone());
+        let seconds = new.send_seconds.clone();
+        registry.register("encargo_mail_send_duration_seconds", "Time from hand-over to the answer", seconds);
+        let paused = new.paused.clone();
+        registry.register("encargo_mail_paused", "1 while the destination cannot be reached", paused);
+        new
+    }
+}

@@ -1,0 +1,222 @@
+//! The templates: built in, each overridable by a file of the same name in a folder.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, syntax::SyntaxConfig};
+
+use super::{Error, Result};
+use crate::domain::Lang;
+
+/// The name of the templates for states that have none of their own.
+pub(super) const GENERIC: &str = "generic";
+const LAYOUTS: [&str; 2] = ["layout.html", "layout.txt"];
+/// A template larger than this is a mistake.
+const SIZE_MAX: u64 = 256 << 10;
+
+macro_rules! built_in {
+    ($($name:literal)*) => { [$(($name, include_str!(concat!("templates/", $name)))),*] };
+}
+
+const BUILT_IN: [(&str, &str); 32] = built_in! {
+    "layout.html" "layout.txt"
+    "es/recibido.subject" "es/recibido.txt" "es/recibido.html"
+    "es/preparando.subject" "es/preparando.txt" "es/preparando.html"
+    "es/entregando.subject" "es/entregando.txt" "es/entregando.html"
+    "es/finalizado.subject" "es/finalizado.txt" "es/finalizado.html"
+    "es/generic.subject" "es/generic.txt" "es/generic.html"
+    "en/recibido.subject" "en/recibido.txt" "en/recibido.html"
+    "en/preparando.subject" "en/preparando.txt" "en/preparando.html"
+    "en/entregando.subject" "en/entregando.txt" "en/entregando.html"
+    "en/finalizado.subject" "en/finalizado.txt" "en/finalizado.html"
+    "en/generic.subject" "en/generic.txt" "en/generic.html"
+};
+
+/// All templates, parsed.
+pub(super) struct Templates {
+    env: Environment<'static>,
+    languages: [Language; Lang::ALL.len()],
+}
+
+/// The template names of one language.
+struct Language {
+    states: HashMap<Box<str>, Names>,
+    generic: Names,
+}
+
+/// The template names of one state in one language.
+#[derive(Debug, Clone)]
+struct Names {
+    subject: String,
+    text: String,
+    html: String,
+}
+
+/// One rendered mail.
+pub(super) struct Rendered {
+    pub(super) subject: String,
+    pub(super) text: String,
+    pub(super) html: String,
+}
+
+impl Templates {
+    /// Parses what is built in, and what a folder overrides.
+    pub(super) fn load(folder: Option<&Path>) -> Result<Self> {
+        let mut sources: BTreeMap<String, String> =
+            BUILT_IN.into_iter().map(|(name, source)| (name.to_owned(), source.to_owned())).collect();
+        if let Some(folder) = folder {
+            overlay(folder, &mut sources)?;
+        }
+        let mut env = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).keep_trailing_newline(true).build();
+        env.set_syntax(syntax.expect("the default delimiters"));
+        env.set_undefined_behavior(UndefinedBehavior::Strict); // a misspelt name is an error at the start
+        env.set_auto_escape_callback(|name| match name.rsplit_once('.') {
+            Some((_, "html")) => AutoEscape::Html,
+            _ => AutoEscape::None,
+        });
+        let mut languages =
+            Lang::ALL.map(|lang| Language { states: HashMap::new(), generic: Names::of(lang, GENERIC) });
+        for (name, source) in sources {
+            if let Some((lang, state)) = parse_name(&name) {
+                // a state may override some of its three, the others are then the generic ones
+                let Language { states, generic } = &mut languages[lang as usize];
+                states.entry(state.into()).or_insert_with(|| generic.clone()).set(&name);
+            }
+            env.add_template_owned(name.clone(), source).map_err(|e| broken(&name, &e))?;
+        }
+        Ok(Self { env, languages })
+    }
+
+    /// Renders subject, text and HTML of a state.
+    pub(super) fn render(&self, lang: Lang, state: &str, values: &Value) -> Result<Rendered> {
+        let names = self.names(lang, state);
+        let render = |name: &str| {
+            let template = self.env.get_template(name).map_err(|e| broken(name, &e))?;
+            template.render(values.clone()).map_err(|e| broken(name, &e))
+        };
+        Ok(Rendered { subject: render(&names.subject)?, text: render(&names.text)?, html: render(&names.html)? })
+    }
+
+    fn names(&self, lang: Lang, state: &str) -> &Names {
+        let Language { states, generic } = &self.languages[lang as usize];
+        states.get(state).unwrap_or(generic)
+    }
+
+    /// The states that have templates of their own in some language.
+    pub(super) fn states(&self) -> impl Iterator<Item = &str> {
+        self.languages.iter().flat_map(|language| language.states.keys()).map(|state| &**state)
+    }
+}
+
+impl Names {
+    fn of(lang: Lang, state: &str) -> Self {
+        let name = |kind| format!("{lang}/{state}.{kind}");
+        Self { subject: name("subject"), text: name("txt"), html: name("html") }
+    }
+
+    fn set(&mut self, name: &str) {
+        let place = match name.rsplit_once('.') {
+            Some((_, "subject")) => &mut self.subject,
+            Some((_, "txt")) => &mut self.text,
+            _ => &mut self.html,
+        };
+        name.clone_into(place);
+    }
+}
+
+/// Language and state of a template's name, `es/recibido.html`.
+fn parse_name(name: &str) -> Option<(Lang, &str)> {
+    let (lang, file) = name.split_once('/')?;
+    let (state, kind) = file.rsplit_once('.')?;
+    let known = matches!(kind, "subject" | "txt" | "html") && !state.is_empty() && !state.contains('/');
+    Some((lang.parse().ok().filter(|_| known)?, state))
+}
+
+/// Puts a folder's files over the built-in ones. Any other file there is refused: it would be silently without effect.
+fn overlay(folder: &Path, sources: &mut BTreeMap<String, String>) -> Result<()> {
+    for (path, name) in files(folder, "")? {
+        if parse_name(&name).is_none() && !LAYOUTS.contains(&&*name) {
+            let problem = "is no template: they are called es/STATE.subject, es/STATE.txt, es/STATE.html (or en/…; \
+                           STATE can be \"generic\"), layout.html and layout.txt";
+            return Err(Error::Template { name: path.display().to_string(), problem: problem.into() });
+        }
+        let read = || {
+            if path.metadata()?.len() > SIZE_MAX {
+                return Err(std::io::Error::other("larger than 256 KiB"));
+            }
+            std::fs::read_to_string(&path)
+        };
+        let source = read().map_err(|source| Error::Path { path: path.display().to_string(), source })?;
+        sources.insert(name, source);
+    }
+    Ok(())
+}
+
+/// Files of a folder and of its folders one level down, but for hidden ones, with their names relative to it.
+fn files(folder: &Path, prefix: &str) -> Result<Vec<(std::path::PathBuf, String)>> {
+    let failed = |source| Error::Path { path: folder.display().to_string(), source };
+    let mut found = Vec::new();
+    for entry in folder.read_dir().map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') || name.ends_with('~') {
+            continue;
+        }
+        if prefix.is_empty() && entry.path().is_dir() {
+            found.extend(files(&entry.path(), &format!("{name}/"))?);
+        } else {
+            found.push((entry.path(), format!("{prefix}{name}")));
+        }
+    }
+    Ok(found)
+}
+
+fn broken(name: &str, error: &minijinja::Error) -> Error {
+    let line = error.line().map(|line| format!(" (line {line})")).unwrap_or_default();
+    let part = error.name().filter(|part| *part != name).map(|part| format!(" in {part}")).unwrap_or_default();
+    Error::Template { name: name.to_owned(), problem: format!("{error}{part}{line}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, source) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, source).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_folder_overrides_single_templates() {
+        let folder = folder(&[("es/recibido.subject", "Hola {{ order }}"), ("en/cooking.txt", "Hot: {{ order }}")]);
+        let templates = Templates::load(Some(folder.path())).unwrap();
+        assert_eq!(templates.names(Lang::Es, "recibido").subject, "es/recibido.subject");
+        assert_eq!(templates.env.get_template("es/recibido.subject").unwrap().source(), "Hola {{ order }}");
+        let cooking = templates.names(Lang::En, "cooking");
+        assert_eq!((&*cooking.text, &*cooking.html), ("en/cooking.txt", "en/generic.html"));
+        assert_eq!(templates.names(Lang::Es, "cooking").text, "es/generic.txt");
+        assert_eq!(templates.names(Lang::Es, "../en/recibido").text, "es/generic.txt");
+    }
+
+    #[test]
+    fn what_would_have_no_effect_or_is_broken_is_refused_by_name() {
+        for (file, source, expected) in [
+            ("recibido.html", "", "recibido.html: is no template"),
+            ("de/recibido.html", "", "de/recibido.html: is no template"),
+            ("es/recibido.htm", "", "es/recibido.htm: is no template"),
+            ("es/recibido.html", "{% if %}", "es/recibido.html: syntax error"),
+        ] {
+            let error = Templates::load(Some(folder(&[(file, source)]).path())).err().unwrap().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(Templates::load(Some(Path::new("/nonexistent/folder"))).is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! The words that every mail shares, in both languages.
+
+use std::{borrow::Cow, time::Duration};
+
+use jiff::{civil::DateTime, tz::Offset};
+
+use crate::domain::{Lang, Timestamp};
+
+/// Steps shorter than this are told to the second.
+const SECONDS_SHOWN_BELOW: Duration = Duration::from_mins(10);
+
+/// The fixed words of the layouts, by the name under which a template finds them in `t`.
+pub(super) fn labels(lang: Lang) -> [(&'static str, &'static str); 7] {
+    match lang {
+        Lang::Es => [
+            ("product", "Producto"),
+            ("price", "Precio"),
+            ("order", "Pedido"),
+            ("state", "Estado"),
+            ("next", "Lo siguiente"),
+            ("follow", "Seguir mi pedido"),
+            ("footer", "Te escribimos porque hiciste este pedido. El mensaje es automático: no hace falta responder."),
+        ],
+        Lang::En => [
+            ("product", "Product"),
+            ("price", "Price"),
+            ("order", "Order"),
+            ("state", "State"),
+            ("next", "What comes next"),
+            ("follow", "Follow my order"),
+            ("footer", "We write because you placed this order. This message is automatic: no need to reply."),
+        ],
+    }
+}
+
+/// A state as a customer reads it; states of other flows are shown by their own name.
+pub(super) fn state(lang: Lang, state: &str) -> Cow<'_, str> {
+    let known = match (lang, state) {
+        (Lang::Es, "recibido") => "Recibido",
+        (Lang::Es, "preparando") => "En preparación",
+        (Lang::Es, "entregando") => "En camino",
+        (Lang::Es, "finalizado") => "Completado",
+        (Lang::En, "recibido") => "Received",
+        (Lang::En, "preparando") => "Being prepared",
+        (Lang::En, "entregando") => "On its way",
+        (Lang::En, "finalizado") => "Complete",
+        _ => return capitalised(state),
+    };
+    Cow::Borrowed(known)
+}
+
+fn capitalised(text: &str) -> Cow<'_, str> {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) if first.is_lowercase() => Cow::Owned(first.to_uppercase().chain(chars).collect()),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// When the next state is due, as seen at `at`: the time in UTC, with the date unless it is that of `at`.
+pub(super) fn due(lang: Lang, at: Timestamp, next: Timestamp) -> String {
+    let (today, then) = (utc(at), utc(next));
+    let format = if next.since(at) < SECONDS_SHOWN_BELOW { "%H:%M:%S" } else { "%H:%M" };
+    let time = then.strftime(format);
+    if today.date() == then.date() {
+        return match lang {
+            Lang::Es => format!("hacia las {time} (UTC)"),
+            Lang::En => format!("at about {time} (UTC)"),
+        };
+    }
+    let (day, month) = (then.day(), month(lang, then));
+    let year = if today.year() == then.year() { None } else { Some(then.year()) };
+    match (lang, year) {
+        (Lang::Es, None) => format!("el {day} de {month}, hacia las {time} (UTC)"),
+        (Lang::Es, Some(year)) => format!("el {day} de {month} de {year}, hacia las {time} (UTC)"),
+        (Lang::En, None) => format!("on {day} {month}, at about {time} (UTC)"),
+        (Lang::En, Some(year)) => format!("on {day} {month} {year}, at about {time} (UTC)"),
+    }
+}
+
+fn utc(time: Timestamp) -> DateTime {
+    let time = jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    Offset::UTC.to_datetime(time)
+}
+
+fn month(lang: Lang, date: DateTime) -> &'static str {
+    const ES: [&str; 12] = [
+        "enero",
+        "febrero",
+        "marzo",
+        "abril",
+        "mayo",
+        "junio",
+        "julio",
+        "agosto",
+        "septiembre",
+        "octubre",
+        "noviembre",
+        "diciembre",
+    ];
+    const EN: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    let names = match lang {
+        Lang::Es => ES,
+        Lang::En => EN,
+    };
+    names[date.month() as usize - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn due_times_say_as_much_as_is_needed() {
+        let at: Timestamp = "2026-12-31T23:50:00.000Z".parse().unwrap();
+        let in_minutes = |minutes| at + Duration::from_mins(minutes);
+        assert_eq!(due(Lang::Es, at, at + Duration::from_secs(8)), "hacia las 23:50:08 (UTC)");
+        assert_eq!(due(Lang::En, at - Duration::from_mins(30), at), "at about 23:50 (UTC)");
+        assert_eq!(due(Lang::En, at, in_minutes(60)), "on 1 January 2027, at about 00:50 (UTC)");
+        assert_eq!(due(Lang::Es, at - Duration::from_hours(72), at), "el 31 de diciembre, hacia las 23:50 (UTC)");
+    }
+
+    #[test]
+    fn states_of_other_flows_keep_their_name() {
+        assert_eq!(state(Lang::En, "preparando"), "Being prepared");
+        assert_eq!(state(Lang::En, "ñandú listo"), "Ñandú listo");
+        assert_eq!(state(Lang::Es, ""), "");
+    }
+}

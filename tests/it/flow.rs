@@ -1,0 +1,128 @@
+//! I2 and I4: every order walks through its states on time, and the views show it.
+
+use std::time::Duration;
+
+use encargo::eventlog::NewRecord;
+
+use crate::harness::app::TestApp;
+
+const DWELL: Duration = Duration::from_secs(8);
+const STATES: [&str; 4] = ["recibido", "preparando", "entregando", "finalizado"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_placed_walked_mailed_and_shown() {
+    let mut app = TestApp::start().await;
+    let placed = app.place("1010", "ana@example.org").await;
+    let (id, handle) = (placed["orderid"].as_u64().unwrap(), placed["handle"].as_str().unwrap().to_owned());
+    assert_eq!(id, 1);
+    for (n, estado) in STATES.iter().enumerate() {
+        let order = app.in_state(id, estado).await;
+        assert_eq!(order["finished"], n == 3);
+        assert_eq!(order["history"].as_array().unwrap().len(), n + 1);
+        app.mails(n + 1).await;
+        app.clock.advance(DWELL);
+    }
+    let mut mails = app.mails(4).await;
+    mails.sort_by(|a, b| a.message_id.cmp(&b.message_id));
+    assert_eq!(mails.iter().map(|mail| &*mail.estado).collect::<Vec<_>>(), STATES);
+    assert!(mails.iter().all(|mail| mail.id == id && mail.to == "ana@example.org"));
+
+    let old = app.http.get(app.tracking("/?value=1")).send().await.unwrap();
+    assert_eq!(old.headers()["content-type"], "application/json");
+    let old = old.text().await.unwrap();
+    assert!(old.starts_with(r#"{"estado":"finalizado","gameid":"1010","name":""#), "{old}");
+    assert!(old.ends_with(r#""usermail":"ana@example.org"}"#), "{old}");
+
+    let tracked = app.http.get(app.tracking(&format!("/track/{handle}"))).send().await.unwrap().text().await.unwrap();
+    assert!(tracked.contains("finalizado") && !tracked.contains("ana@"), "{tracked}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_orders_are_not_found() {
+    let app = TestApp::start().await;
+    for value in ["1", "0", "-1", "abc", "99999999999999999999", "%00"] {
+        let response = app.http.get(app.tracking(&format!("/?value={value}"))).send().await.unwrap();
+        assert_eq!(response.status(), 404, "{value}");
+        assert_eq!(response.text().await.unwrap(), "ERROR: No existe ninguna transaccion con ese numero ID");
+    }
+    for path in ["/orders/1", "/orders/x", "/track/00000000000000000000000000000001", "/track/x", "/nothing"] {
+        assert_eq!(app.http.get(app.tracking(path)).send().await.unwrap().status(), 404, "{path}");
+    }
+    assert_eq!(app.http.get(app.tracking("/")).send().await.unwrap().status(), 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_orders_at_once_finish_together_in_three_dwells() {
+    let app = TestApp::start_with(&[("mail.url", "none:")]).await;
+    for n in 0..20 {
+        app.place("1010", &format!("c{n}@example.org")).await;
+    }
+    for estado in STATES {
+        for id in 1..=20 {
+            app.in_state(id, estado).await;
+        }
+        app.clock.advance(DWELL);
+    }
+    assert_eq!(app.metric("encargo_orders{is=\"accepted\"}").await, 20.0);
+    assert_eq!(app.metric("encargo_orders{is=\"finished\"}").await, 20.0);
+    assert_eq!(app.metric("encargo_orders{is=\"in_flight\"}").await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_where_it_was_and_a_clock_set_back_only_delays() {
+    let mut app = TestApp::start().await;
+    app.place("1010", "ana@example.org").await;
+    app.in_state(1, "recibido").await;
+    app.clock.advance(DWELL / 2);
+    app.stop().await;
+    app.clock.advance(DWELL / 2);
+    app.start_again().await;
+    app.in_state(1, "preparando").await;
+
+    // an hour back while it is down: the order waits one dwell more, not an hour, and history stays in order
+    app.stop().await;
+    let an_hour_ago = app.clock.now() - Duration::from_hours(1);
+    app.clock.set_wall(an_hour_ago);
+    app.start_again().await;
+    app.advance_to(1, "entregando", DWELL).await;
+    let order = app.advance_to(1, "finalizado", DWELL).await;
+    let times: Vec<&str> = order["history"].as_array().unwrap().iter().map(|e| e["at"].as_str().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    app.mails(4).await;
+    app.stop().await;
+}
+
+/// Records as the old services write them: no key, no headers, `json.dumps` spacing, any partition.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_the_old_intake_are_processed() {
+    let app = TestApp::start().await;
+    let old = |value: &str, partition| NewRecord {
+        topic: "compra_detalle".into(),
+        partition: Some(partition),
+        key: None,
+        value: value.as_bytes().to_vec(),
+        headers: vec![],
+        at: app.clock.now(),
+    };
+    let order =
+        r#"{"orderid": 41, "gameid": "3170", "name": "Pok\u00e9mon", "price": "7.99", "usermail": "ana@example.org"}"#;
+    let other = r#"{"orderid": 41, "gameid": "10", "name": "Otro", "price": "7.99", "usermail": "eva@example.org"}"#;
+    // the order, poison, the identical order again, and another one under the same id
+    let records = vec![old(order, 3), old("hola", 3), old(order, 3), old(other, 3)];
+    app.app().log.append(records).await.unwrap();
+    for estado in STATES {
+        assert_eq!(app.in_state(41, estado).await["name"], "Pokémon");
+        app.clock.advance(DWELL);
+    }
+    assert_eq!(app.metric("encargo_orders{is=\"accepted\"}").await, 3.0);
+    assert_eq!(app.metric("encargo_orders{is=\"dead\"}").await, 2.0);
+    let dead = app.app().store.dead(None, 10).await.unwrap();
+    let reasons: Vec<&str> = dead.iter().map(|item| item.reason.as_str()).collect();
+    assert_eq!(
+        dead.iter().map(|item| item.id.to_string()).collect::<Vec<_>>(),
+        ["compra_detalle/3/1", "compra_detalle/3/3"]
+    );
+    assert!(reasons[0].contains("JSON") && reasons[1].contains("other content"), "{reasons:?}");
+    app.mails(4).await;
+}
