@@ -4,3 +4,4 @@ mod catalog;
 mod flow;
 mod harness;
 mod kill;
+mod mail;
