@@ -8,6 +8,7 @@ mod idempotency;
 mod ids;
 mod intake;
 mod kill;
+mod mail;
 mod overload;
 mod store;
 mod support;
