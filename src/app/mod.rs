@@ -106,7 +106,7 @@ impl App {
             store: parts.store.clone(),
             catalog,
             clock: parts.clock.clone(),
-            handle_key: parts.handles.clone(),
+            handles: parts.handles.clone(),
         };
         let intake = Intake::new(deps, options::intake(config, addresses), &mut parts.registry)?;
         let api = Api::new(parts.store.clone(), parts.handles.clone(), options::api(config, addresses));
@@ -122,9 +122,12 @@ impl App {
         }
         let tidy = (log.clone(), store.clone(), clock, config.clone());
         workers.spawn("housekeeping", move |stop| housekeeping::run(tidy.0, tidy.1, tidy.2, tidy.3, stop));
+        // the intake's helpers stop with the workers: requests in the air still need ids
+        let intake_routes = intake.router();
+        workers.spawn("intake", move |stop| async move { Ok(intake.run(stop).await?) });
         let mut serving = Services::default();
-        serving.spawn("intake", move |stop| async move { Ok(intake.run(listeners.intake, stop).await?) });
         for (name, listener, router) in [
+            ("intake listener", listeners.intake, intake_routes),
             ("tracking listener", listeners.tracking, api.router()),
             ("operations listener", listeners.ops, ops.router()),
         ] {

@@ -43,7 +43,6 @@ pub(super) fn intake(config: &Config, addresses: Addresses) -> intake::Options {
         ],
         backlog_max: config.intake.backlog_max,
         reservation: RESERVATION,
-        limits: limits(config),
     }
 }
 

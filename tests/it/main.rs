@@ -1,6 +1,13 @@
 //! The integration tests: one binary, a file per promise or part.
 
 mod catalog;
+mod eventlog;
 mod flow;
 mod harness;
+mod idempotency;
+mod ids;
+mod intake;
 mod kill;
+mod overload;
+mod support;
+mod web;

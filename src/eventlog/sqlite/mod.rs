@@ -153,21 +153,15 @@ impl SqliteLog {
         }
         let batch = Batch::pack(&server.catalog, records)?;
         let (reply, answer) = oneshot::channel();
-        server.submit(move |conn| batch.write(conn), move |result| drop(reply.send(result)))?;
+        server.writer.submit_checked(
+            move |conn| batch.write(conn),
+            move |written| drop(reply.send(written.map(Written::publish))),
+        )?;
         Ok(answer)
     }
 }
 
 impl Server {
-    /// Queues a write; `done` hears of it once it is durable and members have been told.
-    fn submit(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<Written> + Send + 'static,
-        done: impl FnOnce(Result<Vec<Position>>) + Send + 'static,
-    ) -> Result<()> {
-        Ok(self.writer.submit(work, move |written| done(written.map(Written::publish)))?)
-    }
-
     fn members(&self) -> MutexGuard<'_, HashSet<String>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mail_parser::{MessageParser, MimeHeaders};
+use mail_parser::MessageParser;
 use proptest::prelude::*;
 
 use super::*;
@@ -12,20 +12,375 @@ fn options() -> Options {
         domain: None,
         lang: Lang::Es,
         track: Some("http://127.0.0.1:5000/track/".into()),
+        handles: None,
         templates: None,
         flow: Flow::standard(Duration::from_secs(8)),
     }
 }
 
-fn text(message: &Message) -> String {
-    String::from_utf8(message.raw.clone()).unwrap().replace("\r\n", "\n")
+fn composer() -> Composer {
+    Composer::new(options()).unwrap()
+}
+
+/// A mail as it is sent, but for the HTML part, which is decoded to be readable.
+fn sent(state: &str, lang: Lang) -> String {
+    let composer = composer();
+    let message = composer.compose(&composer.sample(state, lang)).unwrap();
+    let raw = std::str::from_utf8(&message.raw).unwrap();
+    let (before, after) = raw.split_once("Content-Type: text/html").unwrap();
+    let (_, end) = after.rsplit_once("\r\n--").unwrap();
+    let parsed = MessageParser::new().parse(&message.raw).unwrap();
+    format!("{before}(decoded)\r\n{}\r\n--{end}", parsed.body_html(0).unwrap()).replace("\r\n", "\n")
 }
 
 #[test]
-fn print_sizes() {
-    let composer = Composer::new(options()).unwrap();
-    let m = composer.compose(&composer.sample("preparando", Lang::Es)).unwrap();
-    println!("{} bytes\n{}", m.raw.len(), text(&m));
-    let m = composer.compose(&composer.sample("finalizado", Lang::En)).unwrap();
-    println!("{} bytes\n{}", m.raw.len(), &text(&m)[..2000]);
+fn a_mail_in_spanish() {
+    insta::assert_snapshot!(sent("preparando", Lang::Es), @r##"
+    From: =?utf-8?B?TGEgVGllbmRhIMOR?= <pedidos@shop.example>
+    To: <cliente@example.org>
+    Subject: =?utf-8?Q?Pedido_1024_en_preparaci=C3=B3n:_King's_Bounty:_Armored?=
+     =?utf-8?Q?_Princess?=
+    Date: Thu, 1 Jan 2026 10:00:00 +0000
+    Message-ID: <1024.2@shop.example>
+    In-Reply-To: <1024.1@shop.example>
+    References: <1024.1@shop.example>
+    X-Order-Id: 1024
+    X-Order-State: preparando
+    Auto-Submitted: auto-generated
+    Content-Language: es
+    MIME-Version: 1.0
+    Content-Type: multipart/alternative; boundary="=_1024.2"
+
+    --=_1024.2
+    Content-Type: text/plain; charset="utf-8"
+    Content-Transfer-Encoding: quoted-printable
+
+    Estamos preparando tu pedido
+
+    Nos hemos puesto manos a la obra. No tienes que hacer nada.
+
+    Producto: King's Bounty: Armored Princess
+    Precio: 7.99
+    Pedido: 1024
+    Estado: En preparaci=C3=B3n
+
+    Lo siguiente: En camino, hacia las 10:00:08 (UTC)
+
+    Seguir mi pedido:
+    http://127.0.0.1:5000/track/d1ff4e7acd1c79967febab0f7465d450
+
+    Te escribimos porque hiciste este pedido. El mensaje es autom=C3=A1tico: no=
+     hace falta responder.
+
+    --=_1024.2
+    (decoded)
+    <!DOCTYPE html>
+    <html lang="es">
+    <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
+    <meta name="supported-color-schemes" content="light dark">
+    <title>Pedido 1024</title>
+    <style>
+    :root { color-scheme: light dark; }
+    @media (prefers-color-scheme: dark) {
+    .page { background: #14161b !important; }
+    .card { background: #1f232b !important; border-color: #2d323c !important; }
+    .text { color: #f2f2f4 !important; }
+    .soft { color: #a9afbd !important; }
+    .line { border-color: #2d323c !important; }
+    .next { background: #2b303a !important; }
+    .mark { color: #fb923c !important; }
+    .todo { background: #373d49 !important; }
+    }
+    </style>
+    </head>
+    <body class="page" style="margin:0;padding:0;background:#f5f2ed">
+    <div style="display:none;max-height:0;overflow:hidden">King&#x27;s Bounty: Armored Princess · En preparación</div>
+    <table role="presentation" class="page" width="100%" cellpadding="0" cellspacing="0" style="background:#f5f2ed">
+    <tr><td align="center" style="padding:32px 16px">
+    <table role="presentation" class="card" width="100%" cellpadding="0" cellspacing="0" style="max-width:560px;background:#ffffff;border:1px solid #e7e1d8;border-radius:12px;font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif">
+    <tr><td style="padding:32px 32px 0">
+    <p class="mark" style="margin:0 0 8px;font-size:13px;font-weight:600;letter-spacing:.04em;text-transform:uppercase;color:#c2410c">En preparación</p>
+    <h1 class="text" style="margin:0 0 12px;font-size:24px;line-height:1.25;color:#1d2129">Estamos preparando tu pedido</h1>
+    <p class="text" style="margin:0;font-size:16px;line-height:1.55;color:#1d2129">Nos hemos puesto manos a la obra con <strong>King&#x27;s Bounty: Armored Princess</strong>. No tienes que hacer nada.</p>
+    </td></tr>
+    <tr><td style="padding:24px 32px 0">
+    <table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="table-layout:fixed"><tr>
+    <td valign="top" style="padding:0 4px 0 0"><div style="height:6px;border-radius:3px;background:#ea580c;font-size:0">&nbsp;</div><div class="soft" style="padding-top:6px;font-size:12px;line-height:1.3;color:#666c79">Recibido</div></td>
+    <td valign="top" style="padding:0 4px 0 0"><div style="height:6px;border-radius:3px;background:#ea580c;font-size:0">&nbsp;</div><div class="text" style="padding-top:6px;font-size:12px;line-height:1.3;font-weight:600;color:#1d2129">En preparación</div></td>
+    <td valign="top" style="padding:0 4px 0 0"><div class="todo" style="height:6px;border-radius:3px;background:#e3ded6;font-size:0">&nbsp;</div><div class="soft" style="padding-top:6px;font-size:12px;line-height:1.3;color:#666c79">En camino</div></td>
+    <td valign="top" style="padding:0 4px 0 0"><div class="todo" style="height:6px;border-radius:3px;background:#e3ded6;font-size:0">&nbsp;</div><div class="soft" style="padding-top:6px;font-size:12px;line-height:1.3;color:#666c79">Completado</div></td>
+    </tr></table>
+    </td></tr>
+    <tr><td style="padding:24px 32px 0">
+    <table role="presentation" class="line" width="100%" cellpadding="0" cellspacing="0" style="border-top:1px solid #e7e1d8;font-size:15px;line-height:1.45">
+    <tr><td class="soft" valign="top" style="padding:12px 16px 4px 0;color:#666c79;white-space:nowrap">Producto</td><td class="text" align="right" style="padding:12px 0 4px;color:#1d2129;font-weight:600;word-break:break-word">King&#x27;s Bounty: Armored Princess</td></tr>
+    <tr><td class="soft" style="padding:4px 16px 4px 0;color:#666c79">Precio</td><td class="text" align="right" style="padding:4px 0;color:#1d2129">7.99</td></tr>
+    <tr><td class="soft" style="padding:4px 16px 12px 0;color:#666c79">Pedido</td><td class="text" align="right" style="padding:4px 0 12px;color:#1d2129">1024</td></tr>
+    </table>
+    </td></tr>
+    <tr><td style="padding:4px 32px 0">
+    <p class="text next" style="margin:0;padding:12px 16px;border-radius:8px;background:#fdf3ea;font-size:15px;line-height:1.45;color:#1d2129"><span class="soft" style="color:#666c79">Lo siguiente:</span> <strong>En camino</strong>, hacia las 10:00:08 (UTC)</p>
+    </td></tr>
+    <tr><td style="padding:24px 32px 0">
+    <a href="http:&#x2f;&#x2f;127.0.0.1:5000&#x2f;track&#x2f;d1ff4e7acd1c79967febab0f7465d450" style="display:inline-block;padding:12px 22px;border-radius:8px;background:#c2410c;color:#ffffff;font-size:16px;font-weight:600;text-decoration:none">Seguir mi pedido</a>
+    </td></tr>
+    <tr><td style="padding:28px 32px 28px">
+    <p class="soft" style="margin:0;font-size:13px;line-height:1.5;color:#666c79">Te escribimos porque hiciste este pedido. El mensaje es automático: no hace falta responder.</p>
+    </td></tr>
+    </table>
+    </td></tr>
+    </table>
+    </body>
+    </html>
+
+    --=_1024.2--
+    "##);
+}
+
+#[test]
+fn a_mail_in_english() {
+    insta::assert_snapshot!(sent("recibido", Lang::En), @r##"
+    From: =?utf-8?B?TGEgVGllbmRhIMOR?= <pedidos@shop.example>
+    To: <cliente@example.org>
+    Subject: Order 1024 received: King's Bounty: Armored Princess
+    Date: Thu, 1 Jan 2026 10:00:00 +0000
+    Message-ID: <1024.1@shop.example>
+    X-Order-Id: 1024
+    X-Order-State: recibido
+    Auto-Submitted: auto-generated
+    Content-Language: en
+    MIME-Version: 1.0
+    Content-Type: multipart/alternative; boundary="=_1024.1"
+
+    --=_1024.1
+    Content-Type: text/plain; charset="utf-8"
+    Content-Transfer-Encoding: quoted-printable
+
+    Thank you for your order!
+
+    It is our turn now: we have received your order and will write to you at
+    every step.
+
+    Product: King's Bounty: Armored Princess
+    Price: 7.99
+    Order: 1024
+    State: Received
+
+    What comes next: Being prepared, at about 10:00:08 (UTC)
+
+    Follow my order:
+    http://127.0.0.1:5000/track/d1ff4e7acd1c79967febab0f7465d450
+
+    We write because you placed this order. This message is automatic: no need =
+    to reply.
+
+    --=_1024.1
+    (decoded)
+    <!DOCTYPE html>
+    <html lang="en">
+    <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
+    <meta name="supported-color-schemes" content="light dark">
+    <title>Order 1024</title>
+    <style>
+    :root { color-scheme: light dark; }
+    @media (prefers-color-scheme: dark) {
+    .page { background: #14161b !important; }
+    .card { background: #1f232b !important; border-color: #2d323c !important; }
+    .text { color: #f2f2f4 !important; }
+    .soft { color: #a9afbd !important; }
+    .line { border-color: #2d323c !important; }
+    .next { background: #2b303a !important; }
+    .mark { color: #fb923c !important; }
+    .todo { background: #373d49 !important; }
+    }
+    </style>
+    </head>
+    <body class="page" style="margin:0;padding:0;background:#f5f2ed">
+    <div style="display:none;max-height:0;overflow:hidden">King&#x27;s Bounty: Armored Princess · Received</div>
+    <table role="presentation" class="page" width="100%" cellpadding="0" cellspacing="0" style="background:#f5f2ed">
+    <tr><td align="center" style="padding:32px 16px">
+    <table role="presentation" class="card" width="100%" cellpadding="0" cellspacing="0" style="max-width:560px;background:#ffffff;border:1px solid #e7e1d8;border-radius:12px;font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif">
+    <tr><td style="padding:32px 32px 0">
+    <p class="mark" style="margin:0 0 8px;font-size:13px;font-weight:600;letter-spacing:.04em;text-transform:uppercase;color:#c2410c">Received</p>
+    <h1 class="text" style="margin:0 0 12px;font-size:24px;line-height:1.25;color:#1d2129">Thank you for your order!</h1>
+    <p class="text" style="margin:0;font-size:16px;line-height:1.55;color:#1d2129">It is our turn now: we have received your order of <strong>King&#x27;s Bounty: Armored Princess</strong> and will write to you at every step.</p>
+    </td></tr>
+    <tr><td style="padding:24px 32px 0">
+    <table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="table-layout:fixed"><tr>
+    <td valign="top" style="padding:0 4px 0 0"><div style="height:6px;border-radius:3px;background:#ea580c;font-size:0">&nbsp;</div><div class="text" style="padding-top:6px;font-size:12px;line-height:1.3;font-weight:600;color:#1d2129">Received</div></td>
+    <td valign="top" style="padding:0 4px 0 0"><div class="todo" style="height:6px;border-radius:3px;background:#e3ded6;font-size:0">&nbsp;</div><div class="soft" style="padding-top:6px;font-size:12px;line-height:1.3;color:#666c79">Being prepared</div></td>
+    <td valign="top" style="padding:0 4px 0 0"><div class="todo" style="height:6px;border-radius:3px;background:#e3ded6;font-size:0">&nbsp;</div><div class="soft" style="padding-top:6px;font-size:12px;line-height:1.3;color:#666c79">On its way</div></td>
+    <td valign="top" style="padding:0 4px 0 0"><div class="todo" style="height:6px;border-radius:3px;background:#e3ded6;font-size:0">&nbsp;</div><div class="soft" style="padding-top:6px;font-size:12px;line-height:1.3;color:#666c79">Complete</div></td>
+    </tr></table>
+    </td></tr>
+    <tr><td style="padding:24px 32px 0">
+    <table role="presentation" class="line" width="100%" cellpadding="0" cellspacing="0" style="border-top:1px solid #e7e1d8;font-size:15px;line-height:1.45">
+    <tr><td class="soft" valign="top" style="padding:12px 16px 4px 0;color:#666c79;white-space:nowrap">Product</td><td class="text" align="right" style="padding:12px 0 4px;color:#1d2129;font-weight:600;word-break:break-word">King&#x27;s Bounty: Armored Princess</td></tr>
+    <tr><td class="soft" style="padding:4px 16px 4px 0;color:#666c79">Price</td><td class="text" align="right" style="padding:4px 0;color:#1d2129">7.99</td></tr>
+    <tr><td class="soft" style="padding:4px 16px 12px 0;color:#666c79">Order</td><td class="text" align="right" style="padding:4px 0 12px;color:#1d2129">1024</td></tr>
+    </table>
+    </td></tr>
+    <tr><td style="padding:4px 32px 0">
+    <p class="text next" style="margin:0;padding:12px 16px;border-radius:8px;background:#fdf3ea;font-size:15px;line-height:1.45;color:#1d2129"><span class="soft" style="color:#666c79">What comes next:</span> <strong>Being prepared</strong>, at about 10:00:08 (UTC)</p>
+    </td></tr>
+    <tr><td style="padding:24px 32px 0">
+    <a href="http:&#x2f;&#x2f;127.0.0.1:5000&#x2f;track&#x2f;d1ff4e7acd1c79967febab0f7465d450" style="display:inline-block;padding:12px 22px;border-radius:8px;background:#c2410c;color:#ffffff;font-size:16px;font-weight:600;text-decoration:none">Follow my order</a>
+    </td></tr>
+    <tr><td style="padding:28px 32px 28px">
+    <p class="soft" style="margin:0;font-size:13px;line-height:1.5;color:#666c79">We write because you placed this order. This message is automatic: no need to reply.</p>
+    </td></tr>
+    </table>
+    </td></tr>
+    </table>
+    </body>
+    </html>
+
+    --=_1024.1--
+    "##);
+}
+
+#[test]
+fn a_repeat_has_the_same_bytes() {
+    let mail = composer().sample("entregando", Lang::Es);
+    let again = Mail { attempt: 7, ambiguous: true, ..mail.clone() };
+    assert_eq!(composer().compose(&mail).unwrap().raw, composer().compose(&again).unwrap().raw);
+}
+
+#[test]
+fn the_mails_of_an_order_form_one_thread() {
+    let composer = composer();
+    for (seq, state) in (1..).zip(Flow::STATES) {
+        let raw = composer.compose(&composer.sample(state, Lang::En)).unwrap().raw;
+        let mail = MessageParser::new().parse(&raw).unwrap();
+        assert_eq!(mail.message_id(), Some(&*format!("1024.{seq}@shop.example")));
+        let first = (seq != 1).then_some("1024.1@shop.example");
+        assert_eq!((mail.in_reply_to().as_text(), mail.references().as_text()), (first, first));
+    }
+}
+
+#[test]
+fn the_order_decides_the_language_and_then_the_settings() {
+    let composer = Composer::new(Options { lang: Lang::En, ..options() }).unwrap();
+    let mail = composer.sample("finalizado", Lang::Es);
+    let subject = |mail: &Mail| composer.render(mail).unwrap().subject;
+    assert!(subject(&mail).starts_with("Pedido 1024 completado"));
+    let order = Order { lang: None, ..mail.order.clone() };
+    assert!(subject(&Mail { order, ..mail }).starts_with("Order 1024 complete"));
+}
+
+#[test]
+fn states_that_the_flow_does_not_know_are_told_by_name() {
+    let composer = composer();
+    let mail = composer.sample("en aduana", Lang::Es);
+    let rendered = composer.render(&mail).unwrap();
+    assert_eq!(rendered.subject.trim(), "Pedido 1024, En aduana: King's Bounty: Armored Princess");
+    assert!(rendered.text.contains("«En aduana»") && !rendered.text.contains("Lo siguiente"));
+    // a record of another deployment: our number, but another state
+    let foreign = Mail { estado: "finalizado".into(), ..composer.sample("recibido", Lang::Es) };
+    assert!(!composer.render(&foreign).unwrap().text.contains("Lo siguiente"));
+}
+
+#[test]
+fn settings_that_make_no_sound_mail_are_refused() {
+    let refused = |options| Composer::new(options).err().unwrap().to_string();
+    assert!(refused(Options { domain: Some("ñ.example".into()), ..options() }).contains("plain ASCII"));
+    assert!(refused(Options { domain: Some("a>\r\nX: y".into()), ..options() }).contains("plain ASCII"));
+    assert!(refused(Options { from_name: Some("a\r\nBcc: x".into()), ..options() }).contains("control characters"));
+}
+
+#[test]
+fn an_override_that_does_not_render_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("en")).unwrap();
+    std::fs::write(folder.path().join("en/recibido.txt"), "Hello\n{{ odrer }}").unwrap();
+    let error = Composer::new(Options { templates: Some(folder.path().into()), ..options() }).err().unwrap();
+    let text = error.to_string();
+    assert!(text.contains("en/recibido.txt") && text.contains("odrer") && text.contains("line 2"), "{text}");
+}
+
+#[test]
+fn a_boundary_never_stands_in_a_part() {
+    let id = MailId { order: OrderId::new(7).unwrap(), seq: 2 };
+    assert_eq!(boundary(id, "text", "html"), "=_7.2");
+    assert_eq!(boundary(id, "--=_7.2", "html --=_7.2_--"), "=_7.2__");
+}
+
+/// Names of the header fields, in order, unfolded.
+fn header_names(raw: &str) -> Vec<&str> {
+    let (head, _) = raw.split_once("\r\n\r\n").unwrap();
+    let lines = head.split("\r\n").filter(|line| !line.starts_with([' ', '\t']));
+    lines.map(|line| line.split_once(':').unwrap().0).collect()
+}
+
+/// Anything that a product can be called, attempts at headers and commands among it.
+fn product_names() -> impl Strategy<Value = String> {
+    let hostile = prop::sample::select(vec![
+        "%0d%0aBcc: x@evil.example",
+        "=?utf-8?Q?=0D=0ABcc:_x?=",
+        "\u{2028}Bcc: x",
+        "--=_1024.1--",
+        "</td><script>x</script>",
+        "{{ 7*7 }}",
+        ".",
+        "\u{202e}abc",
+        "ñandú €",
+        "🎲 漢字",
+        "\"><img src=x>",
+        " . ",
+        "From x",
+    ]);
+    prop::collection::vec(prop_oneof![3 => hostile.prop_map(str::to_owned), 2 => "[^\\p{Cc}]{1,30}"], 1..8)
+        .prop_map(|parts| parts.concat())
+        .prop_filter("a product", |name| Product::new("1", name, "1").is_ok())
+}
+
+fn addresses() -> impl Strategy<Value = EmailAddress> {
+    let text = prop_oneof![
+        "[a-z!#$%&'*+/=?^_`{|}~.-]{1,64}@[a-z.-]{1,40}",
+        "[a-zñé用]{1,10}@[a-zñé用]{1,20}",
+        ".{1,20}@.{1,20}"
+    ];
+    text.prop_filter_map("an address", |text| text.parse().ok())
+}
+
+proptest! {
+    #[test]
+    fn nothing_in_an_order_breaks_out_of_its_place(
+        name in product_names(),
+        to in addresses(),
+        state in prop_oneof![prop::sample::select(&Flow::STATES).prop_map(str::to_owned), "[^\\p{Cc}]{1,16}"],
+        lang in prop::sample::select(&Lang::ALL),
+    ) {
+        let composer = composer();
+        let mut mail = composer.sample(&state, lang);
+        let plain = composer.render(&mail).unwrap();
+        mail.order.product = Product::new("1", &name, "7.99").unwrap();
+        mail.order.email = to.clone();
+        let message = composer.compose(&mail).unwrap();
+
+        let raw = std::str::from_utf8(&message.raw).unwrap();
+        prop_assert!(!raw.replace("\r\n", "").contains(['\r', '\n', '\0']));
+        prop_assert!(raw.split("\r\n").all(|line| line.len() <= 998));
+        prop_assert!(raw.is_ascii() || !to.as_str().is_ascii());
+        let mut names = vec!["From", "To", "Subject", "Date", "Message-ID"];
+        if mail.id.seq != 1 {
+            names.extend(["In-Reply-To", "References"]);
+        }
+        names.extend(["X-Order-Id", "X-Order-State", "Auto-Submitted", "Content-Language", "MIME-Version", "Content-Type"]);
+        prop_assert_eq!(header_names(raw), names);
+
+        let parsed = MessageParser::new().parse(&message.raw).unwrap();
+        prop_assert_eq!(parsed.to().and_then(|to| to.first()).and_then(|to| to.address()), Some(to.as_str()));
+        prop_assert_eq!((parsed.text_body_count(), parsed.html_body_count(), parsed.attachment_count()), (1, 1, 0));
+        let text = parsed.body_text(0).unwrap();
+        prop_assert!(text.contains(&*visible(&name)), "{:?} lacks {:?}", text, name);
+        let html = parsed.body_html(0).unwrap();
+        prop_assert_eq!(html.matches('<').count(), plain.html.matches('<').count(), "no tag comes from an order");
+    }
 }

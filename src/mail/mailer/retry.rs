@@ -16,7 +16,7 @@ pub(super) fn backoff(min: Duration, max: Duration, attempt: u32) -> Duration {
     let ceiling = min.saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(max).max(min);
     // without randomness the spread is lost, the backoff is not
     let random = getrandom::u64().unwrap_or(0) as f64 / u64::MAX as f64;
-    min + (ceiling - min).mul_f64(random)
+    min + ceiling.saturating_sub(min).mul_f64(random)
 }
 
 /// The verdict on an attempt that ended at `now`; `pause` is the rest of the destination's pause.

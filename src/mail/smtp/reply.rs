@@ -22,10 +22,10 @@ pub(super) fn refusal(step: &str, reply: &Response<String>, to: &EmailAddress) -
 pub(super) fn describe(reply: &Response<String>, to: &EmailAddress) -> String {
     let text = masked(&reply.message, to);
     let [class, subject, detail] = reply.esc;
-    let mut line = format!("{} ", reply.code);
-    if class != 0 {
-        line.push_str(&format!("{class}.{subject}.{detail} "));
-    }
+    let mut line = match class {
+        0 => format!("{} ", reply.code),
+        _ => format!("{} {class}.{subject}.{detail} ", reply.code),
+    };
     let visible = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     line.extend(visible.flat_map(|word| [word, " "]).flat_map(str::chars).take(TEXT_MAX));
     line.truncate(line.trim_end().len());
