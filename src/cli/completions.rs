@@ -8,9 +8,11 @@ use super::{Cli, output::Out};
 
 /// Flags of `encargo completions`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  encargo completions bash > ~/.local/share/bash-completion/completions/encargo\n  \
+#[command(
+    after_help = "Examples:\n  encargo completions bash > ~/.local/share/bash-completion/completions/encargo\n  \
                         encargo completions zsh > ~/.zfunc/_encargo\n  \
-                        encargo completions fish > ~/.config/fish/completions/encargo.fish")]
+                        encargo completions fish > ~/.config/fish/completions/encargo.fish"
+)]
 pub(super) struct Completions {
     /// Shell
     shell: Shell,

@@ -1,12 +1,12 @@
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    Settings, log, open,
-    output::{Out, Tone, count, explain, plain},
+    Settings, open,
+    output::{Out, Tone, bytes_as_json, count, explain, plain},
     table::{Cell, Table},
     time,
 };
@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     domain::Timestamp,
     store::{
-        DeadLetters, Store,
+        Store,
         dead::{Action, DeadId, DeadItem},
     },
 };
@@ -242,7 +242,9 @@ impl Done {
             (_, true) => format!("Would {} {mails} and {records}; nothing was changed.", word(action)),
             (Action::Drop, false) => format!("Gave up {mails} and {records}."),
             (Action::Redrive, false) => {
-                format!("Trying {mails} and {records} again: the running server does it now, or else at its next start.")
+                format!(
+                    "Trying {mails} and {records} again: the running server does it now, or else at its next start."
+                )
             }
         }
     }
@@ -265,8 +267,8 @@ fn no_such(id: &DeadId) -> anyhow::Error {
 
 fn as_json(item: &DeadItem) -> Value {
     let letter = item.letter.as_ref().map(|letter| {
-        let headers: Vec<_> = letter.headers.iter().map(|(name, value)| json!([name, log::text(value)])).collect();
-        json!({ "key": letter.key.as_deref().map(log::text), "headers": headers, "value": log::text(&letter.value) })
+        let headers: Vec<_> = letter.headers.iter().map(|(name, value)| json!([name, bytes_as_json(value)])).collect();
+        json!({ "key": letter.key.as_deref().map(bytes_as_json), "headers": headers, "value": bytes_as_json(&letter.value) })
     });
     json!({
         "id": item.id.to_string(), "order": item.order.map(|order| order.get()), "reason": item.reason,

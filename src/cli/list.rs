@@ -71,7 +71,7 @@ impl List {
             query.below = page.last().map(|view| view.order.id).or(query.below);
             for view in &page {
                 if self.json {
-                    out.json(&OrderJson::new(view, &[]).with_address(view))?;
+                    out.json(&OrderJson::for_shop(view, &[], None))?;
                 } else {
                     table.row(row(view, now));
                 }

@@ -8,7 +8,7 @@ use super::{
     Settings,
     output::{Out, Tone, explain},
 };
-use crate::{app, clock::Clock, config::Config, domain::Lang, mail};
+use crate::{app, clock::Clock, domain::Lang, mail};
 
 /// Longest that `check` waits for one step of a mail server.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,7 +97,7 @@ impl Preview {
                 config.flow.states.join(", ")
             ));
         }
-        let mut bytes = mail::preview(options(&config)?, &self.state, lang, format)?;
+        let mut bytes = mail::preview(app::sample_composing(&config)?, &self.state, lang, format)?;
         if !bytes.ends_with(b"\n") {
             bytes.push(b'\n');
         }
@@ -118,7 +118,7 @@ impl Check {
         let flags = [("mail.url", self.mail), ("mail.templates", self.templates.templates)];
         let config = settings.load(&flags)?.config;
         let destination = config.mail_url();
-        let report = mail::check(options(&config)?, &destination, STEP_TIMEOUT, &Clock::system()).await;
+        let report = mail::check(app::sample_composing(&config)?, &destination, STEP_TIMEOUT, &Clock::system()).await;
         let mut out = Out::new();
         if self.json {
             out.json(&json!({
@@ -134,8 +134,4 @@ impl Check {
         out.flush()?;
         Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
-}
-
-fn options(config: &Config) -> Result<mail::compose::Options> {
-    app::compose_options(config)
 }

@@ -1,9 +1,6 @@
 //! What the commands print with: data on standard output, words on standard error.
 
-use std::{
-    io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _},
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -86,22 +83,8 @@ fn closed(error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("cannot write to standard output")
 }
 
-static QUIET: AtomicBool = AtomicBool::new(false);
-
-/// Leaves out the words that only explain: whoever asks for JSON is a program.
-pub(super) fn explain_nothing() {
-    QUIET.store(true, Ordering::Relaxed);
-}
-
 /// Words for whoever sits there, beside the data.
 pub(super) fn explain(text: &str) {
-    if !QUIET.load(Ordering::Relaxed) {
-        warn(text);
-    }
-}
-
-/// Words that matter to programs' logs as well.
-pub(super) fn warn(text: &str) {
     // nobody is left to tell when standard error is closed
     let _ = writeln!(anstream::stderr(), "{text}");
 }
@@ -156,6 +139,11 @@ pub(super) fn plain(text: &str) -> String {
         }
     }
     plain
+}
+
+/// Text as text, other bytes as a list of numbers.
+pub(super) fn bytes_as_json(bytes: &[u8]) -> serde_json::Value {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.into(), Into::into)
 }
 
 /// `1 order`, `2 orders`.

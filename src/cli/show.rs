@@ -45,7 +45,7 @@ impl Show {
         let handle = handle_of(store.as_ref(), self.id).await?;
         let mut out = Out::new();
         if self.json {
-            out.json(&OrderJson::for_shop(&view, &history, handle))?;
+            out.json(&OrderJson::for_shop(&view, &history, Some(handle)))?;
         } else {
             print(&mut out, &config, &view, &history, handle)?;
         }

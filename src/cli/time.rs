@@ -58,7 +58,10 @@ mod tests {
             ["just now", "1 s ago", "59 s ago", "1 min ago", "59 min ago", "1 h ago", "27 h ago", "2 d ago"]
         );
         assert_eq!(ago(now + second * 90, now), "in 1 min");
-        assert_eq!([due(now + second * 3, now), due(now, now), due(now - second * 3, now)], ["in 3 s", "now", "3 s late"]);
+        assert_eq!(
+            [due(now + second * 3, now), due(now, now), due(now - second * 3, now)],
+            ["in 3 s", "now", "3 s late"]
+        );
         assert_eq!(full(now), "2025-11-24 16:00:00 UTC");
     }
 }

@@ -9,7 +9,7 @@ use super::LogFlag;
 use crate::{
     cli::{
         Settings, open,
-        output::{Out, Tone, explain, plain},
+        output::{Out, Tone, bytes_as_json, explain, plain},
         time,
     },
     clock::Clock,
@@ -165,13 +165,9 @@ impl<'a> RecordJson<'a> {
             partition: of.partition,
             offset: record.offset,
             at: record.at,
-            key: record.key.as_deref().map(text),
-            headers: record.headers.iter().map(|(name, value)| (name.as_str(), text(value))).collect(),
-            value: serde_json::from_slice(&record.value).unwrap_or_else(|_| text(&record.value)),
+            key: record.key.as_deref().map(bytes_as_json),
+            headers: record.headers.iter().map(|(name, value)| (name.as_str(), bytes_as_json(value))).collect(),
+            value: serde_json::from_slice(&record.value).unwrap_or_else(|_| bytes_as_json(&record.value)),
         }
     }
-}
-
-pub(in crate::cli) fn text(bytes: &[u8]) -> Value {
-    std::str::from_utf8(bytes).map_or_else(|_| bytes.into(), Into::into)
 }
