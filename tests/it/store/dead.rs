@@ -21,7 +21,7 @@ fn mail(order: u64, seq: u8) -> DeadId {
 }
 
 async fn bury(store: &dyn Store, dead: Vec<DeadLetter>) {
-    store.apply(Batch { dead, ..batch(vec![]) }).await.unwrap();
+    store.apply((Batch { dead, ..batch(vec![]) }).into()).await.unwrap();
 }
 
 /// Lets mails about new states of orders be refused, in turn, at the given seconds.

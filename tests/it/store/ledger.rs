@@ -16,7 +16,7 @@ fn retry(second: u64) -> Verdict {
 pub async fn the_oldest_due_mail_is_leased_first(place: &dyn Place) {
     let store = place.open().await;
     for (number, due) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
-        store.apply(Batch { now: at(due), ..batch(events([(number, 1)])) }).await.unwrap();
+        store.apply((Batch { now: at(due), ..batch(events([(number, 1)])) }).into()).await.unwrap();
     }
     let first = store.lease(at(35), at(95), 2).await.unwrap();
     assert_eq!(ids(&first), [mail_id(2, 1), mail_id(3, 1)]);
@@ -45,7 +45,7 @@ pub async fn a_leased_mail_tells_everything(place: &dyn Place) {
 
 pub async fn nothing_is_leased_before_it_is_due(place: &dyn Place) {
     let store = place.open().await;
-    store.apply(Batch { now: at(10), ..batch(events([(1, 1)])) }).await.unwrap();
+    store.apply((Batch { now: at(10), ..batch(events([(1, 1)])) }).into()).await.unwrap();
     assert_eq!(lease(&*store, 9).await, []);
     assert_eq!(lease(&*store, 10).await.len(), 1);
     assert_eq!(lease(&*store, 11).await, [], "it is being sent");
@@ -146,8 +146,8 @@ pub async fn leases_can_be_ended_at_once(place: &dyn Place) {
 pub async fn it_knows_when_the_next_mail_is_due(place: &dyn Place) {
     let store = place.open().await;
     assert_eq!(store.next_due().await.unwrap(), None);
-    store.apply(Batch { now: at(20), ..batch(events([(1, 1), (1, 2)])) }).await.unwrap();
-    store.apply(Batch { now: at(10), ..batch(events([(2, 1)])) }).await.unwrap();
+    store.apply((Batch { now: at(20), ..batch(events([(1, 1), (1, 2)])) }).into()).await.unwrap();
+    store.apply((Batch { now: at(10), ..batch(events([(2, 1)])) }).into()).await.unwrap();
     assert_eq!(store.next_due().await.unwrap(), Some(at(10)));
     assert_eq!(lease(&*store, 30).await.len(), 2);
     assert_eq!(store.next_due().await.unwrap(), Some(at(90)), "when the leases end");

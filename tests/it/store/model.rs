@@ -149,7 +149,7 @@ async fn take(store: &dyn Store, model: &mut Model, step: &Step) {
         Step::Apply { events, mail } => {
             let incoming = events.iter().map(|(number, seq)| event(order(*number), *seq)).collect();
             let batch = encargo::store::orders::Batch { mail: *mail, now, ..batch(incoming) };
-            let accepted = store.apply(batch).await.unwrap().accepted;
+            let accepted = store.apply(batch.into()).await.unwrap().accepted;
             assert_eq!(accepted, model.apply(events, *mail));
         }
         Step::Lease { limit, seconds } => lease_some(store, model, *limit, *seconds).await,

@@ -42,7 +42,7 @@ pub async fn the_history_tells_every_state_and_its_mail(place: &dyn Place) {
 
 pub async fn without_mail_there_is_no_ledger(place: &dyn Place) {
     let store = place.open().await;
-    store.apply(Batch { mail: false, ..batch(events([(1, 1)])) }).await.unwrap();
+    store.apply((Batch { mail: false, ..batch(events([(1, 1)])) }).into()).await.unwrap();
     let (_, history) = store.order(id(1)).await.unwrap().unwrap();
     assert_eq!(history[0].mail, None);
     assert_eq!(lease(&*store, 1_000).await, []);
@@ -118,15 +118,15 @@ pub async fn offsets_are_compared_and_set(place: &dyn Place) {
     let store = place.open().await;
     assert_eq!(store.offsets(GROUP).await.unwrap(), []);
     let step = |advances| Batch { advances, ..batch(vec![]) };
-    store.apply(step(vec![advance(0, 0, 5), advance(1, 0, 7)])).await.unwrap();
-    store.apply(step(vec![advance(0, 5, 9)])).await.unwrap();
+    store.apply(step(vec![advance(0, 0, 5), advance(1, 0, 7)]).into()).await.unwrap();
+    store.apply(step(vec![advance(0, 5, 9)]).into()).await.unwrap();
     drop(store);
     let store = place.open().await;
     let mut offsets = store.offsets(GROUP).await.unwrap();
     offsets.sort();
     assert_eq!(offsets, [(partition(0), 9), (partition(1), 7)]);
     for stale in [advance(0, 5, 10), advance(0, 0, 10), advance(0, 10, 11), advance(2, 3, 4)] {
-        let refused = store.apply(step(vec![stale.clone()])).await;
+        let refused = store.apply(step(vec![stale.clone()]).into()).await;
         let Err(Error::Fenced(what)) = refused else { panic!("{refused:?}") };
         assert_eq!(what, stale.of.to_string());
     }
@@ -134,13 +134,13 @@ pub async fn offsets_are_compared_and_set(place: &dyn Place) {
 
 pub async fn a_fenced_batch_writes_nothing(place: &dyn Place) {
     let store = place.open().await;
-    store.apply(Batch { advances: vec![advance(0, 0, 1)], ..batch(events([(1, 1)])) }).await.unwrap();
+    store.apply((Batch { advances: vec![advance(0, 0, 1)], ..batch(events([(1, 1)])) }).into()).await.unwrap();
     let zombie = Batch {
         advances: vec![advance(1, 0, 1), advance(0, 0, 2)],
         dead: vec![letter(7)],
         ..batch(events([(1, 2), (2, 1)]))
     };
-    assert!(matches!(store.apply(zombie).await, Err(Error::Fenced(_))));
+    assert!(matches!(store.apply(zombie.into()).await, Err(Error::Fenced(_))));
     assert_eq!(store.offsets(GROUP).await.unwrap(), [(partition(0), 1)]);
     assert_eq!(store.order(id(1)).await.unwrap().unwrap().0.seq, 1);
     assert_eq!(store.order(id(2)).await.unwrap(), None);
@@ -151,9 +151,9 @@ pub async fn a_fenced_batch_writes_nothing(place: &dyn Place) {
 
 pub async fn groups_have_offsets_of_their_own(place: &dyn Place) {
     let store = place.open().await;
-    store.apply(Batch { advances: vec![advance(0, 0, 3)], ..batch(vec![]) }).await.unwrap();
+    store.apply((Batch { advances: vec![advance(0, 0, 3)], ..batch(vec![]) }).into()).await.unwrap();
     let other = Batch { group: "other".into(), advances: vec![advance(0, 0, 8)], ..batch(vec![]) };
-    store.apply(other).await.unwrap();
+    store.apply(other.into()).await.unwrap();
     assert_eq!(store.offsets(GROUP).await.unwrap(), [(partition(0), 3)]);
     assert_eq!(store.offsets("other").await.unwrap(), [(partition(0), 8)]);
 }

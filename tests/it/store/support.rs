@@ -47,7 +47,12 @@ pub fn event(order: Order, seq: u8) -> Incoming {
     let estado = Flow::STATES[usize::from(seq.saturating_sub(1))].into();
     let next_at = (!last).then(|| entered + Duration::from_secs(8));
     let letter = letter(order.id.get() * 10 + u64::from(seq));
-    Incoming { event: StateEvent { order, estado, seq: Some(seq), at: entered, next_at }, seq, last, letter }
+    Incoming {
+        event: StateEvent { order: Box::new(order), estado, seq: Some(seq), at: entered, next_at },
+        seq,
+        last,
+        letter,
+    }
 }
 
 /// Events of standard orders, by order and seq.
@@ -81,7 +86,7 @@ pub fn batch(events: Vec<Incoming>) -> Batch {
 }
 
 pub async fn apply(store: &dyn Store, events: Vec<Incoming>) -> Applied {
-    store.apply(batch(events)).await.unwrap()
+    store.apply(batch(events).into()).await.unwrap()
 }
 
 /// Leases all that is due at a second, for a minute.
