@@ -109,10 +109,10 @@ impl TestApp {
         .await
     }
 
-    /// A metric's value.
-    pub async fn metric(&self, sample: &str) -> f64 {
+    /// A counting metric's value.
+    pub async fn metric(&self, sample: &str) -> u64 {
         let text = self.http.get(self.ops("/metrics")).send().await.expect("an answer").text().await.expect("text");
         let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        line.map_or(0.0, |value| value.trim().parse().expect("a number"))
+        line.map_or(0, |value| value.trim().parse().expect("a whole number"))
     }
 }
