@@ -79,7 +79,11 @@ fn append(path: &Path, callers: u64) -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     })?;
-    rate(&format!("append, one record at a time, {callers} callers"), callers * each, clock.monotonic() - start);
+    rate(
+        &format!("append, one record at a time, {callers} callers"),
+        callers * each,
+        clock.monotonic().saturating_sub(start),
+    );
     Ok(())
 }
 
@@ -95,7 +99,7 @@ fn commit(path: &Path, outputs: u64) -> anyhow::Result<()> {
     for _ in 0..batches {
         committed(&mut *member, &records)?;
     }
-    rate(&format!("commit of {outputs} outputs"), batches * outputs, clock.monotonic() - start);
+    rate(&format!("commit of {outputs} outputs"), batches * outputs, clock.monotonic().saturating_sub(start));
     Ok(())
 }
 
@@ -115,7 +119,11 @@ fn read(path: &Path) -> anyhow::Result<()> {
             count += records.len() as u64;
         }
         anyhow::ensure!(count == RECORDS, "{count} records read");
-        rate(&format!("member, {round} read of {:.0} MB", megabytes(path)), count, clock.monotonic() - start);
+        rate(
+            &format!("member, {round} read of {:.0} MB", megabytes(path)),
+            count,
+            clock.monotonic().saturating_sub(start),
+        );
     }
     Ok(())
 }
@@ -143,7 +151,7 @@ fn steady(path: &Path, duration: Duration) -> anyhow::Result<()> {
         runtime.block_on(clock.sleep(due.saturating_sub(clock.monotonic())));
         committed(&mut *member, &records)?;
         // from when it was due, so that a stall counts for all that wait behind it
-        micros.record((clock.monotonic() - due).as_micros() as u64)?;
+        micros.record(clock.monotonic().saturating_sub(due).as_micros() as u64)?;
         wal_max = wal_max.max(megabytes(&path.with_extension("db-wal")));
         due += TICK;
     }

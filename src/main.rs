@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use encargo::cli::Cli;
+use encargo::cli::{self, Cli};
 
 fn main() -> ExitCode {
     let cli = Cli::parse(); // ends with status 2 on misuse
@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             anstream::eprintln!("\x1b[1;31merror:\x1b[0m {error:#}");
-            ExitCode::FAILURE
+            cli::exit_code(&error)
         }
     }
 }

@@ -64,7 +64,7 @@ async fn connection(
     let mut outcome = Outcome { accepted: 0, refused: 0, elapsed: Duration::ZERO, latency };
     let mut stream = TcpStream::connect(to).await.expect("the server listens");
     stream.set_nodelay(true).expect("a TCP socket");
-    let body = format!(r#"{{"product":"enc-001","email":"c{number}@example.org"}}"#);
+    let body = format!(r#"{{"product":"1010","email":"c{number}@example.org"}}"#);
     let request = format!(
         "POST /orders HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()

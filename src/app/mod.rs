@@ -57,6 +57,13 @@ struct Listeners {
     ops: TcpListener,
 }
 
+/// How mails are composed, for commands that compose one without serving: links are made with a key of no order.
+pub fn sample_composing(config: &Config) -> Result<mail::compose::Options> {
+    let addresses =
+        Addresses { intake: config.intake.listen, tracking: config.tracking.listen, ops: config.ops.listen };
+    Ok(options::composing(config, addresses, &config.flow()?, HandleKey::new([0; 16])))
+}
+
 /// What the services share.
 struct Parts<'a> {
     config: &'a Config,
@@ -76,7 +83,7 @@ impl App {
     /// Opens everything and starts all services. Fails, with nothing started, when a part of the set-up is bad.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self> {
         let flow = Arc::new(config.flow()?);
-        let destination: Destination = config.mail_url().parse()?;
+        let destination = config.mail_url();
         let catalog = Arc::new(open::catalog(config)?);
         let listeners = Listeners {
             intake: open::bind(config.intake.listen).await?,
@@ -99,7 +106,7 @@ impl App {
             store: parts.store.clone(),
             catalog,
             clock: parts.clock.clone(),
-            handle_key: parts.handles.clone(),
+            handles: parts.handles.clone(),
         };
         let intake = Intake::new(deps, options::intake(config, addresses), &mut parts.registry)?;
         let api = Api::new(parts.store.clone(), parts.handles.clone(), options::api(config, addresses));
@@ -115,9 +122,12 @@ impl App {
         }
         let tidy = (log.clone(), store.clone(), clock, config.clone());
         workers.spawn("housekeeping", move |stop| housekeeping::run(tidy.0, tidy.1, tidy.2, tidy.3, stop));
+        // the intake's helpers stop with the workers: requests in the air still need ids
+        let intake_routes = intake.router();
+        workers.spawn("intake", move |stop| async move { Ok(intake.run(stop).await?) });
         let mut serving = Services::default();
-        serving.spawn("intake", move |stop| async move { Ok(intake.run(listeners.intake, stop).await?) });
         for (name, listener, router) in [
+            ("intake listener", listeners.intake, intake_routes),
             ("tracking listener", listeners.tracking, api.router()),
             ("operations listener", listeners.ops, ops.router()),
         ] {
@@ -189,7 +199,7 @@ impl Parts<'_> {
 
     /// `None` when mail is off.
     fn mailer(&mut self, destination: &Destination) -> Result<Option<Mailer>> {
-        let composing = options::composing(self.config, self.addresses, &self.flow, self.handles.clone())?;
+        let composing = options::composing(self.config, self.addresses, &self.flow, self.handles.clone());
         let composer = Arc::new(Composer::new(composing)?);
         let transport = mail::open(destination, composer.domain(), mail::STEP_TIMEOUT, &self.clock)?;
         let metrics = mail::Metrics::register(&mut self.registry);

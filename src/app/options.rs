@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result};
-
 use super::Addresses;
 use crate::{
     config::Config,
@@ -45,7 +43,6 @@ pub(super) fn intake(config: &Config, addresses: Addresses) -> intake::Options {
         ],
         backlog_max: config.intake.backlog_max,
         reservation: RESERVATION,
-        limits: limits(config),
     }
 }
 
@@ -70,28 +67,17 @@ pub(super) fn composing(
     addresses: Addresses,
     flow: &Flow,
     handles: HandleKey,
-) -> Result<mail::compose::Options> {
-    let (from_name, from) = sender(&config.mail.from)?;
-    Ok(mail::compose::Options {
-        from,
-        from_name,
+) -> mail::compose::Options {
+    mail::compose::Options {
+        from: config.mail.from.address.clone(),
+        from_name: config.mail.from.name.clone(),
         domain: None,
         lang: config.mail.lang,
         track: Some(format!("{}/track/", public_url(config, addresses))),
         templates: Some(config.mail.templates.clone()).filter(|path| !path.as_os_str().is_empty()),
         flow: flow.clone(),
         handles: Some(handles),
-    })
-}
-
-/// `Name <address>`, or an address alone.
-fn sender(text: &str) -> Result<(Option<String>, crate::domain::EmailAddress)> {
-    let (name, address) = match text.trim().strip_suffix('>').and_then(|text| text.split_once('<')) {
-        Some((name, address)) => (Some(name.trim().trim_matches('"').to_owned()), address),
-        None => (None, text.trim()),
-    };
-    let address = address.parse().with_context(|| format!("mail.from cannot be {text:?}"))?;
-    Ok((name.filter(|name| !name.is_empty()), address))
+    }
 }
 
 pub(super) fn mail(config: &Config) -> mail::Options {

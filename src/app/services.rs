@@ -56,6 +56,13 @@ fn describe(ended: std::result::Result<(&'static str, Result<()>), JoinError>) -
     }
 }
 
+impl Drop for Services {
+    /// A service that blocks a thread cannot be aborted: without this it would outlive its owner.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,17 +1,44 @@
-//! The command line: one file per command.
+//! The command line: one file per command. Data goes to standard output, words to standard error.
 
+mod catalog;
+mod completions;
+mod config;
+mod dead;
+mod follow;
+mod list;
+mod log;
+mod mail;
+mod open;
+mod output;
+mod place;
+mod show;
+mod table;
+mod time;
 mod up;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    builder::styling::{AnsiColor, Styles},
+};
 
-use crate::config::{self, Loaded};
+use crate::config::Loaded;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
 
 /// Encargo takes orders over HTTP, moves each one through its states on time, and tells the customer at every state.
 #[derive(Debug, Parser)]
-#[command(name = "encargo", version, arg_required_else_help = true, propagate_version = true)]
+#[command(name = "encargo", version, arg_required_else_help = true, propagate_version = true, styles = STYLES)]
+#[command(
+    after_help = "Examples:\n  encargo up                                         then, in another terminal:\n  \
+                        encargo place enc-001 --email you@example.org --follow\n  encargo list"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -24,9 +51,9 @@ pub struct Cli {
 #[command(next_help_heading = "Settings")]
 struct Settings {
     /// Configuration file [default: encargo.toml in the working folder, if there]
-    #[arg(long, global = true, value_name = "FILE", env = "ENCARGO_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "ENCARGO_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
-    /// Data folder [default: encargo-data]
+    /// Data folder [env: ENCARGO_DATA] [default: encargo-data]
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<String>,
 }
@@ -35,18 +62,58 @@ struct Settings {
 enum Command {
     /// Run everything in this process: intake, fulfilment, tracking, mail
     Up(up::Up),
+    /// Place an order over HTTP, as a customer does
+    Place(place::Place),
+    /// Show an order with its history and mails
+    Show(show::Show),
+    /// List orders, newest first
+    List(list::List),
+    /// Look into the event log
+    #[command(subcommand)]
+    Log(log::Command),
+    /// Look at what could not be processed or mailed, and decide about it
+    #[command(subcommand)]
+    Dead(dead::Command),
+    /// Preview and check the mails
+    #[command(subcommand)]
+    Mail(mail::Command),
+    /// Check and search the catalogue
+    #[command(subcommand)]
+    Catalog(catalog::Command),
+    /// Show, check and write the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
 }
 
 impl Cli {
     /// Carries the command out.
     pub fn run(self) -> Result<ExitCode> {
-        match self.command {
-            Command::Up(up) => {
-                let loaded = self.settings.load(&up.settings())?;
-                up.run(loaded)
-            }
+        let Self { command, settings } = self;
+        match command {
+            Command::Up(up) => up.run(&settings),
+            Command::Place(place) => wait(place.run(&settings)),
+            Command::Show(show) => wait(show.run(&settings)),
+            Command::List(list) => wait(list.run(&settings)),
+            Command::Log(log) => wait(log.run(&settings)),
+            Command::Dead(dead) => wait(dead.run(&settings)),
+            Command::Mail(mail) => wait(mail.run(&settings)),
+            Command::Catalog(catalog) => catalog.run(&settings),
+            Command::Config(config) => config.run(&settings),
+            Command::Completions(completions) => completions.run(),
         }
     }
+}
+
+/// Runs a command that does one thing after the other.
+fn wait(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+/// The status a failed command ends with: 2 when it was told something wrong, 1 when it could not do what it was told.
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(if error.is::<crate::config::Error>() { 2 } else { 1 })
 }
 
 impl Settings {
@@ -57,6 +124,13 @@ impl Settings {
             .chain(flags.iter().cloned())
             .filter_map(|(key, value)| Some((key, value?)))
             .collect();
-        config::load(self.config.as_deref(), &flags)
+        let loaded = crate::config::load(self.config.as_deref(), &flags)?;
+        for warning in &loaded.warnings {
+            output::explain(&format!("warning: {warning}"));
+        }
+        Ok(loaded)
     }
 }
+
+#[cfg(test)]
+mod tests;

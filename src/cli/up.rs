@@ -5,46 +5,57 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::Settings;
 use crate::{
     app::{Addresses, App},
     clock::Clock,
-    config::{Config, Loaded},
+    config::Config,
     telemetry,
 };
 
 /// Flags of `encargo up`.
 #[derive(Debug, Args)]
-pub struct Up {
-    /// Event log: sqlite:PATH
-    #[arg(long, value_name = "URL")]
-    log: Option<String>,
-    /// Store: sqlite:PATH
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
-    /// Mail: maildir:DIR, smtp://HOST:PORT, none:
-    #[arg(long, value_name = "URL")]
-    mail: Option<String>,
-    /// Catalogue: a CSV file with appid,name,price
-    #[arg(long, value_name = "FILE")]
-    catalog: Option<String>,
-    /// How long an order stays in each state, like 8s or 500ms
-    #[arg(long, value_name = "DURATION")]
-    dwell: Option<String>,
-    /// Where orders are taken
-    #[arg(long, value_name = "ADDR")]
-    intake_listen: Option<String>,
-    /// Where orders are looked up
-    #[arg(long, value_name = "ADDR")]
-    tracking_listen: Option<String>,
-    /// Where health and metrics are
-    #[arg(long, value_name = "ADDR")]
-    ops_listen: Option<String>,
+#[command(after_help = "Examples:\n  encargo up\n  encargo up --dwell 1s --mail smtp://localhost:1025\n  \
+                        encargo up --catalog products.csv --intake-listen 0.0.0.0:3000")]
+pub(super) struct Up {
     /// Print the addresses as one line of JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
 }
 
-impl Up {
+/// The settings of a server that have flags.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
+pub(super) struct ServerFlags {
+    /// Event log: sqlite:PATH [env: ENCARGO_LOG] [default: log.db in the data folder]
+    #[arg(long, value_name = "URL")]
+    log: Option<String>,
+    /// Store: sqlite:PATH [env: ENCARGO_STORE] [default: store.db in the data folder]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Mail: maildir:DIR, smtp://HOST:PORT, none: [env: ENCARGO_MAIL] [default: maildir: in the data folder]
+    #[arg(long, value_name = "URL")]
+    mail: Option<String>,
+    /// Catalogue: a CSV file with appid,name,price [env: ENCARGO_CATALOG] [default: a built-in sample]
+    #[arg(long, value_name = "FILE")]
+    catalog: Option<String>,
+    /// How long an order stays in each state, like 8s or 500ms [env: ENCARGO_DWELL] [default: 8s]
+    #[arg(long, value_name = "DURATION")]
+    dwell: Option<String>,
+    /// Where orders are taken [env: ENCARGO_INTAKE_LISTEN] [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDR")]
+    intake_listen: Option<String>,
+    /// Where orders are looked up [env: ENCARGO_TRACKING_LISTEN] [default: 127.0.0.1:5000]
+    #[arg(long, value_name = "ADDR")]
+    tracking_listen: Option<String>,
+    /// Where health and metrics are [env: ENCARGO_OPS_LISTEN] [default: 127.0.0.1:9000]
+    #[arg(long, value_name = "ADDR")]
+    ops_listen: Option<String>,
+}
+
+impl ServerFlags {
     pub(super) fn settings(&self) -> Vec<(&'static str, Option<String>)> {
         vec![
             ("log.url", self.log.clone()),
@@ -57,9 +68,11 @@ impl Up {
             ("ops.listen", self.ops_listen.clone()),
         ]
     }
+}
 
-    pub(super) fn run(self, loaded: Loaded) -> Result<ExitCode> {
-        let Loaded { config, .. } = loaded;
+impl Up {
+    pub(super) fn run(self, settings: &Settings) -> Result<ExitCode> {
+        let config = settings.load(&self.server.settings())?.config;
         telemetry::init(&config.logging)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(serve(&config, self.json));

@@ -1,12 +1,18 @@
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
 };
 
 use toml::{Table, Value, de::DeTable};
 
-use super::{Config, DEFAULT, Error};
+use super::{
+    Config, DEFAULT, Error, Result,
+    names::{self, NOT_KEYS, OPEN_TABLE, PREFIX},
+    tree::{flatten, insert_at, line_of, start_of},
+    words::{in_words, kind, shown},
+};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +24,7 @@ pub enum Origin {
     /// An environment variable.
     Environment(String),
     /// A flag on the command line.
-    Flag,
+    Flag(String),
 }
 
 impl fmt::Display for Origin {
@@ -26,8 +32,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
-            Self::Environment(name) => f.write_str(name),
-            Self::Flag => f.write_str("flag"),
+            Self::Environment(name) | Self::Flag(name) => f.write_str(name),
         }
     }
 }
@@ -42,23 +47,13 @@ pub struct Entry {
 }
 
 /// All keys, dotted, with the values in force.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Layers(BTreeMap<String, Entry>);
 
-/// Environment variables that are shorter than their key would make them.
-const SHORT_NAMES: [(&str, &str); 5] = [
-    ("ENCARGO_LOG", "log.url"),
-    ("ENCARGO_STORE", "store.url"),
-    ("ENCARGO_MAIL", "mail.url"),
-    ("ENCARGO_CATALOG", "catalog.path"),
-    ("ENCARGO_DWELL", "flow.dwell"),
-];
-/// Keys under which any name may stand.
-const OPEN_TABLE: &str = "flow.dwells.";
-/// Variables that are no keys.
-const NOT_KEYS: [&str; 1] = ["ENCARGO_CONFIG"];
 /// Keys whose values are never shown.
 const SECRETS: [&str; 1] = ["tracking.api_key"];
+/// Keys whose values may hold a password: like the secrets, they can be kept in a file of their own.
+const URLS: [&str; 3] = ["log.url", "store.url", "mail.url"];
 
 impl Layers {
     pub(super) fn defaults() -> Self {
@@ -74,156 +69,187 @@ impl Layers {
     pub fn shown(&self) -> impl Iterator<Item = (&str, Entry)> {
         self.0.iter().map(|(key, entry)| {
             let mut entry = entry.clone();
-            if SECRETS.contains(&key.as_str()) && entry.value.as_str() != Some("") {
-                entry.value = Value::String("(set, hidden)".into());
+            let text = entry.value.as_str().unwrap_or_default();
+            if SECRETS.contains(&key.as_str()) && !text.is_empty() {
+                entry.value = "(set, hidden)".into();
+            } else if URLS.contains(&key.as_str()) {
+                entry.value = without_password(text).into();
             }
             (key.as_str(), entry)
         })
     }
 
-    pub(super) fn file(&mut self, path: &Path, text: &str) -> Result<(), Error> {
-        let syntax = |e: toml::de::Error| {
-            let line = e.span().map_or(1, |span| line_of(text, span.start));
-            Error::Syntax { path: path.to_owned(), text: format!("line {line}: {}", e.message()) }
+    pub(super) fn file(&mut self, path: &Path, text: &str) -> Result<()> {
+        let at = |offset| Origin::File(path.to_owned(), line_of(text, offset));
+        let syntax = |e: toml::de::Error| Error::Syntax {
+            place: at(e.span().map_or(0, |span| span.start)),
+            text: format!("not valid TOML: {}", e.message()),
         };
         let table: Table = text.parse().map_err(syntax)?;
         let spans = DeTable::parse(text).map_err(syntax)?;
         let mut values = Vec::new();
         flatten("", &table, &mut |key, value| values.push((key, value.clone())));
-        for (key, value) in values {
-            let line = line_of(text, start_of(spans.get_ref(), &key));
-            let origin = Origin::File(path.to_owned(), line);
-            self.insert(&key, value, origin)?;
+        for (key, value) in &values {
+            let origin = at(start_of(spans.get_ref(), key));
+            let Some(base) = base_of_file_key(key) else {
+                self.insert(key, value.clone(), origin)?;
+                continue;
+            };
+            if values.iter().any(|(other, _)| other == base) {
+                return Err(bad(origin, key, format!("stands beside {base}: keep one of them")));
+            }
+            let Some(file) = value.as_str() else {
+                return Err(bad(origin, key, "must be the path of a file, in quotes".into()));
+            };
+            let secret = read_secret(&origin, base, file)?;
+            self.insert(base, secret.into(), origin)?;
         }
         Ok(())
     }
 
-    pub(super) fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), Error> {
-        let names = self.variable_names();
-        for (name, text) in variables.filter(|(name, _)| name.starts_with("ENCARGO_")) {
-            if NOT_KEYS.contains(&name.as_str()) {
+    /// Returns what to warn of.
+    pub(super) fn environment(&mut self, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<String>> {
+        let names = names::variables(self.0.keys().map(String::as_str));
+        let mut ours = BTreeMap::new();
+        for (name, text) in variables {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+            let text = text.into_string().map_err(|_| Error::NotText(name.to_owned()))?;
+            // empty is how scripts and compose files say "not set"
+            if !text.is_empty() && !NOT_KEYS.contains(&name) {
+                ours.insert(name.to_owned(), text);
+            }
+        }
+        let mut warnings = Vec::new();
+        for (name, text) in &ours {
+            let origin = Origin::Environment(name.clone());
+            if let Some(key) = names.get(name) {
+                self.set(key, text, origin)?;
                 continue;
             }
-            let (base, text) = match name.strip_suffix("_FILE").filter(|base| names.contains_key(*base)) {
-                Some(base) => (base, read_secret(&name, &text)?),
-                None => (name.as_str(), text),
-            };
-            match names.get(base) {
-                Some(key) => self.set(key, &text, Origin::Environment(name.clone()))?,
+            let base = name.strip_suffix("_FILE").and_then(|base| Some((base, names.get(base)?)));
+            match base.filter(|(_, key)| may_be_in_file(key)) {
+                Some((base, key)) if ours.contains_key(base) => {
+                    return Err(bad(origin, key, format!("is also set by {base}: keep one of them")));
+                }
+                Some((_, key)) => {
+                    let secret = read_secret(&origin, key, text)?;
+                    self.insert(key, secret.into(), origin)?;
+                }
                 None => {
-                    let hint = nearest(&name, names.keys().map(String::as_str));
+                    let hint = names::nearest_variable(name, names.keys().map(String::as_str));
                     let hint = hint.map(|hint| format!("; did you mean {hint}?")).unwrap_or_default();
-                    eprintln!("encargo: the environment variable {name} means nothing here{hint}");
+                    warnings.push(format!("the environment variable {name} means nothing here{hint}"));
                 }
             }
         }
-        Ok(())
+        Ok(warnings)
     }
 
-    /// Every variable with its key: the short names, and `ENCARGO_<SECTION>_<KEY>` for all.
-    fn variable_names(&self) -> BTreeMap<String, String> {
-        let long = self.0.keys().map(|key| (format!("ENCARGO_{}", key.to_uppercase().replace('.', "_")), key.clone()));
-        long.chain(SHORT_NAMES.map(|(name, key)| (name.to_owned(), key.to_owned()))).collect()
+    pub(super) fn flag(&mut self, key: &str, text: &str) -> Result<()> {
+        self.set(key, text, Origin::Flag(names::flag(key)))
     }
 
-    /// Sets a key from text: as it stands where a string is expected, parsed as TOML elsewhere.
-    pub(super) fn set(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), Error> {
-        let expected = self.0.get(key).map(|entry| entry.value.clone());
-        let value = match expected {
-            Some(Value::String(_)) | None => Value::String(text.to_owned()),
-            Some(Value::Array(_)) if !text.trim_start().starts_with('[') => {
-                Value::Array(text.split(',').map(|part| Value::String(part.trim().to_owned())).collect())
+    /// Sets a key from text: as it stands where text is expected, a list separated by commas.
+    fn set(&mut self, key: &str, text: &str, origin: Origin) -> Result<()> {
+        if key == OPEN_TABLE {
+            for part in text.split(',') {
+                let Some((name, value)) = part.split_once('=') else {
+                    return Err(bad(origin, key, format!("must look like STATE=8s,STATE=500ms, not {text:?}")));
+                };
+                self.insert(&format!("{OPEN_TABLE}.{}", name.trim()), value.trim().into(), origin.clone())?;
             }
-            Some(_) => text.parse().map_err(|_| Error::BadValue {
-                place: origin.to_string(),
-                key: key.to_owned(),
-                text: format!("cannot be {text:?}"),
-            })?,
+            return Ok(());
+        }
+        let value = match self.0.get(key).map(|entry| &entry.value) {
+            Some(Value::Integer(_)) => text.trim().parse().map_or_else(|_| text.into(), Value::Integer),
+            Some(Value::Array(_)) => Value::Array(text.split(',').map(|part| part.trim().into()).collect()),
+            _ => text.into(),
         };
         self.insert(key, value, origin)
     }
 
-    fn insert(&mut self, key: &str, value: Value, origin: Origin) -> Result<(), Error> {
-        let open = key.strip_prefix(OPEN_TABLE).is_some_and(|name| !name.is_empty());
+    fn insert(&mut self, key: &str, value: Value, origin: Origin) -> Result<()> {
         match self.0.get(key) {
-            None if !open => {
-                let nearest = nearest(key, self.0.keys().map(String::as_str));
-                return Err(Error::UnknownKey { place: origin.to_string(), key: key.to_owned(), nearest });
-            }
             Some(entry) if entry.value.type_str() != value.type_str() => {
-                let text = format!("must be a {}, not a {}", entry.value.type_str(), value.type_str());
-                return Err(Error::BadValue { place: origin.to_string(), key: key.to_owned(), text });
+                let text = format!("must be {}, not {}", kind(&entry.value), shown(&value));
+                return Err(bad(origin, key, text));
             }
-            _ => {}
+            Some(_) if value.as_integer().is_some_and(|number| number < 0) => {
+                return Err(bad(origin, key, "must not be negative".into()));
+            }
+            Some(_) => {}
+            None if key.strip_prefix(OPEN_TABLE).is_some_and(|rest| rest.starts_with('.')) => {}
+            None if key == OPEN_TABLE || self.0.keys().any(|known| known.starts_with(&format!("{key}."))) => {
+                return Err(bad(origin, key, format!("is a section: write [{key}] and its keys below")));
+            }
+            None => {
+                let nearest = names::nearest_key(key, self.0.keys().map(String::as_str));
+                return Err(Error::UnknownKey { place: origin, key: key.to_owned(), nearest });
+            }
         }
         self.0.insert(key.to_owned(), Entry { value, origin });
         Ok(())
     }
 
-    pub(super) fn settings(&self) -> Result<Config, Error> {
+    pub(super) fn settings(&self) -> Result<Config> {
         let mut table = Table::new();
         for (key, entry) in &self.0 {
             insert_at(&mut table, key, entry.value.clone());
         }
         let config: Config = serde_path_to_error::deserialize(Value::Table(table))
-            .map_err(|e| self.bad_value(&e.path().to_string(), e.inner().message().to_owned()))?;
+            .map_err(|e| self.bad_value(e.path().to_string(), in_words(e.inner().message())))?;
         config.check().map_err(|(key, text)| self.bad_value(key, text))?;
         Ok(config)
     }
 
-    fn bad_value(&self, key: &str, text: String) -> Error {
-        let place = self.0.get(key).map_or_else(|| "configuration".to_owned(), |entry| entry.origin.to_string());
-        Error::BadValue { place, key: key.to_owned(), text }
+    fn bad_value(&self, key: String, text: String) -> Error {
+        // an element of a list, `flow.states[0]`, stands where the list does
+        let whole = key.split('[').next().unwrap_or(&key);
+        let place = self.0.get(whole).map_or(Origin::Default, |entry| entry.origin.clone());
+        Error::BadValue { place, key, text }
     }
 }
 
-fn flatten(prefix: &str, table: &Table, each: &mut impl FnMut(String, &Value)) {
-    for (name, value) in table {
-        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-        match value {
-            Value::Table(inner) => flatten(&key, inner, each),
-            leaf => each(key, leaf),
-        }
+impl fmt::Debug for Layers {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.shown()).finish()
     }
 }
 
-fn insert_at(table: &mut Table, key: &str, value: Value) {
-    match key.split_once('.') {
-        None => drop(table.insert(key.to_owned(), value)),
-        Some((section, rest)) => {
-            let inner = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            insert_at(inner.as_table_mut().expect("a section is a table"), rest, value);
-        }
-    }
+fn bad(place: Origin, key: &str, text: String) -> Error {
+    Error::BadValue { place, key: key.to_owned(), text }
 }
 
-fn start_of(table: &DeTable<'_>, key: &str) -> usize {
-    let (name, rest) = key.split_once('.').unwrap_or((key, ""));
-    let found = table.iter().find(|(other, _)| other.get_ref() == name);
-    match found {
-        Some((_, value)) if !rest.is_empty() => {
-            value.get_ref().as_table().map_or(value.span().start, |inner| start_of(inner, rest))
-        }
-        Some((name, _)) => name.span().start,
-        None => 0,
-    }
+fn may_be_in_file(key: &str) -> bool {
+    SECRETS.contains(&key) || URLS.contains(&key)
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    text[..offset.min(text.len())].matches('\n').count() + 1
+/// `tracking.api_key` of `tracking.api_key_file`.
+fn base_of_file_key(key: &str) -> Option<&str> {
+    key.strip_suffix("_file").filter(|base| may_be_in_file(base))
 }
 
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let scored = known.map(|known| (strsim::jaro_winkler(name, known), known));
-    let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    (best.0 > 0.7).then(|| best.1.to_owned())
-}
-
-fn read_secret(place: &str, path: &str) -> Result<String, Error> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::SecretFile {
-        place: place.to_owned(),
-        path: path.to_owned(),
-        text: e.to_string(),
+fn read_secret(place: &Origin, key: &str, path: &str) -> Result<String> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::SecretFile {
+        place: place.clone(),
+        key: key.to_owned(),
+        path: path.into(),
+        source,
     })?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(bad(place.clone(), key, format!("cannot come from {path}, which is empty")));
+    }
+    Ok(text.to_owned())
+}
+
+fn without_password(url: &str) -> String {
+    let hidden = || {
+        let (scheme, rest) = url.split_once("//")?;
+        let (user, host) = rest.rsplit_once('@')?;
+        let (name, _) = user.split_once(':')?;
+        Some(format!("{scheme}//{name}:(hidden)@{host}"))
+    };
+    hidden().unwrap_or_else(|| url.to_owned())
 }

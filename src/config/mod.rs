@@ -1,16 +1,25 @@
 //! Settings: flag over environment over file over the defaults in `default.toml`, which is compiled in.
+//!
+//! Every key has an environment variable: `ENCARGO_<SECTION>_<KEY>`, and a shorter one for some. Whatever is wrong is
+//! told with the file and line, the variable or the flag that it stands in.
 
 mod error;
 mod layers;
+mod names;
 mod settings;
+mod tree;
+mod values;
+mod words;
 
-use std::path::Path;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context as _;
-
-pub use error::Error;
+pub use error::{Error, Result};
 pub use layers::{Entry, Layers, Origin};
 pub use settings::*;
+pub use values::{LogUrl, Sender, StoreUrl};
 
 /// The commented defaults, as `encargo config init` writes them.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -25,23 +34,42 @@ pub struct Loaded {
     pub config: Config,
     /// Each key with its value and origin.
     pub layers: Layers,
+    /// What looks like a mistake but harms nothing.
+    pub warnings: Vec<String>,
 }
 
-/// Reads all layers. `file` must exist when it is given; `flags` are keys with values in TOML or plain text.
-pub fn load(file: Option<&Path>, flags: &[(&'static str, String)]) -> anyhow::Result<Loaded> {
+/// Reads all layers. `file` must exist when it is given; `flags` are keys with their values as text.
+pub fn load(file: Option<&Path>, flags: &[(&'static str, String)]) -> Result<Loaded> {
+    load_from(file, std::env::vars_os(), flags)
+}
+
+fn load_from(
+    file: Option<&Path>,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    flags: &[(&'static str, String)],
+) -> Result<Loaded> {
     let mut layers = Layers::defaults();
-    let path = file.map(Path::to_owned).or_else(|| Some(FILE.into()).filter(|path: &std::path::PathBuf| path.exists()));
+    let path = file.map(Path::to_owned).or_else(|| Some(PathBuf::from(FILE)).filter(|path| path.exists()));
     if let Some(path) = path {
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-        layers.file(&path, &text)?;
+        layers.file(&path, &read(&path)?)?;
     }
-    layers.environment(std::env::vars())?;
+    let warnings = layers.environment(variables)?;
     for (key, value) in flags {
-        layers.set(key, value, Origin::Flag)?;
+        layers.flag(key, value)?;
     }
     let config = layers.settings()?;
-    Ok(Loaded { config, layers })
+    Ok(Loaded { config, layers, warnings })
+}
+
+/// Checks a file alone, without environment and flags.
+pub fn check(file: &Path) -> Result<()> {
+    let mut layers = Layers::defaults();
+    layers.file(file, &read(file)?)?;
+    layers.settings().map(drop)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

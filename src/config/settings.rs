@@ -1,8 +1,12 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer};
 
-use crate::domain::{EmailAddress, Flow, Invalid, Lang, Step};
+use super::values::{LogUrl, Sender, Span, StoreUrl, duration, listen, optional, parsed};
+use crate::{
+    domain::{EmailAddress, Flow, Invalid, Lang, Step},
+    mail::Destination,
+};
 
 /// All settings; `default.toml` says what each means.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,12 +46,14 @@ pub struct Config {
 #[allow(missing_docs)] // `default.toml` says what each means
 mod sections {
     use super::{
-        BTreeMap, Deserialize, Duration, EmailAddress, Lang, PathBuf, SocketAddr, duration, durations, parsed,
+        BTreeMap, Deserialize, Destination, Duration, EmailAddress, Lang, LogUrl, PathBuf, Sender, SocketAddr,
+        StoreUrl, duration, durations, listen, optional, parsed,
     };
 
     #[derive(Debug, Clone, Deserialize)]
     pub struct Log {
-        pub url: String,
+        #[serde(deserialize_with = "optional")]
+        pub url: Option<LogUrl>,
         pub partitions: u32,
         #[serde(deserialize_with = "duration")]
         pub retention: Duration,
@@ -56,7 +62,8 @@ mod sections {
 
     #[derive(Debug, Clone, Deserialize)]
     pub struct Store {
-        pub url: String,
+        #[serde(deserialize_with = "optional")]
+        pub url: Option<StoreUrl>,
         pub queue_max: usize,
     }
 
@@ -84,7 +91,7 @@ mod sections {
 
     #[derive(Debug, Clone, Deserialize)]
     pub struct Intake {
-        #[serde(deserialize_with = "parsed")]
+        #[serde(deserialize_with = "listen")]
         pub listen: SocketAddr,
         #[serde(deserialize_with = "parsed")]
         pub usermail: EmailAddress,
@@ -114,7 +121,7 @@ mod sections {
 
     #[derive(Debug, Clone, Deserialize)]
     pub struct Tracking {
-        #[serde(deserialize_with = "parsed")]
+        #[serde(deserialize_with = "listen")]
         pub listen: SocketAddr,
         pub public_url: String,
         pub api_key: String,
@@ -122,8 +129,10 @@ mod sections {
 
     #[derive(Debug, Clone, Deserialize)]
     pub struct Mail {
-        pub url: String,
-        pub from: String,
+        #[serde(deserialize_with = "optional")]
+        pub url: Option<Destination>,
+        #[serde(deserialize_with = "parsed")]
+        pub from: Sender,
         pub lang: Lang,
         pub templates: PathBuf,
         pub connections: usize,
@@ -140,7 +149,7 @@ mod sections {
 
     #[derive(Debug, Clone, Deserialize)]
     pub struct Ops {
-        #[serde(deserialize_with = "parsed")]
+        #[serde(deserialize_with = "listen")]
         pub listen: SocketAddr,
     }
 
@@ -163,45 +172,25 @@ pub use sections::{
     Tracking,
 };
 
-/// Where the event log is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogUrl {
-    /// An SQLite file.
-    Sqlite(PathBuf),
-}
-
-/// Where the store is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// An SQLite file.
-    Sqlite(PathBuf),
-}
-
 impl Config {
     /// Where the event log is.
     pub fn log_url(&self) -> LogUrl {
-        LogUrl::Sqlite(sqlite_path(&self.log.url).unwrap_or_else(|| self.data.join("log.db")))
+        self.log.url.clone().unwrap_or_else(|| LogUrl::Sqlite(self.data.join("log.db")))
     }
 
     /// Where the store is.
     pub fn store_url(&self) -> StoreUrl {
-        StoreUrl::Sqlite(sqlite_path(&self.store.url).unwrap_or_else(|| self.data.join("store.db")))
+        self.store.url.clone().unwrap_or_else(|| StoreUrl::Sqlite(self.data.join("store.db")))
     }
 
-    /// The mail transport's address, as [`crate::mail`] reads it.
-    pub fn mail_url(&self) -> String {
-        if self.mail.url.is_empty() {
-            return format!("maildir:{}", self.data.join("mail").display());
-        }
-        self.mail.url.clone()
+    /// Where mails go.
+    pub fn mail_url(&self) -> Destination {
+        self.mail.url.clone().unwrap_or_else(|| Destination::Maildir(self.data.join("mail")))
     }
 
     /// The flow that the settings describe.
     pub fn flow(&self) -> Result<Flow, Invalid> {
         let FlowSettings { states, dwell, dwells } = &self.flow;
-        if let Some(stranger) = dwells.keys().find(|name| !states.contains(name)) {
-            return Err(Invalid(format!("flow.dwells: {stranger:?} is none of the states").into()));
-        }
         let step = |state: &String| Step {
             state: Arc::from(state.as_str()),
             dwell: dwells.get(state).copied().unwrap_or(*dwell),
@@ -210,61 +199,68 @@ impl Config {
     }
 
     /// What types cannot say; names the key.
-    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
-        self.flow().map_err(|reason| ("flow.states", reason.to_string()))?;
-        for (key, url) in [("log.url", &self.log.url), ("store.url", &self.store.url)] {
-            if !url.is_empty() && sqlite_path(url).is_none() {
-                return Err((key, format!("cannot be {url:?}: supported is sqlite:PATH")));
-            }
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let bad = |key: &str, text: &str| Err((key.to_owned(), text.to_owned()));
+        if let Err(reason) = self.flow() {
+            return bad("flow.states", reason.to_string().trim_start_matches("flow: "));
         }
-        for (key, zero) in [
-            ("log.partitions", self.log.partitions == 0),
-            ("log.queue_max", self.log.queue_max == 0),
-            ("store.queue_max", self.store.queue_max == 0),
-            ("http.connections_max", self.http.connections_max == 0),
-            ("http.requests_max", self.http.requests_max == 0),
-            ("mail.connections", self.mail.connections == 0),
-            ("mail.batch", self.mail.batch == 0),
-            ("fulfilment.in_flight_max", self.fulfilment.in_flight_max == 0),
-        ] {
-            if zero {
-                return Err((key, "must be at least 1".into()));
+        let states = &self.flow.states;
+        if let Some(stranger) = self.flow.dwells.keys().find(|name| !states.contains(name)) {
+            return bad(&format!("flow.dwells.{stranger}"), &format!("is none of the states {}", states.join(", ")));
+        }
+        for (key, too_small) in self.too_small() {
+            if too_small {
+                return bad(key, "must not be zero");
             }
         }
         if self.mail.retry_min > self.mail.retry_max {
-            return Err(("mail.retry_min", "must not be longer than mail.retry_max".into()));
+            return bad("mail.retry_min", "must not be longer than mail.retry_max");
+        }
+        let Topics { orders, states, dead, ids } = &self.topics;
+        for (key, name, others) in [
+            ("topics.states", states, [orders, dead, ids]),
+            ("topics.dead", dead, [orders, states, ids]),
+            ("topics.ids", ids, [orders, states, dead]),
+        ] {
+            if others.contains(&name) {
+                return bad(key, &format!("must be a topic of its own, {name:?} is another's"));
+            }
+        }
+        let url = &self.tracking.public_url;
+        if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
+            return bad("tracking.public_url", "must begin with http:// or https://");
+        }
+        let level = self.logging.level.as_str();
+        if !["off", "error", "warn", "info", "debug", "trace"].contains(&level) && !level.contains('=') {
+            return bad(
+                "logging.level",
+                "must be error, warn, info, debug or trace, or filters like \"info,encargo=debug\"",
+            );
         }
         Ok(())
     }
-}
 
-fn sqlite_path(url: &str) -> Option<PathBuf> {
-    let path = url.strip_prefix("sqlite:")?;
-    let path = path.strip_prefix("//").unwrap_or(path);
-    (!path.is_empty()).then(|| path.into())
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map_err(D::Error::custom)
+    fn too_small(&self) -> [(&'static str, bool); 14] {
+        [
+            ("log.partitions", self.log.partitions == 0),
+            ("log.queue_max", self.log.queue_max == 0),
+            ("store.queue_max", self.store.queue_max == 0),
+            ("intake.backlog_max", self.intake.backlog_max == 0),
+            ("http.body_max", self.http.body_max == 0),
+            ("http.connections_max", self.http.connections_max == 0),
+            ("http.requests_max", self.http.requests_max == 0),
+            ("http.header_timeout", self.http.header_timeout.is_zero()),
+            ("http.request_timeout", self.http.request_timeout.is_zero()),
+            ("fulfilment.tick", self.fulfilment.tick.is_zero()),
+            ("fulfilment.in_flight_max", self.fulfilment.in_flight_max == 0),
+            ("mail.connections", self.mail.connections == 0),
+            ("mail.batch", self.mail.batch == 0),
+            ("mail.lease", self.mail.lease.is_zero()),
+        ]
+    }
 }
 
 fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Duration>, D::Error> {
-    let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
-    let parse = |(name, text): (String, String)| Ok((name, parse_duration(&text).map_err(D::Error::custom)?));
-    texts.into_iter().map(parse).collect()
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| format!("must be a duration like \"8s\", \"500ms\" or \"30d\", not {text:?}"))
-}
-
-fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: std::str::FromStr<Err: std::fmt::Display>,
-{
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|e| D::Error::custom(format!("cannot be {text:?}: {e}")))
+    let spans = BTreeMap::<String, Span>::deserialize(deserializer)?;
+    Ok(spans.into_iter().map(|(name, Span(duration))| (name, duration)).collect())
 }

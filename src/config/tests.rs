@@ -1,19 +1,38 @@
 use super::*;
 
-fn file(text: &str) -> Result<Config, Error> {
+fn file(text: &str) -> Result<Config> {
     let mut layers = Layers::defaults();
     layers.file(Path::new("tienda.toml"), text)?;
     layers.settings()
 }
 
-fn error(text: &str) -> String {
-    file(text).unwrap_err().to_string()
+/// The message with its causes.
+fn words(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
-fn environment(variables: &[(&str, &str)]) -> Result<Layers, Error> {
+fn error(text: &str) -> String {
+    words(&file(text).unwrap_err())
+}
+
+fn layers(variables: &[(&str, &str)]) -> Result<(Layers, Vec<String>)> {
     let mut layers = Layers::defaults();
-    layers.environment(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))?;
-    Ok(layers)
+    let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+    let warnings = layers.environment(variables)?;
+    Ok((layers, warnings))
+}
+
+fn environment_error(name: &str, value: &str) -> String {
+    words(&layers(&[(name, value)]).and_then(|(layers, _)| layers.settings()).unwrap_err())
+}
+
+fn origin(layers: &Layers, key: &str) -> String {
+    layers.shown().find(|(other, _)| *other == key).unwrap().1.origin.to_string()
+}
+
+fn value(layers: &Layers, key: &str) -> String {
+    layers.shown().find(|(other, _)| *other == key).unwrap().1.value.to_string()
 }
 
 #[test]
@@ -21,56 +40,132 @@ fn the_commented_defaults_are_the_defaults() {
     let config = Layers::defaults().settings().unwrap();
     assert_eq!(config.flow().unwrap(), crate::domain::Flow::standard(std::time::Duration::from_secs(8)));
     assert_eq!(config.log_url(), LogUrl::Sqlite("encargo-data/log.db".into()));
+    assert_eq!(config.mail_url().to_string(), "maildir:encargo-data/mail");
+    assert_eq!(config.mail.from.name.as_deref(), Some("Encargo"));
     assert_eq!(file(DEFAULT).unwrap().intake.listen, config.intake.listen);
 }
 
 #[test]
 fn later_layers_win_and_tell_where_they_are() {
-    let mut layers = Layers::defaults();
-    layers
-        .file(Path::new("t.toml"), "data = \"a\"\n[flow]\ndwell = \"1s\"\n[flow.dwells]\npreparando = \"3s\"\n")
-        .unwrap();
-    layers.environment([("ENCARGO_DWELL".to_owned(), "2s".to_owned())].into_iter()).unwrap();
-    layers.set("intake.listen", "127.0.0.1:0", Origin::Flag).unwrap();
-    let config = layers.settings().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.toml");
+    std::fs::write(&path, "data = \"a\"\n[flow]\ndwell = \"1s\"\n[flow.dwells]\npreparando = \"3s\"\n").unwrap();
+    let variables = [("ENCARGO_DWELL", "2s"), ("ENCARGO_OPS_LISTEN", "localhost:7"), ("HOME", "/root")];
+    let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+    let loaded = load_from(Some(&path), variables, &[("ops.listen", "127.0.0.1:0".into())]).unwrap();
+    let Loaded { config, layers, warnings } = loaded;
     let dwells: Vec<u64> = config.flow().unwrap().steps().iter().map(|step| step.dwell.as_secs()).collect();
     assert_eq!(dwells, [2, 3, 2, 2]);
-    let origin = |key: &str| layers.shown().find(|(other, _)| *other == key).unwrap().1.origin.to_string();
+    assert_eq!((config.ops.listen.port(), warnings.len()), (0, 0));
+    let place = path.display();
     assert_eq!(
-        ["data", "flow.dwells.preparando", "flow.dwell", "intake.listen", "log.url"].map(origin),
-        ["t.toml:1", "t.toml:5", "ENCARGO_DWELL", "flag", "default"],
+        ["data", "flow.dwells.preparando", "flow.dwell", "ops.listen", "log.url"].map(|key| origin(&layers, key)),
+        [&format!("{place}:1"), &format!("{place}:5"), "ENCARGO_DWELL", "--ops-listen", "default"],
     );
 }
 
 #[test]
-fn errors_name_the_place_the_key_and_the_way_out() {
-    insta::assert_snapshot!(error("\n[intake]\nlisten_on = \"x\""), @r#"tienda.toml:3: unknown key "intake.listen_on", did you mean "intake.listen"?"#);
-    insta::assert_snapshot!(error("[intake]\nlisten = 3000"), @"tienda.toml:2: intake.listen must be a string, not a integer");
-    insta::assert_snapshot!(error("[intake]\nlisten = \"3000\""), @r#"tienda.toml:2: intake.listen cannot be "3000": invalid socket address syntax"#);
-    insta::assert_snapshot!(error("[flow]\ndwell = \"8\""), @r#"tienda.toml:2: flow.dwell must be a duration like "8s", "500ms" or "30d", not "8""#);
-    insta::assert_snapshot!(error("[log]\nurl = \"redis://x\""), @r#"tienda.toml:2: log.url cannot be "redis://x": supported is sqlite:PATH"#);
-    insta::assert_snapshot!(error("[log]\npartitions = 0"), @"tienda.toml:2: log.partitions must be at least 1");
-    insta::assert_snapshot!(error("data = "), @"tienda.toml: line 1: string values must be quoted, expected literal string");
-    insta::assert_snapshot!(error("[flow]\nstates = [\"a\", \"a\"]"), @r#"tienda.toml:2: flow.states flow: the state "a" is there twice"#);
+fn unknown_keys_name_the_place_and_the_nearest_key() {
+    insta::assert_snapshot!(error("\n[intake]\nlistn = \"x\""), @"tienda.toml:3: there is no key intake.listn; did you mean intake.listen?");
+    insta::assert_snapshot!(error("[intak]\nlisten = \"x\""), @"tienda.toml:2: there is no key intak.listen; did you mean intake.listen?");
+    insta::assert_snapshot!(error("retention = \"3d\""), @"tienda.toml:1: there is no key retention; did you mean log.retention?");
+    insta::assert_snapshot!(error("[intake]\ncolour = \"blue\""), @"tienda.toml:2: there is no key intake.colour");
+    insta::assert_snapshot!(error("log = \"sqlite:x\""), @"tienda.toml:1: log is a section: write [log] and its keys below");
 }
 
 #[test]
-fn every_key_has_a_variable_and_secrets_come_from_files() {
-    let folder = tempfile::tempdir().unwrap();
-    let secret = folder.path().join("key");
-    std::fs::write(&secret, "s3cret\n").unwrap();
-    let layers = environment(&[
-        ("ENCARGO_TRACKING_API_KEY_FILE", secret.to_str().unwrap()),
+fn wrong_types_name_the_place_and_what_is_expected() {
+    insta::assert_snapshot!(error("[intake]\nlisten = 3000"), @r#"tienda.toml:2: intake.listen must be text in quotes, like "127.0.0.1:3000", not 3000"#);
+    insta::assert_snapshot!(error("[log]\npartitions = \"four\""), @r#"tienda.toml:2: log.partitions must be a whole number, like 4, not "four""#);
+    insta::assert_snapshot!(error("[log]\npartitions = -1"), @"tienda.toml:2: log.partitions must not be negative");
+    insta::assert_snapshot!(error("[log]\npartitions = 0"), @"tienda.toml:2: log.partitions must not be zero");
+    insta::assert_snapshot!(error("[log]\npartitions = 9999999999"), @"tienda.toml:2: log.partitions is too large");
+    insta::assert_snapshot!(error("[flow]\nstates = \"recibido\""), @r#"tienda.toml:2: flow.states must be a list, like ["recibido", "preparando", "entregando", "finalizado"], not "recibido""#);
+    insta::assert_snapshot!(error("[flow]\nstates = [1]"), @"tienda.toml:2: flow.states[0] cannot be the integer `1`, expected a string");
+    insta::assert_snapshot!(error("data = "), @"tienda.toml:1: not valid TOML: string values must be quoted, expected literal string");
+}
+
+#[test]
+fn wrong_values_name_the_place_and_the_way_out() {
+    insta::assert_snapshot!(error("[intake]\nlisten = \"3000\""), @r#"tienda.toml:2: intake.listen must be an address with its port, like "127.0.0.1:3000", not "3000""#);
+    insta::assert_snapshot!(error("[intake]\nusermail = \"ana\""), @r#"tienda.toml:2: intake.usermail cannot be "ana": e-mail address: must look like name@example.org"#);
+    insta::assert_snapshot!(error("[flow]\ndwell = \"8\""), @r#"tienda.toml:2: flow.dwell must be a duration with its unit, like "8s", "500ms" or "30d", not "8""#);
+    insta::assert_snapshot!(error("[flow.dwells]\npreparando = \"8\""), @r#"tienda.toml:2: flow.dwells.preparando must be a duration with its unit, like "8s", "500ms" or "30d", not "8""#);
+    insta::assert_snapshot!(error("[flow.dwells]\n\"a.b\" = \"8s\""), @"tienda.toml:2: flow.dwells.a.b is none of the states recibido, preparando, entregando, finalizado");
+    insta::assert_snapshot!(error("[flow]\nstates = [\"a\", \"a\"]"), @r#"tienda.toml:2: flow.states the state "a" is there twice"#);
+    insta::assert_snapshot!(error("[log]\nurl = \"redis://x\""), @"tienda.toml:2: log.url cannot be that: redis: is not supported, sqlite:PATH is");
+    insta::assert_snapshot!(error("[store]\nurl = \"sqlite:\""), @"tienda.toml:2: store.url cannot be that: a path must follow, like sqlite:data/file.db");
+    insta::assert_snapshot!(error("[mail]\nurl = \"mailto:ana\""), @r#"tienda.toml:2: mail.url cannot be that: mail URL "mailto:ana": must be maildir:DIR, smtp://HOST:PORT or none:"#);
+    insta::assert_snapshot!(error("[mail]\nfrom = \"Shop\""), @r#"tienda.toml:2: mail.from cannot be "Shop": must look like "Shop <orders@shop.example>""#);
+    insta::assert_snapshot!(error("[mail]\nlang = \"fr\""), @r#"tienda.toml:2: mail.lang cannot be "fr", expected "es" or "en""#);
+    insta::assert_snapshot!(error("[logging]\nlevel = \"inof\""), @r#"tienda.toml:2: logging.level must be error, warn, info, debug or trace, or filters like "info,encargo=debug""#);
+    insta::assert_snapshot!(error("[topics]\nstates = \"compra_detalle\""), @r#"tienda.toml:2: topics.states must be a topic of its own, "compra_detalle" is another's"#);
+    insta::assert_snapshot!(error("[mail]\nretry_min = \"9m\""), @"tienda.toml:2: mail.retry_min must not be longer than mail.retry_max");
+}
+
+#[test]
+fn every_key_has_a_variable() {
+    let (layers, warnings) = layers(&[
         ("ENCARGO_FLOW_STATES", "nuevo, listo"),
+        ("ENCARGO_FLOW_DWELLS", "nuevo=1s, listo=2s"),
         ("ENCARGO_HTTP_BODY_MAX", "1024"),
+        ("ENCARGO_LOG", "sqlite:a.db"),
+        ("ENCARGO_STORE_URL", "sqlite:b.db"),
+        ("ENCARGO_SHUTDOWN_DEADLINE", "1m"),
+        ("ENCARGO_MAIL", ""),
+        ("ENCARGO_CONFIG", "elsewhere.toml"),
+        ("ENCARGO_INTAKE_LISTN", "x"),
+        ("ENCARGO_COLOUR", "blue"),
     ])
     .unwrap();
     let config = layers.settings().unwrap();
-    assert_eq!(config.tracking.api_key, "s3cret");
-    assert_eq!((config.flow.states.len(), config.http.body_max), (2, 1024));
-    assert!(layers.shown().all(|(_, entry)| !entry.value.to_string().contains("s3cret")));
-    let error = environment(&[("ENCARGO_HTTP_BODY_MAX", "much")]).unwrap_err().to_string();
-    insta::assert_snapshot!(error, @r#"ENCARGO_HTTP_BODY_MAX: http.body_max cannot be "much""#);
-    let error = environment(&[("ENCARGO_TRACKING_API_KEY_FILE", "/nowhere/key")]).unwrap_err().to_string();
-    insta::assert_snapshot!(error, @"ENCARGO_TRACKING_API_KEY_FILE: cannot read /nowhere/key: No such file or directory (os error 2)");
+    assert_eq!((config.flow.states.len(), config.flow.dwells.len(), config.http.body_max), (2, 2, 1024));
+    assert_eq!(config.log_url(), LogUrl::Sqlite("a.db".into()));
+    assert_eq!(config.store_url(), StoreUrl::Sqlite("b.db".into()));
+    assert_eq!(config.shutdown_deadline.as_secs(), 60);
+    assert_eq!(origin(&layers, "mail.url"), "default");
+    assert_eq!(
+        warnings,
+        [
+            "the environment variable ENCARGO_COLOUR means nothing here",
+            "the environment variable ENCARGO_INTAKE_LISTN means nothing here; did you mean ENCARGO_INTAKE_LISTEN?",
+        ]
+    );
+    insta::assert_snapshot!(environment_error("ENCARGO_HTTP_BODY_MAX", "much"), @r#"ENCARGO_HTTP_BODY_MAX: http.body_max must be a whole number, like 65536, not "much""#);
+    insta::assert_snapshot!(environment_error("ENCARGO_DWELL", "8"), @r#"ENCARGO_DWELL: flow.dwell must be a duration with its unit, like "8s", "500ms" or "30d", not "8""#);
+    insta::assert_snapshot!(environment_error("ENCARGO_FLOW_DWELLS", "8s"), @r#"ENCARGO_FLOW_DWELLS: flow.dwells must look like STATE=8s,STATE=500ms, not "8s""#);
+}
+
+#[test]
+fn a_variable_that_is_not_text_is_refused_only_if_it_is_ours() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let broken = || OsString::from_vec(vec![0xff]);
+    let mut layers = Layers::defaults();
+    assert!(layers.environment([("PATH".into(), broken())].into_iter()).is_ok());
+    let error = layers.environment([("ENCARGO_DATA".into(), broken())].into_iter()).unwrap_err();
+    assert_eq!(error.to_string(), "the environment variable ENCARGO_DATA is not UTF-8");
+}
+
+#[test]
+fn secrets_come_from_files_and_are_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("key");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    let path = secret.to_str().unwrap();
+    let (from_variable, _) = layers(&[("ENCARGO_TRACKING_API_KEY_FILE", path)]).unwrap();
+    let mut from_file = Layers::defaults();
+    from_file.file(Path::new("t.toml"), &format!("[tracking]\napi_key_file = {path:?}")).unwrap();
+    for (layers, place) in [(&from_variable, "ENCARGO_TRACKING_API_KEY_FILE"), (&from_file, "t.toml:2")] {
+        assert_eq!(layers.settings().unwrap().tracking.api_key, "s3cret");
+        assert_eq!(value(layers, "tracking.api_key"), "\"(set, hidden)\"");
+        assert_eq!(origin(layers, "tracking.api_key"), place);
+        assert!(!format!("{layers:?}").contains("s3cret"));
+    }
+    let (url, _) = layers(&[("ENCARGO_MAIL", "smtp://ana:s3cret@relay.example:587")]).unwrap();
+    assert_eq!(value(&url, "mail.url"), "\"smtp://ana:(hidden)@relay.example:587\"");
+    assert!(!words(&url.settings().unwrap_err()).contains("s3cret"));
+    std::fs::write(&secret, "\n").unwrap();
+    assert!(environment_error("ENCARGO_TRACKING_API_KEY_FILE", path).ends_with("which is empty"));
+    insta::assert_snapshot!(environment_error("ENCARGO_TRACKING_API_KEY_FILE", "/nowhere/key"), @"ENCARGO_TRACKING_API_KEY_FILE: cannot read the value of tracking.api_key from /nowhere/key: No such file or directory (os error 2)");
+    insta::assert_snapshot!(error("[tracking]\napi_key = \"a\"\napi_key_file = \"b\""), @"tienda.toml:3: tracking.api_key_file stands beside tracking.api_key: keep one of them");
 }

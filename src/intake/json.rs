@@ -77,7 +77,7 @@ async fn run(desk: &Arc<Desk>, request: Request) -> Result<OrderId, Problem> {
 
 /// The same for a repeated request: nothing in it depends on when it is asked.
 fn accepted(desk: &Desk, id: OrderId) -> Response {
-    let handle = desk.handle_key.seal(id).to_string();
+    let handle = desk.handles.seal(id).to_string();
     let track = format!("{}/track/{handle}", desk.tracking_url);
     let location = HeaderValue::from_str(&track).expect("the address was checked at the start, handles are hex");
     let json = serde_json::to_vec(&Accepted { orderid: id.get(), handle, track: &track });

@@ -26,7 +26,7 @@ use axum::{
     routing::{get, post},
 };
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -46,9 +46,6 @@ pub enum Error {
     /// The address of the tracking pages cannot stand in a link.
     #[error("the tracking address {0:?} must look like http://host:port")]
     TrackingUrl(String),
-    /// The listener failed.
-    #[error("the intake's listener failed")]
-    Web(#[from] web::Error),
     /// A task of the intake ended that should not have.
     #[error("a task of the intake ended by itself")]
     Ended(#[source] Option<tokio::task::JoinError>),
@@ -69,7 +66,7 @@ pub struct Deps {
     /// The time.
     pub clock: Clock,
     /// The secret behind the tracking handles.
-    pub handle_key: HandleKey,
+    pub handles: HandleKey,
 }
 
 /// A consumer group that new orders must not leave behind.
@@ -94,12 +91,10 @@ pub struct Options {
     pub tracking_url: String,
     /// Groups whose backlog shuts the intake; none, and it never shuts.
     pub watched: Vec<Watched>,
-    /// Most records that a watched group may be behind: above, new orders are refused until it is below ¾ of this.
+    /// Most records that a watched group may be behind: above, new orders are refused until it is down to ¾ of this.
     pub backlog_max: u64,
     /// How long a request keeps its idempotency key to itself; must be longer than the log takes to write or give up.
     pub reservation: Duration,
-    /// The bounds of the listener.
-    pub limits: web::Limits,
 }
 
 impl Default for Options {
@@ -112,7 +107,6 @@ impl Default for Options {
             watched: Vec::new(),
             backlog_max: 100_000,
             reservation: Duration::from_secs(10),
-            limits: web::Limits::default(),
         }
     }
 }
@@ -120,7 +114,6 @@ impl Default for Options {
 /// The service.
 pub struct Intake {
     desk: Arc<Desk>,
-    limits: web::Limits,
 }
 
 impl Intake {
@@ -131,7 +124,7 @@ impl Intake {
         if !is_http || HeaderValue::from_str(&tracking_url).is_err() {
             return Err(Error::TrackingUrl(options.tracking_url));
         }
-        let Deps { log, store, catalog, clock, handle_key } = deps;
+        let Deps { log, store, catalog, clock, handles } = deps;
         let metrics = Metrics::register(registry);
         let ids = Ids::new(log.clone(), clock.clone(), options.ids_topic);
         let backlog = metrics.backlog.clone();
@@ -141,7 +134,7 @@ impl Intake {
             store,
             catalog,
             clock,
-            handle_key,
+            handles,
             ids,
             metrics,
             admission: Arc::new(admission),
@@ -152,10 +145,10 @@ impl Intake {
             tracking_url,
             reservation: options.reservation,
         };
-        Ok(Self { desk: Arc::new(desk), limits: options.limits })
+        Ok(Self { desk: Arc::new(desk) })
     }
 
-    /// The routes, to be served by [`Intake::run`], which also runs what they need.
+    /// The routes. Requests wait for order ids until [`Intake::run`] runs.
     pub fn router(&self) -> Router {
         let routes = Router::new()
             .route("/", post(form::place))
@@ -165,20 +158,17 @@ impl Intake {
         web::with_fallbacks(routes)
     }
 
-    /// Serves until `stop`; requests that have begun still get their order ids and their answers.
-    pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> Result<()> {
-        let stop_helpers = CancellationToken::new();
-        let _guard = stop_helpers.clone().drop_guard();
-        let mut helpers = JoinSet::new();
-        helpers.spawn(self.desk.ids.clone().refill(stop_helpers.clone()));
-        helpers.spawn(self.desk.admission.clone().watch(stop_helpers.clone()));
-        tokio::select! {
-            served = web::serve(listener, self.router(), self.limits.clone(), stop) => served?,
-            ended = helpers.join_next() => return Err(Error::Ended(ended.and_then(std::result::Result::err))),
-        }
-        stop_helpers.cancel();
-        while let Some(ended) = helpers.join_next().await {
+    /// Runs what the routes need, until `stop`; stop it after the listener, so that requests that have begun still get
+    /// their ids.
+    pub async fn run(self, stop: CancellationToken) -> Result<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.desk.ids.clone().refill(stop.clone()));
+        tasks.spawn(self.desk.admission.clone().watch(stop.clone()));
+        while let Some(ended) = tasks.join_next().await {
             ended.map_err(|error| Error::Ended(Some(error)))?;
+            if !stop.is_cancelled() {
+                return Err(Error::Ended(None));
+            }
         }
         Ok(())
     }

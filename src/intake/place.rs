@@ -26,7 +26,7 @@ pub(super) struct Desk {
     pub(super) store: Arc<dyn Store>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) clock: Clock,
-    pub(super) handle_key: HandleKey,
+    pub(super) handles: HandleKey,
     pub(super) ids: Ids,
     pub(super) metrics: Metrics,
     pub(super) admission: Arc<Admission>,
@@ -74,7 +74,7 @@ impl Desk {
 
     pub(super) fn order(&self, id: OrderId, wish: Wish) -> Order {
         let Wish { product, email, lang, trace } = wish;
-        let handle = Some(self.handle_key.seal(id));
+        let handle = Some(self.handles.seal(id));
         Order { id, product, email, lang, placed_at: self.clock.now(), handle, trace }
     }
 

@@ -65,14 +65,41 @@ impl Writer {
         T: 'static,
         E: From<Error> + 'static,
     {
+        self.queue(|conn| in_savepoint(conn, work), done)
+    }
+
+    /// The same for `work` that was checked before and fails only when the file does: its failure undoes the whole
+    /// group, which saves a savepoint for each job (a fifth of the cost of appending one record).
+    pub fn submit_checked<T, E>(
+        &self,
+        work: impl FnOnce(&Connection) -> std::result::Result<T, E> + Send + 'static,
+        done: impl FnOnce(std::result::Result<T, E>) + Send + 'static,
+    ) -> Result<()>
+    where
+        T: 'static,
+        E: From<Error> + 'static,
+    {
+        self.queue(|conn| or_undo_all(conn, work), done)
+    }
+
+    fn queue<T, E>(
+        &self,
+        work: impl FnOnce(&Connection) -> std::result::Result<T, E> + Send + 'static,
+        done: impl FnOnce(std::result::Result<T, E>) + Send + 'static,
+    ) -> Result<()>
+    where
+        T: 'static,
+        E: From<Error> + 'static,
+    {
         let waiting = self.0.waiting.fetch_add(1, Ordering::Relaxed);
         if waiting >= self.0.waiting_max {
             self.0.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(Error::Overloaded(waiting));
         }
         let job: Job = Box::new(move |begun| {
-            let result = begun.map_err(E::from).and_then(|conn| in_savepoint(conn, work));
-            Box::new(move |commit| done(commit.map_err(E::from).and(result)))
+            let result = begun.map_err(E::from).and_then(work);
+            // its own error tells more than that of the group
+            Box::new(move |commit| done(result.and_then(|value| commit.map(|()| value).map_err(E::from))))
         });
         let queue = self.0.queue.as_ref().expect("the queue is only taken by drop");
         queue.send(job).map_err(|_| Error::Fatal("the writer has stopped".into()))
@@ -171,6 +198,17 @@ fn in_savepoint<T, E: From<Error>>(
     }
     if !conn.is_autocommit() {
         execute(conn, "RELEASE job")?;
+    }
+    result
+}
+
+fn or_undo_all<T, E: From<Error>>(
+    conn: &Connection,
+    work: impl FnOnce(&Connection) -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    let result = work(conn);
+    if result.is_err() && !conn.is_autocommit() {
+        execute(conn, "ROLLBACK")?;
     }
     result
 }

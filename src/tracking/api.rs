@@ -9,8 +9,9 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::OrderJson;
 use crate::{
-    domain::{Handle, HandleKey, Lang, OrderId, Timestamp},
+    domain::{Handle, HandleKey, OrderId},
     store::{
         self, Store,
         orders::{HistoryEntry, OrderView},
@@ -139,62 +140,6 @@ async fn by_value(
     Ok(Json(answer).into_response())
 }
 
-/// An order for the shop; without the address for the customer, whose handle may be passed on.
-#[derive(Serialize)]
-struct Answer<'a> {
-    orderid: u64,
-    gameid: &'a str,
-    name: &'a str,
-    price: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usermail: Option<&'a str>,
-    lang: Option<Lang>,
-    estado: &'a str,
-    finished: bool,
-    placed_at: Timestamp,
-    at: Timestamp,
-    next_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    handle: Option<String>,
-    history: Vec<Entry<'a>>,
-}
-
-#[derive(Serialize)]
-struct Entry<'a> {
-    seq: u8,
-    estado: &'a str,
-    at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mail: Option<&'static str>,
-}
-
-impl<'a> Answer<'a> {
-    fn new(view: &'a OrderView, history: &'a [HistoryEntry]) -> Self {
-        let order = &view.order;
-        let entry = |entry: &'a HistoryEntry| Entry {
-            seq: entry.seq,
-            estado: &entry.estado,
-            at: entry.at,
-            mail: entry.mail.map(store::ledger::MailStatus::name),
-        };
-        Self {
-            orderid: order.id.get(),
-            gameid: &order.product.id,
-            name: &order.product.name,
-            price: order.product.price.as_str(),
-            usermail: None,
-            lang: order.lang,
-            estado: &view.estado,
-            finished: view.finished,
-            placed_at: order.placed_at,
-            at: view.at,
-            next_at: view.next_at,
-            handle: None,
-            history: history.iter().map(entry).collect(),
-        }
-    }
-}
-
 fn no_such_order() -> Problem {
     Problem::not_found("there is no order under this address")
 }
@@ -204,12 +149,8 @@ async fn by_id(State(api): State<Api>, headers: HeaderMap, Path(id): Path<String
     api.authorize(&headers)?;
     let id: OrderId = id.parse().map_err(|_| no_such_order())?;
     let (view, history) = api.find(id).await?.ok_or_else(no_such_order)?;
-    let answer = Answer {
-        usermail: Some(view.order.email.as_str()),
-        handle: Some(api.0.handles.seal(id).to_string()),
-        ..Answer::new(&view, &history)
-    };
-    Ok(Json(answer).into_response())
+    let handle = api.0.handles.seal(id);
+    Ok(Json(OrderJson::for_shop(&view, &history, Some(handle))).into_response())
 }
 
 /// `GET /track/{handle}`: the same for the customer, without the address. A handle that is malformed, of another
@@ -217,5 +158,5 @@ async fn by_id(State(api): State<Api>, headers: HeaderMap, Path(id): Path<String
 async fn by_handle(State(api): State<Api>, Path(handle): Path<String>) -> Result<Response, Problem> {
     let id = handle.parse::<Handle>().ok().and_then(|handle| api.0.handles.open(handle)).ok_or_else(no_such_order)?;
     let (view, history) = api.find(id).await?.ok_or_else(no_such_order)?;
-    Ok(Json(Answer::new(&view, &history)).into_response())
+    Ok(Json(OrderJson::new(&view, &history)).into_response())
 }

@@ -4,11 +4,13 @@
 //! transaction: orders, history, mail ledger, dead letters, and the input offsets themselves. So its effect is exactly
 //! once whatever the log delivers twice. The listener on :5000 answers from the store.
 
+mod answer;
 mod api;
 mod metrics;
 mod projection;
 mod redrive;
 
+pub use answer::{HistoryJson, OrderJson};
 pub use api::{Api, Options as ApiOptions};
 pub use metrics::Metrics;
 pub use projection::{Deps, Options, Projection};

@@ -12,7 +12,7 @@ const STATES: [&str; 4] = ["recibido", "preparando", "entregando", "finalizado"]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_placed_walked_mailed_and_shown() {
     let mut app = TestApp::start().await;
-    let placed = app.place("enc-001", "ana@example.org").await;
+    let placed = app.place("1010", "ana@example.org").await;
     let (id, handle) = (placed["orderid"].as_u64().unwrap(), placed["handle"].as_str().unwrap().to_owned());
     assert_eq!(id, 1);
     for (n, estado) in STATES.iter().enumerate() {
@@ -30,7 +30,7 @@ async fn an_order_is_placed_walked_mailed_and_shown() {
     let old = app.http.get(app.tracking("/?value=1")).send().await.unwrap();
     assert_eq!(old.headers()["content-type"], "application/json");
     let old = old.text().await.unwrap();
-    assert!(old.starts_with(r#"{"estado":"finalizado","gameid":"enc-001","name":""#), "{old}");
+    assert!(old.starts_with(r#"{"estado":"finalizado","gameid":"1010","name":""#), "{old}");
     assert!(old.ends_with(r#""usermail":"ana@example.org"}"#), "{old}");
 
     let tracked = app.http.get(app.tracking(&format!("/track/{handle}"))).send().await.unwrap().text().await.unwrap();
@@ -56,7 +56,7 @@ async fn unknown_orders_are_not_found() {
 async fn twenty_orders_at_once_finish_together_in_three_dwells() {
     let app = TestApp::start_with(&[("mail.url", "none:")]).await;
     for n in 0..20 {
-        app.place("enc-001", &format!("c{n}@example.org")).await;
+        app.place("1010", &format!("c{n}@example.org")).await;
     }
     for estado in STATES {
         for id in 1..=20 {
@@ -72,7 +72,7 @@ async fn twenty_orders_at_once_finish_together_in_three_dwells() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_goes_on_where_it_was_and_a_clock_set_back_only_delays() {
     let mut app = TestApp::start().await;
-    app.place("enc-001", "ana@example.org").await;
+    app.place("1010", "ana@example.org").await;
     app.in_state(1, "recibido").await;
     app.clock.advance(DWELL / 2);
     app.stop().await;

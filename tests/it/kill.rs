@@ -90,7 +90,7 @@ async fn send(url: String, round: u32, sender: usize, requests: Requests) -> Vec
 
 /// `None` when there is no answer: the order may be there or not.
 async fn place(http: &reqwest::Client, url: &str, email: &str, key: Option<&str>) -> Option<Placed> {
-    let mut request = http.post(url).json(&json!({ "product": "enc-001", "email": email }));
+    let mut request = http.post(url).json(&json!({ "product": "1010", "email": email }));
     if let Some(key) = key {
         request = request.header("Idempotency-Key", key);
     }
@@ -99,7 +99,7 @@ async fn place(http: &reqwest::Client, url: &str, email: &str, key: Option<&str>
     let answer: Value = response.json().await.ok()?;
     assert!([202, 409, 503].contains(&status.as_u16()), "{status}: {answer}");
     let id = answer["orderid"].as_u64().filter(|_| status == 202)?;
-    Some(Placed { id, product: "enc-001".into(), email: email.to_owned() })
+    Some(Placed { id, product: "1010".into(), email: email.to_owned() })
 }
 
 /// Tries every request that has no answer again under its key, as a careful client does.

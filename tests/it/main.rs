@@ -1,7 +1,15 @@
 //! The integration tests: one binary, a file per promise or part.
 
 mod catalog;
+mod eventlog;
 mod flow;
 mod harness;
+mod idempotency;
+mod ids;
+mod intake;
 mod kill;
 mod mail;
+mod overload;
+mod store;
+mod support;
+mod web;

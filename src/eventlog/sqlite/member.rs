@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Server,
-    batch::Batch,
+    batch::{Batch, Written},
     catalog::{Signal, Topic},
     read::{self, Pooled},
     schema,
@@ -123,7 +123,7 @@ impl SqliteMember {
         let batch = Batch::pack(&self.server.catalog, outputs)?;
         let group = self.group.clone();
         let (reply, answer) = crossbeam_channel::bounded(1);
-        self.server.submit(
+        self.server.writer.submit(
             move |conn| {
                 let written = batch.write(conn)?;
                 for (id, GroupOffset { of, offset, metadata }) in offsets {
@@ -134,7 +134,7 @@ impl SqliteMember {
                 }
                 Ok(written)
             },
-            move |result| drop(reply.send(result)),
+            move |written| drop(reply.send(written.map(Written::publish))),
         )?;
         answer.recv().unwrap_or_else(|_| Err(Error::Fatal("the writer of the event log has stopped".into())))
     }

@@ -71,7 +71,7 @@ impl Session {
         let mut client = SmtpClient { stream, timeout };
         let greeting = within(timeout, read_reply(&mut client.stream)).await.map_err(failed)?;
         if greeting.code != 220 {
-            return Err(format!("{server} does not greet: {} {}", greeting.code, greeting.message.trim()));
+            return Err(format!("{server} does not greet: {}", reply::greeting(&greeting)));
         }
         let ehlo = client.ehlo(host).await.map_err(|e| format!("{server} does not take EHLO: {e}"))?;
         Ok(Self {

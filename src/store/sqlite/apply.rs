@@ -49,8 +49,9 @@ struct Projection<'conn> {
     conn: &'conn Connection,
     find: CachedStatement<'conn>,
     insert: CachedStatement<'conn>,
-    update: CachedStatement<'conn>,
     enter: CachedStatement<'conn>,
+    start: CachedStatement<'conn>,
+    finish: CachedStatement<'conn>,
     /// Due time of the mails, if there are to be any.
     mail_due: Option<Timestamp>,
     tally: Tally,
@@ -60,7 +61,7 @@ struct Projection<'conn> {
 /// How an event relates to the order that the store holds.
 enum Relation {
     New,
-    Next { last: u8 },
+    Next { last: u8, finished: bool },
     Repeat,
     Conflict,
 }
@@ -69,20 +70,21 @@ impl<'conn> Projection<'conn> {
     fn new(conn: &'conn Connection, mail_due: Option<Timestamp>) -> Result<Self> {
         Ok(Self {
             conn,
-            find: conn.prepare_cached("SELECT seq, fingerprint, estado, finished FROM orders WHERE id = ?")?,
-            insert: conn.prepare_cached(
-                "INSERT INTO orders (id, gameid, name, price, usermail, lang, placed_at, trace, fingerprint,
-                                     estado, seq, at, next_at, finished)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            find: conn.prepare_cached(
+                "SELECT o.fingerprint, h.seq, h.estado, h.last FROM orders o CROSS JOIN history h
+                 WHERE o.id = ?1 AND h.id > ?2 AND h.id < ?2 + 256 ORDER BY h.id DESC LIMIT 1",
             )?,
-            update: conn.prepare_cached(
-                "UPDATE orders SET estado = ?2, seq = ?3, at = ?4, next_at = ?5, finished = ?6 WHERE id = ?1",
+            insert: conn.prepare_cached(
+                "INSERT INTO orders (id, gameid, name, price, usermail, lang, placed_at, trace, fingerprint)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
             enter: conn.prepare_cached(
-                "INSERT INTO history (order_id, seq, estado, at, next_at, mail, due_at, head)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6 IS NOT NULL AND NOT EXISTS (
-                     SELECT 1 FROM history WHERE order_id = ?1 AND mail IN ('pending', 'sending')))",
+                "INSERT INTO history (id, estado, at, next_at, last, mail, due_at, tried_at, head)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?6 IS NOT NULL AND NOT EXISTS (
+                     SELECT 1 FROM history WHERE id > ?8 AND id < ?1 AND mail IN ('pending', 'sending')))",
             )?,
+            start: conn.prepare_cached("INSERT INTO in_flight (id) VALUES (?)")?,
+            finish: conn.prepare_cached("DELETE FROM in_flight WHERE id = ?")?,
             mail_due,
             tally: Tally::default(),
             applied: Applied::default(),
@@ -90,15 +92,12 @@ impl<'conn> Projection<'conn> {
     }
 
     fn event(&mut self, incoming: &Incoming) -> Result<()> {
-        let last = match self.relate(incoming)? {
+        let (last, was_in_flight) = match self.relate(incoming)? {
             Relation::New => {
-                self.insert(incoming)?;
-                0
+                self.insert(&incoming.event.order)?;
+                (0, false)
             }
-            Relation::Next { last } => {
-                self.update(incoming)?;
-                last
-            }
+            Relation::Next { last, finished } => (last, !finished),
             Relation::Repeat => {
                 self.applied.ignored += 1;
                 return Ok(());
@@ -112,31 +111,39 @@ impl<'conn> Projection<'conn> {
         if incoming.seq > last + 1 {
             self.applied.gaps += 1;
         }
-        self.tally.add(order_kind(incoming.last), &incoming.event.estado, 1);
-        self.enter(incoming)
+        self.enter(incoming)?;
+        let id = [incoming.event.order.id.get() as i64];
+        match (was_in_flight, !incoming.last) {
+            (false, true) => self.start.execute(id).map(drop)?,
+            (true, false) => self.finish.execute(id).map(drop)?,
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Compares an event with what the store holds. One that moves its order on leaves the old state's count here.
     fn relate(&mut self, incoming: &Incoming) -> Result<Relation> {
         let order = &incoming.event.order;
-        let mut found = self.find.query([order.id.get() as i64])?;
+        if incoming.seq == 0 {
+            // counted from 1, so this is at or before any last
+            return Ok(Relation::Repeat);
+        }
+        let mut found = self.find.query([order.id.get() as i64, rows::key(order.id, 0)])?;
         let Some(row) = found.next()? else {
             return Ok(Relation::New);
         };
-        let (last, fingerprint): (u8, i64) = (row.get(0)?, row.get(1)?);
-        if fingerprint != order.fingerprint().cast_signed() {
+        if row.get::<_, i64>(0)? != order.fingerprint().cast_signed() {
             return Ok(Relation::Conflict);
         }
+        let (last, finished) = (row.get(1)?, row.get(3)?);
         if incoming.seq <= last {
             return Ok(Relation::Repeat);
         }
-        self.tally.add(order_kind(row.get(3)?), rows::text(row, 2)?, -1);
-        Ok(Relation::Next { last })
+        self.tally.add(order_kind(finished), rows::text(row, 2)?, -1);
+        Ok(Relation::Next { last, finished })
     }
 
-    fn insert(&mut self, incoming: &Incoming) -> Result<()> {
-        let event = &incoming.event;
-        let order = &event.order;
+    fn insert(&mut self, order: &Order) -> Result<()> {
         self.insert.execute(params![
             order.id.get() as i64,
             order.product.id,
@@ -147,24 +154,6 @@ impl<'conn> Projection<'conn> {
             order.placed_at.as_millis(),
             order.trace.map(|trace| trace.to_string()),
             order.fingerprint().cast_signed(),
-            event.estado,
-            incoming.seq,
-            event.at.as_millis(),
-            event.next_at.map(Timestamp::as_millis),
-            incoming.last,
-        ])?;
-        Ok(())
-    }
-
-    fn update(&mut self, incoming: &Incoming) -> Result<()> {
-        let event = &incoming.event;
-        self.update.execute(params![
-            event.order.id.get() as i64,
-            event.estado,
-            incoming.seq,
-            event.at.as_millis(),
-            event.next_at.map(Timestamp::as_millis),
-            incoming.last,
         ])?;
         Ok(())
     }
@@ -172,16 +161,19 @@ impl<'conn> Projection<'conn> {
     /// Writes the history, and with it the mail.
     fn enter(&mut self, incoming: &Incoming) -> Result<()> {
         let event = &incoming.event;
+        let id = event.order.id;
         let mail = self.mail_due.map(|_| MailStatus::Pending.name());
         self.enter.execute(params![
-            event.order.id.get() as i64,
-            incoming.seq,
+            rows::key(id, incoming.seq),
             event.estado,
             event.at.as_millis(),
             event.next_at.map(Timestamp::as_millis),
+            incoming.last,
             mail,
             self.mail_due.map(Timestamp::as_millis),
+            rows::key(id, 0),
         ])?;
+        self.tally.add(order_kind(incoming.last), &event.estado, 1);
         if let Some(pending) = mail {
             self.tally.add(Kind::Mail, pending, 1);
         }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Params, Row, params};
 
 use super::{
-    Error, Result, SqliteStore, rows,
+    Error, Result, SqliteStore, ledger, rows,
     tally::{Kind, Tally},
 };
 use crate::{
@@ -81,7 +81,7 @@ pub(super) fn keep(conn: &Connection, letter: &DeadLetter) -> Result<()> {
 fn list(conn: &Connection, reason: Option<&str>, limit: usize) -> Result<Vec<DeadItem>> {
     let rows_max = limit as i64;
     let records = "status = 'dead' AND (?1 IS NULL OR instr(reason, ?1)) ORDER BY at, rowid LIMIT ?2";
-    let mails = "(?1 IS NULL OR instr(reply, ?1)) ORDER BY tried_at, order_id, seq LIMIT ?2";
+    let mails = "(?1 IS NULL OR instr(h.reply, ?1)) ORDER BY h.tried_at, h.id LIMIT ?2";
     let mut items = dead_mails(conn, mails, params![reason, rows_max])?;
     items.extend(letters(conn, records, params![reason, rows_max])?.into_iter().map(record_item));
     items.sort_by_key(|item| item.at);
@@ -91,7 +91,7 @@ fn list(conn: &Connection, reason: Option<&str>, limit: usize) -> Result<Vec<Dea
 
 fn one(conn: &Connection, id: &DeadId) -> Result<Option<DeadItem>> {
     match id {
-        DeadId::Mail(id) => Ok(dead_mails(conn, "order_id = ? AND seq = ?", (id.order.get() as i64, id.seq))?.pop()),
+        DeadId::Mail(id) => Ok(dead_mails(conn, "d.id = ?", [ledger::key(*id)])?.pop()),
         DeadId::Record(source) => {
             let condition = "topic = ? AND partition = ? AND offset = ? AND status = 'dead'";
             let found = letters(conn, condition, params![source.topic, source.partition, source.offset as i64])?;
@@ -101,8 +101,10 @@ fn one(conn: &Connection, id: &DeadId) -> Result<Option<DeadItem>> {
 }
 
 fn dead_mails(conn: &Connection, condition: &str, params: impl Params) -> Result<Vec<DeadItem>> {
-    let sql =
-        format!("SELECT order_id, seq, reply, attempts, tried_at FROM history WHERE mail = 'dead' AND {condition}");
+    let sql = format!(
+        "SELECT h.id, h.reply, h.attempts, h.tried_at FROM dead_mails d CROSS JOIN history h ON h.id = d.id
+         WHERE {condition}"
+    );
     let mut select = conn.prepare_cached(&sql)?;
     let mut found = select.query(params)?;
     let mut items = Vec::new();
@@ -111,9 +113,9 @@ fn dead_mails(conn: &Connection, condition: &str, params: impl Params) -> Result
         items.push(DeadItem {
             id: DeadId::Mail(id),
             order: Some(id.order),
-            reason: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-            attempts: row.get(3)?,
-            at: rows::time(row, 4)?,
+            reason: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
+            attempts: row.get(2)?,
+            at: rows::time(row, 3)?,
             letter: None,
         });
     }
@@ -180,32 +182,23 @@ fn move_record(conn: &Connection, source: &Source, from: &str, to: &str) -> Resu
 }
 
 fn decide_mail(conn: &Connection, id: MailId, action: Action, now: Timestamp) -> Result<bool> {
-    let (order, seq) = (id.order.get() as i64, id.seq);
-    let (to, changed) = match action {
-        Action::Drop => {
-            let sql = "UPDATE history SET mail = 'dropped' WHERE order_id = ? AND seq = ? AND mail = 'dead'";
-            (MailStatus::Dropped, conn.execute(sql, (order, seq))?)
+    let key = ledger::key(id);
+    if conn.execute("DELETE FROM dead_mails WHERE id = ?", [key])? == 0 {
+        return Ok(false);
+    }
+    let becomes = match action {
+        Action::Redrive => {
+            ledger::redrive(conn, id, now)?;
+            MailStatus::Pending
         }
-        Action::Redrive => (MailStatus::Pending, redrive_mail(conn, order, seq, now)?),
+        Action::Drop => {
+            conn.execute("UPDATE history SET mail = 'dropped' WHERE id = ?", [key])?;
+            MailStatus::Dropped
+        }
     };
     let mut tally = Tally::default();
-    tally.add(Kind::Mail, MailStatus::Dead.name(), -(changed as i64));
-    tally.add(Kind::Mail, to.name(), changed as i64);
+    tally.add(Kind::Mail, MailStatus::Dead.name(), -1);
+    tally.add(Kind::Mail, becomes.name(), 1);
     tally.write(conn)?;
-    Ok(changed == 1)
-}
-
-/// Puts a mail back at its place in the lane: a later one that was the head waits behind it again.
-fn redrive_mail(conn: &Connection, order: i64, seq: u8, now: Timestamp) -> Result<usize> {
-    let changed = conn.execute(
-        "UPDATE history SET mail = 'pending', due_at = ?3, head = NOT EXISTS (
-             SELECT 1 FROM history e
-             WHERE e.order_id = ?1 AND e.seq < ?2 AND e.mail IN ('pending', 'sending'))
-         WHERE order_id = ?1 AND seq = ?2 AND mail = 'dead'",
-        (order, seq, now.as_millis()),
-    )?;
-    if changed == 1 {
-        conn.execute("UPDATE history SET head = 0 WHERE order_id = ? AND seq > ? AND head = 1", (order, seq))?;
-    }
-    Ok(changed)
+    Ok(true)
 }

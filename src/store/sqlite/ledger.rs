@@ -2,7 +2,7 @@
 //! `head` true to that, and only heads are leased.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::{
     Result, SqliteStore, rows,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::Timestamp,
-    store::ledger::{Ledger, LedgerCounts, Mail, MailStatus, Settlement, Verdict},
+    store::ledger::{Ledger, LedgerCounts, Mail, MailId, MailStatus, Settlement, Verdict},
 };
 
 #[async_trait]
@@ -28,11 +28,7 @@ impl Ledger for SqliteStore {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
-        let sql = "SELECT min(due_at) FROM history INDEXED BY mail_due WHERE head = 1";
-        self.readers
-            .read(|conn| Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))?))
-            .await
-            .map(|due| due.map(Timestamp::from_millis))
+        self.readers.read(next_due).await
     }
 
     async fn ledger_counts(&self) -> Result<LedgerCounts> {
@@ -43,12 +39,10 @@ impl Ledger for SqliteStore {
 fn lease(conn: &Connection, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
     let mails = due(conn, now, limit)?;
     let mut mark = conn.prepare_cached(
-        "UPDATE history SET mail = 'sending', attempts = ?3, ambiguous = ?4, due_at = ?5, tried_at = ?6
-         WHERE order_id = ?1 AND seq = ?2",
+        "UPDATE history SET mail = 'sending', attempts = ?2, ambiguous = ?3, due_at = ?4, tried_at = ?5 WHERE id = ?1",
     )?;
     for Mail { id, attempt, ambiguous, .. } in &mails {
-        let (now, until) = (now.as_millis(), until.as_millis());
-        mark.execute(params![id.order.get() as i64, id.seq, attempt, ambiguous, until, now])?;
+        mark.execute(params![key(*id), attempt, ambiguous, until.as_millis(), now.as_millis()])?;
     }
     Ok(mails)
 }
@@ -57,89 +51,159 @@ fn lease(conn: &Connection, now: Timestamp, until: Timestamp, limit: usize) -> R
 fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Mail>> {
     const FIRST: usize = rows::ORDER_COLUMN_COUNT;
     let sql = format!(
-        "SELECT {}, h.order_id, h.seq, h.estado, h.at, h.next_at, h.mail, h.attempts, h.ambiguous
-         FROM history h INDEXED BY mail_due JOIN orders o ON o.id = h.order_id
-         WHERE h.head = 1 AND h.due_at <= ? ORDER BY h.due_at LIMIT ?",
+        "SELECT {}, h.id, h.estado, h.at, h.next_at, h.mail, h.attempts, h.ambiguous
+         FROM history h INDEXED BY mail_due CROSS JOIN orders o ON o.id = h.id >> 8
+         WHERE h.head > 0 AND h.due_at <= ? AND h.head = 1 ORDER BY h.due_at LIMIT ?",
         rows::ORDER_COLUMNS
     );
     let mut select = conn.prepare_cached(&sql)?;
     let mut found = select.query(params![now.as_millis(), limit as i64])?;
     let (mut mails, mut tally) = (Vec::new(), Tally::default());
     while let Some(row) = found.next()? {
-        let status = rows::text(row, FIRST + 5)?;
-        // a lease that ran out
-        let unsettled = status == MailStatus::Sending.name();
-        let mail = Mail {
+        let status = rows::text(row, FIRST + 4)?;
+        // sending: a lease that ran out
+        let ambiguous = status == MailStatus::Sending.name() || row.get(FIRST + 6)?;
+        mails.push(Mail {
             order: rows::order(row)?,
             id: rows::mail_id(row, FIRST)?,
-            estado: rows::text(row, FIRST + 2)?.into(),
-            at: rows::time(row, FIRST + 3)?,
-            next_at: rows::optional_time(row, FIRST + 4)?,
-            attempt: row.get::<_, u32>(FIRST + 6)? + 1,
-            ambiguous: unsettled || row.get(FIRST + 7)?,
-        };
+            estado: rows::text(row, FIRST + 1)?.into(),
+            at: rows::time(row, FIRST + 2)?,
+            next_at: rows::optional_time(row, FIRST + 3)?,
+            attempt: row.get::<_, u32>(FIRST + 5)? + 1,
+            ambiguous,
+        });
         tally.add(Kind::Mail, status, -1);
         tally.add(Kind::Mail, MailStatus::Sending.name(), 1);
-        tally.add(Kind::Repeated, "", i64::from(mail.ambiguous));
-        mails.push(mail);
+        tally.add(Kind::Repeated, "", i64::from(ambiguous));
     }
     tally.write(conn)?;
     Ok(mails)
 }
 
 fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<u64> {
-    let mut end = conn.prepare_cached(
-        "UPDATE history SET mail = ?4, reply = ?5, head = 0
-         WHERE order_id = ?1 AND seq = ?2 AND mail = 'sending' AND attempts = ?3",
-    )?;
-    let mut retry = conn.prepare_cached(
-        "UPDATE history SET mail = ?4, reply = ?5, due_at = ?6, ambiguous = ambiguous OR ?7
-         WHERE order_id = ?1 AND seq = ?2 AND mail = 'sending' AND attempts = ?3",
-    )?;
-    let mut promote = conn.prepare_cached(
-        "UPDATE history SET head = 1 WHERE order_id = ?1 AND head = 0 AND seq = (
-             SELECT min(seq) FROM history WHERE order_id = ?1 AND mail IN ('pending', 'sending'))",
-    )?;
+    let mut ledger = Settling::new(conn)?;
     let (mut settled, mut tally) = (0, Tally::default());
     for Settlement { id, attempt, verdict } in settlements {
-        let (order, seq) = (id.order.get() as i64, id.seq);
-        let (status, changed) = match verdict {
-            Verdict::Sent(reply) => (MailStatus::Sent, end.execute(params![order, seq, attempt, "sent", reply])?),
-            Verdict::Dead(reason) => (MailStatus::Dead, end.execute(params![order, seq, attempt, "dead", reason])?),
-            Verdict::Retry(at, reason) | Verdict::Unknown(at, reason) => {
-                let unknown = matches!(verdict, Verdict::Unknown(..));
-                let values = params![order, seq, attempt, "pending", reason, at.as_millis(), unknown];
-                (MailStatus::Pending, retry.execute(values)?)
-            }
+        let (key, attempt) = (key(*id), *attempt);
+        let (status, counts) = match verdict {
+            Verdict::Sent(reply) => (MailStatus::Sent, ledger.end(key, attempt, MailStatus::Sent, reply)?),
+            Verdict::Dead(reason) => (MailStatus::Dead, ledger.bury(key, attempt, reason)?),
+            Verdict::Retry(at, reason) => (MailStatus::Pending, ledger.retry(key, attempt, *at, reason, false)?),
+            Verdict::Unknown(at, reason) => (MailStatus::Pending, ledger.retry(key, attempt, *at, reason, true)?),
         };
-        if changed == 0 {
-            continue;
-        }
-        settled += 1;
-        tally.add(Kind::Mail, MailStatus::Sending.name(), -1);
-        tally.add(Kind::Mail, status.name(), 1);
-        if status != MailStatus::Pending {
-            promote.execute([order])?;
+        if counts {
+            settled += 1;
+            tally.add(Kind::Mail, MailStatus::Sending.name(), -1);
+            tally.add(Kind::Mail, status.name(), 1);
         }
     }
     tally.write(conn)?;
     Ok(settled)
 }
 
-fn expire(conn: &Connection, now: Timestamp) -> Result<u64> {
-    let mut expired = 0;
-    for (index, head) in [("mail_due", 1), ("mail_overtaken", 0)] {
-        let sql = format!(
-            "UPDATE history INDEXED BY {index} SET mail = 'pending', ambiguous = 1, due_at = ?
-             WHERE mail = 'sending' AND head = {head}"
-        );
-        expired += conn.prepare_cached(&sql)?.execute([now.as_millis()])?;
+/// The statements that settle, looked up once. Each answers whether the attempt was the current one.
+struct Settling<'conn> {
+    conn: &'conn Connection,
+    end: CachedStatement<'conn>,
+    retry: CachedStatement<'conn>,
+    later: CachedStatement<'conn>,
+}
+
+impl<'conn> Settling<'conn> {
+    fn new(conn: &'conn Connection) -> Result<Self> {
+        Ok(Self {
+            conn,
+            end: conn.prepare_cached(
+                "UPDATE history SET mail = ?3, reply = ?4, head = 0
+                 WHERE id = ?1 AND mail = 'sending' AND attempts = ?2",
+            )?,
+            retry: conn.prepare_cached(
+                "UPDATE history SET mail = 'pending', reply = ?3, due_at = ?4, head = head = 1,
+                     ambiguous = ambiguous OR ?5
+                 WHERE id = ?1 AND mail = 'sending' AND attempts = ?2",
+            )?,
+            later: conn.prepare_cached(
+                "SELECT 1 FROM history WHERE id > ?1 AND id < ?2 AND mail IN ('pending', 'sending') LIMIT 1",
+            )?,
+        })
     }
+
+    fn end(&mut self, key: i64, attempt: u32, status: MailStatus, reply: &str) -> Result<bool> {
+        if self.end.execute(params![key, attempt, status.name(), reply])? == 0 {
+            return Ok(false);
+        }
+        // nearly always there is none, and then nothing has to be written
+        if self.later.exists([key, lane(key).1])? {
+            promote(self.conn, key)?;
+        }
+        Ok(true)
+    }
+
+    fn bury(&mut self, key: i64, attempt: u32, reason: &str) -> Result<bool> {
+        let current = self.end(key, attempt, MailStatus::Dead, reason)?;
+        if current {
+            self.conn.prepare_cached("INSERT INTO dead_mails (id) VALUES (?)")?.execute([key])?;
+        }
+        Ok(current)
+    }
+
+    fn retry(&mut self, key: i64, attempt: u32, at: Timestamp, reason: &str, unknown: bool) -> Result<bool> {
+        Ok(self.retry.execute(params![key, attempt, reason, at.as_millis(), unknown])? == 1)
+    }
+}
+
+/// Makes the first unsettled mail in the lane of `key` its head.
+fn promote(conn: &Connection, key: i64) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE history SET head = 1 WHERE head <> 1 AND id = (
+             SELECT min(id) FROM history WHERE id > ?1 AND id < ?2 AND mail IN ('pending', 'sending'))",
+    )?
+    .execute(lane(key))?;
+    Ok(())
+}
+
+/// Puts a dead mail back at its place in the lane: a later one that was the head waits behind it again.
+pub(super) fn redrive(conn: &Connection, id: MailId, now: Timestamp) -> Result<()> {
+    let (key, now) = (key(id), now.as_millis());
+    let (first, end) = lane(key);
+    conn.execute("UPDATE history SET mail = 'pending', due_at = ? WHERE id = ?", (now, key))?;
+    conn.execute(
+        "UPDATE history SET head = CASE mail WHEN 'sending' THEN 2 ELSE 0 END WHERE id > ? AND id < ? AND head = 1",
+        (key, end),
+    )?;
+    promote(conn, first)
+}
+
+/// The key of a mail.
+pub(super) const fn key(id: MailId) -> i64 {
+    rows::key(id.order, id.seq)
+}
+
+/// The keys between which the lane of `key` lies.
+const fn lane(key: i64) -> (i64, i64) {
+    let first = key & !0xff;
+    (first, first + 0x100)
+}
+
+fn expire(conn: &Connection, now: Timestamp) -> Result<u64> {
+    // a mail that was overtaken waits behind the one that did it, and has a head no more
+    let expired = conn
+        .prepare_cached(
+            "UPDATE history INDEXED BY mail_due SET mail = 'pending', ambiguous = 1, due_at = ?, head = head = 1
+             WHERE head > 0 AND mail = 'sending'",
+        )?
+        .execute([now.as_millis()])?;
     let mut tally = Tally::default();
     tally.add(Kind::Mail, MailStatus::Sending.name(), -(expired as i64));
     tally.add(Kind::Mail, MailStatus::Pending.name(), expired as i64);
     tally.write(conn)?;
     Ok(expired as u64)
+}
+
+fn next_due(conn: &Connection) -> Result<Option<Timestamp>> {
+    let sql = "SELECT due_at FROM history INDEXED BY mail_due WHERE head > 0 AND head = 1 ORDER BY due_at LIMIT 1";
+    let due: Option<i64> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+    Ok(due.map(Timestamp::from_millis))
 }
 
 fn counts(conn: &Connection) -> Result<LedgerCounts> {
@@ -148,7 +212,7 @@ fn counts(conn: &Connection) -> Result<LedgerCounts> {
         |status: MailStatus| by_name.iter().find(|(name, _)| **name == *status.name()).map(|(_, n)| (status, *n));
     // within a lane, the head's state is the oldest
     let oldest: Option<i64> = conn
-        .prepare_cached("SELECT min(at) FROM history INDEXED BY mail_due WHERE head = 1")?
+        .prepare_cached("SELECT min(at) FROM history INDEXED BY mail_due WHERE head > 0")?
         .query_row([], |row| row.get(0))?;
     Ok(LedgerCounts {
         by_status: MailStatus::ALL.into_iter().filter_map(count).collect(),

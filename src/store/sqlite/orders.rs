@@ -10,7 +10,7 @@ use super::{
     tally::{self, Kind},
 };
 use crate::{
-    domain::OrderId,
+    domain::{OrderId, Timestamp},
     eventlog::TopicPartition,
     store::orders::{Applied, Batch, HistoryEntry, OrderCounts, OrderView, Orders, Query},
 };
@@ -49,12 +49,12 @@ fn offsets(conn: &Connection, group: &str) -> Result<Vec<(TopicPartition, u64)>>
 }
 
 fn order(conn: &Connection, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>> {
-    let Some(view) = views(conn, "orders o WHERE o.id = ?", [id.get() as i64])?.pop() else {
+    let Some(view) = views(conn, "orders o", "o.id = ?", [id.get() as i64])?.pop() else {
         return Ok(None);
     };
     let mut select =
-        conn.prepare_cached("SELECT seq, estado, at, mail FROM history WHERE order_id = ? ORDER BY seq")?;
-    let mut found = select.query([id.get() as i64])?;
+        conn.prepare_cached("SELECT seq, estado, at, mail FROM history WHERE id > ?1 AND id < ?1 + 256 ORDER BY id")?;
+    let mut found = select.query([rows::key(id, 0)])?;
     let mut history = Vec::new();
     while let Some(row) = found.next()? {
         history.push(HistoryEntry {
@@ -67,36 +67,44 @@ fn order(conn: &Connection, id: OrderId) -> Result<Option<(OrderView, Vec<Histor
     Ok(Some((view, history)))
 }
 
-/// Lists by the key backwards, or by the index of what is in flight, so that a page of either is found at once.
+/// Lists by the key backwards: of all orders, or of what is in flight where only that can match.
 fn list(conn: &Connection, query: &Query) -> Result<Vec<OrderView>> {
+    const ALL: &str = "orders o";
+    const IN_FLIGHT: &str = "in_flight f CROSS JOIN orders o ON o.id = f.id";
     let below = query.below.map_or(OrderId::MAX + 1, OrderId::get) as i64;
+    let overdue_at = query.overdue_at.map(Timestamp::as_millis);
     let limit = query.limit as i64;
-    let open = |condition: &str, value: Option<i64>| {
-        let from = format!(
-            "orders o INDEXED BY orders_open WHERE o.finished = 0 AND o.id < ?1 AND {condition}
-             AND (?3 IS NULL OR o.estado = ?3) ORDER BY o.id DESC LIMIT ?4"
-        );
-        views(conn, &from, params![below, value, query.estado, limit])
-    };
-    if let Some(overdue_at) = query.overdue_at {
-        return open("o.next_at < ?2", Some(overdue_at.as_millis()));
+    let state = query.estado.as_deref();
+    let state_params = params![below, state, limit];
+    match (overdue_at, state) {
+        (None, None) => views(conn, ALL, "o.id < ? ORDER BY o.id DESC LIMIT ?", params![below, limit]),
+        // a state in which orders end is looked for among all; those that only lead on, in flight
+        (None, Some(_)) if has_finished(conn, state)? => {
+            views(conn, ALL, "o.id < ? AND h.estado = ? ORDER BY o.id DESC LIMIT ?", state_params)
+        }
+        (None, Some(_)) => views(conn, IN_FLIGHT, "f.id < ? AND h.estado = ? ORDER BY f.id DESC LIMIT ?", state_params),
+        (Some(_), _) => {
+            let condition =
+                "f.id < ?1 AND (?2 IS NULL OR h.estado = ?2) AND h.next_at < ?4 ORDER BY f.id DESC LIMIT ?3";
+            views(conn, IN_FLIGHT, condition, params![below, state, limit, overdue_at])
+        }
     }
-    let Some(estado) = &query.estado else {
-        return views(conn, "orders o WHERE o.id < ? ORDER BY o.id DESC LIMIT ?", params![below, limit]);
-    };
-    let mut found = open("?2 IS NULL", None)?;
-    // finished orders have no index by state; the count tells when there is nothing to look for
-    if tally::read(conn, Kind::Finished)?.iter().any(|(state, _)| **state == **estado) {
-        let from = "orders o WHERE o.finished = 1 AND o.id < ? AND o.estado = ? ORDER BY o.id DESC LIMIT ?";
-        found.extend(views(conn, from, params![below, estado, limit])?);
-        found.sort_unstable_by_key(|view| std::cmp::Reverse(view.order.id));
-        found.truncate(query.limit);
-    }
-    Ok(found)
 }
 
-fn views(conn: &Connection, from: &str, params: impl Params) -> Result<Vec<OrderView>> {
-    let sql = format!("SELECT {}, {} FROM {from}", rows::ORDER_COLUMNS, rows::VIEW_COLUMNS);
+/// Whether any order has finished in this state.
+fn has_finished(conn: &Connection, state: Option<&str>) -> Result<bool> {
+    Ok(tally::read(conn, Kind::Finished)?.iter().any(|(finished, _)| Some(&**finished) == state))
+}
+
+/// The orders of `from` that meet `condition`, each with the last row of its history as `h`.
+fn views(conn: &Connection, from: &str, condition: &str, params: impl Params) -> Result<Vec<OrderView>> {
+    let sql = format!(
+        "SELECT {}, {} FROM {from} CROSS JOIN history h ON h.id = (
+             SELECT max(id) FROM history WHERE id > o.id << 8 AND id < (o.id + 1) << 8)
+         WHERE {condition}",
+        rows::ORDER_COLUMNS,
+        rows::VIEW_COLUMNS
+    );
     let mut select = conn.prepare_cached(&sql)?;
     let mut found = select.query(params)?;
     let mut views = Vec::new();

@@ -32,8 +32,8 @@ pub(super) fn order(row: &Row) -> Result<Order> {
     })
 }
 
-/// The columns that [`order_view`] reads after [`ORDER_COLUMNS`].
-pub(super) const VIEW_COLUMNS: &str = "o.estado, o.seq, o.at, o.next_at, o.finished";
+/// The columns that [`order_view`] reads after [`ORDER_COLUMNS`], of the order's last row in `history` as `h`.
+pub(super) const VIEW_COLUMNS: &str = "h.estado, h.seq, h.at, h.next_at, h.last";
 
 /// An order as it stands, from [`ORDER_COLUMNS`] and [`VIEW_COLUMNS`].
 pub(super) fn order_view(row: &Row) -> Result<OrderView> {
@@ -54,9 +54,18 @@ pub(super) fn order_id(row: &Row, column: usize) -> Result<OrderId> {
     OrderId::new(id).map_err(|_| Error::Fatal(format!("the store holds an order number {id}, which cannot be")))
 }
 
-/// A mail's id, from the columns `order_id, seq`.
+/// The key in `history` of an order's state. An order's keys are those from its own with seq 0 to the next order's;
+/// ids have 53 bits, so that the product fits.
+pub(super) const fn key(order: OrderId, seq: u8) -> i64 {
+    (order.get() << 8) as i64 | seq as i64
+}
+
+/// A mail's id from its key.
 pub(super) fn mail_id(row: &Row, column: usize) -> Result<MailId> {
-    Ok(MailId { order: order_id(row, column)?, seq: row.get(column + 1)? })
+    let key: i64 = row.get(column)?;
+    let order = OrderId::new(key as u64 >> 8)
+        .map_err(|_| Error::Fatal(format!("the store holds a mail {key}, which cannot be")))?;
+    Ok(MailId { order, seq: key as u8 })
 }
 
 /// A mail's status; `None` when mail was off.

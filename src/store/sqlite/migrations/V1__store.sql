@@ -1,6 +1,7 @@
 -- Times are milliseconds since the Unix epoch, flags 0 or 1.
 
--- One row per order, as it stands. The tracking handle is the id under a secret key, so it is not stored.
+-- One row per order: what was ordered, and never changes. Where it stands is the last row of its history. The tracking
+-- handle is the id under a secret key, so it is not stored.
 CREATE TABLE orders (
     id          INTEGER PRIMARY KEY,
     gameid      TEXT NOT NULL,
@@ -10,40 +11,48 @@ CREATE TABLE orders (
     lang        TEXT,
     placed_at   INTEGER NOT NULL,
     trace       TEXT,
-    fingerprint INTEGER NOT NULL,
-    estado      TEXT NOT NULL,
-    seq         INTEGER NOT NULL,
-    at          INTEGER NOT NULL,
-    next_at     INTEGER,
-    finished    INTEGER NOT NULL
+    fingerprint INTEGER NOT NULL
 ) STRICT;
 
--- Holds only what is in flight, and changes twice in an order's life, so it stays small and cheap.
-CREATE INDEX orders_open ON orders (id) WHERE finished = 0;
+-- The orders that have not reached their last state. A table of its own and not a column of the order: finishing one
+-- then touches a page or two that are in memory anyway, whatever the number of orders ever taken.
+CREATE TABLE in_flight (
+    id INTEGER PRIMARY KEY
+) STRICT;
 
 -- One row per state that an order entered, and what became of the mail about it (the mail ledger).
--- `head` is 1 where the mail is unsettled (pending or sending) and no earlier mail of the order is: only these are
--- leased, so an index over them finds the next due mail at once, however many wait behind others.
+--
+-- The key is 256 × order + seq: an integer key is found and changed at half the cost of a composite one.
+--
+-- `head` says which mails can be leased, so that an index over them finds the next due one at once, however many wait
+-- behind others:
+--   1  unsettled (pending or sending), and no earlier mail of the order is;
+--   2  was leased as 1 when an earlier mail was redriven: still being sent, not to be leased again for now;
+--   0  settled, or waits behind another.
 CREATE TABLE history (
-    order_id  INTEGER NOT NULL,
-    seq       INTEGER NOT NULL,
+    id        INTEGER PRIMARY KEY,
+    order_id  INTEGER NOT NULL GENERATED ALWAYS AS (id >> 8) VIRTUAL,
+    seq       INTEGER NOT NULL GENERATED ALWAYS AS (id & 255) VIRTUAL,
     estado    TEXT NOT NULL,
     at        INTEGER NOT NULL,
     next_at   INTEGER,
+    last      INTEGER NOT NULL, -- the last state of the flow
     mail      TEXT, -- pending, sending, sent, dead, dropped; NULL when mail was off
-    head      INTEGER NOT NULL DEFAULT 0,
+    head      INTEGER NOT NULL,
     due_at    INTEGER, -- pending: not before; sending: the end of the lease
+    tried_at  INTEGER, -- when the last attempt began; before the first, when the mail was made
     attempts  INTEGER NOT NULL DEFAULT 0,
     ambiguous INTEGER NOT NULL DEFAULT 0, -- an attempt ended without a known result
-    tried_at  INTEGER, -- when the last attempt began
-    reply     TEXT, -- the transport's reply, or the reason of the last failure
-    PRIMARY KEY (order_id, seq)
-) STRICT, WITHOUT ROWID;
+    reply     TEXT -- the transport's reply, or the reason of the last failure
+) STRICT;
 
-CREATE INDEX mail_due ON history (due_at, at) WHERE head = 1;
-CREATE INDEX mail_dead ON history (tried_at) WHERE mail = 'dead';
--- Empty but for the moments after a redrive: mails being sent whose lane an earlier one has taken back.
-CREATE INDEX mail_overtaken ON history (order_id) WHERE mail = 'sending' AND head = 0;
+-- The one index on this table, for each costs every mail three times. `at` is in it for the age of the oldest.
+CREATE INDEX mail_due ON history (due_at, at) WHERE head > 0;
+
+-- The mails that are dead, by the key of the history.
+CREATE TABLE dead_mails (
+    id INTEGER PRIMARY KEY
+) STRICT;
 
 -- How many orders are in each state ('open', 'finished') and mails in each status ('mail', 'repeated'), kept by the
 -- same transactions that change them: a count never needs a scan.

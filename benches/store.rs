@@ -1,0 +1,184 @@
+//! What the store costs per order: `cargo bench --bench store -- [FINISHED …]`.
+//!
+//! For each number of finished orders already in the file (0 and 600,000 unless told otherwise), orders come in ticks
+//! of 80, as 4,000 orders per second do at 20 ms; each tick also moves the orders of three earlier ticks on. Printed
+//! are microseconds per order, its four states and mails together: CPU of all threads, and time on the wall, which
+//! includes three fsyncs per tick.
+
+use std::{path::Path, time::Duration};
+
+use encargo::{
+    clock::Clock,
+    domain::{DeadLetter, Flow, Order, OrderId, Product, Source, StateEvent, Timestamp},
+    eventlog::TopicPartition,
+    store::{
+        Ledger as _, Orders as _,
+        ledger::{Settlement, Verdict},
+        orders::{Advance, Batch, Incoming},
+        sqlite::{Options, SqliteStore},
+    },
+};
+
+/// New orders per tick, and orders in each of the other states that move on.
+const PER_TICK: u64 = 80;
+/// Ticks that an order stays in a state: 8 s of 20 ms.
+const DWELL_TICKS: u64 = 400;
+const MEASURED_TICKS: u64 = 800;
+/// Ticks in one batch while the file is filled.
+const FILL_TICKS: u64 = 50;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let told: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    println!("{:>10} {:>22} {:>22} {:>22} {:>8}", "finished", "apply", "lease", "settle", "file");
+    for finished in if told.is_empty() { vec![0, 600_000] } else { told } {
+        measure(finished).await?;
+    }
+    Ok(())
+}
+
+async fn measure(finished: u64) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("store.db");
+    let mut run = Run { store: SqliteStore::open(&path, Options::default())?, offset: 0, costs: Costs::default() };
+    // the flow fills up while the file does, so that all four states move in every measured tick
+    let full = (finished / PER_TICK).max(1) + 3 * DWELL_TICKS;
+    let mut tick = 0;
+    while tick < full {
+        run.ticks(tick..tick + FILL_TICKS).await?;
+        tick += FILL_TICKS;
+    }
+    run.costs = Costs::default();
+    for tick in tick..tick + MEASURED_TICKS {
+        run.ticks(tick..tick + 1).await?;
+    }
+    let columns = [&run.costs.apply, &run.costs.lease, &run.costs.settle].map(Cost::per_order);
+    let [apply, lease, settle] = columns;
+    println!("{finished:>10} {apply:>22} {lease:>22} {settle:>22} {:>5} MB", megabytes(&path));
+    Ok(())
+}
+
+struct Run {
+    store: SqliteStore,
+    offset: u64,
+    costs: Costs,
+}
+
+#[derive(Default)]
+struct Costs {
+    apply: Cost,
+    lease: Cost,
+    settle: Cost,
+}
+
+impl Run {
+    /// Moves the orders of some ticks on, and sends all mails that this makes due.
+    async fn ticks(&mut self, ticks: std::ops::Range<u64>) -> anyhow::Result<()> {
+        let events: Vec<_> = ticks.clone().flat_map(events_of).collect();
+        let now = time_of(ticks.end);
+        let mails = events.len();
+        let from = self.offset;
+        self.offset += mails as u64;
+        let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
+        let advances = vec![Advance { of, from, to: self.offset }];
+        let batch = Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, now };
+
+        let applied = self.costs.apply.of(self.store.apply(batch.into())).await?;
+        assert_eq!(applied.accepted, mails as u64);
+        let leased = self.costs.lease.of(self.store.lease(now, now + Duration::from_mins(1), usize::MAX)).await?;
+        // a lane gives one mail at a time, and a batch that fills the file may hold two of an order
+        assert_eq!(leased.len(), mails);
+        let sent = |mail: &encargo::store::ledger::Mail| Settlement {
+            id: mail.id,
+            attempt: mail.attempt,
+            verdict: Verdict::Sent("250 2.0.0 Ok: queued as 4F1B2C3D".into()),
+        };
+        let settlements = leased.iter().map(sent).collect();
+        assert_eq!(self.costs.settle.of(self.store.settle(settlements)).await?, mails as u64);
+        for cost in [&mut self.costs.apply, &mut self.costs.lease, &mut self.costs.settle] {
+            cost.orders += (ticks.end - ticks.start) * PER_TICK;
+        }
+        Ok(())
+    }
+}
+
+/// What happens in a tick: new orders, and those of earlier ticks move on.
+fn events_of(tick: u64) -> impl Iterator<Item = Incoming> {
+    (0..4)
+        .filter_map(move |state| tick.checked_sub(state * DWELL_TICKS).map(|born| (state as u8 + 1, born)))
+        .flat_map(move |(seq, born)| (0..PER_TICK).map(move |i| incoming(born * PER_TICK + i + 1, seq, time_of(tick))))
+}
+
+fn time_of(tick: u64) -> Timestamp {
+    Timestamp::from_millis(1_764_000_000_000 + 20 * tick as i64)
+}
+
+fn incoming(id: u64, seq: u8, at: Timestamp) -> Incoming {
+    let order = Order {
+        id: OrderId::new(id).expect("ids count from 1"),
+        product: Product::new("3170", "King's Bounty: Armored Princess", "7.99").expect("a valid product"),
+        email: format!("customer{id}@example.org").parse().expect("a valid address"),
+        lang: None,
+        placed_at: at,
+        handle: None,
+        trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
+    };
+    let last = usize::from(seq) == Flow::STATES.len();
+    let event = StateEvent {
+        order: Box::new(order),
+        estado: Flow::STATES[usize::from(seq) - 1].into(),
+        seq: Some(seq),
+        at,
+        next_at: (!last).then(|| at + Duration::from_secs(8)),
+    };
+    Incoming { event, seq, last, letter: letter(at) }
+}
+
+fn letter(at: Timestamp) -> DeadLetter {
+    DeadLetter {
+        source: Source { topic: "compra_confirmada".into(), partition: 0, offset: 0 },
+        reason: String::new(),
+        attempts: 0,
+        at,
+        key: None,
+        value: vec![],
+        headers: vec![],
+    }
+}
+
+#[derive(Default)]
+struct Cost {
+    cpu: Duration,
+    wall: Duration,
+    orders: u64,
+}
+
+impl Cost {
+    async fn of<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let clock = Clock::system();
+        let before = cpu_time();
+        let answer = work.await;
+        self.cpu += cpu_time().saturating_sub(before);
+        self.wall += clock.monotonic();
+        answer
+    }
+
+    fn per_order(&self) -> String {
+        let micros = |time: Duration| time.as_secs_f64() * 1e6 / self.orders as f64;
+        format!("{:.1} µs CPU, {:.1} wall", micros(self.cpu), micros(self.wall))
+    }
+}
+
+/// CPU time of all threads of this process, as Linux counts it, in nanoseconds.
+fn cpu_time() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("this benchmark needs Linux");
+    let nanos = tasks.filter_map(|task| {
+        let schedstat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        schedstat.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+fn megabytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len() >> 20)
+}

@@ -1,0 +1,123 @@
+use std::{
+    fs::OpenOptions,
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    Settings,
+    output::{Out, Tone, explain, plain},
+    table::{Cell, Table},
+    up::ServerFlags,
+};
+use crate::config::{self, FILE, Origin};
+
+/// `encargo config`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show the settings in force and where each comes from; secrets are hidden
+    #[command(after_help = "Examples:\n  encargo config show\n  encargo config show --changed\n  \
+                            encargo config show --dwell 2s --json | jq -r .key")]
+    Show(Show),
+    /// Check a configuration file
+    #[command(after_help = "Example:\n  encargo config check encargo.toml")]
+    Check(Check),
+    /// Write a commented configuration file with the defaults
+    #[command(after_help = "Examples:\n  encargo config init\n  encargo config init - | less")]
+    Init(Init),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Only what differs from the defaults
+    #[arg(long)]
+    changed: bool,
+    /// Print one line of JSON per key
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// File to check
+    #[arg(default_value = FILE)]
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// File to write; - is standard output
+    #[arg(default_value = FILE)]
+    file: PathBuf,
+}
+
+impl Command {
+    pub(super) fn run(self, settings: &Settings) -> Result<ExitCode> {
+        match self {
+            Self::Show(show) => show.run(settings),
+            Self::Check(check) => check.run(),
+            Self::Init(init) => init.run(),
+        }
+    }
+}
+
+impl Show {
+    fn run(self, settings: &Settings) -> Result<ExitCode> {
+        let loaded = settings.load(&self.server.settings())?;
+        let mut out = Out::new();
+        let mut table = Table::new(["KEY", "VALUE", "FROM"]);
+        for (key, entry) in loaded.layers.shown() {
+            let changed = entry.origin != Origin::Default;
+            if self.changed && !changed {
+                continue;
+            }
+            if self.json {
+                out.json(&json!({ "key": key, "value": entry.value, "from": entry.origin.to_string() }))?;
+            } else {
+                let tone = if changed { Tone::Bold } else { Tone::Dim };
+                let from = Cell::from(plain(&entry.origin.to_string())).tone(tone);
+                table.row([key.into(), plain(&entry.value.to_string()).into(), from]);
+            }
+        }
+        table.print(&mut out)?;
+        out.flush()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Check {
+    fn run(self) -> Result<ExitCode> {
+        config::check(&self.file)?;
+        explain(&format!("{} is fine", self.file.display()));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Init {
+    fn run(self) -> Result<ExitCode> {
+        if self.file == Path::new("-") {
+            let mut out = Out::new();
+            out.raw(config::DEFAULT.as_bytes())?;
+            out.flush()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let path = self.file.display();
+        let mut file = match OpenOptions::new().write(true).create_new(true).open(&self.file) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                bail!("{path} is there already, and is left as it is; name another file, or - to print the defaults")
+            }
+            Err(e) => return Err(e).with_context(|| format!("cannot write {path}")),
+        };
+        file.write_all(config::DEFAULT.as_bytes()).with_context(|| format!("cannot write {path}"))?;
+        explain(&format!("Wrote {path}. Delete what you do not change; `encargo config show` tells what is in force."));
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,277 @@
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{
+    Settings, open,
+    output::{Out, Tone, bytes_as_json, count, explain, plain},
+    table::{Cell, Table},
+    time,
+};
+use crate::{
+    clock::Clock,
+    domain::Timestamp,
+    store::{
+        Store,
+        dead::{Action, DeadId, DeadItem},
+    },
+};
+
+/// Most dead letters fetched at once.
+const PAGE: usize = 500;
+
+/// `encargo dead`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the dead letters, oldest first
+    #[command(after_help = "Examples:\n  encargo dead list\n  encargo dead list --reason 'mailbox unavailable'")]
+    List(List),
+    /// Show one dead letter whole
+    #[command(after_help = "Examples:\n  encargo dead show mail:17.2\n  encargo dead show compra_detalle/0/55")]
+    Show(Show),
+    /// Try dead letters again: mails are sent anew, records go back to their topics
+    #[command(after_help = "Examples:\n  encargo dead redrive mail:17.2\n  \
+                            encargo dead redrive --reason 'mailbox full' --dry-run\n  encargo dead redrive --all")]
+    Redrive(Decide),
+    /// Give dead letters up; they stay in the store, marked
+    #[command(after_help = "Examples:\n  encargo dead drop compra_detalle/0/55\n  \
+                            encargo dead drop --reason 'not a valid JSON record' --dry-run")]
+    Drop(Decide),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only those with this text in their reason
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Most dead letters to list
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// Print one line of JSON per dead letter
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: open::StoreFlag,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Name, as `encargo dead list` shows it
+    id: DeadId,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: open::StoreFlag,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Decide {
+    #[command(flatten)]
+    which: Which,
+    /// Only say which ones it would be
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one line of JSON per dead letter
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: open::StoreFlag,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Names, as `encargo dead list` shows them
+    #[arg(value_name = "ID")]
+    ids: Vec<DeadId>,
+    /// All dead letters
+    #[arg(long)]
+    all: bool,
+    /// All with this text in their reason
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Command {
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
+        match self {
+            Self::List(list) => list.run(settings).await?,
+            Self::Show(show) => show.run(settings).await?,
+            Self::Redrive(decide) => decide.run(settings, Action::Redrive).await?,
+            Self::Drop(decide) => decide.run(settings, Action::Drop).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl List {
+    async fn run(self, settings: &Settings) -> Result<()> {
+        let store = open_store(settings, &self.store)?;
+        let now = Clock::system().now();
+        let items = store.dead(self.reason.as_deref(), self.limit).await?;
+        let mut out = Out::new();
+        let mut table = Table::new(["ID", ">ORDER", "SINCE", ">TRIES", "REASON"]);
+        for item in &items {
+            if self.json {
+                out.json(&as_json(item))?;
+            } else {
+                table.row(row(item, now));
+            }
+        }
+        table.print(&mut out)?;
+        out.flush()?;
+        match items.len() {
+            0 => explain("No dead letters."),
+            n if n == self.limit => explain(&format!("{n} shown, there may be more: --limit N")),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn row(item: &DeadItem, now: Timestamp) -> [Cell; 5] {
+    [
+        plain(&item.id.to_string()).into(),
+        item.order.map_or_else(|| "-".to_owned(), |order| order.to_string()).into(),
+        time::ago(item.at, now).into(),
+        u64::from(item.attempts).into(),
+        plain(&item.reason).into(),
+    ]
+}
+
+impl Show {
+    async fn run(self, settings: &Settings) -> Result<()> {
+        let store = open_store(settings, &self.store)?;
+        let Some(item) = store.dead_one(&self.id).await? else { return Err(no_such(&self.id)) };
+        let mut out = Out::new();
+        if self.json {
+            out.json(&as_json(&item))?;
+            return out.flush();
+        }
+        let now = Clock::system().now();
+        out.line(&out.paint(Tone::Bold, &format!("Dead letter {}", plain(&item.id.to_string()))))?;
+        out.field("reason", &out.paint(Tone::Bad, &plain(&item.reason)))?;
+        out.field("since", &format!("{}  ({})", time::full(item.at), time::ago(item.at, now)))?;
+        out.field("tries", &item.attempts.to_string())?;
+        if let Some(order) = item.order {
+            out.field("order", &format!("{order}  (encargo show {order})"))?;
+        }
+        if let Some(letter) = &item.letter {
+            let lossy = |bytes: &[u8]| plain(&String::from_utf8_lossy(bytes));
+            out.field("key", &letter.key.as_deref().map_or_else(|| "-".into(), lossy))?;
+            for (name, value) in &letter.headers {
+                out.field("header", &format!("{}: {}", plain(name), lossy(value)))?;
+            }
+            out.field("value", &lossy(&letter.value))?;
+        }
+        out.line("")?;
+        out.line(&format!("Try again: encargo dead redrive {0}\nGive it up: encargo dead drop {0}", self.id))?;
+        out.flush()
+    }
+}
+
+impl Decide {
+    async fn run(self, settings: &Settings, action: Action) -> Result<()> {
+        let store = open_store(settings, &self.store)?;
+        let now = Clock::system().now();
+        let mut done = Done { out: Out::new(), json: self.json, mails: 0, records: 0 };
+        if self.which.ids.is_empty() {
+            self.decide_by_reason(store.as_ref(), action, now, &mut done).await?;
+        } else {
+            for id in &self.which.ids {
+                let found = store.dead_one(id).await?.is_some();
+                if !found || (!self.dry_run && !store.decide(id, action, now).await?) {
+                    done.out.flush()?;
+                    return Err(no_such(id));
+                }
+                done.note(id, action)?;
+            }
+        }
+        done.out.flush()?;
+        explain(&done.summary(action, self.dry_run));
+        Ok(())
+    }
+
+    /// Page by page. What dies again meanwhile is left alone: it died after `now`.
+    async fn decide_by_reason(&self, store: &dyn Store, action: Action, now: Timestamp, done: &mut Done) -> Result<()> {
+        let reason = self.which.reason.as_deref();
+        loop {
+            let limit = if self.dry_run { usize::MAX >> 1 } else { PAGE };
+            let items = store.dead(reason, limit).await?;
+            let mut decided = 0;
+            for item in items.iter().filter(|item| item.at <= now) {
+                if self.dry_run || store.decide(&item.id, action, now).await? {
+                    done.note(&item.id, action)?;
+                    decided += 1;
+                }
+            }
+            if self.dry_run || decided == 0 || items.len() < limit {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// What was decided so far.
+struct Done {
+    out: Out,
+    json: bool,
+    mails: u64,
+    records: u64,
+}
+
+impl Done {
+    fn note(&mut self, id: &DeadId, action: Action) -> Result<()> {
+        match id {
+            DeadId::Mail(_) => self.mails += 1,
+            DeadId::Record(_) => self.records += 1,
+        }
+        if self.json {
+            return self.out.json(&json!({ "id": id.to_string(), "action": word(action) }));
+        }
+        self.out.line(&plain(&id.to_string()))
+    }
+
+    fn summary(&self, action: Action, dry_run: bool) -> String {
+        let (mails, records) = (count(self.mails, "mail"), count(self.records, "record"));
+        match (action, dry_run) {
+            _ if self.mails + self.records == 0 => "No such dead letters.".into(),
+            (_, true) => format!("Would {} {mails} and {records}; nothing was changed.", word(action)),
+            (Action::Drop, false) => format!("Gave up {mails} and {records}."),
+            (Action::Redrive, false) => {
+                format!(
+                    "Trying {mails} and {records} again: the running server does it now, or else at its next start."
+                )
+            }
+        }
+    }
+}
+
+const fn word(action: Action) -> &'static str {
+    match action {
+        Action::Redrive => "redrive",
+        Action::Drop => "drop",
+    }
+}
+
+fn open_store(settings: &Settings, flag: &open::StoreFlag) -> Result<std::sync::Arc<dyn Store>> {
+    open::store(&settings.load(&flag.settings())?.config)
+}
+
+fn no_such(id: &DeadId) -> anyhow::Error {
+    anyhow::anyhow!("there is no undecided dead letter {id}; `encargo dead list` shows them")
+}
+
+fn as_json(item: &DeadItem) -> Value {
+    let letter = item.letter.as_ref().map(|letter| {
+        let headers: Vec<_> = letter.headers.iter().map(|(name, value)| json!([name, bytes_as_json(value)])).collect();
+        json!({ "key": letter.key.as_deref().map(bytes_as_json), "headers": headers, "value": bytes_as_json(&letter.value) })
+    });
+    json!({
+        "id": item.id.to_string(), "order": item.order.map(crate::domain::OrderId::get), "reason": item.reason,
+        "attempts": item.attempts, "at": item.at, "record": letter,
+    })
+}

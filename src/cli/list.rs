@@ -1,0 +1,123 @@
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::{
+    Settings, open,
+    output::{Out, Tone, count, explain, plain},
+    table::{Cell, Table},
+    time,
+};
+use crate::{
+    clock::Clock,
+    config::Config,
+    domain::{OrderId, Timestamp},
+    store::orders::{OrderView, Query},
+    tracking::OrderJson,
+};
+
+/// How late a state may be before its order counts as stuck: far beyond any lateness of a healthy server.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// Most orders fetched at once.
+const PAGE: usize = 500;
+
+/// Flags of `encargo list`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  encargo list --state preparando\n  encargo list --stuck\n  \
+                        encargo list --limit 1000 --json | jq -r .usermail | sort -u")]
+pub(super) struct List {
+    /// Only orders in this state
+    #[arg(long)]
+    state: Option<String>,
+    /// Only unfinished orders whose next state is overdue by more than 5 s
+    #[arg(long)]
+    stuck: bool,
+    /// Most orders to list, newest first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    /// Only orders with a smaller number: the next page
+    #[arg(long, value_name = "ID")]
+    below: Option<OrderId>,
+    /// Print one line of JSON per order
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: open::StoreFlag,
+}
+
+impl List {
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
+        let config = settings.load(&self.store.settings())?.config;
+        if self.limit == 0 {
+            bail!("--limit must be at least 1");
+        }
+        let store = open::store(&config)?;
+        let now = Clock::system().now();
+        let mut query = Query {
+            estado: self.state.clone(),
+            overdue_at: self.stuck.then(|| now - STUCK_AFTER),
+            below: self.below,
+            limit: 0,
+        };
+        let mut out = Out::new();
+        let mut table = Table::new([">ORDER", "STATE", "SINCE", "NEXT", ">PRICE", "PRODUCT"]);
+        let (mut shown, mut more) = (0, true);
+        while more && shown < self.limit {
+            query.limit = PAGE.min(self.limit - shown);
+            let page = store.orders(query.clone()).await?;
+            more = page.len() == query.limit;
+            shown += page.len();
+            query.below = page.last().map(|view| view.order.id).or(query.below);
+            for view in &page {
+                if self.json {
+                    out.json(&OrderJson::for_shop(view, &[], None))?;
+                } else {
+                    table.row(row(view, now));
+                }
+            }
+        }
+        table.print(&mut out)?;
+        out.flush()?;
+        self.say(&config, shown, query.below.filter(|_| more));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn say(&self, config: &Config, shown: usize, next: Option<OrderId>) {
+        let filtered = self.state.is_some() || self.stuck || self.below.is_some();
+        match (&self.state, next) {
+            (Some(state), _) if shown == 0 && !config.flow.states.contains(state) => {
+                explain(&format!("No orders; {state:?} is none of the states {}", config.flow.states.join(", ")));
+            }
+            _ if shown == 0 && self.stuck => explain("No order is stuck."),
+            _ if shown == 0 && filtered => explain("No such orders."),
+            _ if shown == 0 => explain(
+                "No orders yet. Place one: encargo place PRODUCT --email you@example.org\n\
+                 Products: encargo catalog search",
+            ),
+            (_, Some(below)) => {
+                explain(&format!("{} shown; older ones: --below {below}", count(shown as u64, "order")));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn row(view: &OrderView, now: Timestamp) -> [Cell; 6] {
+    let (state_tone, next) = match view.next_at {
+        _ if view.finished => (Tone::Good, Cell::from("")),
+        None => (Tone::Busy, Cell::from("")),
+        Some(at) => {
+            let tone = if now.since(at) > STUCK_AFTER { Tone::Bad } else { Tone::Plain };
+            (Tone::Busy, Cell::from(time::due(at, now)).tone(tone))
+        }
+    };
+    [
+        view.order.id.get().into(),
+        Cell::from(plain(&view.estado)).tone(state_tone),
+        time::ago(view.at, now).into(),
+        next,
+        view.order.product.price.as_str().into(),
+        plain(&view.order.product.name).into(),
+    ]
+}

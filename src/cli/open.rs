@@ -1,0 +1,53 @@
+//! Opens what a server left, or still writes, for the commands that look at it.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::{
+    config::{Config, LogUrl, StoreUrl},
+    eventlog::{EventLog, sqlite::SqliteLog},
+    store::{Store, sqlite::SqliteStore},
+};
+
+/// Where the store is, for the commands that read it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Settings")]
+pub(super) struct StoreFlag {
+    /// Store: sqlite:PATH [env: ENCARGO_STORE] [default: store.db in the data folder]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+impl StoreFlag {
+    pub(super) fn settings(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![("store.url", self.store.clone())]
+    }
+}
+
+/// The event log, to be read beside a server.
+pub(super) fn log(config: &Config) -> Result<Arc<dyn EventLog>> {
+    let LogUrl::Sqlite(path) = config.log_url();
+    require(&path, "event log", config)?;
+    Ok(Arc::new(SqliteLog::open_read_only(&path)?))
+}
+
+/// The store, to be read and decided upon beside a server.
+pub(super) fn store(config: &Config) -> Result<Arc<dyn Store>> {
+    let StoreUrl::Sqlite(path) = config.store_url();
+    require(&path, "store", config)?;
+    Ok(Arc::new(SqliteStore::open_tool(&path)?))
+}
+
+fn require(path: &Path, what: &str, config: &Config) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let place = if path.starts_with(&config.data) && !config.data.exists() {
+        format!("there is no data folder {}", config.data.display())
+    } else {
+        format!("there is no {what} at {}", path.display())
+    };
+    bail!("{place}\n  `encargo up` creates it; if one runs with another folder, name that with --data DIR")
+}

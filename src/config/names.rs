@@ -1,0 +1,62 @@
+//! The names of keys and of environment variables.
+
+use std::collections::BTreeMap;
+
+/// Environment variables that are shorter than their key would make them; their flags are as short.
+const SHORT: [(&str, &str); 5] = [
+    ("ENCARGO_LOG", "log.url"),
+    ("ENCARGO_STORE", "store.url"),
+    ("ENCARGO_MAIL", "mail.url"),
+    ("ENCARGO_CATALOG", "catalog.path"),
+    ("ENCARGO_DWELL", "flow.dwell"),
+];
+/// What all our variables begin with.
+pub(super) const PREFIX: &str = "ENCARGO_";
+/// Variables that are no keys.
+pub(super) const NOT_KEYS: [&str; 1] = ["ENCARGO_CONFIG"];
+/// The table under which any name may stand, `flow.dwells.STATE`.
+pub(super) const OPEN_TABLE: &str = "flow.dwells";
+/// How alike two names must be for one to be taken as a slip of the other, from 0 to 1.
+const ALIKE: f64 = 0.6;
+
+/// Every variable with its key.
+pub(super) fn variables<'a>(keys: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
+    let long = keys.map(|key| (long_variable(key), key.to_owned()));
+    let open = (long_variable(OPEN_TABLE), OPEN_TABLE.to_owned());
+    long.chain([open]).chain(SHORT.map(|(name, key)| (name.to_owned(), key.to_owned()))).collect()
+}
+
+fn long_variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "_"))
+}
+
+/// The flag of a key, if it had one.
+pub(super) fn flag(key: &str) -> String {
+    let short = SHORT.iter().find(|(_, other)| *other == key).map(|(name, _)| (*name).to_owned());
+    let name = short.unwrap_or_else(|| long_variable(key));
+    format!("--{}", name[PREFIX.len()..].to_lowercase().replace('_', "-"))
+}
+
+/// The known key that was probably meant: the same name in another section, or one that differs by a slip.
+pub(super) fn nearest_key<'a>(key: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    let last = |key: &'a str| key.rsplit('.').next().unwrap_or(key);
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let mut elsewhere = known.clone().filter(|other| last(other) == name);
+    if let (Some(only), None) = (elsewhere.next(), elsewhere.next()) {
+        return Some(only.to_owned());
+    }
+    nearest(key, known)
+}
+
+/// The known variable that was probably meant.
+pub(super) fn nearest_variable<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    // what they all begin with would make any two look alike
+    let bare = nearest(name.trim_start_matches(PREFIX), known.map(|name| name.trim_start_matches(PREFIX)))?;
+    Some(format!("{PREFIX}{bare}"))
+}
+
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let scored = known.map(|known| (strsim::normalized_damerau_levenshtein(name, known), known));
+    let (score, best) = scored.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (score >= ALIKE).then(|| best.to_owned())
+}

@@ -1,0 +1,43 @@
+//! Dotted keys in and out of TOML tables.
+
+use toml::{Table, Value, de::DeTable};
+
+pub(super) fn flatten(prefix: &str, table: &Table, each: &mut impl FnMut(String, &Value)) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        match value {
+            Value::Table(inner) => flatten(&key, inner, each),
+            leaf => each(key, leaf),
+        }
+    }
+}
+
+pub(super) fn insert_at(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => drop(table.insert(key.to_owned(), value)),
+        // what stands under the open table is one name, dots and all
+        Some(("dwells", name)) => {
+            let inner = table.entry("dwells").or_insert_with(|| Value::Table(Table::new()));
+            inner.as_table_mut().expect("a section is a table").insert(name.to_owned(), value);
+        }
+        Some((section, rest)) => {
+            let inner = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            insert_at(inner.as_table_mut().expect("a section is a table"), rest, value);
+        }
+    }
+}
+
+pub(super) fn start_of(table: &DeTable<'_>, key: &str) -> usize {
+    let (name, rest) = key.split_once('.').unwrap_or((key, ""));
+    match table.iter().find(|(other, _)| other.get_ref() == name) {
+        Some((_, value)) if !rest.is_empty() => {
+            value.get_ref().as_table().map_or(value.span().start, |inner| start_of(inner, rest))
+        }
+        Some((name, _)) => name.span().start,
+        None => 0,
+    }
+}
+
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
+    text[..offset.min(text.len())].matches('\n').count() + 1
+}

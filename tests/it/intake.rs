@@ -1,0 +1,153 @@
+//! Orders in over HTTP: what is taken, what is refused, and what then lies in the log.
+
+use encargo::domain::{Lang, wire};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::shop::{Shop, handles, id};
+
+#[tokio::test]
+async fn the_old_form_is_answered_as_by_the_old_service() {
+    let shop = Shop::start().await;
+    let response = shop.form("value=1").send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
+    assert_eq!(response.text().await.unwrap(), "Transaccion enviada!");
+    let response = shop.form("value=+3&otro=x&usermail=ana%40example.org&value=4").send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "Transaccion enviada!");
+
+    let orders = shop.orders();
+    let values: Vec<Value> = orders.iter().map(|(_, record)| serde_json::from_slice(&record.value).unwrap()).collect();
+    let first = &values[0];
+    assert_eq!((&first["orderid"], &first["gameid"]), (&json!(1), &json!("1010")));
+    assert_eq!(first["name"], "Linterna de bolsillo \"Faro\"");
+    assert_eq!((&first["price"], &first["usermail"]), (&json!("12.50"), &json!("cliente@localhost")));
+    assert_eq!((&values[1]["gameid"], &values[1]["usermail"]), (&json!("1030"), &json!("ana@example.org")));
+    for (order, record) in &orders {
+        assert_eq!(record.key, Some(wire::key(order.id)));
+        assert_eq!(order.handle, Some(handles().seal(order.id)));
+        assert_eq!(order.placed_at, shop.clock.now());
+        assert_eq!(record.headers, wire::order_headers(order));
+    }
+}
+
+#[tokio::test]
+async fn a_bad_form_is_explained_in_both_languages_and_nothing_is_written() {
+    let shop = Shop::start().await;
+    let rows = shop.get("/products?limit=100").send().await.unwrap().json::<Vec<Value>>().await.unwrap().len();
+    let beyond = format!("value={}", rows + 1);
+    let unprocessable: [&[u8]; 13] = [
+        b"value=abc",
+        b"value=0",
+        b"value=999999",
+        beyond.as_bytes(),
+        b"value=99999999999999999999999999",
+        b"value=-1",
+        b"value=1.5",
+        b"value=",
+        b"value=%ff",
+        b"value=\xff\xfe",
+        b"usermail=ana@example.org",
+        b"value=1&usermail=ana",
+        b"value=1&usermail=ana%40example.org%0d%0aBcc:%20eva%40example.org",
+    ];
+    let mut cases: Vec<(reqwest::RequestBuilder, u16)> =
+        unprocessable.into_iter().map(|body| (shop.form(body.to_vec()), 422)).collect();
+    cases.push((shop.client.post(&shop.url), 422)); // no body
+    cases.push((shop.client.post(&shop.url).body("value=1"), 415));
+    cases
+        .push((shop.client.post(&shop.url).header("content-type", "multipart/form-data; boundary=b").body("--b"), 415));
+    cases.push((shop.form("value=1&x=".repeat(100_000)), 413)); // 1 MB
+    for (i, (request, status)) in cases.into_iter().enumerate() {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "case {i}");
+        let text = response.text().await.unwrap().replace("\\n", "\n");
+        assert!(text.trim_end().lines().count() == 2, "case {i}: {text}");
+    }
+    // the service goes on, and no id was spent
+    assert_eq!(shop.form("value=1").send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(shop.ids(), [1]);
+}
+
+#[tokio::test]
+async fn an_order_by_json_can_be_followed() {
+    let shop = Shop::start().await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let body = r#"{"product":"1050","email":"ana@example.org","lang":"en"}"#;
+    let response = shop.json(body).header("traceparent", trace).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    let page = format!("http://shop.example/track/{}", handles().seal(id(1)));
+    assert_eq!(response.headers()["location"], *page);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let answer: Value = response.json().await.unwrap();
+    assert_eq!(answer, json!({"orderid": 1, "handle": handles().seal(id(1)).to_string(), "track": page}));
+
+    let (order, _) = &shop.orders()[0];
+    assert_eq!(&*order.product.name, "Cuaderno de Ñandú");
+    assert_eq!((order.email.as_str(), order.lang), ("ana@example.org", Some(Lang::En)));
+    assert_eq!(order.trace.unwrap().to_string(), trace);
+    let metrics = shop.metrics();
+    assert!(metrics.contains("encargo_orders_accepted_total{via=\"json\"} 1"), "{metrics}");
+    assert!(metrics.contains("encargo_intake_request_seconds_count 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn every_wrong_field_is_named() {
+    let shop = Shop::start().await;
+    let cases = [
+        (r"", 400, ""),
+        (r#"{"product":"1010""#, 400, ""),
+        (r"[]", 400, ""),
+        (r#"{"product":"1010","email":"a@b.c","email":"d@e.f"}"#, 400, ""),
+        (r"{}", 422, "product email"),
+        (r#"{"product":1010,"email":null}"#, 422, "product email"),
+        (r#"{"product":"7","email":"ana"}"#, 422, "product email"),
+        (r#"{"product":"1010","email":"ana@example.org","lang":"fr"}"#, 422, "lang"),
+        (r#"{"product":"1010","email":"ana@example.org","lang":1}"#, 422, "lang"),
+        (r#"{"product":"1010","email":"ana@example.org","orderid":5,"estado":"finalizado"}"#, 422, "estado orderid"),
+    ];
+    for (body, status, fields) in cases {
+        let response = shop.json(body).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{body}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let problem: Value = response.json().await.unwrap();
+        let named: Vec<&str> =
+            problem["errors"].as_array().into_iter().flatten().map(|e| e["field"].as_str().unwrap()).collect();
+        assert_eq!(named.join(" "), fields, "{body}");
+    }
+    let plain = shop.client.post(format!("{}/orders", shop.url)).body(r#"{"product":"1010","email":"a@b.c"}"#);
+    assert_eq!(plain.send().await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert!(shop.ids().is_empty());
+    let metrics = shop.metrics();
+    assert!(metrics.contains("encargo_orders_refused_total{reason=\"invalid\"} 11"), "{metrics}");
+}
+
+#[tokio::test]
+async fn products_are_found() {
+    let shop = Shop::start().await;
+    let found = |path: &'static str| async { shop.get(path).send().await.unwrap().json::<Value>().await.unwrap() };
+    let item = json!([{"row": 5, "product": "1050", "name": "Cuaderno de Ñandú", "price": "4.75"}]);
+    assert_eq!(found("/products?q=nandu%20CUAD").await, item);
+    assert_eq!(found("/products?limit=2").await.as_array().unwrap().len(), 2);
+    assert_eq!(found("/products").await.as_array().unwrap().len(), 20);
+    for path in
+        ["/products?limit=0", "/products?limit=101", "/products?limit=x", &format!("/products?q={}", "a".repeat(201))]
+    {
+        let problem = shop.get(path).send().await.unwrap();
+        assert_eq!(problem.status(), StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_wrong_methods_are_problems() {
+    let shop = Shop::start().await;
+    let unknown = shop.get("/nothing").send().await.unwrap();
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    assert_eq!(unknown.headers()["content-type"], "application/problem+json");
+    assert_eq!(unknown.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(unknown.headers()["cache-control"], "no-store");
+    let wrong = shop.get("/orders").send().await.unwrap();
+    assert_eq!(wrong.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(wrong.headers()["allow"], "POST");
+    assert_eq!(wrong.headers()["content-type"], "application/problem+json");
+}

@@ -1,0 +1,79 @@
+//! Too much to do: refused in time, and nothing acknowledged that is not durable.
+
+use std::sync::Arc;
+
+use encargo::eventlog::Error;
+use reqwest::StatusCode;
+use tokio::{net::TcpStream, sync::Semaphore};
+
+use crate::support::{
+    faulty::Fault,
+    shop::{BACKLOG_MAX, Shop},
+};
+
+const BODY: &str = r#"{"product":"1010","email":"ana@example.org"}"#;
+
+#[tokio::test]
+async fn a_backlog_shuts_the_intake_until_it_is_worked_off() {
+    let shop = Shop::start().await;
+    for _ in 0..=BACKLOG_MAX {
+        assert_eq!(shop.json(BODY).send().await.unwrap().status(), StatusCode::ACCEPTED);
+    }
+    // above the limit; the gate looks when the clock moves
+    let refused = shop.until(StatusCode::SERVICE_UNAVAILABLE, || shop.json(BODY)).await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let refused = shop.form("value=1").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(refused.text().await.unwrap().lines().count(), 2);
+    let taken = shop.orders().len();
+
+    shop.consume_all().await;
+    shop.until(StatusCode::ACCEPTED, || shop.json(BODY)).await;
+    assert_eq!(shop.orders().len(), taken + 1, "what was refused is not in the log");
+    let metrics = shop.metrics();
+    assert!(metrics.contains("encargo_intake_backlog_records 0"), "{metrics}");
+    assert!(!metrics.contains("encargo_orders_refused_total{reason=\"overloaded\"} 0"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_write_is_a_503_that_keeps_its_reasons_to_itself() {
+    let shop = Shop::start().await;
+    let secret = || "no space left on /srv/data".to_owned();
+    let faults = [
+        (Error::Overloaded(4_096), 503),
+        (Error::Unavailable(secret()), 503),
+        (Error::Unconfirmed(secret()), 503),
+        (Error::Fatal(secret()), 500),
+    ];
+    for (error, status) in faults {
+        shop.log.next(Fault::Refuse(error));
+        let response = shop.json(BODY).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        assert_eq!(response.headers().contains_key("retry-after"), status == 503);
+        assert!(!response.text().await.unwrap().contains("/srv"));
+    }
+    assert_eq!(shop.json(BODY).send().await.unwrap().status(), StatusCode::ACCEPTED);
+    assert_eq!(shop.orders().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_has_begun() {
+    let shop = Shop::start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    shop.log.next(Fault::Hold(gate.clone()));
+    let begun = tokio::spawn(shop.json(BODY).send());
+    // held in the log: the record is written, the answer waits
+    while shop.orders().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    shop.stop();
+    let address = shop.url.trim_start_matches("http://").to_owned();
+    while TcpStream::connect(&address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!begun.is_finished());
+    gate.add_permits(1);
+    assert_eq!(begun.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
+    shop.stopped().await;
+}

@@ -1,0 +1,4 @@
+//! What several tests of the intake share.
+
+pub mod faulty;
+pub mod shop;
