@@ -49,7 +49,7 @@ enum Envelope {
 enum Failure {
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    #[error("the connection was lost: {0}")]
+    #[error("{0}")]
     Lost(#[from] io::Error),
     #[error("the answer is not SMTP")]
     Unparseable,
@@ -112,7 +112,7 @@ impl Session {
             Ok(Envelope::Refused(step, reply)) => self.reset(reply::refusal(step, &reply, &message.to)).await,
             Ok(Envelope::Crossed(step, reply)) => End::Broken(reply::refusal(step, &reply, &message.to)),
             Err(Failure::Lost(_)) if used => End::Stale,
-            Err(failure) => End::Broken(Outcome::Transient(failure.to_string())),
+            Err(failure) => End::Broken(Outcome::Transient(format!("before the mail was written: {failure}"))),
         }
     }
 
