@@ -7,11 +7,14 @@
 //! - `overload`: three times the sustainable rate for 30 s, then normal again
 //!
 //! Every mode but `acks` drives the real binary as a child process. `docs/benchmarks.md` holds the figures.
-#![allow(missing_docs, clippy::disallowed_methods)] // a benchmark reads real time
+#![allow(missing_docs, clippy::disallowed_methods, clippy::float_cmp)] // a benchmark reads real time, bounds are equal texts
 
+mod acks;
 mod client;
 mod modes;
 mod server;
+#[path = "../../tests/it/harness/smtp.rs"]
+mod smtp;
 
 use std::time::Duration;
 

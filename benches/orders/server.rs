@@ -39,7 +39,7 @@ impl Server {
         let address = |name: &str| addresses[name].as_str().and_then(|text| text.parse().ok()).expect("an address");
         let server = Self { intake: address("intake"), ops: address("ops"), child, ready_after: started.elapsed() };
         while !server.get("/readyz").await.starts_with("HTTP/1.1 200") {
-            assert!(started.elapsed() < Duration::from_secs(60), "not ready after 60 s");
+            assert!(started.elapsed() < Duration::from_mins(1), "not ready after 60 s");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Self { ready_after: started.elapsed(), ..server }

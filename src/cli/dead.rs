@@ -271,7 +271,7 @@ fn as_json(item: &DeadItem) -> Value {
         json!({ "key": letter.key.as_deref().map(bytes_as_json), "headers": headers, "value": bytes_as_json(&letter.value) })
     });
     json!({
-        "id": item.id.to_string(), "order": item.order.map(|order| order.get()), "reason": item.reason,
+        "id": item.id.to_string(), "order": item.order.map(crate::domain::OrderId::get), "reason": item.reason,
         "attempts": item.attempts, "at": item.at, "record": letter,
     })
 }

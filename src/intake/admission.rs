@@ -72,14 +72,14 @@ impl Admission {
         stop.cancelled().await;
     }
 
-    /// Shuts above the limit and opens below three quarters of it, so that it does not flutter in between.
+    /// Shuts above the limit and opens at three quarters of it, so that it does not flutter in between.
     fn judge(&self, backlog: u64) {
         self.backlog.set(backlog as i64);
         let was_open = self.is_open();
         if was_open && backlog > self.backlog_max {
             self.shut.store(true, Ordering::Relaxed);
             tracing::warn!(backlog, limit = self.backlog_max, "new orders are refused until the consumers catch up");
-        } else if !was_open && backlog < self.backlog_max / 4 * 3 {
+        } else if !was_open && backlog <= self.backlog_max - self.backlog_max.div_ceil(4) {
             self.shut.store(false, Ordering::Relaxed);
             tracing::info!(backlog, "new orders are taken again");
         }
@@ -104,4 +104,42 @@ fn largest_backlog(log: &dyn EventLog, watched: &[Watched]) -> eventlog::Result<
         largest = largest.max(behind.sum());
     }
     Ok(largest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::Timestamp,
+        eventlog::sqlite::{Options, SqliteLog},
+    };
+
+    fn gate(backlog_max: u64) -> Admission {
+        let folder = tempfile::tempdir().unwrap();
+        let log = SqliteLog::open(&folder.path().join("log.db"), Options::default()).unwrap();
+        let clock = Clock::manual(Timestamp::default());
+        Admission::new(Arc::new(log), clock, Vec::new(), backlog_max, Gauge::default())
+    }
+
+    #[test]
+    fn shuts_above_the_limit_and_opens_at_three_quarters() {
+        let gate = gate(100);
+        for (backlog, open) in
+            [(0, true), (100, true), (101, false), (100, false), (76, false), (75, true), (100, true)]
+        {
+            gate.judge(backlog);
+            assert_eq!(gate.is_open(), open, "at {backlog}");
+        }
+    }
+
+    #[test]
+    fn a_small_limit_does_not_keep_the_gate_shut_for_ever() {
+        for limit in 0..=4 {
+            let gate = gate(limit);
+            gate.judge(limit + 1);
+            assert!(!gate.is_open(), "limit {limit}");
+            gate.judge(0);
+            assert!(gate.is_open(), "limit {limit}");
+        }
+    }
 }

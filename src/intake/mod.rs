@@ -91,7 +91,7 @@ pub struct Options {
     pub tracking_url: String,
     /// Groups whose backlog shuts the intake; none, and it never shuts.
     pub watched: Vec<Watched>,
-    /// Most records that a watched group may be behind: above, new orders are refused until it is below ¾ of this.
+    /// Most records that a watched group may be behind: above, new orders are refused until it is down to ¾ of this.
     pub backlog_max: u64,
     /// How long a request keeps its idempotency key to itself; must be longer than the log takes to write or give up.
     pub reservation: Duration,

@@ -169,3 +169,73 @@ fn flush(folder: &File) -> io::Result<()> {
     rustix::fs::syncfs(folder)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{OrderId, Timestamp},
+        store::ledger::MailId,
+    };
+
+    fn message(order: u64, ambiguous: bool, raw: &str) -> Message {
+        Message {
+            id: MailId { order: OrderId::new(order).unwrap(), seq: 2 },
+            from: "pedidos@shop.example".parse().unwrap(),
+            to: "ana@example.org".parse().unwrap(),
+            message_id: format!("{order}.2@shop.example"),
+            at: Timestamp::from_millis(1_764_000_000_007),
+            ambiguous,
+            raw: raw.into(),
+        }
+    }
+
+    fn list(root: &Path, folder: &str) -> Vec<String> {
+        let entries = root.join(folder).read_dir().unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_redelivery_replaces_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let maildir = Maildir::open(folder.path(), "shop.example").unwrap();
+        let name = |order| format!("1764000000.O{order}S2.shop.example");
+        for _ in 0..2 {
+            let outcomes = maildir.deliver(vec![message(1, false, "one"), message(2, false, "two")]).await;
+            let sent = |order| Outcome::Sent(format!("new/{}", name(order)));
+            assert_eq!(outcomes, [sent(1), sent(2)]);
+        }
+        assert_eq!(list(folder.path(), "new"), [name(1), name(2)]);
+        assert!(list(folder.path(), "tmp").is_empty());
+        assert_eq!(std::fs::read(folder.path().join("new").join(name(2))).unwrap(), b"two");
+    }
+
+    #[tokio::test]
+    async fn a_possible_repeat_of_a_read_mail_is_not_delivered_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let maildir = Maildir::open(folder.path(), "shop.example").unwrap();
+        maildir.deliver(vec![message(1, false, "one")]).await;
+        let name = "1764000000.O1S2.shop.example";
+        let path = |folder_name: &str, flags| folder.path().join(folder_name).join(format!("{name}{flags}"));
+        std::fs::rename(path("new", ""), path("cur", ":2,S")).unwrap();
+        let outcomes = maildir.deliver(vec![message(1, true, "one"), message(3, true, "three")]).await;
+        assert_eq!(outcomes[0], Outcome::Sent(format!("it was in cur/{name} already")));
+        assert_eq!(list(folder.path(), "new"), ["1764000000.O3S2.shop.example"]);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_gone_is_the_destinations_trouble() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("mail");
+        let maildir = Maildir::open(&root, "shop.example").unwrap();
+        assert!(maildir.probe().await.unwrap().contains("is writable"));
+        std::fs::remove_dir_all(&root).unwrap();
+        let outcomes = maildir.deliver(vec![message(1, false, "one"), message(2, true, "two")]).await;
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Unreachable(_))), "{outcomes:?}");
+        assert!(maildir.probe().await.unwrap_err().contains("is not writable"));
+        std::fs::write(&root, "a file").unwrap();
+        assert!(Maildir::open(&root, "shop.example").is_err());
+    }
+}

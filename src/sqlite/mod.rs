@@ -1,5 +1,7 @@
 //! What the embedded log and store share: opening a database file, one writer with group commit, errors in words.
 
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{

@@ -86,6 +86,7 @@ impl<'a> OrderJson<'a> {
     }
 }
 
+#[expect(clippy::ref_option, reason = "serde passes the field like this")]
 fn text<S: Serializer>(handle: &Option<Handle>, serializer: S) -> Result<S::Ok, S::Error> {
     match handle {
         Some(handle) => serializer.collect_str(handle),

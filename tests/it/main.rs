@@ -9,6 +9,8 @@ mod idempotency;
 mod ids;
 mod intake;
 mod kill;
+mod mail;
 mod overload;
+mod store;
 mod support;
 mod web;

@@ -45,6 +45,12 @@ use crate::{
 /// Most partitions of a topic: a slip of the finger should not make a million rows.
 const PARTITIONS_MAX: u32 = 10_000;
 
+/// Pages in the write-ahead log after which the writer moves them to their places, and commits wait. Timers hang on
+/// these commits, so they are kept short: at 20,000 records/s in 20 ms batches on a busy machine with two cores, the
+/// 99th percentile of a commit was 10–22 ms with 500 pages, 18–58 ms with 1,000, 40–77 ms with 4,000, and 27 ms with
+/// no checkpoint at all; the write-ahead log stayed under 2 MB (`cargo bench --bench eventlog -- steady 60`).
+const CHECKPOINT_PAGES: u32 = 500;
+
 impl From<sqlite::Error> for Error {
     fn from(error: sqlite::Error) -> Self {
         match error {
@@ -108,6 +114,7 @@ impl SqliteLog {
     pub fn open(path: &Path, options: Options) -> Result<Self> {
         let lock = sqlite::lock(path)?;
         let conn = sqlite::open_writer(path, Access::Serve)?;
+        conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         Self::serve(path, options, lock, conn)
     }
 

@@ -265,6 +265,3 @@ fn unexpected(ended: Option<std::result::Result<Result<()>, tokio::task::JoinErr
         Some(Ok(Ok(()))) | None => Error::Worker("a task ended by itself".into()),
     }
 }
-
-#[cfg(test)]
-mod tests;

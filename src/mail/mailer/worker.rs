@@ -89,7 +89,7 @@ impl Worker {
             // the next holder of the lease decides; what this attempt did is unknown
             () = self.deps.clock.sleep(expires.saturating_sub(begun)) => {
                 warn!(mails = mails.len(), "no result before the lease ended");
-                for _ in &mails {
+                for _ in mails {
                     self.release();
                 }
                 return;

@@ -135,6 +135,10 @@ impl Session {
                 self.write(&[command]).await?;
             }
             let reply = self.read().await?;
+            if reply.code == 421 {
+                // nothing follows it
+                return Ok(Envelope::Refused(step, reply));
+            }
             let accepted = if *step == "DATA" { reply.code == 354 } else { (250..=259).contains(&reply.code) };
             refused = match refused {
                 None if accepted => None,

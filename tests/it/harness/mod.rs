@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod process;
+pub mod smtp;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,72 @@
+//! Durable acknowledgements beside a handler of the same server that does nothing, in turn, in one process.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use axum::{Router, body::Bytes, http::StatusCode, routing::post};
+use encargo::{
+    catalog::Catalog,
+    clock::Clock,
+    domain::HandleKey,
+    eventlog::{
+        EventLog, TopicSpec,
+        sqlite::{Options as LogOptions, SqliteLog},
+    },
+    intake::{Deps, Intake, Options},
+    store::sqlite::{Options as StoreOptions, SqliteStore},
+    web,
+};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::client;
+
+pub async fn run(duration: Duration) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stop = CancellationToken::new();
+    let intake = intake(folder.path(), &stop);
+    let no_op = Router::new().route("/orders", post(|body: Bytes| async move { (StatusCode::ACCEPTED, body) }));
+    let (durable, nothing) = (serve(intake, &stop).await, serve(no_op, &stop).await);
+    println!("concurrency   no-op/s   durable/s   ratio   durable p50     p99");
+    for connections in [1, 16, 64, 256] {
+        client::load(nothing, connections, duration / 4, None).await; // warm-up
+        let baseline = client::load(nothing, connections, duration, None).await;
+        let ours = client::load(durable, connections, duration, None).await;
+        println!(
+            "{connections:11} {:9.0} {:11.0} {:6.0}% {:10} µs {:6} µs{}",
+            baseline.rate(),
+            ours.rate(),
+            ours.rate() / baseline.rate() * 100.0,
+            ours.latency.value_at_quantile(0.5),
+            ours.latency.value_at_quantile(0.99),
+            if ours.refused > 0 { format!("   {} refused", ours.refused) } else { String::new() },
+        );
+    }
+    stop.cancel();
+}
+
+fn intake(folder: &Path, stop: &CancellationToken) -> Router {
+    let log = SqliteLog::open(&folder.join("log.db"), LogOptions::default()).expect("a log");
+    for (name, partitions) in [("compra_detalle", 4), ("encargo_ids", 1)] {
+        log.create(&TopicSpec { name: name.into(), partitions }).expect("a topic");
+    }
+    let store = SqliteStore::open(&folder.join("store.db"), StoreOptions::default()).expect("a store");
+    let deps = Deps {
+        log: Arc::new(log),
+        store: Arc::new(store),
+        catalog: Arc::new(Catalog::sample()),
+        clock: Clock::system(),
+        handles: HandleKey::new([7; 16]),
+    };
+    let intake = Intake::new(deps, Options::default(), &mut Registry::default()).expect("an intake");
+    let router = intake.router();
+    tokio::spawn(intake.run(stop.clone()));
+    router
+}
+
+async fn serve(router: Router, stop: &CancellationToken) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(web::serve(listener, router, web::Limits::default(), stop.clone()));
+    address
+}

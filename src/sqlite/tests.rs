@@ -1,0 +1,241 @@
+use std::sync::{Arc, Mutex, mpsc};
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A writer on a table of numbers. A row in `poison` makes the COMMIT itself fail.
+fn writer(dir: &Path, waiting_max: usize) -> Writer {
+    let conn = open_writer(&dir.join("test.db"), Access::Serve).unwrap();
+    conn.execute_batch(
+        "PRAGMA foreign_keys = ON;
+         CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY);
+         CREATE TABLE IF NOT EXISTS poison (of INTEGER REFERENCES numbers DEFERRABLE INITIALLY DEFERRED);",
+    )
+    .unwrap();
+    Writer::start("test-writer", conn, waiting_max).unwrap()
+}
+
+fn insert(number: i64) -> impl FnOnce(&Connection) -> Result<i64> + Send + 'static {
+    move |conn| {
+        conn.execute("INSERT INTO numbers VALUES (?1)", [number])?;
+        Ok(number)
+    }
+}
+
+fn numbers(dir: &Path) -> Vec<i64> {
+    let conn = open_reader(&dir.join("test.db")).unwrap();
+    let mut select = conn.prepare("SELECT number FROM numbers ORDER BY number").unwrap();
+    select.query_map([], |row| row.get(0)).unwrap().map(rusqlite::Result::unwrap).collect()
+}
+
+/// Holds the writer in a job of its own group until the returned sender is dropped, so that what is submitted
+/// meanwhile makes one group.
+fn hold(writer: &Writer) -> mpsc::Sender<()> {
+    let (release, held) = mpsc::channel::<()>();
+    let (started, has_started) = mpsc::channel();
+    let done = move |_: Result<()>| {
+        started.send(()).unwrap();
+        let _ = held.recv_timeout(DEADLINE);
+    };
+    writer.submit(|_| Ok(()), done).unwrap();
+    has_started.recv_timeout(DEADLINE).unwrap();
+    release
+}
+
+type Work<T> = Box<dyn FnOnce(&Connection) -> Result<T> + Send>;
+
+/// Submits each work in one group and returns the results.
+fn group<T: Send + 'static>(writer: &Writer, works: Vec<Work<T>>) -> Vec<Result<T>> {
+    let held = hold(writer);
+    let (reply, answers) = mpsc::channel();
+    let count = works.len();
+    for work in works {
+        let reply = reply.clone();
+        writer.submit(work, move |result| reply.send(result).unwrap()).unwrap();
+    }
+    drop(held);
+    (0..count).map(|_| answers.recv_timeout(DEADLINE).unwrap()).collect()
+}
+
+#[test]
+fn a_failed_job_undoes_itself_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path(), 100);
+    let half = |conn: &Connection| -> Result<i64> {
+        insert(2)(conn)?;
+        Err(Error::Fatal("changed my mind".into()))
+    };
+    let results = group(&writer, vec![Box::new(insert(1)), Box::new(half), Box::new(insert(3))]);
+    assert!(matches!(&results[..], [Ok(1), Err(Error::Fatal(text)), Ok(3)] if text == "changed my mind"));
+    assert_eq!(numbers(dir.path()), [1, 3]);
+}
+
+#[test]
+fn a_failed_checked_job_undoes_its_group_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path(), 100);
+    let held = hold(&writer);
+    let (reply, answers) = mpsc::channel();
+    let send = |reply: &mpsc::Sender<_>| {
+        let reply = reply.clone();
+        move |result: Result<i64>| reply.send(result).unwrap()
+    };
+    writer.submit_checked(insert(1), send(&reply)).unwrap();
+    writer.submit_checked(|_| Err(Error::Fatal("mine".into())), send(&reply)).unwrap();
+    writer.submit_checked(insert(3), send(&reply)).unwrap();
+    drop(held);
+    let results: Vec<_> = (0..3).map(|_| answers.recv_timeout(DEADLINE).unwrap()).collect();
+    // the third came after the transaction had ended, and has a new one
+    assert!(
+        matches!(&results[..], [Err(Error::Unavailable(_)), Err(Error::Fatal(text)), Ok(3)] if text == "mine"),
+        "{results:?}"
+    );
+    assert_eq!(numbers(dir.path()), [3]);
+}
+
+#[test]
+fn a_failed_commit_fails_all_and_the_next_goes_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path(), 100);
+    let poison = |conn: &Connection| -> Result<i64> {
+        conn.execute("INSERT INTO poison VALUES (99)", [])?;
+        Ok(0)
+    };
+    let results = group(&writer, vec![Box::new(insert(1)), Box::new(poison), Box::new(insert(2))]);
+    assert!(results.iter().all(Result::is_err), "{results:?}");
+    assert!(numbers(dir.path()).is_empty());
+    assert_eq!(writer.run_blocking(insert(1)).unwrap(), 1);
+    assert_eq!(numbers(dir.path()), [1]);
+}
+
+#[test]
+fn a_full_disk_fails_what_needs_room_and_all_is_well_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path(), 100);
+    let limit = |pages: i64| {
+        move |conn: &Connection| -> Result<i64> {
+            Ok(conn.pragma_update_and_check(None, "max_page_count", pages, |row| row.get(0))?)
+        }
+    };
+    let fat = |conn: &Connection| -> Result<i64> {
+        conn.execute("CREATE TABLE fat AS SELECT randomblob(1000000) AS bytes", [])?;
+        Ok(0)
+    };
+    writer.run_blocking(limit(20)).unwrap();
+    let results = group(&writer, vec![Box::new(insert(1)), Box::new(fat), Box::new(insert(2))]);
+    assert!(matches!(&results[1], Err(Error::Unavailable(text)) if text.contains("full")), "{results:?}");
+    let told: Vec<i64> = results.iter().filter_map(|result| result.as_ref().ok()).copied().collect();
+    assert_eq!(numbers(dir.path()), told, "who was told of success is there, and nobody else: {results:?}");
+    assert!(told.contains(&2), "a job after the failure has a transaction of its own");
+    writer.run_blocking(limit(100_000)).unwrap();
+    writer.run_blocking(fat).unwrap();
+}
+
+#[test]
+fn refuses_more_than_may_wait_and_takes_more_when_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path(), 3);
+    let held = hold(&writer);
+    let (reply, answers) = mpsc::channel();
+    for number in 0..3 {
+        let reply = reply.clone();
+        writer.submit(insert(number), move |result| reply.send(result).unwrap()).unwrap();
+    }
+    assert_eq!(writer.waiting(), 3);
+    assert!(matches!(writer.submit(insert(9), |_| ()), Err(Error::Overloaded(3))));
+    drop(held);
+    for _ in 0..3 {
+        answers.recv_timeout(DEADLINE).unwrap().unwrap();
+    }
+    assert_eq!(writer.waiting(), 0);
+    writer.run_blocking(insert(3)).unwrap();
+    assert_eq!(numbers(dir.path()), [0, 1, 2, 3]);
+}
+
+#[test]
+fn dropping_the_last_handle_writes_what_is_queued() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path(), 10_000);
+    let results = Arc::new(Mutex::new(Vec::new()));
+    for number in 0..3_000 {
+        let results = results.clone();
+        writer.submit(insert(number), move |result| results.lock().unwrap().push(result.unwrap())).unwrap();
+    }
+    drop(writer.clone());
+    drop(writer);
+    let told = results.lock().unwrap().clone();
+    assert_eq!(told, (0..3_000).collect::<Vec<_>>(), "all have been told, in order");
+    assert_eq!(numbers(dir.path()), told);
+}
+
+#[test]
+fn the_last_handle_may_be_dropped_by_a_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path(), 100);
+    let (over, is_over) = mpsc::channel();
+    let last = writer.clone();
+    let held = hold(&writer);
+    writer
+        .submit(insert(1), move |result| {
+            drop(last);
+            over.send(result).unwrap();
+        })
+        .unwrap();
+    drop(writer);
+    drop(held);
+    is_over.recv_timeout(DEADLINE).unwrap().unwrap();
+    assert_eq!(numbers(dir.path()), [1]);
+}
+
+#[test]
+fn a_panic_in_a_job_is_an_error_for_all_and_no_hang() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path(), 100);
+    let failed = writer.run_blocking(|_| -> Result<()> { panic!("a panic that a test wants") });
+    assert!(matches!(failed, Err(Error::Fatal(_))), "{failed:?}");
+    assert!(matches!(writer.run_blocking(insert(1)), Err(Error::Fatal(_))));
+    drop(writer);
+    assert!(numbers(dir.path()).is_empty());
+}
+
+#[test]
+fn only_one_process_takes_the_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("test.db");
+    let held = lock(&path).unwrap();
+    let Err(Error::Fatal(text)) = lock(&path) else { panic!("locked twice") };
+    assert!(text.contains("another Encargo process") && text.contains("--data") && text.contains("test.db"), "{text}");
+    drop(held);
+    lock(&path).unwrap();
+}
+
+#[test]
+fn what_cannot_be_opened_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (garbage, missing) = (dir.path().join("garbage.db"), dir.path().join("missing.db"));
+    std::fs::write(&garbage, "this is no database, whatever its name says".repeat(100)).unwrap();
+    let below_a_file = garbage.join("test.db");
+    let error = |result: Result<Connection>| match result {
+        Err(Error::Fatal(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    for text in [error(open_writer(&garbage, Access::Serve)), error(open_reader(&garbage))] {
+        assert!(text.contains("garbage.db") && text.contains("restore it from a backup"), "{text}");
+    }
+    for text in [error(open_writer(&missing, Access::Tool)), error(open_reader(&missing))] {
+        assert!(text.contains("missing.db") && text.contains("encargo up"), "{text}");
+    }
+    assert!(!missing.exists(), "a tool creates nothing");
+    assert!(error(open_writer(&below_a_file, Access::Serve)).contains("test.db"));
+    let Err(Error::Fatal(text)) = lock(&below_a_file) else { panic!("a lock below a file") };
+    assert!(text.contains("writable"), "{text}");
+}
+
+#[test]
+fn readers_cannot_write() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(writer(dir.path(), 1));
+    let conn = open_reader(&dir.path().join("test.db")).unwrap();
+    assert!(conn.execute("INSERT INTO numbers VALUES (1)", []).is_err());
+}

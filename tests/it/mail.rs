@@ -1,0 +1,427 @@
+//! The real mailer over the embedded store, against a scripted SMTP server and a Maildir, on a clock that tests drive.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use encargo::{
+    clock::Clock,
+    domain::{DeadLetter, Flow, Lang, Order, OrderId, Product, Source, StateEvent, Timestamp},
+    eventlog::TopicPartition,
+    mail::{self, Composer, Deps, Mailer, Metrics},
+    store::{
+        DeadLetters, Ledger, Orders,
+        ledger::MailStatus,
+        orders::{Advance, Batch, Incoming},
+        sqlite::{Options, SqliteStore},
+    },
+};
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+use tokio::{sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{
+    eventually,
+    smtp::{Fault, Sink, Step},
+};
+
+/// A mailer that runs, and what it works on.
+struct Post {
+    clock: Clock,
+    store: Arc<SqliteStore>,
+    metrics: Metrics,
+    wake: Arc<Notify>,
+    url: String,
+    running: Option<(CancellationToken, JoinHandle<mail::Result<()>>)>,
+    projected: u64,
+    folder: TempDir,
+}
+
+/// Short enough for a test that has to wait for it.
+const STEP_TIMEOUT: Duration = Duration::from_millis(200);
+
+impl Post {
+    fn new(url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&folder.path().join("store.db"), Options::default()).unwrap());
+        Self {
+            clock: Clock::manual(Timestamp::from_millis(1_764_000_000_000)),
+            store,
+            metrics: Metrics::register(&mut Registry::default()),
+            wake: Arc::default(),
+            url: url.to_owned(),
+            running: None,
+            projected: 0,
+            folder,
+        }
+    }
+
+    fn start(url: &str) -> Self {
+        let mut this = Self::new(url);
+        this.run(mail::Options::default());
+        this
+    }
+
+    /// A Maildir in the test's folder.
+    fn maildir() -> Self {
+        let mut this = Self::new("");
+        this.url = format!("maildir:{}", this.folder.path().join("mail").display());
+        this
+    }
+
+    fn run(&mut self, options: mail::Options) {
+        let composer = Composer::new(mail::compose::Options {
+            from: "pedidos@shop.example".parse().unwrap(),
+            from_name: None,
+            domain: None,
+            lang: Lang::Es,
+            track: None,
+            handles: None,
+            templates: None,
+            flow: Flow::standard(Duration::from_secs(8)),
+        })
+        .unwrap();
+        let destination = self.url.parse().unwrap();
+        let transport = mail::open(&destination, composer.domain(), STEP_TIMEOUT, &self.clock).unwrap().unwrap();
+        let deps = Deps {
+            ledger: self.store.clone(),
+            composer: Arc::new(composer),
+            transport,
+            clock: self.clock.clone(),
+            wake: self.wake.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(Mailer::new(deps, options).run(stop.clone()));
+        self.running = Some((stop, task));
+    }
+
+    async fn stop(&mut self) {
+        let (stop, task) = self.running.take().unwrap();
+        stop.cancel();
+        task.await.unwrap().unwrap();
+    }
+
+    /// Ends without any order, as a crash does.
+    async fn crash(&mut self) {
+        let (_, task) = self.running.take().unwrap();
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        self.metrics = Metrics::register(&mut Registry::default()); // the next process counts from zero
+    }
+
+    /// Projects events: each of these orders enters each of these states now.
+    async fn enter(&mut self, orders: std::ops::RangeInclusive<u64>, states: &[&str]) {
+        let mut events = Vec::new();
+        for id in orders {
+            for estado in states {
+                events.push(self.event(id, estado));
+            }
+        }
+        let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
+        let to = self.projected + events.len() as u64;
+        let advances = vec![Advance { of, from: self.projected, to }];
+        self.projected = to;
+        let now = self.clock.now();
+        let batch = Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, now };
+        self.store.apply(batch.into()).await.unwrap();
+        self.wake.notify_one();
+    }
+
+    fn event(&self, id: u64, estado: &str) -> Incoming {
+        let at = self.clock.now();
+        let order = Order {
+            id: OrderId::new(id).unwrap(),
+            product: Product::new("3170", "King's Bounty", "7.99").unwrap(),
+            email: format!("c{id}@example.org").parse().unwrap(),
+            lang: None,
+            placed_at: at,
+            handle: None,
+            trace: None,
+        };
+        let seq = Flow::standard(Duration::ZERO).seq_of(estado).unwrap();
+        let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: id * 4 + u64::from(seq) };
+        let letter =
+            DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
+        let event = StateEvent { order: order.into(), estado: estado.into(), seq: Some(seq), at, next_at: None };
+        Incoming { event, seq, last: seq == 4, letter }
+    }
+
+    async fn count(&self, status: MailStatus) -> u64 {
+        let counts = self.store.ledger_counts().await.unwrap();
+        counts.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, count)| *count)
+    }
+
+    /// Waits until so many mails have this status.
+    async fn have(&self, status: MailStatus, count: u64) {
+        self.have_while_moving(status, count, Duration::ZERO).await;
+    }
+
+    /// The same, while the clock goes on by `step` again and again.
+    async fn have_while_moving(&self, status: MailStatus, count: u64, step: Duration) {
+        eventually(&format!("{count} mails {}", status.name()), async || {
+            self.clock.advance(step);
+            let counts = self.store.ledger_counts().await.map_err(|e| e.to_string())?;
+            if self.count(status).await == count { Ok(()) } else { Err(format!("{counts:?}")) }
+        })
+        .await;
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn every_state_arrives_once_and_in_order() {
+    for sink in [Sink::start().await, Sink::plain().await] {
+        let mut post = Post::start(&sink.url());
+        post.enter(1..=50, &Flow::STATES).await;
+        post.have(MailStatus::Sent, 200).await;
+        let mut by_order: HashMap<String, Vec<String>> = HashMap::new();
+        for mail in sink.mails() {
+            let header = |name| mail.header(name).unwrap().to_owned();
+            assert_eq!(
+                (&*mail.from, mail.to.clone()),
+                ("pedidos@shop.example", format!("c{}@example.org", header("X-Order-Id")))
+            );
+            by_order.entry(header("X-Order-Id")).or_default().push(header("X-Order-State"));
+        }
+        assert_eq!(by_order.len(), 50);
+        assert!(by_order.values().all(|states| *states == Flow::STATES), "{by_order:?}");
+        assert!(sink.connections() <= 4, "connections are used again: {}", sink.connections());
+        post.stop().await;
+        assert_eq!(post.metrics.in_air.get(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_mail_leaves_in_two_packets() {
+    let sink = Sink::start().await;
+    let mut post = Post::start(&(sink.url() + "?connections=1"));
+    post.enter(1..=20, &["recibido"]).await;
+    post.have(MailStatus::Sent, 20).await;
+    // EHLO, and for each mail the envelope, then body and dot; a large body may be read in two pieces
+    assert!(sink.packets() <= 1 + 20 * 3, "{} packets", sink.packets());
+}
+
+#[tokio::test]
+async fn after_three_refusals_for_now_it_arrives_once() {
+    for step in [Step::Mail, Step::Rcpt, Step::Data, Step::Dot] {
+        let sink = Sink::start().await;
+        sink.script(step, Fault::Reply("451 4.3.0 later <c1@example.org>"), 3);
+        let mut post = Post::start(&sink.url());
+        post.enter(1..=1, &["recibido", "preparando"]).await;
+        post.have_while_moving(MailStatus::Sent, 2, SECOND).await;
+        let states: Vec<_> = sink.mails().iter().map(|mail| mail.header("X-Order-State").unwrap().to_owned()).collect();
+        assert_eq!(states, ["recibido", "preparando"], "{step:?}");
+        assert_eq!((post.metrics.retried.get(), post.metrics.repeated.get()), (3, 0));
+        assert_eq!(post.store.ledger_counts().await.unwrap().repeated, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_for_good_is_a_dead_letter_and_the_lane_goes_on() {
+    for step in [Step::Mail, Step::Rcpt, Step::Data, Step::Dot] {
+        let sink = Sink::start().await;
+        sink.script(step, Fault::Reply("550 5.1.1 <c1@example.org> no such user"), 1);
+        let mut post = Post::start(&(sink.url() + "?connections=1"));
+        post.enter(1..=1, &["recibido", "preparando"]).await;
+        post.have(MailStatus::Sent, 1).await;
+        assert_eq!(sink.connections(), 1, "a refusal does not cost the connection");
+        assert_eq!(sink.mails()[0].header("X-Order-State"), Some("preparando"));
+        let dead = post.store.dead(None, 10).await.unwrap();
+        assert_eq!(dead.len(), 1);
+        let reason = &dead[0].reason;
+        assert!(reason.contains("550 5.1.1 <c***@example.org> no such user"), "{step:?}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_mail_without_recipient_gets_none() {
+    let sink = Sink::start().await;
+    sink.script(Step::Rcpt, Fault::Reply("550 5.1.1 no such user"), 1);
+    sink.script(Step::Data, Fault::Reply("354 go on all the same"), 1);
+    let mut post = Post::start(&(sink.url() + "?connections=1"));
+    post.enter(1..=1, &["recibido", "preparando"]).await;
+    post.have(MailStatus::Sent, 1).await;
+    assert_eq!((sink.accepted(), sink.connections(), post.metrics.dead.get()), (1, 2, 1));
+}
+
+#[tokio::test]
+async fn a_lost_answer_after_the_dot_is_repeated_and_counted() {
+    for fault in [Fault::Drop, Fault::Hang] {
+        let sink = Sink::start().await;
+        sink.script(Step::Dot, fault, 1);
+        let mut post = Post::start(&sink.url());
+        post.enter(1..=1, &["recibido"]).await;
+        post.have_while_moving(MailStatus::Sent, 1, SECOND).await;
+        let mails = sink.mails();
+        assert_eq!(mails.len(), 2);
+        assert_eq!(mails[0], mails[1], "the same bytes, so the same Message-ID");
+        assert_eq!(mails[0].header("Message-ID"), Some("<1.1@shop.example>"));
+        assert_eq!(post.metrics.repeated.get(), 1);
+        assert_eq!(post.store.ledger_counts().await.unwrap().repeated, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_lost_before_the_dot_is_no_repeat() {
+    for step in [Step::Connect, Step::Mail, Step::Rcpt, Step::Data] {
+        for fault in [Fault::Drop, Fault::Hang] {
+            let sink = Sink::start().await;
+            sink.script(step, fault.clone(), 1);
+            let mut post = Post::start(&sink.url());
+            post.enter(1..=1, &["recibido"]).await;
+            post.have_while_moving(MailStatus::Sent, 1, SECOND).await;
+            assert_eq!((sink.mails().len(), sink.faults_left()), (1, 0), "{step:?} {fault:?}");
+            assert_eq!(post.store.ledger_counts().await.unwrap().repeated, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_ended_while_idle_costs_no_attempt() {
+    let sink = Sink::start().await;
+    let mut post = Post::start(&sink.url());
+    post.enter(1..=1, &["recibido"]).await;
+    post.have(MailStatus::Sent, 1).await;
+    for fault in [Fault::Drop, Fault::Reply("421 4.4.2 idle for too long")] {
+        sink.script(Step::Mail, fault, 1);
+        let sent = post.count(MailStatus::Sent).await;
+        post.enter(sent + 1..=sent + 1, &["recibido"]).await;
+        post.have(MailStatus::Sent, sent + 1).await;
+    }
+    assert_eq!((post.metrics.retried.get(), sink.faults_left()), (0, 0));
+}
+
+#[tokio::test]
+async fn an_outage_costs_few_attempts_and_ends_by_itself() {
+    let sink = Sink::start().await;
+    let (addr, url) = (sink.addr, sink.url());
+    drop(sink);
+    let mut post = Post::start(&url);
+    post.enter(1..=500, &["recibido"]).await;
+    eventually("a pause", async || if post.metrics.paused.get() == 1 { Ok(()) } else { Err("none".into()) }).await;
+    eventually("ten minutes of outage", async || {
+        post.clock.advance(SECOND);
+        let passed = post.clock.monotonic();
+        if passed > Duration::from_mins(10) { Ok(()) } else { Err(format!("{passed:?}")) }
+    })
+    .await;
+    let attempts = post.metrics.retried.get();
+    // at most one lease of 256 before the pause is noticed, and then one probe a pause
+    assert!((2..=512 + 60).contains(&attempts), "{attempts} attempts in ten minutes");
+    assert_eq!(post.count(MailStatus::Sent).await + post.count(MailStatus::Dead).await, 0);
+
+    let sink = Sink::again(addr).await;
+    post.have_while_moving(MailStatus::Sent, 500, SECOND).await;
+    assert_eq!((sink.accepted(), post.metrics.paused.get()), (500, 0));
+    assert!(sink.connections() <= 8, "no herd of connections: {}", sink.connections());
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_is_left_alone() {
+    let sink = Sink::start().await;
+    sink.script(Step::Connect, Fault::Reply("421 4.3.2 too busy"), 5);
+    let mut post = Post::start(&sink.url());
+    post.enter(1..=100, &["recibido"]).await;
+    post.have_while_moving(MailStatus::Sent, 100, SECOND).await;
+    assert!(sink.connections() <= 5 + 4, "{} connections", sink.connections());
+    assert_eq!(sink.accepted(), 100);
+}
+
+#[tokio::test]
+async fn after_the_deadline_the_last_reason_is_kept() {
+    let sink = Sink::start().await;
+    sink.script(Step::Rcpt, Fault::Reply("450 4.2.1 mailbox busy"), u32::MAX);
+    let mut post = Post::start(&sink.url());
+    post.enter(1..=1, &["recibido"]).await;
+    post.have_while_moving(MailStatus::Dead, 1, Duration::from_mins(10)).await;
+    let reason = &post.store.dead(None, 10).await.unwrap()[0].reason;
+    assert!(reason.starts_with("given up after") && reason.contains("450 4.2.1 mailbox busy"), "{reason}");
+    assert!(post.clock.monotonic() >= Duration::from_hours(72), "not before its time");
+}
+
+#[tokio::test]
+async fn what_a_crash_leaves_in_the_air_is_sent_again_as_a_repeat() {
+    let sink = Sink::start().await;
+    sink.script(Step::Dot, Fault::Hang, 1);
+    let mut post = Post::new(&sink.url());
+    post.run(mail::Options::default());
+    post.enter(1..=1, &["recibido", "preparando"]).await;
+    eventually("the mail at the server", async || if sink.accepted() == 1 { Ok(()) } else { Err(String::new()) }).await;
+    post.crash().await;
+    post.run(mail::Options::default());
+    post.have(MailStatus::Sent, 2).await;
+    let ids: Vec<_> = sink.mails().iter().map(|mail| mail.header("Message-ID").unwrap().to_owned()).collect();
+    assert_eq!(ids, ["<1.1@shop.example>", "<1.1@shop.example>", "<1.2@shop.example>"]);
+    assert_eq!((post.metrics.repeated.get(), post.store.ledger_counts().await.unwrap().repeated), (1, 1));
+}
+
+#[tokio::test]
+async fn an_orderly_stop_leaves_nothing_ambiguous() {
+    let sink = Sink::start().await;
+    let mut post = Post::start(&(sink.url() + "?connections=1"));
+    post.enter(1..=300, &["recibido"]).await;
+    eventually("the first mails", async || if sink.accepted() > 3 { Ok(()) } else { Err(String::new()) }).await;
+    post.stop().await;
+    assert_eq!(post.count(MailStatus::Sending).await, 0);
+    assert_eq!(post.count(MailStatus::Sent).await, sink.accepted());
+    assert_eq!(post.metrics.in_air.get(), 0);
+    post.run(mail::Options::default());
+    post.have(MailStatus::Sent, 300).await;
+    assert_eq!((sink.accepted(), post.store.ledger_counts().await.unwrap().repeated), (300, 0));
+}
+
+#[tokio::test]
+async fn a_redelivery_to_the_maildir_is_one_file() {
+    let mut post = Post::maildir();
+    post.run(mail::Options::default());
+    post.enter(1..=300, &Flow::STATES).await;
+    post.have(MailStatus::Sent, 1_200).await;
+    post.stop().await;
+    let new = post.folder.path().join("mail/new");
+    let files = || new.read_dir().unwrap().count();
+    assert_eq!(files(), 1_200);
+
+    // as a crash leaves it: leased, the file there, nothing settled
+    post.enter(301..=301, &["recibido"]).await;
+    let (now, until) = (post.clock.now(), post.clock.now() + SECOND);
+    assert_eq!(post.store.lease(now, until, 10).await.unwrap().len(), 1);
+    let name = format!("{}.O301S1.shop.example", now.as_millis() / 1_000);
+    std::fs::write(new.join(&name), "half a ma").unwrap();
+    post.run(mail::Options::default());
+    post.have(MailStatus::Sent, 1_201).await;
+    assert_eq!(files(), 1_201);
+    let file = std::fs::read_to_string(new.join(name)).unwrap();
+    assert!(file.contains("Message-ID: <301.1@shop.example>"), "{file}");
+}
+
+#[tokio::test]
+async fn the_check_says_what_is_fine_and_what_is_not() {
+    let options = mail::compose::Options {
+        from: "pedidos@shop.example".parse().unwrap(),
+        from_name: None,
+        domain: None,
+        lang: Lang::Es,
+        track: None,
+        handles: None,
+        templates: None,
+        flow: Flow::standard(Duration::from_secs(8)),
+    };
+    let check =
+        async |url: &str| mail::check(options.clone(), &url.parse().unwrap(), STEP_TIMEOUT, &Clock::system()).await;
+    let sink = Sink::start().await;
+    let report = check(&sink.url()).await;
+    assert_eq!(
+        report.fine,
+        [
+            "5 states in 2 languages render".to_owned(),
+            format!("{} answers, offers pipelining and non-ASCII addresses", sink.addr)
+        ]
+    );
+    assert!(report.problems.is_empty(), "{report:?}");
+    let url = sink.url();
+    drop(sink);
+    let report = check(&url).await;
+    assert!(report.problems.len() == 1 && report.problems[0].contains("cannot connect to 127.0.0.1"), "{report:?}");
+    assert_eq!(check("maildir:/dev/null/x").await.problems.len(), 1);
+}

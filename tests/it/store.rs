@@ -1,0 +1,119 @@
+//! The contract of stores: every sentence of the traits' documentation, checked on every back end.
+
+use async_trait::async_trait;
+use encargo::store::{
+    Store,
+    sqlite::{Options, SqliteStore},
+};
+
+mod dead;
+mod keys;
+mod ledger;
+mod model;
+mod orders;
+mod support;
+
+/// A place where a store lies: empty at first, and opened again after every [`drop`] of what `open` gave.
+#[async_trait]
+trait Place: Send + Sync {
+    async fn open(&self) -> Box<dyn Store>;
+
+    /// Another place of the same kind, empty.
+    fn another(&self) -> Box<dyn Place>;
+}
+
+struct SqliteFile(tempfile::TempDir);
+
+impl SqliteFile {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder for temporary files"))
+    }
+}
+
+#[async_trait]
+impl Place for SqliteFile {
+    async fn open(&self) -> Box<dyn Store> {
+        Box::new(SqliteStore::open(&self.0.path().join("store.db"), Options::default()).expect("the store opens"))
+    }
+
+    fn another(&self) -> Box<dyn Place> {
+        Box::new(Self::new())
+    }
+}
+
+/// Makes a test of each check, for one back end. A check that is not listed is dead code, and the compiler says so.
+macro_rules! contract {
+    ($backend:ident at $place:expr => { $($area:ident: $($check:ident),+;)+ }) => {
+        mod $backend {
+            $(mod $area {
+                $(#[tokio::test]
+                async fn $check() {
+                    crate::store::$area::$check(&$place).await;
+                })+
+            })+
+        }
+    };
+}
+
+macro_rules! every_check {
+    ($backend:ident at $place:expr) => {
+        contract!($backend at $place => {
+            orders:
+                an_event_moves_its_order_on,
+                the_history_tells_every_state_and_its_mail,
+                without_mail_there_is_no_ledger,
+                repeats_change_nothing,
+                a_batch_may_hold_an_order_more_than_once,
+                a_gap_is_accepted_and_counted,
+                sequence_numbers_count_from_one,
+                another_order_under_the_same_id_is_a_dead_letter,
+                offsets_are_compared_and_set,
+                a_fenced_batch_writes_nothing,
+                groups_have_offsets_of_their_own,
+                orders_are_listed_newest_first,
+                orders_are_listed_by_state,
+                stuck_orders_are_listed,
+                orders_are_counted,
+                all_that_an_order_says_is_kept,
+                an_order_may_go_on_after_its_last_state;
+            ledger:
+                the_oldest_due_mail_is_leased_first,
+                a_leased_mail_tells_everything,
+                nothing_is_leased_before_it_is_due,
+                lanes_keep_the_order_of_states,
+                a_retry_is_due_when_it_says,
+                a_dead_mail_frees_its_lane,
+                only_the_current_attempt_is_settled,
+                an_expired_lease_is_ambiguous,
+                leases_can_be_ended_at_once,
+                it_knows_when_the_next_mail_is_due,
+                mails_are_counted,
+                no_mail_is_leased_twice_at_once;
+            dead:
+                letters_are_kept_once_per_source,
+                dead_letters_are_listed_oldest_first,
+                one_dead_letter_can_be_looked_at,
+                a_record_is_driven_again,
+                a_decision_is_made_once,
+                a_redriven_mail_is_sent_again,
+                a_redriven_mail_goes_before_later_ones,
+                a_redriven_mail_lets_the_running_one_finish,
+                the_order_of_a_record_is_found;
+            keys:
+                a_key_stands_for_its_order,
+                a_key_belongs_to_one_request,
+                a_running_request_is_left_alone,
+                an_abandoned_reservation_is_taken_over_as_it_was,
+                a_released_key_is_free,
+                a_release_after_a_takeover_loses_nothing,
+                a_release_does_not_undo_a_confirmation,
+                old_keys_are_pruned,
+                a_secret_is_made_once,
+                a_store_answers;
+            model:
+                any_interleaving_agrees_with_the_model;
+        });
+    };
+}
+
+every_check!(sqlite at crate::store::SqliteFile::new());

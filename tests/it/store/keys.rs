@@ -1,0 +1,138 @@
+//! Idempotency keys and secrets.
+
+use encargo::store::{
+    Store,
+    keys::{Reservation, Reserved},
+};
+
+use super::{Place, support::*};
+
+/// A request at a second, whose reservation holds for ten, and whose order would be number `order`.
+fn wish(key: &str, order: u64, second: u64) -> Reservation {
+    Reservation {
+        key: key.into(),
+        request: u64::MAX,
+        order: id(order),
+        value: order.to_string().into_bytes(),
+        at: at(second),
+        until: at(second + 10),
+    }
+}
+
+fn run(order: u64, again: bool) -> Reserved {
+    Reserved::Run { order: id(order), value: order.to_string().into_bytes(), again }
+}
+
+async fn reserve(store: &dyn Store, order: u64, second: u64) -> Reserved {
+    store.reserve(wish("k", order, second)).await.unwrap()
+}
+
+pub async fn a_key_stands_for_its_order(place: &dyn Place) {
+    let store = place.open().await;
+    assert_eq!(reserve(&*store, 1, 0).await, run(1, false));
+    store.confirm("k").await.unwrap();
+    assert_eq!(reserve(&*store, 2, 1).await, Reserved::Done(id(1)));
+    drop(store);
+    let store = place.open().await;
+    assert_eq!(reserve(&*store, 3, 1_000).await, Reserved::Done(id(1)));
+    assert_eq!(store.reserve(wish("other", 4, 0)).await.unwrap(), run(4, false));
+    // a key that nobody reserved cannot be confirmed
+    store.confirm("unknown").await.unwrap();
+    assert_eq!(store.reserve(wish("unknown", 5, 0)).await.unwrap(), run(5, false));
+}
+
+pub async fn a_key_belongs_to_one_request(place: &dyn Place) {
+    let store = place.open().await;
+    reserve(&*store, 1, 0).await;
+    let other = |second| Reservation { request: 7, ..wish("k", 2, second) };
+    assert_eq!(store.reserve(other(1)).await.unwrap(), Reserved::Mismatch, "while it runs");
+    assert_eq!(store.reserve(other(11)).await.unwrap(), Reserved::Mismatch, "when it was given up");
+    store.confirm("k").await.unwrap();
+    assert_eq!(store.reserve(other(12)).await.unwrap(), Reserved::Mismatch, "when it is done");
+}
+
+pub async fn a_running_request_is_left_alone(place: &dyn Place) {
+    let store = place.open().await;
+    let first = wish("k", 1, 0);
+    let second = wish("k", 2, 0);
+    let (first, second) = tokio::join!(store.reserve(first), store.reserve(second));
+    let mut both = [first.unwrap(), second.unwrap()];
+    both.sort_by_key(|reserved| *reserved == Reserved::Running);
+    assert!(matches!(both, [Reserved::Run { again: false, .. }, Reserved::Running]), "{both:?}");
+    assert_eq!(reserve(&*store, 3, 9).await, Reserved::Running);
+}
+
+pub async fn an_abandoned_reservation_is_taken_over_as_it_was(place: &dyn Place) {
+    let store = place.open().await;
+    reserve(&*store, 1, 0).await;
+    drop(store);
+    let store = place.open().await;
+    assert_eq!(reserve(&*store, 2, 10).await, run(1, true), "the earlier order, which may be in the log");
+    assert_eq!(reserve(&*store, 3, 19).await, Reserved::Running, "the takeover holds as long");
+    assert_eq!(reserve(&*store, 3, 20).await, run(1, true));
+    store.confirm("k").await.unwrap();
+    assert_eq!(reserve(&*store, 4, 30).await, Reserved::Done(id(1)));
+}
+
+pub async fn a_released_key_is_free(place: &dyn Place) {
+    let store = place.open().await;
+    reserve(&*store, 1, 0).await;
+    store.release("k").await.unwrap();
+    let corrected = Reservation { request: 7, ..wish("k", 2, 0) };
+    assert_eq!(store.reserve(corrected).await.unwrap(), run(2, false), "even for another request, and at once");
+    store.release("unknown").await.unwrap();
+}
+
+pub async fn a_release_after_a_takeover_loses_nothing(place: &dyn Place) {
+    let store = place.open().await;
+    reserve(&*store, 1, 0).await;
+    reserve(&*store, 2, 10).await;
+    // the second request certainly appended nothing, but the first may have
+    store.release("k").await.unwrap();
+    assert_eq!(reserve(&*store, 3, 11).await, run(1, true), "at once, and the same order");
+    store.confirm("k").await.unwrap();
+    assert_eq!(reserve(&*store, 4, 12).await, Reserved::Done(id(1)));
+}
+
+pub async fn a_release_does_not_undo_a_confirmation(place: &dyn Place) {
+    let store = place.open().await;
+    reserve(&*store, 1, 0).await;
+    store.confirm("k").await.unwrap();
+    store.release("k").await.unwrap();
+    assert_eq!(reserve(&*store, 2, 1).await, Reserved::Done(id(1)));
+}
+
+pub async fn old_keys_are_pruned(place: &dyn Place) {
+    let store = place.open().await;
+    // more than any back end takes in one piece
+    for n in 0..2_500 {
+        let old = store.reserve(wish(&format!("old {n}"), n + 1, n % 100));
+        old.await.unwrap();
+    }
+    for key in ["old 0", "new"] {
+        store.reserve(wish(key, 9_000, 100)).await.unwrap();
+        store.confirm(key).await.unwrap();
+    }
+    // one of the old ones was taken over, which is as good as new
+    assert_eq!(store.prune(at(100)).await.unwrap(), 2_499);
+    assert_eq!(store.prune(at(100)).await.unwrap(), 0);
+    assert_eq!(store.reserve(wish("new", 1, 200)).await.unwrap(), Reserved::Done(id(9_000)));
+    assert_eq!(store.reserve(wish("old 0", 1, 200)).await.unwrap(), Reserved::Done(id(1)));
+    assert_eq!(store.reserve(wish("old 1", 7, 200)).await.unwrap(), run(7, false));
+    assert_eq!(store.prune(at(1_000)).await.unwrap(), 3);
+}
+
+pub async fn a_secret_is_made_once(place: &dyn Place) {
+    let store = place.open().await;
+    let (a, b) = tokio::join!(store.secret("handles", [1; 16]), store.secret("handles", [2; 16]));
+    let secret = a.unwrap();
+    assert_eq!(secret, b.unwrap());
+    assert!(secret == [1; 16] || secret == [2; 16]);
+    assert_eq!(store.secret("other", [3; 16]).await.unwrap(), [3; 16]);
+    drop(store);
+    assert_eq!(place.open().await.secret("handles", [4; 16]).await.unwrap(), secret);
+}
+
+pub async fn a_store_answers(place: &dyn Place) {
+    place.open().await.ping().await.unwrap();
+}

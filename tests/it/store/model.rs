@@ -1,0 +1,241 @@
+//! Any interleaving of batches, repeats, leases, results, decisions and restarts agrees with a model that fits a screen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use encargo::{
+    domain::{Flow, Timestamp},
+    store::{
+        Store,
+        dead::{Action, DeadId},
+        ledger::{MailId, MailStatus, Verdict},
+    },
+};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+
+use super::{Place, support::*};
+
+const ORDERS: u64 = 4;
+const SEQS: u8 = 4;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Apply { events: Vec<(u64, u8)>, mail: bool },
+    Lease { limit: usize, seconds: u64 },
+    Settle { leased: usize, verdict: u8 },
+    Expire,
+    Decide { mail: (u64, u8), action: Action },
+    Wait { seconds: u64 },
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let event = (1..=ORDERS, 1..=SEQS);
+    prop_oneof![
+        5 => (prop::collection::vec(event.clone(), 1..6), prop::bool::weighted(0.9))
+            .prop_map(|(events, mail)| Step::Apply { events, mail }),
+        6 => (1_usize..5, 1_u64..10).prop_map(|(limit, seconds)| Step::Lease { limit, seconds }),
+        8 => (0_usize..6, 0_u8..6).prop_map(|(leased, verdict)| Step::Settle { leased, verdict }),
+        1 => Just(Step::Expire),
+        3 => (event, prop::bool::weighted(0.8)).prop_map(|(mail, again)| Step::Decide {
+            mail,
+            action: if again { Action::Redrive } else { Action::Drop },
+        }),
+        3 => (1_u64..10).prop_map(|seconds| Step::Wait { seconds }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    status: MailStatus,
+    due: Timestamp,
+    attempt: u32,
+    ambiguous: bool,
+}
+
+impl Row {
+    fn unsettled(&self) -> bool {
+        matches!(self.status, MailStatus::Pending | MailStatus::Sending)
+    }
+}
+
+/// What the store should hold.
+#[derive(Default)]
+struct Model {
+    seconds: u64,
+    states: BTreeMap<u64, Vec<u8>>,
+    mails: BTreeMap<MailId, Row>,
+    leased: Vec<(MailId, u32)>,
+    repeated: u64,
+}
+
+impl Model {
+    fn now(&self) -> Timestamp {
+        at(self.seconds)
+    }
+
+    /// Accepts what is after the last state; returns how many events it accepted.
+    fn apply(&mut self, events: &[(u64, u8)], mail: bool) -> u64 {
+        let due = self.now();
+        let mut accepted = 0;
+        for &(order, seq) in events {
+            let states = self.states.entry(order).or_default();
+            if states.last().is_some_and(|last| *last >= seq) {
+                continue;
+            }
+            states.push(seq);
+            accepted += 1;
+            if mail {
+                let row = Row { status: MailStatus::Pending, due, attempt: 0, ambiguous: false };
+                self.mails.insert(mail_id(order, seq), row);
+            }
+        }
+        accepted
+    }
+
+    /// Unsettled mails whose order has no earlier unsettled one.
+    fn heads(&self) -> impl Iterator<Item = (MailId, Row)> {
+        let earlier = |id: MailId| self.mails.range(MailId { seq: 0, ..id }..id).any(|(_, row)| row.unsettled());
+        self.mails.iter().filter(move |(id, row)| row.unsettled() && !earlier(**id)).map(|(id, row)| (*id, *row))
+    }
+
+    fn settle(&mut self, id: MailId, attempt: u32, status: MailStatus, due: Timestamp) -> bool {
+        let row = self.mails.get_mut(&id).expect("what was leased is in the model");
+        let current = row.status == MailStatus::Sending && row.attempt == attempt;
+        if current {
+            *row = Row { status, due: if status == MailStatus::Pending { due } else { row.due }, ..*row };
+        }
+        current
+    }
+}
+
+pub async fn any_interleaving_agrees_with_the_model(place: &dyn Place) {
+    let place = place.another();
+    let search = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
+        let steps = prop::collection::vec(step(), 1..60);
+        TestRunner::new(config).run(&steps, |steps| {
+            runtime.block_on(play(&*place.another(), &steps));
+            Ok(())
+        })
+    });
+    // the error names the shortest list of steps that fails
+    search.await.unwrap().unwrap_or_else(|error| panic!("{error}"));
+}
+
+async fn play(place: &dyn Place, steps: &[Step]) {
+    let mut store = place.open().await;
+    let mut model = Model::default();
+    for step in steps {
+        if let Step::Reopen = step {
+            drop(store);
+            store = place.open().await;
+        }
+        take(&*store, &mut model, step).await;
+        compare(&*store, &model).await;
+    }
+}
+
+async fn take(store: &dyn Store, model: &mut Model, step: &Step) {
+    let now = model.now();
+    match step {
+        Step::Apply { events, mail } => {
+            let incoming = events.iter().map(|(number, seq)| event(order(*number), *seq)).collect();
+            let batch = encargo::store::orders::Batch { mail: *mail, now, ..batch(incoming) };
+            let accepted = store.apply(batch.into()).await.unwrap().accepted;
+            assert_eq!(accepted, model.apply(events, *mail));
+        }
+        Step::Lease { limit, seconds } => lease_some(store, model, *limit, *seconds).await,
+        Step::Settle { leased, verdict } if !model.leased.is_empty() => {
+            let (id, attempt) = model.leased[leased % model.leased.len()];
+            let due = now + Duration::from_secs(3);
+            let (verdict, status) = match verdict {
+                0..3 => (sent(), MailStatus::Sent),
+                3 => (Verdict::Retry(due, "451".into()), MailStatus::Pending),
+                _ => (refused(), MailStatus::Dead),
+            };
+            let counted = settle(store, id, attempt, verdict).await == 1;
+            assert_eq!(counted, model.settle(id, attempt, status, due));
+        }
+        Step::Expire => {
+            let mut ended = 0;
+            for row in model.mails.values_mut().filter(|row| row.status == MailStatus::Sending) {
+                *row = Row { status: MailStatus::Pending, due: now, ambiguous: true, ..*row };
+                ended += 1;
+            }
+            assert_eq!(store.expire_leases(now).await.unwrap(), ended);
+        }
+        Step::Decide { mail: (order, seq), action } => {
+            let id = mail_id(*order, *seq);
+            let row = model.mails.get_mut(&id).filter(|row| row.status == MailStatus::Dead);
+            let decided = store.decide(&DeadId::Mail(id), *action, now).await.unwrap();
+            assert_eq!(decided, row.is_some());
+            if let Some(row) = row {
+                *row = match action {
+                    Action::Redrive => Row { status: MailStatus::Pending, due: now, ..*row },
+                    Action::Drop => Row { status: MailStatus::Dropped, ..*row },
+                };
+            }
+        }
+        Step::Wait { seconds } => model.seconds += seconds,
+        Step::Settle { .. } | Step::Reopen => {}
+    }
+}
+
+/// Whatever is leased must be due heads, the oldest of them, and as many as asked for.
+async fn lease_some(store: &dyn Store, model: &mut Model, limit: usize, seconds: u64) {
+    let (now, until) = (model.now(), at(model.seconds + seconds));
+    let due: BTreeMap<MailId, Row> = model.heads().filter(|(_, row)| row.due <= now).collect();
+    let mails = store.lease(now, until, limit).await.unwrap();
+    assert_eq!(mails.len(), due.len().min(limit));
+    let taken: BTreeSet<MailId> = mails.iter().map(|mail| mail.id).collect();
+    let newest_taken = taken.iter().filter_map(|id| due.get(id)).map(|row| row.due).max();
+    let oldest_left = due.iter().filter(|(id, _)| !taken.contains(id)).map(|(_, row)| row.due).min();
+    assert!(oldest_left.is_none() || newest_taken <= oldest_left, "oldest first");
+    for mail in mails {
+        let row = due.get(&mail.id).unwrap_or_else(|| panic!("{:?} is not a due head", mail.id));
+        let ambiguous = row.ambiguous || row.status == MailStatus::Sending;
+        assert_eq!((mail.attempt, mail.ambiguous), (row.attempt + 1, ambiguous));
+        model.repeated += u64::from(ambiguous);
+        model.leased.push((mail.id, mail.attempt));
+        let leased = Row { status: MailStatus::Sending, due: until, attempt: mail.attempt, ambiguous };
+        model.mails.insert(mail.id, leased);
+    }
+}
+
+/// The read model, the counts and the due time, all of it.
+async fn compare(store: &dyn Store, model: &Model) {
+    let mut by_state = BTreeMap::new();
+    for (number, states) in &model.states {
+        let (view, history) = store.order(id(*number)).await.unwrap().unwrap();
+        let last = *states.last().unwrap();
+        assert_eq!((view.seq, view.finished), (last, last == SEQS));
+        let mails = states.iter().map(|seq| (*seq, model.mails.get(&mail_id(*number, *seq)).map(|row| row.status)));
+        let lines = history.iter().map(|line| (line.seq, line.mail));
+        assert!(lines.eq(mails), "{history:?}");
+        *by_state.entry(Box::from(Flow::STATES[usize::from(last) - 1])).or_insert(0) += 1;
+    }
+    let counts = store.order_counts().await.unwrap();
+    assert_eq!(counts.by_state.into_iter().collect::<BTreeMap<_, _>>(), by_state);
+
+    let counts = store.ledger_counts().await.unwrap();
+    for status in MailStatus::ALL {
+        let expected = model.mails.values().filter(|row| row.status == status).count() as u64;
+        let counted = counts.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, n)| *n);
+        assert_eq!(counted, expected, "{status:?}");
+    }
+    assert_eq!(counts.repeated, model.repeated);
+    let unsettled = model.mails.iter().filter(|(_, row)| row.unsettled());
+    let oldest = unsettled.map(|(id, _)| at(8 * (u64::from(id.seq) - 1))).min();
+    assert_eq!(counts.oldest_unsettled_at, oldest);
+    assert_eq!(store.next_due().await.unwrap(), model.heads().map(|(_, row)| row.due).min());
+    let dead = store.dead(None, 100).await.unwrap().len();
+    assert_eq!(dead, model.mails.values().filter(|row| row.status == MailStatus::Dead).count());
+}
