@@ -1,32 +1,62 @@
-//! Logs: readable on a terminal, JSON lines otherwise, always on stderr.
+//! Logs: readable on a terminal, JSON lines otherwise, always on standard error.
 
-use std::io::IsTerminal as _;
+use std::{
+    fmt,
+    io::{self, IsTerminal as _},
+};
 
 use anyhow::{Context as _, Result};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{format::Writer, time::FormatTime},
+};
 
-use crate::config::{LogFormat, Logging};
+use crate::{
+    clock::Clock,
+    config::{LogFormat, Logging},
+};
 
 /// Starts logging for this process. `RUST_LOG` wins over the configured level.
-pub fn init(options: &Logging) -> Result<()> {
+pub fn init(options: &Logging, clock: Clock) -> Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).context("RUST_LOG is no filter")?,
-        _ => EnvFilter::try_new(&options.level).with_context(|| {
-            format!("logging.level cannot be {:?}: error, warn, info, debug or trace", options.level)
-        })?,
+        // how tables come to be is of interest only to whoever asks for it
+        _ => EnvFilter::try_new(format!("refinery_core=warn,{}", options.level))
+            .with_context(|| format!("logging.level cannot be {:?}", options.level))?,
     };
-    let terminal = std::io::stderr().is_terminal();
+    let stderr = io::stderr();
     let readable = match options.format {
-        LogFormat::Auto => terminal,
+        LogFormat::Auto => stderr.is_terminal(),
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     if readable {
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        builder.with_ansi(colour).with_target(false).compact().init();
+        // knows NO_COLOR, CLICOLOR_FORCE and terminals without colours
+        let colour = anstream::AutoStream::choice(&stderr) != anstream::ColorChoice::Never;
+        builder.with_timer(TimeOfDay(clock)).with_ansi(colour).with_target(false).compact().init();
     } else {
-        builder.json().flatten_event(true).init();
+        builder.with_timer(Full(clock)).json().flatten_event(true).init();
     }
     Ok(())
+}
+
+/// `12:00:00.000`, in UTC: whoever sits there knows the day.
+struct TimeOfDay(Clock);
+
+/// The whole time, for machines and for later.
+struct Full(Clock);
+
+impl FormatTime for TimeOfDay {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let now = self.0.now().to_string();
+        let time = now.split_once('T').map_or(now.as_str(), |(_, time)| time);
+        writer.write_str(time.trim_end_matches('Z'))
+    }
+}
+
+impl FormatTime for Full {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        write!(writer, "{}", self.0.now())
+    }
 }

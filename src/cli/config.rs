@@ -15,7 +15,7 @@ use super::{
     table::{Cell, Table},
     up::ServerFlags,
 };
-use crate::config::{self, FILE, Origin};
+use crate::config::{self, FILE};
 
 /// `encargo config`.
 #[derive(Debug, Subcommand)]
@@ -72,18 +72,14 @@ impl Show {
     fn run(self, settings: &Settings) -> Result<ExitCode> {
         let loaded = settings.load(&self.server.settings())?;
         let mut out = Out::new();
-        let mut table = Table::new(["KEY", "VALUE", "FROM"]);
-        for (key, entry) in loaded.layers.shown() {
-            let changed = entry.origin != Origin::Default;
-            if self.changed && !changed {
-                continue;
-            }
+        let mut table = Table::new(["KEY", "FROM", "VALUE"]).whole();
+        for (key, entry) in loaded.layers.shown().filter(|(_, entry)| entry.changed || !self.changed) {
             if self.json {
                 out.json(&json!({ "key": key, "value": entry.value, "from": entry.origin.to_string() }))?;
             } else {
-                let tone = if changed { Tone::Bold } else { Tone::Dim };
-                let from = Cell::from(plain(&entry.origin.to_string())).tone(tone);
-                table.row([key.into(), plain(&entry.value.to_string()).into(), from]);
+                let (from, value) = (plain(&entry.origin.to_string()), plain(&entry.value.to_string()));
+                let tone = if entry.changed { Tone::Bold } else { Tone::Plain };
+                table.row([key.into(), Cell::from(from).tone(Tone::Dim), Cell::from(value).tone(tone)]);
             }
         }
         table.print(&mut out)?;

@@ -37,7 +37,7 @@ const STYLES: Styles = Styles::styled()
 #[command(name = "encargo", version, arg_required_else_help = true, propagate_version = true, styles = STYLES)]
 #[command(
     after_help = "Examples:\n  encargo up                                         then, in another terminal:\n  \
-                        encargo place enc-001 --email you@example.org --follow\n  encargo list"
+                        encargo place 1010 --email you@example.org --follow\n  encargo list"
 )]
 pub struct Cli {
     #[command(subcommand)]

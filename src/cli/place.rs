@@ -24,9 +24,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Flags of `encargo place`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  encargo place enc-001 --email ana@example.org\n  \
-                        encargo place enc-001 --email ana@example.org --lang en --follow\n  \
-                        encargo place enc-001 --email ana@example.org --url http://shop.example:3000 --json")]
+#[command(after_help = "Examples:\n  encargo place 1010 --email ana@example.org\n  \
+                        encargo place 1010 --email ana@example.org --lang en --follow\n  \
+                        encargo place 1010 --email ana@example.org --url http://shop.example:3000 --json")]
 pub(super) struct Place {
     /// Product's id; `encargo catalog search` finds it
     #[arg(value_name = "PRODUCT")]
@@ -103,10 +103,10 @@ impl Place {
             let answer = match request.send().await {
                 Ok(response) => read(response).await?,
                 Err(e) if e.is_connect() => {
-                    return Err(e).with_context(|| format!("cannot reach {url}: is `encargo up` running there?"));
+                    bail!("cannot reach {url}: {}\n  Is `encargo up` running there?", root_cause(&e))
                 }
                 Err(e) if e.is_builder() => return Err(e).with_context(|| format!("cannot use --url: {url}")),
-                Err(e) => Try::Again { why: format!("no answer ({e})"), after: Duration::from_secs(1) },
+                Err(e) => Try::Again { why: format!("no answer ({})", root_cause(&e)), after: Duration::from_secs(1) },
             };
             match answer {
                 Try::Accepted(accepted) => return Ok(accepted),
@@ -124,6 +124,11 @@ impl Place {
     }
 }
 
+/// What is behind an error; the layers above it only repeat the address.
+fn root_cause(error: &dyn std::error::Error) -> &dyn std::error::Error {
+    error.source().map_or(error, root_cause)
+}
+
 async fn read(response: Response) -> Result<Try> {
     let status = response.status();
     let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -137,7 +142,9 @@ async fn read(response: Response) -> Result<Try> {
             let after = Duration::from_secs(after.unwrap_or(1)).min(PAUSE_MAX);
             Ok(Try::Again { why: in_words(status, &text), after })
         }
-        _ => bail!("the order was refused: {}", in_words(status, &text)),
+        _ => {
+            bail!("the order was refused: {}\n  `encargo catalog search WORDS` finds products", in_words(status, &text))
+        }
     }
 }
 

@@ -42,11 +42,17 @@ impl Cell {
 pub(super) struct Table<const N: usize> {
     titles: [&'static str; N],
     rows: Vec<[Cell; N]>,
+    whole: bool,
 }
 
 impl<const N: usize> Table<N> {
     pub(super) fn new(titles: [&'static str; N]) -> Self {
-        Self { titles, rows: Vec::new() }
+        Self { titles, rows: Vec::new(), whole: false }
+    }
+
+    /// Cuts nothing: longer lines go on below.
+    pub(super) fn whole(self) -> Self {
+        Self { whole: true, ..self }
     }
 
     pub(super) fn row(&mut self, cells: [Cell; N]) {
@@ -58,7 +64,7 @@ impl<const N: usize> Table<N> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let widths = self.widths(out.width());
+        let widths = self.widths(out.width().filter(|_| !self.whole));
         let header = self.titles.map(|title| Cell::from(title.trim_start_matches('>')).tone(Tone::Dim));
         for row in std::iter::once(&header).chain(&self.rows) {
             let line = self.line(out, row, &widths);

@@ -73,7 +73,7 @@ impl ServerFlags {
 impl Up {
     pub(super) fn run(self, settings: &Settings) -> Result<ExitCode> {
         let config = settings.load(&self.server.settings())?.config;
-        telemetry::init(&config.logging)?;
+        telemetry::init(&config.logging, Clock::system())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(serve(&config, self.json));
         // whatever still blocks a thread after the deadline must not keep the process alive
@@ -116,9 +116,9 @@ fn greet(addresses: Addresses, config: &Config, json: bool) -> Result<()> {
     } else {
         let (bold, dim, reset) = ("\x1b[1m", "\x1b[2m", "\x1b[0m");
         println!("{bold}Encargo {}{reset}", env!("CARGO_PKG_VERSION"));
-        println!("  orders      http://{intake}      {dim}POST /orders, POST /, GET /products?q={reset}");
-        println!("  tracking    http://{tracking}      {dim}GET /?value=1, /orders/1, /track/HANDLE{reset}");
-        println!("  operations  http://{ops}      {dim}GET /readyz, /livez, /metrics{reset}");
+        println!("  orders      http://{intake}   {dim}POST /orders, POST /, GET /products?q={reset}");
+        println!("  tracking    http://{tracking}   {dim}GET /?value=1, /orders/1, /track/HANDLE{reset}");
+        println!("  operations  http://{ops}   {dim}GET /readyz, /livez, /metrics{reset}");
         println!("  data        {}, mail to {}", config.data.display(), config.mail_url());
         println!();
         println!("Try: {bold}curl -X POST -d value=1 http://{intake}/{reset}");

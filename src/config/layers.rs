@@ -3,6 +3,7 @@ use std::{
     ffi::OsString,
     fmt,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use toml::{Table, Value, de::DeTable};
@@ -42,9 +43,19 @@ impl fmt::Display for Origin {
 pub struct Entry {
     /// The value.
     pub value: Value,
+    /// Whether it differs from the default.
+    pub changed: bool,
     /// Where it comes from.
     pub origin: Origin,
 }
+
+/// Every key with its default.
+static DEFAULTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+    let table: Table = DEFAULT.parse().expect("the built-in defaults are valid, a test reads them");
+    let mut defaults = BTreeMap::new();
+    flatten("", &table, &mut |key, value| drop(defaults.insert(key, value.clone())));
+    defaults
+});
 
 /// All keys, dotted, with the values in force.
 #[derive(Clone, PartialEq)]
@@ -57,12 +68,8 @@ const URLS: [&str; 3] = ["log.url", "store.url", "mail.url"];
 
 impl Layers {
     pub(super) fn defaults() -> Self {
-        let table: Table = DEFAULT.parse().expect("the built-in defaults are valid, a test reads them");
-        let mut layers = Self(BTreeMap::new());
-        flatten("", &table, &mut |key, value| {
-            layers.0.insert(key, Entry { value: value.clone(), origin: Origin::Default });
-        });
-        layers
+        let entry = |value: &Value| Entry { value: value.clone(), changed: false, origin: Origin::Default };
+        Self(DEFAULTS.iter().map(|(key, value)| (key.clone(), entry(value))).collect())
     }
 
     /// Every key with its entry, by name; secrets are masked.
@@ -187,7 +194,8 @@ impl Layers {
                 return Err(Error::UnknownKey { place: origin, key: key.to_owned(), nearest });
             }
         }
-        self.0.insert(key.to_owned(), Entry { value, origin });
+        let changed = DEFAULTS.get(key) != Some(&value);
+        self.0.insert(key.to_owned(), Entry { value, changed, origin });
         Ok(())
     }
 

@@ -37,15 +37,19 @@ pub(super) fn flag(key: &str) -> String {
     format!("--{}", name[PREFIX.len()..].to_lowercase().replace('_', "-"))
 }
 
-/// The known key that was probably meant: the same name in another section, or one that differs by a slip.
+/// The known key that was probably meant: it differs by a slip, or the section was left out or mistaken.
 pub(super) fn nearest_key<'a>(key: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
-    let last = |key: &'a str| key.rsplit('.').next().unwrap_or(key);
-    let name = key.rsplit('.').next().unwrap_or(key);
-    let mut elsewhere = known.clone().filter(|other| last(other) == name);
-    if let (Some(only), None) = (elsewhere.next(), elsewhere.next()) {
-        return Some(only.to_owned());
-    }
-    nearest(key, known)
+    nearest(key, known.clone()).or_else(|| {
+        let name = last(key);
+        let mut alike = known.filter(|other| likeness(name, last(other)) >= ALIKE);
+        let only = alike.next()?;
+        // of several that are alike, none is more likely than the others
+        alike.next().is_none().then(|| only.to_owned())
+    })
+}
+
+fn last(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
 }
 
 /// The known variable that was probably meant.
@@ -56,7 +60,11 @@ pub(super) fn nearest_variable<'a>(name: &str, known: impl Iterator<Item = &'a s
 }
 
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let scored = known.map(|known| (strsim::normalized_damerau_levenshtein(name, known), known));
+    let scored = known.map(|known| (likeness(name, known), known));
     let (score, best) = scored.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     (score >= ALIKE).then(|| best.to_owned())
+}
+
+fn likeness(a: &str, b: &str) -> f64 {
+    strsim::normalized_damerau_levenshtein(a, b)
 }

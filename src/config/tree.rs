@@ -2,6 +2,7 @@
 
 use toml::{Table, Value, de::DeTable};
 
+/// Calls `each` with every value that is no table, and its dotted key.
 pub(super) fn flatten(prefix: &str, table: &Table, each: &mut impl FnMut(String, &Value)) {
     for (name, value) in table {
         let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
@@ -12,6 +13,7 @@ pub(super) fn flatten(prefix: &str, table: &Table, each: &mut impl FnMut(String,
     }
 }
 
+/// Puts a value where its dotted key says.
 pub(super) fn insert_at(table: &mut Table, key: &str, value: Value) {
     match key.split_once('.') {
         None => drop(table.insert(key.to_owned(), value)),
@@ -27,17 +29,19 @@ pub(super) fn insert_at(table: &mut Table, key: &str, value: Value) {
     }
 }
 
+/// Where a key stands in the text.
 pub(super) fn start_of(table: &DeTable<'_>, key: &str) -> usize {
-    let (name, rest) = key.split_once('.').unwrap_or((key, ""));
-    match table.iter().find(|(other, _)| other.get_ref() == name) {
-        Some((_, value)) if !rest.is_empty() => {
-            value.get_ref().as_table().map_or(value.span().start, |inner| start_of(inner, rest))
-        }
-        Some((name, _)) => name.span().start,
-        None => 0,
+    let named = |wanted: &str| table.iter().find(|(name, _)| name.get_ref() == wanted);
+    // a name in quotes may have dots of its own
+    if let Some((name, _)) = named(key) {
+        return name.span().start;
     }
+    let Some((name, rest)) = key.split_once('.') else { return 0 };
+    let Some((_, value)) = named(name) else { return 0 };
+    value.get_ref().as_table().map_or(value.span().start, |inner| start_of(inner, rest))
 }
 
+/// The line of a place in the text, from 1.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text[..offset.min(text.len())].matches('\n').count() + 1
 }

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a file per promise or part.
 
 mod catalog;
+mod cli;
 mod eventlog;
 mod flow;
 mod harness;
