@@ -41,7 +41,12 @@ fn batch(orders: std::ops::Range<u64>) -> Batch {
         let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: id.get() };
         let (reason, key, value, headers) = (String::new(), None, vec![], vec![]);
         let letter = crate::domain::DeadLetter { source, reason, attempts: 0, at, key, value, headers };
-        Incoming { event: StateEvent { order, estado, seq: Some(1), at, next_at: None }, seq: 1, last: false, letter }
+        Incoming {
+            event: StateEvent { order: Box::new(order), estado, seq: Some(1), at, next_at: None },
+            seq: 1,
+            last: false,
+            letter,
+        }
     });
     Batch { group: "tracking".into(), events: events.collect(), mail: true, ..Batch::default() }
 }
@@ -59,7 +64,7 @@ fn refusal(opened: Result<SqliteStore>) -> String {
 async fn a_full_disk_refuses_writes_until_there_is_space() {
     let (_dir, path) = place();
     let store = open(&path);
-    store.apply(batch(1..11)).await.unwrap();
+    store.apply(batch(1..11).into()).await.unwrap();
     let limit_pages = async |pages: i64| {
         let set = move |conn: &Connection| {
             let pages: i64 = match pages {
@@ -71,11 +76,11 @@ async fn a_full_disk_refuses_writes_until_there_is_space() {
         store.writer.run(set).await.unwrap();
     };
     limit_pages(0).await; // not one more than there are
-    let refused = store.apply(batch(11..500)).await;
+    let refused = store.apply(batch(11..500).into()).await;
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     assert_eq!(store.order_counts().await.unwrap().total, 10, "reads go on, and nothing was written");
     limit_pages(1 << 30).await;
-    assert_eq!(store.apply(batch(11..500)).await.unwrap().accepted, 489);
+    assert_eq!(store.apply(batch(11..500).into()).await.unwrap().accepted, 489);
     assert_eq!(store.order_counts().await.unwrap().total, 499);
 }
 
@@ -106,7 +111,7 @@ async fn a_second_server_is_refused_until_the_first_has_gone() {
     let first = open(&path);
     let text = refusal(SqliteStore::open(&path, Options::default()));
     assert!(text.contains("in use") && text.contains("--data"), "{text}");
-    first.apply(batch(1..2)).await.unwrap();
+    first.apply(batch(1..2).into()).await.unwrap();
     drop(first);
     assert_eq!(open(&path).order_counts().await.unwrap().total, 1);
 }
@@ -115,7 +120,7 @@ async fn a_second_server_is_refused_until_the_first_has_gone() {
 async fn a_tool_writes_beside_the_server() {
     let (_dir, path) = place();
     let server = open(&path);
-    server.apply(batch(1..2)).await.unwrap();
+    server.apply(batch(1..2).into()).await.unwrap();
     let time = Timestamp::from_millis;
     server.lease(time(0), time(60_000), 1).await.unwrap();
     let id = MailId { order: OrderId::new(1).unwrap(), seq: 1 };
@@ -125,7 +130,7 @@ async fn a_tool_writes_beside_the_server() {
     assert!(tool.decide(&DeadId::Mail(id), Action::Redrive, time(5)).await.unwrap());
     assert_eq!(server.next_due().await.unwrap(), Some(time(5)));
     assert_eq!(server.lease(time(5), time(60_000), 1).await.unwrap().len(), 1);
-    server.apply(batch(2..3)).await.unwrap();
+    server.apply(batch(2..3).into()).await.unwrap();
     assert_eq!(tool.orders(Query { limit: 10, ..Query::default() }).await.unwrap().len(), 2);
     assert_eq!(tool.ledger_counts().await.unwrap(), server.ledger_counts().await.unwrap());
 }
@@ -153,7 +158,7 @@ fn a_tool_needs_a_store_of_its_version() {
 async fn too_many_writes_are_refused() {
     let (_dir, path) = place();
     let store = SqliteStore::open(&path, Options { waiting_max: 0, ..Options::default() }).unwrap();
-    assert!(matches!(store.apply(batch(1..2)).await, Err(Error::Overloaded(_))));
+    assert!(matches!(store.apply(batch(1..2).into()).await, Err(Error::Overloaded(_))));
     assert!(matches!(store.ping().await, Err(Error::Overloaded(_))));
 }
 
@@ -161,7 +166,7 @@ async fn too_many_writes_are_refused() {
 async fn more_reads_than_connections_are_all_answered() {
     let (_dir, path) = place();
     let store = std::sync::Arc::new(open(&path));
-    store.apply(batch(1..11)).await.unwrap();
+    store.apply(batch(1..11).into()).await.unwrap();
     let mut reads = tokio::task::JoinSet::new();
     for _ in 0..50 {
         let store = store.clone();
