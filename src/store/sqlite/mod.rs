@@ -22,7 +22,7 @@ mod tests;
 use std::{fs::File, path::Path};
 
 use async_trait::async_trait;
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 
 use self::readers::Readers;
 use super::{Error, Result, Store};
@@ -71,11 +71,18 @@ impl SqliteStore {
     }
 
     fn start(path: &Path, conn: Connection, options: Options, lock: Option<File>) -> Result<Self> {
-        conn.set_prepared_statement_cache_capacity(64);
+        keep_plans(&conn)?;
         let writer = Writer::start("store-writer", conn, options.waiting_max)?;
         let readers = Readers::new(path, options.readers)?;
         Ok(Self { writer, readers, _lock: lock })
     }
+}
+
+/// Keeps SQLite from planning a cached statement anew whenever a bound value changes, which it does in the hope of a
+/// better plan; here every plan goes by a key or a named index.
+fn keep_plans(conn: &Connection) -> Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 #[async_trait]

@@ -6,7 +6,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::{Error, Result};
+use super::{Error, Result, keep_plans};
 use crate::sqlite;
 
 /// A small pool of connections that only read.
@@ -19,7 +19,7 @@ pub(super) struct Readers {
 impl Readers {
     /// Opens the first connection, so that a file that cannot be read is refused at the start.
     pub(super) fn new(path: &Path, max: usize) -> Result<Self> {
-        let first = sqlite::open_reader(path)?;
+        let first = open(path)?;
         Ok(Self {
             path: path.to_owned(),
             permits: Arc::new(Semaphore::new(max.max(1))),
@@ -37,7 +37,7 @@ impl Readers {
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let pooled = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut conn = pooled.map_or_else(|| sqlite::open_reader(&path), Ok)?;
+            let mut conn = pooled.map_or_else(|| open(&path), Ok)?;
             let snapshot = conn.transaction()?;
             let answer = query(&snapshot);
             snapshot.finish()?;
@@ -46,4 +46,10 @@ impl Readers {
         });
         task.await.map_err(|e| Error::Unavailable(format!("a read was broken off: {e}")))?
     }
+}
+
+fn open(path: &Path) -> Result<Connection> {
+    let conn = sqlite::open_reader(path)?;
+    keep_plans(&conn)?;
+    Ok(conn)
 }
