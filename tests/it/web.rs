@@ -26,12 +26,15 @@ struct Server {
     stop: CancellationToken,
     task: JoinHandle<web::Result<()>>,
     gate: Arc<Semaphore>,
+    /// One permit for each request that waits at the gate.
+    entered: Arc<Semaphore>,
 }
 
 impl Server {
     async fn start(limits: Limits) -> Self {
         let gate = Arc::new(Semaphore::new(0));
-        let wait = gate.clone();
+        let entered = Arc::new(Semaphore::new(0));
+        let (wait, enter) = (gate.clone(), entered.clone());
         let router = Router::new()
             .route("/", get(|| async { "hello" }))
             .route("/length", post(|body: Bytes| async move { body.len().to_string() }))
@@ -40,6 +43,7 @@ impl Server {
             .route(
                 "/wait",
                 get(move || async move {
+                    enter.add_permits(1);
                     wait.acquire().await.unwrap().forget();
                     "waited"
                 }),
@@ -47,7 +51,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let task = tokio::spawn(web::serve(listener, web::with_fallbacks(router), limits, stop.clone()));
-        Self { address, stop, task, gate }
+        Self { address, stop, task, gate, entered }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -119,8 +123,9 @@ async fn a_slow_body_is_a_408() {
 #[tokio::test]
 async fn a_long_body_is_a_413_that_the_client_can_read() {
     let server = Server::start(Limits { body_bytes_max: 1_000, ..Limits::default() }).await;
-    let body = "x".repeat(1_000_000);
-    let whole = server.raw(format!("POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n{body}")).await;
+    // more than the system's buffers hold: the client can only write it all if the server goes on reading
+    let body = "x".repeat(7_000_000);
+    let whole = server.raw(format!("POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 7000000\r\n\r\n{body}")).await;
     assert!(whole.starts_with("HTTP/1.1 413") && whole.contains("1000 bytes"), "{whole}");
     let head = "POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
     let chunk = format!("{:x}\r\n{}\r\n", 600, "x".repeat(600));
@@ -194,13 +199,14 @@ async fn a_panic_ends_one_connection_only() {
 
 #[tokio::test]
 async fn a_stop_closes_idle_connections_and_waits_no_longer_than_stated_for_others() {
-    let limits = Limits { drain_timeout: SHORT, ..Limits::default() };
+    let limits = Limits { drain_timeout: SHORT, request_timeout: Duration::from_hours(1), ..Limits::default() };
     let server = Server::start(limits).await;
     let mut idle = server.connect().await;
     idle.write_all(GET.as_bytes()).await.unwrap();
     read_until(&mut idle, "hello").await;
     let mut busy = server.connect().await;
     busy.write_all(GET_WAIT.as_bytes()).await.unwrap();
+    server.entered.acquire().await.unwrap().forget();
     server.stop.cancel();
     assert_eq!(read_all(&mut idle).await, "");
     timeout(PATIENCE, server.task).await.expect("the server must end").unwrap().unwrap();

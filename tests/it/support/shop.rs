@@ -43,10 +43,15 @@ pub struct Shop {
 
 impl Shop {
     pub async fn start() -> Self {
-        Self::open(tempfile::tempdir().unwrap(), Clock::manual(Timestamp::from_millis(1_764_000_000_000))).await
+        Self::start_with(Limits::default()).await
     }
 
-    async fn open(folder: TempDir, clock: Clock) -> Self {
+    pub async fn start_with(limits: Limits) -> Self {
+        let clock = Clock::manual(Timestamp::from_millis(1_764_000_000_000));
+        Self::open(tempfile::tempdir().unwrap(), clock, limits).await
+    }
+
+    async fn open(folder: TempDir, clock: Clock, limits: Limits) -> Self {
         let log = open_log(folder.path());
         for (name, partitions) in [(ORDERS, PARTITIONS), ("encargo_ids", 1)] {
             log.create(&TopicSpec { name: name.into(), partitions }).unwrap();
@@ -73,7 +78,7 @@ impl Shop {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let server = tokio::spawn(run(intake, listener, stop.clone()));
+        let server = tokio::spawn(run(intake, listener, limits, stop.clone()));
         Self { log, store, clock, client: Client::new(), url, registry, stop, server, folder }
     }
 
@@ -83,7 +88,7 @@ impl Shop {
         stop.cancel();
         server.await.unwrap();
         drop((log, store));
-        Self::open(folder, clock).await
+        Self::open(folder, clock, Limits::default()).await
     }
 
     /// Asks the server to stop; returns when it has.
@@ -173,11 +178,11 @@ pub fn open_log(folder: &Path) -> SqliteLog {
 }
 
 /// As the application does it: the listener stops first, then what it needs.
-async fn run(intake: Intake, listener: TcpListener, stop: CancellationToken) {
+async fn run(intake: Intake, listener: TcpListener, limits: Limits, stop: CancellationToken) {
     let stop_helpers = CancellationToken::new();
     let router = intake.router();
     let helpers = tokio::spawn(intake.run(stop_helpers.clone()));
-    web::serve(listener, router, Limits::default(), stop).await.unwrap();
+    web::serve(listener, router, limits, stop).await.unwrap();
     stop_helpers.cancel();
     helpers.await.unwrap().unwrap();
 }
