@@ -4,6 +4,8 @@
 //! of 80, as 4,000 orders per second do at 20 ms; each tick also moves the orders of three earlier ticks on. Printed
 //! are microseconds per order, its four states and mails together: CPU of all threads, and time on the wall, which
 //! includes three fsyncs per tick.
+//!
+//! Then the mailer's calls while 1,000,000 mails wait, three of four behind another of their order.
 
 use std::{path::Path, time::Duration};
 
@@ -13,7 +15,7 @@ use encargo::{
     eventlog::TopicPartition,
     store::{
         Ledger as _, Orders as _,
-        ledger::{Settlement, Verdict},
+        ledger::{Mail, Settlement, Verdict},
         orders::{Advance, Batch, Incoming},
         sqlite::{Options, SqliteStore},
     },
@@ -34,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
     for finished in if told.is_empty() { vec![0, 600_000] } else { told } {
         measure(finished).await?;
     }
-    Ok(())
+    backlog(250_000).await
 }
 
 async fn measure(finished: u64) -> anyhow::Result<()> {
@@ -58,6 +60,33 @@ async fn measure(finished: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Orders in all four states of which no mail was sent.
+async fn backlog(orders: u64) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut run = Run {
+        store: SqliteStore::open(&dir.path().join("store.db"), Options::default())?,
+        offset: 0,
+        costs: Costs::default(),
+    };
+    let now = time_of(0);
+    for first in (1..=orders).step_by(1_000) {
+        let events = (first..first + 1_000).flat_map(|id| (1..=4).map(move |seq| incoming(id, seq, now)));
+        run.apply(events.collect(), now).await?;
+    }
+    for _ in 0..MEASURED_TICKS {
+        // as many as a tick makes
+        run.send(now, 4 * PER_TICK as usize).await?;
+    }
+    println!("with {} mails waiting, per order:", 4 * orders);
+    println!("{:>10} {:>22} {:>22} {:>22}", "", "", run.costs.lease.per_order(), run.costs.settle.per_order());
+    let mut next_due = Cost { orders: 1, ..Cost::default() };
+    next_due.of(run.store.next_due()).await?;
+    let mut counts = Cost { orders: 1, ..Cost::default() };
+    counts.of(run.store.ledger_counts()).await?;
+    println!("           next_due {}, ledger_counts {}", next_due.per_order(), counts.per_order());
+    Ok(())
+}
+
 struct Run {
     store: SqliteStore,
     offset: u64,
@@ -74,31 +103,39 @@ struct Costs {
 impl Run {
     /// Moves the orders of some ticks on, and sends all mails that this makes due.
     async fn ticks(&mut self, ticks: std::ops::Range<u64>) -> anyhow::Result<()> {
-        let events: Vec<_> = ticks.clone().flat_map(events_of).collect();
         let now = time_of(ticks.end);
+        let events: Vec<_> = ticks.flat_map(events_of).collect();
         let mails = events.len();
-        let from = self.offset;
-        self.offset += mails as u64;
-        let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
-        let advances = vec![Advance { of, from, to: self.offset }];
-        let batch = Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, now };
+        self.apply(events, now).await?;
+        assert_eq!(self.send(now, usize::MAX).await?, mails);
+        Ok(())
+    }
 
+    async fn apply(&mut self, events: Vec<Incoming>, now: Timestamp) -> anyhow::Result<()> {
+        let count = events.len() as u64;
+        let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
+        let advances = vec![Advance { of, from: self.offset, to: self.offset + count }];
+        self.offset += count;
+        let batch = Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, now };
         let applied = self.costs.apply.of(self.store.apply(batch.into())).await?;
-        assert_eq!(applied.accepted, mails as u64);
-        let leased = self.costs.lease.of(self.store.lease(now, now + Duration::from_mins(1), usize::MAX)).await?;
-        // a lane gives one mail at a time, and a batch that fills the file may hold two of an order
-        assert_eq!(leased.len(), mails);
-        let sent = |mail: &encargo::store::ledger::Mail| Settlement {
+        assert_eq!(applied.accepted, count);
+        self.costs.apply.add_events(count);
+        Ok(())
+    }
+
+    async fn send(&mut self, now: Timestamp, limit: usize) -> anyhow::Result<usize> {
+        let leased = self.costs.lease.of(self.store.lease(now, now + Duration::from_mins(1), limit)).await?;
+        let sent = |mail: &Mail| Settlement {
             id: mail.id,
             attempt: mail.attempt,
             verdict: Verdict::Sent("250 2.0.0 Ok: queued as 4F1B2C3D".into()),
         };
         let settlements = leased.iter().map(sent).collect();
-        assert_eq!(self.costs.settle.of(self.store.settle(settlements)).await?, mails as u64);
-        for cost in [&mut self.costs.apply, &mut self.costs.lease, &mut self.costs.settle] {
-            cost.orders += (ticks.end - ticks.start) * PER_TICK;
-        }
-        Ok(())
+        let settled = self.costs.settle.of(self.store.settle(settlements)).await?;
+        assert_eq!(settled, leased.len() as u64);
+        self.costs.lease.add_events(settled);
+        self.costs.settle.add_events(settled);
+        Ok(leased.len())
     }
 }
 
@@ -161,6 +198,11 @@ impl Cost {
         self.cpu += cpu_time().saturating_sub(before);
         self.wall += clock.monotonic();
         answer
+    }
+
+    /// Four events or mails make an order.
+    fn add_events(&mut self, count: u64) {
+        self.orders += count.div_ceil(4);
     }
 
     fn per_order(&self) -> String {

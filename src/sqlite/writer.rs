@@ -69,7 +69,7 @@ impl Writer {
     }
 
     /// The same for `work` that was checked before and fails only when the file does: its failure undoes the whole
-    /// group, which saves a savepoint for each job (a fifth of the cost of appending one record).
+    /// group, which saves a savepoint for each job (a third of the cost of appending one record).
     pub fn submit_checked<T, E>(
         &self,
         work: impl FnOnce(&Connection) -> std::result::Result<T, E> + Send + 'static,

@@ -57,7 +57,7 @@ pub struct DeadItem {
     pub reason: String,
     /// How often it was tried (mails) or driven again (records).
     pub attempts: u32,
-    /// Since when.
+    /// Since when; of a mail, when the last attempt began.
     pub at: Timestamp,
     /// The record, whole; `None` for mails, whose order tells everything.
     pub letter: Option<DeadLetter>,

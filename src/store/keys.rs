@@ -54,6 +54,7 @@ pub trait Keys: Send + Sync {
     async fn confirm(&self, key: &str) -> Result<()>;
 
     /// Lets go of a reservation whose order was *certainly* not appended by this request; a retry then runs at once.
+    /// After a takeover the key keeps its order and value, for an earlier request may have appended it.
     async fn release(&self, key: &str) -> Result<()>;
 
     /// The secret of that name; `fresh` becomes it when there is none yet.

@@ -64,9 +64,9 @@ async fn twenty_orders_at_once_finish_together_in_three_dwells() {
         }
         app.clock.advance(DWELL);
     }
-    assert_eq!(app.metric("encargo_orders{is=\"accepted\"}").await, 20.0);
-    assert_eq!(app.metric("encargo_orders{is=\"finished\"}").await, 20.0);
-    assert_eq!(app.metric("encargo_orders{is=\"in_flight\"}").await, 0.0);
+    assert_eq!(app.metric("encargo_orders{is=\"accepted\"}").await, 20);
+    assert_eq!(app.metric("encargo_orders{is=\"finished\"}").await, 20);
+    assert_eq!(app.metric("encargo_orders{is=\"in_flight\"}").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,8 +115,8 @@ async fn records_of_the_old_intake_are_processed() {
         assert_eq!(app.in_state(41, estado).await["name"], "Pokémon");
         app.clock.advance(DWELL);
     }
-    assert_eq!(app.metric("encargo_orders{is=\"accepted\"}").await, 3.0);
-    assert_eq!(app.metric("encargo_orders{is=\"dead\"}").await, 2.0);
+    assert_eq!(app.metric("encargo_orders{is=\"accepted\"}").await, 3);
+    assert_eq!(app.metric("encargo_orders{is=\"dead\"}").await, 2);
     let dead = app.app().store.dead(None, 10).await.unwrap();
     let reasons: Vec<&str> = dead.iter().map(|item| item.reason.as_str()).collect();
     assert_eq!(

@@ -121,14 +121,14 @@ async fn wait_until_done(process: &Process) {
     let url = process.url("ops", "/metrics");
     eventually("all orders finished and mailed", async || {
         let text = reqwest::get(&url).await.map_err(|e| e.to_string())?.text().await.map_err(|e| e.to_string())?;
-        let value = |sample: &str| {
+        let value = |sample: &str| -> u64 {
             let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-            line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or(f64::NAN)
+            line.and_then(|value| value.trim().parse().ok()).expect("a whole number")
         };
-        let (in_flight, accepted) =
-            (value("encargo_orders{is=\"in_flight\"}"), value("encargo_orders{is=\"accepted\"}"));
+        let [in_flight, accepted] =
+            ["in_flight", "accepted"].map(|is| value(&format!("encargo_orders{{is=\"{is}\"}}")));
         let mailed = value("encargo_ledger_mails{status=\"sent\"}");
-        if in_flight == 0.0 && mailed == accepted * 4.0 {
+        if in_flight == 0 && mailed == accepted * 4 {
             Ok(())
         } else {
             Err(format!("{in_flight} in flight, {mailed} mailed of 4 × {accepted}"))

@@ -45,10 +45,11 @@ use crate::{
 /// Most partitions of a topic: a slip of the finger should not make a million rows.
 const PARTITIONS_MAX: u32 = 10_000;
 
-/// Pages in the write-ahead log after which the writer moves them to their places, and commits wait. Timers hang on
-/// these commits, so they are kept short: at 20,000 records/s in 20 ms batches on a busy machine with two cores, the
-/// 99th percentile of a commit was 10–22 ms with 500 pages, 18–58 ms with 1,000, 40–77 ms with 4,000, and 27 ms with
-/// no checkpoint at all; the write-ahead log stayed under 2 MB (`cargo bench --bench eventlog -- steady 60`).
+/// Pages in the write-ahead log after which the writer moves them to their places, while commits wait. Timers hang on
+/// these commits, so the wait is kept short: at 20,000 records/s in 20 ms batches, on two cores that others used as
+/// well, the 99th percentile of a commit was 10–22 ms with 500 pages, 18–58 ms with 1,000, 40–77 ms with 4,000, and
+/// 27 ms without checkpoints; the write-ahead log stayed under 3 MB (runs of 20 to 40 s of
+/// `cargo bench --bench eventlog -- steady`, which tells the same about another machine).
 const CHECKPOINT_PAGES: u32 = 500;
 
 impl From<sqlite::Error> for Error {

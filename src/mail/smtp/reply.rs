@@ -18,16 +18,25 @@ pub(super) fn refusal(step: &str, reply: &Response<String>, to: &EmailAddress) -
     }
 }
 
-/// Code and text of a reply, on one line, of bounded length, and without the customer's address: this goes to logs.
+/// Code and text of a reply, without the customer's address.
 pub(super) fn describe(reply: &Response<String>, to: &EmailAddress) -> String {
-    let text = masked(&reply.message, to);
+    one_line(reply, &masked(&reply.message, to))
+}
+
+/// Code and text of a reply that is not about a mail.
+pub(super) fn greeting(reply: &Response<String>) -> String {
+    one_line(reply, &reply.message)
+}
+
+/// Of bounded length and without control characters: this goes to logs.
+fn one_line(reply: &Response<String>, text: &str) -> String {
     let [class, subject, detail] = reply.esc;
     let mut line = match class {
         0 => format!("{} ", reply.code),
         _ => format!("{} {class}.{subject}.{detail} ", reply.code),
     };
-    let visible = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    line.extend(visible.flat_map(|word| [word, " "]).flat_map(str::chars).take(TEXT_MAX));
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    line.extend(words.flat_map(|word| [word, " "]).flat_map(str::chars).take(TEXT_MAX));
     line.truncate(line.trim_end().len());
     line
 }

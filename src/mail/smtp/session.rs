@@ -49,7 +49,7 @@ enum Envelope {
 enum Failure {
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    #[error("the connection was lost: {0}")]
+    #[error("{0}")]
     Lost(#[from] io::Error),
     #[error("the answer is not SMTP")]
     Unparseable,
@@ -71,7 +71,7 @@ impl Session {
         let mut client = SmtpClient { stream, timeout };
         let greeting = within(timeout, read_reply(&mut client.stream)).await.map_err(failed)?;
         if greeting.code != 220 {
-            return Err(format!("{server} does not greet: {} {}", greeting.code, greeting.message.trim()));
+            return Err(format!("{server} does not greet: {}", reply::greeting(&greeting)));
         }
         let ehlo = client.ehlo(host).await.map_err(|e| format!("{server} does not take EHLO: {e}"))?;
         Ok(Self {
@@ -112,7 +112,7 @@ impl Session {
             Ok(Envelope::Refused(step, reply)) => self.reset(reply::refusal(step, &reply, &message.to)).await,
             Ok(Envelope::Crossed(step, reply)) => End::Broken(reply::refusal(step, &reply, &message.to)),
             Err(Failure::Lost(_)) if used => End::Stale,
-            Err(failure) => End::Broken(Outcome::Transient(failure.to_string())),
+            Err(failure) => End::Broken(Outcome::Transient(format!("before the mail was written: {failure}"))),
         }
     }
 

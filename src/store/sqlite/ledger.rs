@@ -118,8 +118,7 @@ impl<'conn> Settling<'conn> {
                  WHERE id = ?1 AND mail = 'sending' AND attempts = ?2",
             )?,
             retry: conn.prepare_cached(
-                "UPDATE history SET mail = 'pending', reply = ?3, due_at = ?4, head = head = 1,
-                     ambiguous = ambiguous OR ?5
+                "UPDATE history SET mail = 'pending', reply = ?3, due_at = ?4, ambiguous = ambiguous OR ?5
                  WHERE id = ?1 AND mail = 'sending' AND attempts = ?2",
             )?,
             later: conn.prepare_cached(
@@ -186,10 +185,9 @@ const fn lane(key: i64) -> (i64, i64) {
 }
 
 fn expire(conn: &Connection, now: Timestamp) -> Result<u64> {
-    // a mail that was overtaken waits behind the one that did it, and has a head no more
     let expired = conn
         .prepare_cached(
-            "UPDATE history INDEXED BY mail_due SET mail = 'pending', ambiguous = 1, due_at = ?, head = head = 1
+            "UPDATE history INDEXED BY mail_due SET mail = 'pending', ambiguous = 1, due_at = ?
              WHERE head > 0 AND mail = 'sending'",
         )?
         .execute([now.as_millis()])?;

@@ -65,8 +65,8 @@ impl SqliteStore {
 
     /// Opens an existing store beside a server that may be running.
     pub fn open_tool(path: &Path) -> Result<Self> {
-        let mut conn = sqlite::open_writer(path, Access::Tool)?;
-        schema::check(path, &mut conn)?;
+        let conn = sqlite::open_writer(path, Access::Tool)?;
+        schema::check(path, &conn)?;
         Self::start(path, conn, Options::default(), None)
     }
 
@@ -101,12 +101,12 @@ impl Store for SqliteStore {
 
 impl From<sqlite::Error> for Error {
     fn from(error: sqlite::Error) -> Self {
-        match error {
-            // every write of the store can be repeated: offsets, attempts and keys are compared first
-            sqlite::Error::Unavailable(text) | sqlite::Error::Unconfirmed(text) => Self::Unavailable(text),
-            sqlite::Error::Overloaded(waiting) => Self::Overloaded(waiting),
-            sqlite::Error::Fatal(text) => Self::Fatal(text),
+        if let sqlite::Error::Overloaded(waiting) = error {
+            return Self::Overloaded(waiting);
         }
+        let text = error.to_string();
+        // Unavailable also when nobody can say whether the commit holds: every write here can be tried again
+        if matches!(error, sqlite::Error::Fatal(_)) { Self::Fatal(text) } else { Self::Unavailable(text) }
     }
 }
 

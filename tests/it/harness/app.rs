@@ -1,6 +1,6 @@
 //! The whole application in this process, with a clock that the test drives.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use encargo::{
     app::App,
@@ -20,7 +20,7 @@ pub struct TestApp {
     pub config: Config,
     pub http: reqwest::Client,
     app: Option<App>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl TestApp {
@@ -38,7 +38,7 @@ impl TestApp {
         flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = config::load(None, &flags).expect("settings").config;
         let clock = Clock::manual(Timestamp::from_millis(1_764_000_000_000));
-        let mut this = Self { clock, config, http: reqwest::Client::new(), app: None, _folder: folder };
+        let mut this = Self { clock, config, http: reqwest::Client::new(), app: None, folder };
         this.start_again().await;
         this
     }
@@ -60,6 +60,10 @@ impl TestApp {
 
     pub fn app(&self) -> &App {
         self.app.as_ref().expect("it runs")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn intake(&self, path: &str) -> String {
@@ -109,10 +113,10 @@ impl TestApp {
         .await
     }
 
-    /// A metric's value.
-    pub async fn metric(&self, sample: &str) -> f64 {
+    /// A counting metric's value.
+    pub async fn metric(&self, sample: &str) -> u64 {
         let text = self.http.get(self.ops("/metrics")).send().await.expect("an answer").text().await.expect("text");
         let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        line.map_or(0.0, |value| value.trim().parse().expect("a number"))
+        line.map_or(0, |value| value.trim().parse().expect("a whole number"))
     }
 }

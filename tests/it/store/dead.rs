@@ -5,7 +5,7 @@ use encargo::{
     store::{
         Store,
         dead::{Action, DeadId, DeadItem},
-        ledger::MailStatus,
+        ledger::{MailStatus, Verdict},
         orders::Batch,
     },
 };
@@ -171,21 +171,27 @@ pub async fn a_redriven_mail_goes_before_later_ones(place: &dyn Place) {
 
 pub async fn a_redriven_mail_lets_the_running_one_finish(place: &dyn Place) {
     let store = place.open().await;
-    refuse(&*store, [(1, 1, 20), (2, 1, 20)]).await;
-    apply(&*store, events([(1, 2), (2, 2)])).await;
-    assert_eq!(lease(&*store, 30).await.len(), 2); // until 90
-    for number in [1, 2] {
+    refuse(&*store, [(1, 1, 20), (2, 1, 20), (3, 1, 20), (4, 1, 20)]).await;
+    apply(&*store, events([(1, 2), (2, 2), (3, 2), (4, 2)])).await;
+    assert_eq!(lease(&*store, 30).await.len(), 4); // until 90
+    for number in [1, 2, 3, 4] {
         decide(&*store, mail(number, 1), Action::Redrive).await;
     }
     // the second state of order 1 was being sent, and its result counts
     assert_eq!(settle(&*store, mail_id(1, 2), 1, sent()).await, 1);
-    // that of order 2 gets none, but is not sent again before the first is settled
+    // that of order 2 is to be tried again, and that of order 3 is cut off: both wait for the first
+    settle(&*store, mail_id(2, 2), 1, Verdict::Retry(at(40), "451".into())).await;
+    settle(&*store, mail_id(4, 2), 1, sent()).await;
+    assert_eq!(store.expire_leases(at(50)).await.unwrap(), 1);
     let first = lease(&*store, 100).await;
-    assert_eq!(ids(&first), [mail_id(1, 1), mail_id(2, 1)]);
+    assert_eq!(ids(&first), [1, 2, 3, 4].map(|number| mail_id(number, 1)));
     assert_eq!(lease(&*store, 101).await, []);
-    settle(&*store, mail_id(2, 1), 2, sent()).await;
+    for number in [1, 2, 3, 4] {
+        settle(&*store, mail_id(number, 1), 2, sent()).await;
+    }
     let second = lease(&*store, 101).await;
-    assert_eq!((second[0].id, second[0].attempt, second[0].ambiguous), (mail_id(2, 2), 2, true));
+    let attempts: Vec<_> = second.iter().map(|mail| (mail.id, mail.attempt, mail.ambiguous)).collect();
+    assert_eq!(attempts, [(mail_id(2, 2), 2, false), (mail_id(3, 2), 2, true)]);
 }
 
 pub async fn the_order_of_a_record_is_found(place: &dyn Place) {

@@ -27,7 +27,7 @@ CREATE TABLE in_flight (
 -- `head` says which mails can be leased, so that an index over them finds the next due one at once, however many wait
 -- behind others:
 --   1  unsettled (pending or sending), and no earlier mail of the order is;
---   2  was leased as 1 when an earlier mail was redriven: still being sent, not to be leased again for now;
+--   2  was being sent when an earlier mail was redriven: waits behind that, but its lease has to be found;
 --   0  settled, or waits behind another.
 CREATE TABLE history (
     id        INTEGER PRIMARY KEY,

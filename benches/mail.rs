@@ -1,0 +1,132 @@
+//! Mails per second of the real mailer over the embedded store: composing alone, into a Maildir, into an SMTP server
+//! on this machine that only counts. `cargo bench --bench mail [-- ORDERS]`
+
+#[path = "../tests/it/harness/smtp.rs"]
+mod smtp;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use encargo::{
+    clock::Clock,
+    domain::{DeadLetter, Flow, Lang, Order, OrderId, Product, Source, StateEvent},
+    eventlog::TopicPartition,
+    mail::{self, Composer, Deps, Mailer, Metrics, compose},
+    store::{
+        Ledger, Orders,
+        orders::{Advance, Batch, Incoming},
+        sqlite::{Options, SqliteStore},
+    },
+};
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+const COMPOSED: u32 = 20_000;
+
+#[tokio::main]
+async fn main() {
+    let orders = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(20_000);
+    composing().await;
+    let sink = smtp::Sink::counting().await;
+    for url in ["maildir".to_owned(), sink.url(), sink.url() + "?connections=8"] {
+        sending(&url, orders).await;
+    }
+    println!("the sink took {} mails on {} connections", sink.accepted(), sink.connections());
+}
+
+fn composer() -> Composer {
+    Composer::new(compose::Options {
+        from: "pedidos@shop.example".parse().expect("an address"),
+        from_name: Some("La Tienda".into()),
+        domain: None,
+        lang: Lang::Es,
+        track: Some("http://127.0.0.1:5000/track/".into()),
+        handles: None,
+        templates: None,
+        flow: Flow::standard(Duration::from_secs(8)),
+    })
+    .expect("the built-in templates render")
+}
+
+/// Composes one leased mail again and again.
+#[expect(clippy::disallowed_methods, reason = "a measurement in real time")]
+async fn composing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(&folder.path().join("store.db"), Options::default()).expect("a store");
+    let now = Clock::system().now();
+    fill(&store, 1).await;
+    let mail = store.lease(now + Duration::from_secs(1), now, 1).await.expect("a lease").remove(0);
+    let composer = composer();
+    let begun = Instant::now();
+    let bytes: usize = (0..COMPOSED).map(|_| composer.compose(&mail).expect("a mail").raw.len()).sum();
+    let each = begun.elapsed() / COMPOSED;
+    println!("compose: {each:?} for a mail of {} bytes", bytes / COMPOSED as usize);
+}
+
+/// Four mails for each order, all due at once; from the start of the mailer to the last settlement.
+#[expect(clippy::disallowed_methods, reason = "a measurement in real time")]
+async fn sending(url: &str, orders: u64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(SqliteStore::open(&folder.path().join("store.db"), Options::default()).expect("a store"));
+    fill(&store, orders).await;
+    let url = if url == "maildir" { format!("maildir:{}", folder.path().join("mail").display()) } else { url.into() };
+    let (clock, composer) = (Clock::system(), composer());
+    let destination = url.parse().expect("a URL");
+    let transport = mail::open(&destination, composer.domain(), mail::STEP_TIMEOUT, &clock).expect("it opens");
+    let metrics = Metrics::register(&mut Registry::default());
+    let deps = Deps {
+        ledger: store,
+        composer: Arc::new(composer),
+        transport: transport.expect("mail is on"),
+        clock,
+        wake: Arc::default(),
+        metrics: metrics.clone(),
+    };
+    let stop = CancellationToken::new();
+    let begun = Instant::now();
+    let running = tokio::spawn(Mailer::new(deps, mail::Options::default()).run(stop.clone()));
+    while metrics.sent.get() < orders * 4 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.cancel();
+    running.await.expect("no panic").expect("no error");
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{url}: {:.0} mails/s ({} mails in {seconds:.2} s)", (orders * 4) as f64 / seconds, orders * 4);
+}
+
+/// Projects all four states of that many orders.
+async fn fill(store: &SqliteStore, orders: u64) {
+    let now = Clock::system().now();
+    for chunk in (1..=orders).collect::<Vec<_>>().chunks(1_000) {
+        let events: Vec<_> = chunk.iter().flat_map(|id| (1..=4).map(|seq| event(*id, seq, now))).collect();
+        let (from, to) = ((chunk[0] - 1) * 4, (chunk[0] - 1) * 4 + events.len() as u64);
+        let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
+        let advances = vec![Advance { of, from, to }];
+        let batch = Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, now };
+        store.apply(batch.into()).await.expect("it is applied");
+    }
+}
+
+fn event(id: u64, seq: u8, at: encargo::domain::Timestamp) -> Incoming {
+    let order = Order {
+        id: OrderId::new(id).expect("a small number"),
+        product: Product::new("3170", "King's Bounty: Armored Princess", "7.99").expect("a product"),
+        email: format!("c{id}@example.org").parse().expect("an address"),
+        lang: None,
+        placed_at: at,
+        handle: None,
+        trace: None,
+    };
+    let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: id };
+    let letter =
+        DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
+    let estado = Flow::STATES[usize::from(seq) - 1].into();
+    Incoming {
+        event: StateEvent { order: order.into(), estado, seq: Some(seq), at, next_at: None },
+        seq,
+        last: seq == 4,
+        letter,
+    }
+}
