@@ -54,7 +54,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Done {
 /// Runs the binary while this process serves what it asks.
 async fn beside(app: &TestApp, arguments: &[&str]) -> Done {
     let data = app.config.data.display().to_string();
-    let mut command = encargo(&app.config.data, arguments);
+    let mut command = encargo(app.folder(), arguments);
     command.args(["--data", &data]);
     tokio::task::spawn_blocking(move || command.output().expect("the binary runs").into()).await.expect("no panic")
 }
@@ -266,7 +266,7 @@ async fn a_follower_of_the_log_sees_what_comes() {
     let app = two_orders().await;
     let data = app.config.data.display().to_string();
     let arguments = ["log", "read", "compra_detalle", "--follow", "--limit", "3", "--json", "--data", &data];
-    let child = encargo(&app.config.data, &arguments).spawn().unwrap();
+    let child = encargo(app.folder(), &arguments).spawn().unwrap();
     let follower = tokio::task::spawn_blocking(move || Done::from(child.wait_with_output().unwrap()));
     app.place("1030", "leo@example.org").await;
     let lines = follower.await.unwrap().json();
@@ -301,7 +301,7 @@ async fn an_order_is_followed_to_its_end() {
     let app = TestApp::start().await;
     let url = app.intake("");
     let arguments = ["place", "1010", "--email", "ana@example.org", "--follow", "--json", "--url", &url];
-    let child = encargo(&app.config.data, &arguments).spawn().unwrap();
+    let child = encargo(app.folder(), &arguments).spawn().unwrap();
     let follower = tokio::task::spawn_blocking(move || Done::from(child.wait_with_output().unwrap()));
     app.in_state(1, "recibido").await;
     for state in ["preparando", "entregando", "finalizado"] {
