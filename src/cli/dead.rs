@@ -21,6 +21,8 @@ use crate::{
 
 /// Most dead letters fetched at once.
 const PAGE: usize = 500;
+/// As many as a store can have: its numbers are signed.
+const NO_LIMIT: usize = i64::MAX as usize;
 
 /// `encargo dead`.
 #[derive(Debug, Subcommand)]
@@ -199,7 +201,7 @@ impl Decide {
     async fn decide_by_reason(&self, store: &dyn Store, action: Action, now: Timestamp, done: &mut Done) -> Result<()> {
         let reason = self.which.reason.as_deref();
         loop {
-            let limit = if self.dry_run { usize::MAX >> 1 } else { PAGE };
+            let limit = if self.dry_run { NO_LIMIT } else { PAGE };
             let items = store.dead(reason, limit).await?;
             let mut decided = 0;
             for item in items.iter().filter(|item| item.at <= now) {

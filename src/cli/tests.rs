@@ -74,12 +74,143 @@ fn examples_in_the_help_can_be_given() {
 
 #[test]
 fn the_first_help_shows_the_way() {
-    insta::assert_snapshot!(help(""), @"");
+    insta::assert_snapshot!(help(""), @r#"
+    Encargo takes orders over HTTP, moves each one through its states on time, and
+    tells the customer at every state
+
+    Usage: encargo [OPTIONS] <COMMAND>
+
+    Commands:
+      up           Run everything in this process: intake, fulfilment, tracking,
+                   mail
+      place        Place an order over HTTP, as a customer does
+      show         Show an order with its history and mails
+      list         List orders, newest first
+      log          Look into the event log
+      dead         Look at what could not be processed or mailed, and decide about
+                   it
+      mail         Preview and check the mails
+      catalog      Check and search the catalogue
+      config       Show, check and write the configuration
+      completions  Print a completion script for a shell
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Settings:
+          --config <FILE>  Configuration file [default: encargo.toml in the working
+                           folder, if there] [env: ENCARGO_CONFIG]
+          --data <DIR>     Data folder [env: ENCARGO_DATA] [default: encargo-data]
+
+    Examples:
+      encargo up                                         then, in another terminal:
+      encargo place 1010 --email you@example.org --follow
+      encargo list
+    "#);
 }
 
 #[test]
 fn help_of_commands_fits_80_columns() {
-    insta::assert_snapshot!(help("up"), @"");
-    insta::assert_snapshot!(help("log read"), @"");
-    insta::assert_snapshot!(help("dead redrive"), @"");
+    insta::assert_snapshot!(help("up"), @r#"
+    Run everything in this process: intake, fulfilment, tracking, mail
+
+    Usage: encargo up [OPTIONS]
+
+    Options:
+          --json     Print the addresses as one line of JSON
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Settings:
+          --log <URL>               Event log: sqlite:PATH [env: ENCARGO_LOG]
+                                    [default: log.db in the data folder]
+          --store <URL>             Store: sqlite:PATH [env: ENCARGO_STORE]
+                                    [default: store.db in the data folder]
+          --mail <URL>              Mail: maildir:DIR, smtp://HOST:PORT, none: [env:
+                                    ENCARGO_MAIL] [default: maildir: in the data
+                                    folder]
+          --catalog <FILE>          Catalogue: a CSV file with appid,name,price
+                                    [env: ENCARGO_CATALOG] [default: a built-in
+                                    sample]
+          --dwell <DURATION>        How long an order stays in each state, like 8s
+                                    or 500ms [env: ENCARGO_DWELL] [default: 8s]
+          --intake-listen <ADDR>    Where orders are taken [env:
+                                    ENCARGO_INTAKE_LISTEN] [default: 127.0.0.1:3000]
+          --tracking-listen <ADDR>  Where orders are looked up [env:
+                                    ENCARGO_TRACKING_LISTEN] [default:
+                                    127.0.0.1:5000]
+          --ops-listen <ADDR>       Where health and metrics are [env:
+                                    ENCARGO_OPS_LISTEN] [default: 127.0.0.1:9000]
+          --config <FILE>           Configuration file [default: encargo.toml in the
+                                    working folder, if there] [env: ENCARGO_CONFIG]
+          --data <DIR>              Data folder [env: ENCARGO_DATA] [default:
+                                    encargo-data]
+
+    Examples:
+      encargo up
+      encargo up --dwell 1s --mail smtp://localhost:1025
+      encargo up --catalog products.csv --intake-listen 0.0.0.0:3000
+    "#);
+    insta::assert_snapshot!(help("log read"), @r#"
+    Print the records of a topic
+
+    Usage: encargo log read [OPTIONS] <TOPIC>
+
+    Arguments:
+      <TOPIC>  Topic; `encargo log topics` lists them
+
+    Options:
+          --partition <P>  Only this partition
+          --from <N>       Begin at this offset in each partition [default: the
+                           first that is kept]
+          --tail <N>       Begin with the last N records of each partition
+          --limit <N>      Stop after N records
+      -f, --follow         Wait for new records; Ctrl-C ends it
+          --headers        Show the headers as well (JSON always has them)
+          --json           Print one line of JSON per record
+      -h, --help           Print help
+      -V, --version        Print version
+
+    Settings:
+          --log <URL>      Event log: sqlite:PATH [env: ENCARGO_LOG] [default:
+                           log.db in the data folder]
+          --config <FILE>  Configuration file [default: encargo.toml in the working
+                           folder, if there] [env: ENCARGO_CONFIG]
+          --data <DIR>     Data folder [env: ENCARGO_DATA] [default: encargo-data]
+
+    Examples:
+      encargo log read compra_detalle
+      encargo log read compra_confirmada --tail 5 --follow
+      encargo log read compra_detalle --partition 0 --from 100 --json | jq .value
+    "#);
+    insta::assert_snapshot!(help("dead redrive"), @r#"
+    Try dead letters again: mails are sent anew, records go back to their topics
+
+    Usage: encargo dead redrive [OPTIONS] <ID|--all|--reason <TEXT>>
+
+    Arguments:
+      [ID]...  Names, as `encargo dead list` shows them
+
+    Options:
+          --all            All dead letters
+          --reason <TEXT>  All with this text in their reason
+          --dry-run        Only say which ones it would be
+          --json           Print one line of JSON per dead letter
+      -h, --help           Print help
+      -V, --version        Print version
+
+    Settings:
+          --store <URL>    Store: sqlite:PATH [env: ENCARGO_STORE] [default:
+                           store.db in the data folder]
+          --config <FILE>  Configuration file [default: encargo.toml in the working
+                           folder, if there] [env: ENCARGO_CONFIG]
+          --data <DIR>     Data folder [env: ENCARGO_DATA] [default: encargo-data]
+
+    Examples:
+      encargo dead redrive mail:17.2
+      encargo dead redrive --reason 'mailbox full' --dry-run
+      encargo dead redrive --all
+    "#);
 }

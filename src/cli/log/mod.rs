@@ -23,7 +23,7 @@ pub(super) enum Command {
     /// Print the records of a topic
     #[command(after_help = "Examples:\n  encargo log read compra_detalle\n  \
                             encargo log read compra_confirmada --tail 5 --follow\n  \
-                            encargo log read compra_confirmada --partition 0 --from 100 --json | jq .value.estado")]
+                            encargo log read compra_detalle --partition 0 --from 100 --json | jq .value")]
     Read(read::Read),
 }
 
