@@ -50,7 +50,8 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 /// The modules of this crate that a source names: `crate::a::…`, and the members of `use crate::{a, b::…}`.
 /// Comments do not count.
 fn imports(source: &str) -> Vec<String> {
-    let code: String = source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let code: String =
+        source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let mut modules = Vec::new();
     for (at, found) in code.match_indices("crate::") {
         // `mycrate::` is another crate
