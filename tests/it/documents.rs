@@ -1,0 +1,149 @@
+//! What documents say about the tree is true, and the tree keeps to what they say.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Where paths of this repository begin, as documents write them.
+const ROOTS: [&str; 5] = ["src/", "tests/", "docs/", "benches/", "scripts/"];
+/// Parts of an order's way that meet on topics and tables only.
+const SERVICES: [&str; 5] = ["intake", "fulfilment", "tracking", "mail", "ops"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+}
+
+/// What stands between single backticks, outside fenced blocks, and looks like a path of this repository.
+fn paths_in(text: &str) -> Vec<&str> {
+    let mut fenced = false;
+    let mut paths = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            let quoted = line.split('`').skip(1).step_by(2);
+            paths.extend(quoted.filter(|text| ROOTS.iter().any(|root| text.starts_with(root))));
+        }
+    }
+    paths
+}
+
+/// All Rust files below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("cannot list {}: {e}", folder.display())) {
+        let path = entry.expect("a folder entry").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The modules of this crate that a source names: `crate::a::…`, and the members of `use crate::{a, b::…}`.
+/// Comments do not count.
+fn imports(source: &str) -> Vec<String> {
+    let code: String =
+        source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let mut modules = Vec::new();
+    for (at, found) in code.match_indices("crate::") {
+        // `mycrate::` is another crate
+        let is_name = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        if is_name {
+            continue;
+        }
+        let rest = &code[at + found.len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => modules.extend(members(group)),
+            None => modules.push(first_name(rest)),
+        }
+    }
+    modules
+}
+
+/// The first names of a group's members; the text begins after its opening brace.
+fn members(group: &str) -> Vec<String> {
+    let (mut depth, mut member, mut modules) = (0_u32, String::new(), Vec::new());
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => modules.push(first_name(&std::mem::take(&mut member))),
+            _ if depth == 0 => member.push(c),
+            _ => {}
+        }
+    }
+    modules.push(first_name(&member));
+    modules.retain(|module| !module.is_empty());
+    modules
+}
+
+fn first_name(path: &str) -> String {
+    path.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// Every import of a module under `src`, with the file it stands in.
+fn imports_of(module: &str) -> Vec<(PathBuf, String)> {
+    let folder = root().join("src").join(module);
+    let files = sources(&folder);
+    assert!(!files.is_empty(), "{} has no sources", folder.display());
+    let named = |file: PathBuf| imports(&read(&file)).into_iter().map(move |name| (file.clone(), name));
+    files.into_iter().flat_map(named).collect()
+}
+
+/// Imports of a module that are not allowed, in words.
+fn forbidden(module: &str, is_allowed: impl Fn(&str) -> bool) -> Vec<String> {
+    let imports = imports_of(module).into_iter();
+    let wrong = imports.filter(|(_, name)| name != module && !is_allowed(name));
+    wrong.map(|(file, name)| format!("{} imports crate::{name}", file.display())).collect()
+}
+
+#[test]
+fn every_path_in_the_documents_exists() {
+    for document in ["ARCHITECTURE.md", "docs/guarantees.md"] {
+        let text = read(&root().join(document));
+        let paths = paths_in(&text);
+        assert!(paths.len() > 2, "{document} names {} paths: does this test still read it?", paths.len());
+        let missing: Vec<_> = paths.into_iter().filter(|path| !root().join(path).exists()).collect();
+        assert_eq!(missing, Vec::<&str>::new(), "{document} names what is not there");
+    }
+}
+
+#[test]
+fn services_never_import_each_other() {
+    let mut wrong = Vec::new();
+    for service in SERVICES {
+        wrong.extend(forbidden(service, |name| !SERVICES.contains(&name)));
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn the_domain_imports_only_itself() {
+    assert_eq!(forbidden("domain", |_| false), Vec::<String>::new());
+}
+
+#[test]
+fn the_event_log_knows_no_service_and_no_store() {
+    let is_allowed = |name: &str| name != "store" && !SERVICES.contains(&name);
+    assert_eq!(forbidden("eventlog", is_allowed), Vec::<String>::new());
+}
+
+#[test]
+fn these_checks_can_object() {
+    let source = "use crate::{\n    clock::Clock, // crate::ops\n    store::{self, ledger::{Mail, MailId}},\n    \
+                  intake,\n};\nfn f() -> crate::mail::Result<()> { mycrate::tracking::f() }\n//! crate::fulfilment\n";
+    assert_eq!(imports(source), ["clock", "store", "intake", "mail"]);
+    let document = "`src/lib.rs` and `cargo run`\n```\n`src/fenced.rs`\n```\n`docs/none.md`";
+    assert_eq!(paths_in(document), ["src/lib.rs", "docs/none.md"]);
+    let seen = imports_of("fulfilment");
+    assert!(seen.iter().any(|(_, name)| name == "eventlog"), "{seen:?}");
+}
