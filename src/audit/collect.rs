@@ -1,4 +1,9 @@
-use std::{collections::BTreeMap, fs, io::BufRead, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    io::BufRead,
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -32,8 +37,15 @@ const READ_MAX: usize = 10_000;
 /// Reads log and store; acknowledgements and mails come from elsewhere.
 pub async fn collect(sources: Sources<'_>) -> Result<Facts> {
     let mut facts = Facts::default();
-    read_topic(sources.log, sources.orders, |_, record| {
-        // poison is judged where it went: among the dead letters
+    let mut refused = HashSet::new();
+    read_topic(sources.log, sources.dead, |_, record| {
+        facts.dead += 1;
+        refused.extend(source_in(&record, sources.orders));
+    })?;
+    read_topic(sources.log, sources.orders, |partition, record| {
+        if refused.contains(&(partition, record.offset)) {
+            return; // judged where it went: among the dead letters
+        }
         if let Ok(value) = serde_json::from_slice::<Value>(&record.value) {
             facts.orders.extend(placed(&value, "orderid", "gameid", "usermail"));
         }
@@ -44,7 +56,6 @@ pub async fn collect(sources: Sources<'_>) -> Result<Facts> {
         None => unreadable += 1,
     })?;
     anyhow::ensure!(unreadable == 0, "{unreadable} records of {} cannot be read", sources.states);
-    read_topic(sources.log, sources.dead, |_, _| facts.dead += 1)?;
     facts.views = read_views(sources.store).await?;
     facts.repeats_counted = sources.store.ledger_counts().await?.repeated;
     Ok(facts)
@@ -67,6 +78,16 @@ fn read_topic(log: &dyn EventLog, topic: &str, mut each: impl FnMut(u32, Record)
         }
     }
     Ok(())
+}
+
+/// Where a dead letter was first read, if that was in `topic`.
+fn source_in(record: &Record, topic: &str) -> Option<(u32, u64)> {
+    let header = |name: &str| {
+        let (_, value) = record.headers.iter().find(|(other, _)| other == name)?;
+        std::str::from_utf8(value).ok()
+    };
+    (header("dead.topic")? == topic).then_some(())?;
+    Some((header("dead.partition")?.parse().ok()?, header("dead.offset")?.parse().ok()?))
 }
 
 fn placed(value: &Value, id: &str, product: &str, email: &str) -> Option<Placed> {

@@ -169,7 +169,7 @@ fn judge_mails(
             }
             Some(_) => report.repeats += 1,
             None => {
-                let this = place[mail.estado.as_str()];
+                let Some(&this) = place.get(mail.estado.as_str()) else { continue }; // objected to as an event
                 if let Some(arrival) = mail.arrival
                     && let Some((_, before)) = latest.insert(mail.id, (arrival, this))
                     && before > this

@@ -135,7 +135,6 @@ mod sections {
         pub from: Sender,
         pub lang: Lang,
         pub templates: PathBuf,
-        pub connections: usize,
         pub batch: usize,
         #[serde(deserialize_with = "duration")]
         pub retry_min: Duration,
@@ -240,7 +239,7 @@ impl Config {
         Ok(())
     }
 
-    fn too_small(&self) -> [(&'static str, bool); 14] {
+    fn too_small(&self) -> [(&'static str, bool); 13] {
         [
             ("log.partitions", self.log.partitions == 0),
             ("log.queue_max", self.log.queue_max == 0),
@@ -253,7 +252,6 @@ impl Config {
             ("http.request_timeout", self.http.request_timeout.is_zero()),
             ("fulfilment.tick", self.fulfilment.tick.is_zero()),
             ("fulfilment.in_flight_max", self.fulfilment.in_flight_max == 0),
-            ("mail.connections", self.mail.connections == 0),
             ("mail.batch", self.mail.batch == 0),
             ("mail.lease", self.mail.lease.is_zero()),
         ]

@@ -221,8 +221,14 @@ fn header<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
     std::str::from_utf8(value).ok()
 }
 
+/// The parser's words without what it quotes from the record: that may be an address.
 fn malformed(error: &serde_json::Error) -> Invalid {
-    Invalid(format!("not a valid JSON record: {error}").into())
+    let text = error.to_string();
+    let text = match (text.find('"'), text.rfind('"')) {
+        (Some(first), Some(last)) => format!("{}…{}", &text[..first], &text[last + 1..]),
+        _ => text,
+    };
+    Invalid(format!("not a valid JSON record: {text}").into())
 }
 
 #[cfg(test)]

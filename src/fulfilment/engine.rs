@@ -232,9 +232,15 @@ impl Restore {
         let mut engine = Engine::new(self.flow, remember);
         engine.end = self.end;
         let last = engine.flow.last_seq();
+        let mut cut_short = 0;
         for (offset, event) in self.events.into_iter().flatten() {
-            let (seq, _) = self.latest[&event.order.id];
-            let seq = seq.min(last); // a flow that was shortened: the order is at its end
+            let (mut seq, _) = self.latest[&event.order.id];
+            let was_last = event.seq.is_some() && event.next_at.is_none();
+            if was_last || seq >= last {
+                // the flow may have been changed: what was finished stays so, what has no state left is finished now
+                cut_short += u64::from(event.next_at.is_some());
+                seq = last;
+            }
             engine.known.insert(event.order.id, event.order.fingerprint());
             let since = now.wall.since(event.at);
             engine.enqueue(event.order, seq, event.at, since, offset, now.monotonic);
@@ -242,7 +248,10 @@ impl Restore {
         let in_flight: u64 = engine.waiting.iter().map(|queue| queue.len() as u64).sum();
         let finished = engine.finished.len() as u64;
         engine.forget();
-        let counters = counters.unwrap_or(Counters { accepted: finished, finished, dead: 0 });
+        let counters = match counters {
+            Some(counters) => Counters { finished: counters.finished + cut_short, ..counters },
+            None => Counters { accepted: finished, finished, dead: 0 },
+        };
         if in_flight < counters.in_flight() {
             return Err(Mismatch { expected: counters.in_flight(), found: in_flight });
         }

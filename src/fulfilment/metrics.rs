@@ -52,7 +52,7 @@ impl Metrics {
         metrics
     }
 
-    /// Whether the orders in flight were restored, so that timers fire.
+    /// Whether the orders in flight were restored, so that timers fire, and the log takes commits.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
@@ -89,6 +89,7 @@ impl Metrics {
     }
 
     pub(super) fn commit_retried(&self) {
+        self.ready.store(false, Ordering::Relaxed); // until a commit succeeds
         self.retries.inc();
     }
 }

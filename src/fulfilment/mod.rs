@@ -2,7 +2,7 @@
 //!
 //! Reads `compra_detalle`, writes `compra_confirmada` and the dead-letter topic. An order's events go to the output
 //! partition whose number its order came from, together with the input offset, in one atomic commit; so each state
-//! happens exactly once, and the output is all the state there is: a restart reads it from the watermark on.
+//! happens once, and the output is all the state there is: a restart reads it from the watermark on.
 //!
 //! Refused on purpose: a database of timers (a second truth that can disagree with the log), and a timer per order
 //! in the runtime (a million of them, lost at every crash).

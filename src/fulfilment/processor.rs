@@ -205,6 +205,7 @@ impl Processor {
         loop {
             match member.commit(&outputs, &offsets) {
                 Outcome::Committed(positions) => {
+                    self.deps.metrics.ready();
                     self.settle(positions.iter().map(|position| position.offset));
                     return Ok(None);
                 }

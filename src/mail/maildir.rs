@@ -133,7 +133,9 @@ impl Folders {
         let mut options = File::options();
         options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = options.open(self.root.join("tmp").join(name))?;
-        file.write_all(raw)?;
+        // in a file, lines end in LF alone; the composer writes no CR but in CRLF
+        let text: Vec<u8> = raw.split(|byte| *byte == b'\r').flatten().copied().collect();
+        file.write_all(&text)?;
         if cfg!(target_os = "linux") { Ok(()) } else { file.sync_data() }
     }
 

@@ -5,7 +5,7 @@
 //! the transport's answer, so each (order, state) is mailed at least once; a repeat carries the same `Message-ID` and
 //! the same bytes; an order's mails go out in the order of its states. Permanent refusals become dead letters.
 //!
-//! Deliberately absent: sending a mail "exactly once" (SMTP cannot), and mail to a server that would get it in clear
+//! Deliberately absent: sending a mail once and only once (SMTP cannot), and mail to a server that would get it in clear
 //! text over a network without anybody having asked for that.
 
 mod check;

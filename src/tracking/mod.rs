@@ -1,8 +1,8 @@
 //! Tracking knows where every order is.
 //!
 //! The projection reads `compra_confirmada` and the dead-letter topic and applies each batch to the store in one
-//! transaction: orders, history, mail ledger, dead letters, and the input offsets themselves. So its effect is exactly
-//! once whatever the log delivers twice. The listener on :5000 answers from the store.
+//! transaction: orders, history, mail ledger, dead letters, and the input offsets themselves. So nothing takes
+//! effect twice, whatever the log delivers twice. The listener on :5000 answers from the store.
 
 mod answer;
 mod api;

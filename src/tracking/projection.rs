@@ -164,7 +164,7 @@ impl Projection {
                     batch.events.push(Incoming { seq, last: seq >= flow.last_seq(), event, letter });
                     return;
                 }
-                None => format!("estado: {:?} is no state of the flow", event.estado),
+                None => "estado: must be a state of the flow".to_owned(),
             },
             Err(reason) => reason.to_string(),
         };

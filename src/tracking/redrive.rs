@@ -1,4 +1,4 @@
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Error;
 use crate::{
@@ -29,7 +29,11 @@ pub async fn redrive(log: &dyn EventLog, store: &dyn Store, clock: &Clock) -> Re
             headers,
             at: clock.now(),
         };
-        log.append(vec![record]).await?;
+        if let Err(error) = log.append(vec![record]).await {
+            // its topic may be gone: the others must not wait for it
+            warn!(topic, partition, offset, %error, "a dead letter cannot be driven again now");
+            continue;
+        }
         store.redriven(&letter.source).await?;
         info!(topic, partition, offset, "dead letter driven again");
     }

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod cli;
+mod documents;
 mod eventlog;
 mod flow;
 mod harness;

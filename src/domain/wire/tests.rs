@@ -81,6 +81,13 @@ fn poison_is_refused_with_a_reason() {
 }
 
 #[test]
+fn a_reason_never_quotes_the_record() {
+    let value = br#"{"orderid":"eva@example.org","gameid":"1","name":"n","price":"1","usermail":"eva@example.org"}"#;
+    let error = decode_order(value, &vec![], RECORD_TIME).unwrap_err();
+    assert!(error.0.contains("invalid type: string") && !error.0.contains("eva"), "{error}");
+}
+
+#[test]
 fn a_dead_letter_keeps_the_record_and_counts_attempts() {
     let letter = DeadLetter {
         source: Source { topic: "compra_detalle".into(), partition: 2, offset: 77 },

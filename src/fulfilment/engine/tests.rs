@@ -187,6 +187,34 @@ fn missing_output_is_noticed() {
 }
 
 #[test]
+fn a_flow_that_changed_revives_no_finished_order_and_finishes_what_has_no_state_left() {
+    let (mut engine, mut output) = (Engine::new(flow(), 10), Output::default());
+    engine.accept(order(1), at(0));
+    for second in [0, 8, 16, 24] {
+        engine.tick(at(second), usize::MAX);
+        output.commit(&mut engine, at(second));
+    }
+    engine.accept(order(2), at(24));
+    for second in [24, 32, 40] {
+        engine.tick(at(second), usize::MAX);
+        output.commit(&mut engine, at(second));
+    }
+    let counters = Some(engine.counters());
+    let restored = |states: &[&str]| {
+        let step = |state: &&str| crate::domain::Step { state: (*state).into(), dwell: DWELL };
+        let mut restore = Restore::new(Arc::new(Flow::new(states.iter().map(step).collect()).unwrap()), 0);
+        output.0.iter().enumerate().for_each(|(offset, event)| restore.event(offset as u64, event.clone()));
+        restore.finish(counters, at(48), 10).unwrap()
+    };
+    let mut longer = restored(&["recibido", "preparando", "entregando", "finalizado", "archivado"]);
+    longer.tick(at(60), usize::MAX);
+    let staged: Vec<_> = longer.staged().iter().map(|staged| (staged.event.order.id.get(), staged.event.seq)).collect();
+    assert_eq!(staged, [(2, Some(4))]);
+    let shorter = restored(&["recibido", "preparando", "entregando"]);
+    assert_eq!(shorter.counters(), Counters { accepted: 2, finished: 2, dead: 0 });
+}
+
+#[test]
 fn orders_of_an_old_service_are_carried_on() {
     let mut restore = Restore::new(flow(), 0);
     let event = |estado: &str| StateEvent {
