@@ -1,7 +1,7 @@
 //! First figures: `cargo bench --bench orders -- MODE`, where MODE is
 //!
 //! - `acks`: durable acknowledgements per second beside a handler that does nothing, at concurrency 1, 16, 64, 256
-//! - `flow [--mail none|maildir|smtp]`: sustained orders per second through all states
+//! - `flow [--mail none|maildir|smtp] [--rate N]`: sustained orders per second through all states
 //! - `timers [--orders 100000]`: lateness of transitions and memory with that many orders in flight
 //! - `restart [--orders 150000]`: time from start to the first timer with that many orders in flight
 //! - `overload`: three times the sustainable rate for 30 s, then normal again
@@ -25,12 +25,17 @@ fn option<T: std::str::FromStr>(name: &str, default: T) -> T {
     found.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// `--rate N`, if it is there.
+fn rate() -> Option<f64> {
+    Some(option("--rate", 0.0)).filter(|rate| *rate > 0.0)
+}
+
 #[tokio::main]
 async fn main() {
     let seconds = Duration::from_secs(option("--seconds", 20));
     match std::env::args().nth(1).as_deref() {
         Some("acks") => acks::run(Duration::from_secs(option("--seconds", 4))).await,
-        Some("flow") => modes::flow(&option("--mail", "none".to_owned()), seconds).await,
+        Some("flow") => modes::flow(&option("--mail", "none".to_owned()), seconds, rate()).await,
         Some("timers") => modes::timers(option("--orders", 100_000)).await,
         Some("restart") => modes::restart(option("--orders", 150_000)).await,
         Some("overload") => modes::overload(option("--rate", 4_000.0)).await,

@@ -7,8 +7,9 @@ use crate::{client, server::Server, smtp::Sink};
 /// Connections of the load generator where throughput counts.
 const CONNECTIONS: usize = 64;
 
-/// As many orders as it takes, through all states with a dwell of 1 s; what counts is what is finished per second.
-pub async fn flow(mail: &str, duration: Duration) {
+/// As many orders as it takes, or `rate` per second, through all states with a dwell of 1 s; what counts is what is
+/// finished and mailed per second.
+pub async fn flow(mail: &str, duration: Duration, rate: Option<f64>) {
     let data = tempfile::tempdir().expect("a folder");
     let sink = if mail == "smtp" { Some(Sink::counting().await) } else { None };
     let url = match (mail, &sink) {
@@ -18,16 +19,16 @@ pub async fn flow(mail: &str, duration: Duration) {
     };
     let server = Server::start(data.path(), &["--dwell", "1s", "--mail", &url]).await;
     println!("mail {mail}, dwell 1 s, {CONNECTIONS} connections, {duration:?} after 10 s of warm-up");
-    let load = tokio::spawn(client::load(server.intake, CONNECTIONS, duration + Duration::from_secs(12), None));
+    let load = tokio::spawn(client::load(server.intake, CONNECTIONS, duration + Duration::from_secs(12), rate));
     tokio::time::sleep(Duration::from_secs(10)).await;
     let (before, cpu_before, started) = (server.metrics().await, server.usage().1, Instant::now());
     tokio::time::sleep(duration).await;
     let (after, (rss, cpu), elapsed) = (server.metrics().await, server.usage(), started.elapsed().as_secs_f64());
-    let rate = |sample: &str| (after.value(sample) - before.value(sample)) / elapsed;
-    let finished = rate("encargo_orders{is=\"finished\"}");
+    let per_second = |sample: &str| (after.value(sample) - before.value(sample)) / elapsed;
+    let finished = per_second("encargo_orders{is=\"finished\"}");
     println!("finished   {finished:8.0} orders/s");
-    println!("projected  {:8.0} events/s", rate("encargo_events_projected_total{is=\"accepted\"}"));
-    println!("mailed     {:8.0} mails/s", rate("encargo_mails_total{result=\"sent\"}"));
+    println!("projected  {:8.0} events/s", per_second("encargo_events_projected_total{is=\"accepted\"}"));
+    println!("mailed     {:8.0} mails/s", per_second("encargo_mails_total{result=\"sent\"}"));
     println!("waiting    {:8.0} mails", after.value("encargo_ledger_mails{status=\"pending\"}"));
     let p99 = after.quantile_since(&before, "encargo_transition_lateness_seconds", 0.99);
     println!("lateness   p99 <= {p99} s");

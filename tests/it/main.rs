@@ -12,6 +12,7 @@ mod intake;
 mod kill;
 mod mail;
 mod overload;
+mod setup;
 mod store;
 mod support;
 mod web;

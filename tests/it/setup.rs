@@ -1,0 +1,113 @@
+//! A bad set-up fails at once, with an error that says what to do; a good one stops when it is told to.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output},
+};
+
+use crate::harness::process::{Process, read_log};
+
+/// Runs `encargo up`, which must fail; what it says on standard error.
+fn refused(data: &Path, arguments: &[&str]) -> String {
+    let Output { status, .. } = Process::command(data, arguments).output().expect("the binary starts");
+    let said = read_log(data);
+    assert!(matches!(status.code(), Some(1 | 2)), "{status}: {said}");
+    said
+}
+
+/// `encargo up` with just these arguments.
+fn run(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
+    let Output { status, stderr, .. } = command.arg("up").args(arguments).output().expect("the binary starts");
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = folder.path().join("data");
+    let (code, said) = run(&["--intake-listen", &address, "--data", data.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("cannot listen on {address}")) && said.contains("port 0"), "{said}");
+}
+
+#[test]
+fn a_missing_or_broken_catalogue_is_named_with_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, catalog) = (folder.path().join("data"), folder.path().join("products.csv"));
+    let arguments = ["--catalog", catalog.to_str().unwrap()];
+    assert!(refused(&data, &arguments).contains("products.csv"));
+    for (text, hint) in [("", "appid"), ("a,b\n1,2\n", "appid"), ("appid,name,price\n1,Uno,1.0\n2,Dos,gratis\n", "3")] {
+        fs::remove_file(data.with_extension("log")).unwrap();
+        fs::write(&catalog, text).unwrap();
+        let said = refused(&data, &arguments);
+        assert!(said.contains("products.csv") && said.contains(hint), "{text:?}: {said}");
+    }
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let below_a_file = folder.path().join("file/data");
+    let (code, said) = run(&["--data", below_a_file.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("file/data") && said.contains("--data"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_instance_on_the_same_data_is_refused_and_the_first_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let first = Process::start(&data, &[]).await;
+    let said = refused(&data, &[]);
+    assert!(said.contains("in use by another Encargo process"), "{said}");
+    assert!(reqwest::get(first.url("ops", "/readyz")).await.unwrap().status().is_success());
+    assert!(first.terminate().success(), "SIGTERM is an orderly stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_database_is_named_and_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    assert!(Process::start(&data, &[]).await.terminate().success());
+    for name in ["log.db", "store.db"] {
+        let path = data.join(name);
+        let sound = fs::read(&path).unwrap();
+        let damaged = vec![0x5a; sound.len()];
+        fs::write(&path, &damaged).unwrap();
+        let said = refused(&data, &[]);
+        assert!(said.contains(name) && said.contains("damaged"), "{said}");
+        assert_eq!(fs::read(&path).unwrap(), damaged, "evidence is left alone");
+        fs::write(&path, sound).unwrap();
+        fs::remove_file(data.with_extension("log")).unwrap();
+    }
+    assert!(Process::start(&data, &[]).await.terminate().success());
+}
+
+/// The output topic is replaced behind the back of fulfilment: it must not go on as if no order had been in flight.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lost_records_ends_the_process_with_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let process = Process::start(&data, &["--dwell", "1h"]).await;
+    let order = serde_json::json!({ "product": "1010", "email": "ana@example.org" });
+    let placed = reqwest::Client::new().post(process.url("intake", "/orders")).json(&order).send().await.unwrap();
+    assert_eq!(placed.status(), 202);
+    crate::harness::eventually("the order in flight", async || {
+        let status = reqwest::get(process.url("tracking", "/?value=1")).await.map_err(|e| e.to_string())?.status();
+        if status.is_success() { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    assert!(process.terminate().success());
+    let log = rusqlite::Connection::open(data.join("log.db")).unwrap();
+    let lost = log.execute("DELETE FROM records WHERE CAST(value AS TEXT) LIKE '%\"estado\"%'", []).unwrap();
+    assert_eq!(lost, 1);
+    drop(log);
+    let said = refused(&data, &[]);
+    assert!(said.contains("records are missing"), "{said}");
+}
