@@ -2,11 +2,11 @@
 //!
 //! It reads and writes plain tables (see `migrations/`), one row a record, so that any SQLite tool opens them.
 //! Everything written goes through one writer with group commit; every reader has a connection of its own and never
-//! blocks it. Members learn of new records from the commit itself, through the shared ends of [`catalog`], and ask the
+//! blocks it. Members learn of new records from the commit itself, through the shared ends of `catalog`, and ask the
 //! file only when there is something to fetch.
 //!
-//! Refused: an index on the records' time (see [`schema::offset_at`]), a cache of the next offsets (see
-//! [`batch::Batch::write`]), and groups of several members, which one process has no use for.
+//! Refused: an index on the records' time (see `schema::offset_at`), a cache of the next offsets (see
+//! `batch::Batch::write`), and groups of several members, which one process has no use for.
 
 mod batch;
 mod catalog;
