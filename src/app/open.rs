@@ -41,7 +41,10 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 pub(super) fn log(config: &Config) -> Result<Arc<dyn EventLog>> {
-    let LogUrl::Sqlite(path) = config.log_url();
+    let path = match config.log_url() {
+        LogUrl::Sqlite(path) => path,
+        LogUrl::Kafka(_) => anyhow::bail!("Kafka is not there yet"),
+    };
     create_parent(&path)?;
     let options = LogOptions { waiting_max: config.log.queue_max, ..LogOptions::default() };
     let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(&path, options)?);
@@ -59,7 +62,10 @@ pub(super) fn log(config: &Config) -> Result<Arc<dyn EventLog>> {
 }
 
 pub(super) fn store(config: &Config) -> Result<Arc<dyn Store>> {
-    let StoreUrl::Sqlite(path) = config.store_url();
+    let path = match config.store_url() {
+        StoreUrl::Sqlite(path) => path,
+        StoreUrl::Postgres(_) => anyhow::bail!("PostgreSQL is not there yet"),
+    };
     create_parent(&path)?;
     let options = StoreOptions { waiting_max: config.store.queue_max, ..StoreOptions::default() };
     Ok(Arc::new(SqliteStore::open(&path, options)?))

@@ -28,14 +28,20 @@ impl StoreFlag {
 
 /// The event log, to be read beside a server.
 pub(super) fn log(config: &Config) -> Result<Arc<dyn EventLog>> {
-    let LogUrl::Sqlite(path) = config.log_url();
+    let path = match config.log_url() {
+        LogUrl::Sqlite(path) => path,
+        LogUrl::Kafka(_) => bail!("Kafka is not there yet"),
+    };
     require(&path, "event log", config)?;
     Ok(Arc::new(SqliteLog::open_read_only(&path)?))
 }
 
 /// The store, to be read and decided upon beside a server.
 pub(super) fn store(config: &Config) -> Result<Arc<dyn Store>> {
-    let StoreUrl::Sqlite(path) = config.store_url();
+    let path = match config.store_url() {
+        StoreUrl::Sqlite(path) => path,
+        StoreUrl::Postgres(_) => bail!("PostgreSQL is not there yet"),
+    };
     require(&path, "store", config)?;
     Ok(Arc::new(SqliteStore::open_tool(&path)?))
 }

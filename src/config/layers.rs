@@ -10,8 +10,9 @@ use toml::{Table, Value, de::DeTable};
 
 use super::{
     Config, DEFAULT, Error, Result,
-    names::{self, NOT_KEYS, OPEN_TABLE, PREFIX},
+    names::{self, DWELLS, KAFKA, NOT_KEYS, PREFIX},
     tree::{flatten, insert_at, line_of, start_of},
+    values::without_password,
     words::{in_words, kind, shown},
 };
 
@@ -62,7 +63,7 @@ static DEFAULTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
 pub struct Layers(BTreeMap<String, Entry>);
 
 /// Keys whose values are never shown.
-const SECRETS: [&str; 1] = ["tracking.api_key"];
+const SECRETS: [&str; 2] = ["tracking.api_key", "store.password"];
 /// Keys whose values may hold a password: like the secrets, they can be kept in a file of their own.
 const URLS: [&str; 3] = ["log.url", "store.url", "mail.url"];
 
@@ -77,7 +78,7 @@ impl Layers {
         self.0.iter().map(|(key, entry)| {
             let mut entry = entry.clone();
             let text = entry.value.as_str().unwrap_or_default();
-            if SECRETS.contains(&key.as_str()) && !text.is_empty() {
+            if is_secret(key) && !text.is_empty() {
                 entry.value = "(set, hidden)".into();
             } else if URLS.contains(&key.as_str()) {
                 entry.value = without_password(text).into();
@@ -133,6 +134,14 @@ impl Layers {
                 self.set(key, text, origin)?;
                 continue;
             }
+            if let Some(key) = names::kafka_property(name) {
+                let (key, value) = match base_of_file_key(&key) {
+                    Some(base) => (base.to_owned(), read_secret(&origin, base, text)?),
+                    None => (key, text.clone()),
+                };
+                self.insert(&key, value.into(), origin)?;
+                continue;
+            }
             let base = name.strip_suffix("_FILE").and_then(|base| Some((base, names.get(base)?)));
             match base.filter(|(_, key)| may_be_in_file(key)) {
                 Some((base, key)) if ours.contains_key(base) => {
@@ -158,17 +167,18 @@ impl Layers {
 
     /// Sets a key from text: as it stands where text is expected, a list separated by commas.
     fn set(&mut self, key: &str, text: &str, origin: Origin) -> Result<()> {
-        if key == OPEN_TABLE {
+        if key == DWELLS {
             for part in text.split(',') {
                 let Some((name, value)) = part.split_once('=') else {
                     return Err(bad(origin, key, format!("must look like STATE=8s,STATE=500ms, not {text:?}")));
                 };
-                self.insert(&format!("{OPEN_TABLE}.{}", name.trim()), value.trim().into(), origin.clone())?;
+                self.insert(&format!("{DWELLS}.{}", name.trim()), value.trim().into(), origin.clone())?;
             }
             return Ok(());
         }
         let value = match self.0.get(key).map(|entry| &entry.value) {
             Some(Value::Integer(_)) => text.trim().parse().map_or_else(|_| text.into(), Value::Integer),
+            Some(Value::Boolean(_)) => text.trim().parse().map_or_else(|_| text.into(), Value::Boolean),
             Some(Value::Array(_)) => Value::Array(text.split(',').map(|part| part.trim().into()).collect()),
             _ => text.into(),
         };
@@ -176,6 +186,7 @@ impl Layers {
     }
 
     fn insert(&mut self, key: &str, value: Value, origin: Origin) -> Result<()> {
+        let value = if names::is_open(key) { as_text(value) } else { value };
         match self.0.get(key) {
             Some(entry) if entry.value.type_str() != value.type_str() => {
                 let text = format!("must be {}, not {}", kind(&entry.value), shown(&value));
@@ -185,8 +196,13 @@ impl Layers {
                 return Err(bad(origin, key, "must not be negative".into()));
             }
             Some(_) => {}
-            None if key.strip_prefix(OPEN_TABLE).is_some_and(|rest| rest.starts_with('.')) => {}
-            None if key == OPEN_TABLE || self.0.keys().any(|known| known.starts_with(&format!("{key}."))) => {
+            None if names::is_open(key) && value.is_str() => {}
+            None if names::is_open(key) => {
+                return Err(bad(origin, key, format!("must be text in quotes, not {}", shown(&value))));
+            }
+            None if [DWELLS, KAFKA].contains(&key)
+                || self.0.keys().any(|known| known.starts_with(&format!("{key}."))) =>
+            {
                 return Err(bad(origin, key, format!("is a section: write [{key}] and its keys below")));
             }
             None => {
@@ -230,7 +246,25 @@ fn bad(place: Origin, key: &str, text: String) -> Error {
 }
 
 fn may_be_in_file(key: &str) -> bool {
-    SECRETS.contains(&key) || URLS.contains(&key)
+    SECRETS.contains(&key) || URLS.contains(&key) || is_kafka_property(key)
+}
+
+fn is_kafka_property(key: &str) -> bool {
+    names::is_open(key) && key.starts_with(KAFKA)
+}
+
+/// Any property of the Kafka client whose name says that it holds a secret is one: rather one too many.
+fn is_secret(key: &str) -> bool {
+    const WORDS: [&str; 4] = ["password", "secret", "key.pem", "oauthbearer"];
+    SECRETS.contains(&key) || is_kafka_property(key) && WORDS.iter().any(|word| key.contains(word))
+}
+
+/// Numbers and truth values as the client library reads them.
+fn as_text(value: Value) -> Value {
+    match value {
+        Value::Integer(_) | Value::Boolean(_) => value.to_string().into(),
+        other => other,
+    }
 }
 
 /// `tracking.api_key` of `tracking.api_key_file`.
@@ -250,14 +284,4 @@ fn read_secret(place: &Origin, key: &str, path: &str) -> Result<String> {
         return Err(bad(place.clone(), key, format!("cannot come from {path}, which is empty")));
     }
     Ok(text.to_owned())
-}
-
-fn without_password(url: &str) -> String {
-    let hidden = || {
-        let (scheme, rest) = url.split_once("//")?;
-        let (user, host) = rest.rsplit_once('@')?;
-        let (name, _) = user.split_once(':')?;
-        Some(format!("{scheme}//{name}:(hidden)@{host}"))
-    };
-    hidden().unwrap_or_else(|| url.to_owned())
 }

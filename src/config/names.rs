@@ -14,16 +14,32 @@ const SHORT: [(&str, &str); 5] = [
 pub(super) const PREFIX: &str = "ENCARGO_";
 /// Variables that are no keys.
 pub(super) const NOT_KEYS: [&str; 1] = ["ENCARGO_CONFIG"];
-/// The table under which any name may stand, `flow.dwells.STATE`.
-pub(super) const OPEN_TABLE: &str = "flow.dwells";
+/// The table of dwells, where any state's name may stand: `flow.dwells.STATE`.
+pub(super) const DWELLS: &str = "flow.dwells";
+/// The table of the Kafka client's properties, whose names only the client knows.
+pub(super) const KAFKA: &str = "log.kafka";
 /// How alike two names must be for one to be taken as a slip of the other, from 0 to 1.
 const ALIKE: f64 = 0.6;
 
 /// Every variable with its key.
 pub(super) fn variables<'a>(keys: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
     let long = keys.map(|key| (long_variable(key), key.to_owned()));
-    let open = (long_variable(OPEN_TABLE), OPEN_TABLE.to_owned());
+    let open = (long_variable(DWELLS), DWELLS.to_owned());
     long.chain([open]).chain(SHORT.map(|(name, key)| (name.to_owned(), key.to_owned()))).collect()
+}
+
+/// The key of a variable that names a property of the Kafka client: `ENCARGO_LOG_KAFKA_SASL_USERNAME`.
+pub(super) fn kafka_property(name: &str) -> Option<String> {
+    let property = name.strip_prefix(&long_variable(KAFKA))?.strip_prefix('_')?;
+    let (property, file) = property.strip_suffix("_FILE").map_or((property, ""), |property| (property, "_file"));
+    Some(format!("{KAFKA}.{}{file}", property.to_lowercase().replace('_', ".")))
+}
+
+/// Whether a key stands in a table where any name may stand.
+pub(super) fn is_open(key: &str) -> bool {
+    [DWELLS, KAFKA]
+        .iter()
+        .any(|table| key.strip_prefix(table).is_some_and(|rest| rest.len() > 1 && rest.starts_with('.')))
 }
 
 fn long_variable(key: &str) -> String {

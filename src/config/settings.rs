@@ -17,6 +17,8 @@ pub struct Config {
     /// How long an orderly stop may take.
     #[serde(deserialize_with = "duration")]
     pub shutdown_deadline: Duration,
+    /// Which instance this is.
+    pub slot: u32,
     /// The event log.
     pub log: Log,
     /// The store.
@@ -58,6 +60,17 @@ mod sections {
         #[serde(deserialize_with = "duration")]
         pub retention: Duration,
         pub queue_max: usize,
+        pub replication: u16,
+        pub min_insync: u16,
+        #[serde(deserialize_with = "duration")]
+        pub message_timeout: Duration,
+        #[serde(deserialize_with = "duration")]
+        pub transaction_timeout: Duration,
+        #[serde(deserialize_with = "duration")]
+        pub session_timeout: Duration,
+        pub static_membership: bool,
+        #[serde(default)]
+        pub kafka: BTreeMap<String, String>,
     }
 
     #[derive(Debug, Clone, Deserialize)]
@@ -65,6 +78,9 @@ mod sections {
         #[serde(deserialize_with = "optional")]
         pub url: Option<StoreUrl>,
         pub queue_max: usize,
+        pub pool_max: usize,
+        pub password: String,
+        pub ca: PathBuf,
     }
 
     #[derive(Debug, Clone, Deserialize)]
@@ -215,6 +231,7 @@ impl Config {
         if self.mail.retry_min > self.mail.retry_max {
             return bad("mail.retry_min", "must not be longer than mail.retry_max");
         }
+        self.check_log()?;
         let Topics { orders, states, dead, ids } = &self.topics;
         for (key, name, others) in [
             ("topics.states", states, [orders, dead, ids]),
@@ -239,11 +256,35 @@ impl Config {
         Ok(())
     }
 
-    fn too_small(&self) -> [(&'static str, bool); 13] {
+    fn check_log(&self) -> Result<(), (String, String)> {
+        let bad = |key: &str, text: &str| Err((key.to_owned(), text.to_owned()));
+        if self.log.min_insync > self.log.replication {
+            return bad("log.replication", "must not be less than log.min_insync: no record could ever be written");
+        }
+        // an order writes two records one after the other: one for its id, and itself
+        if self.http.request_timeout <= self.log.message_timeout * 2 {
+            return bad(
+                "log.message_timeout",
+                "must be less than half of http.request_timeout, or no client would hear why",
+            );
+        }
+        if self.log.kafka.contains_key("bootstrap.servers") {
+            return bad("log.kafka.bootstrap.servers", "stands in log.url: kafka://HOST:PORT,HOST:PORT");
+        }
+        Ok(())
+    }
+
+    fn too_small(&self) -> [(&'static str, bool); 19] {
         [
             ("log.partitions", self.log.partitions == 0),
             ("log.queue_max", self.log.queue_max == 0),
+            ("log.replication", self.log.replication == 0),
+            ("log.min_insync", self.log.min_insync == 0),
+            ("log.message_timeout", self.log.message_timeout.is_zero()),
+            ("log.transaction_timeout", self.log.transaction_timeout.is_zero()),
+            ("log.session_timeout", self.log.session_timeout.is_zero()),
             ("store.queue_max", self.store.queue_max == 0),
+            ("store.pool_max", self.store.pool_max == 0),
             ("intake.backlog_max", self.intake.backlog_max == 0),
             ("http.body_max", self.http.body_max == 0),
             ("http.connections_max", self.http.connections_max == 0),

@@ -95,7 +95,7 @@ fn wrong_values_name_the_place_and_the_way_out() {
     insta::assert_snapshot!(error("[flow.dwells]\npreparando = \"8\""), @r#"tienda.toml:2: flow.dwells.preparando must be a duration with its unit, like "8s", "500ms" or "30d", not "8""#);
     insta::assert_snapshot!(error("[flow.dwells]\n\"a.b\" = \"8s\""), @"tienda.toml:2: flow.dwells.a.b is none of the states recibido, preparando, entregando, finalizado");
     insta::assert_snapshot!(error("[flow]\nstates = [\"a\", \"a\"]"), @r#"tienda.toml:2: flow.states the state "a" is there twice"#);
-    insta::assert_snapshot!(error("[log]\nurl = \"redis://x\""), @"tienda.toml:2: log.url cannot be that: redis: is not supported, sqlite:PATH is");
+    insta::assert_snapshot!(error("[log]\nurl = \"redis://x\""), @"tienda.toml:2: log.url cannot be that: redis: is not supported, sqlite:PATH and kafka://HOST:PORT are");
     insta::assert_snapshot!(error("[store]\nurl = \"sqlite:\""), @"tienda.toml:2: store.url cannot be that: a path must follow, like sqlite:data/file.db");
     insta::assert_snapshot!(error("[mail]\nurl = \"mailto:ana\""), @r#"tienda.toml:2: mail.url cannot be that: mail URL "mailto:ana": must be maildir:DIR, smtp://HOST:PORT or none:"#);
     insta::assert_snapshot!(error("[mail]\nfrom = \"Shop\""), @r#"tienda.toml:2: mail.from cannot be "Shop": must look like "Shop <orders@shop.example>""#);
@@ -170,4 +170,54 @@ fn secrets_come_from_files_and_are_never_shown() {
     assert!(environment_error("ENCARGO_TRACKING_API_KEY_FILE", path).ends_with("which is empty"));
     insta::assert_snapshot!(environment_error("ENCARGO_TRACKING_API_KEY_FILE", "/nowhere/key"), @"ENCARGO_TRACKING_API_KEY_FILE: cannot read the value of tracking.api_key from /nowhere/key: No such file or directory (os error 2)");
     insta::assert_snapshot!(error("[tracking]\napi_key = \"a\"\napi_key_file = \"b\""), @"tienda.toml:3: tracking.api_key_file stands beside tracking.api_key: keep one of them");
+}
+
+#[test]
+fn kafka_and_postgres_are_named_by_their_addresses() {
+    let config =
+        file("[log]\nurl = \"kafka://a:9092,b:9093\"\n[store]\nurl = \"postgres://e:s3cret@db/shop\"").unwrap();
+    assert_eq!(config.log_url(), LogUrl::Kafka("a:9092,b:9093".into()));
+    assert!(config.log_url().is_shared() && config.store_url().is_shared());
+    assert_eq!(config.store_url().to_string(), "postgres://e:(hidden)@db/shop");
+    let (layers, _) =
+        layers(&[("ENCARGO_STORE", "postgres://db/shop?user=e&password=s3cret&sslmode=require")]).unwrap();
+    assert_eq!(value(&layers, "store.url"), "\"postgres://db/shop?user=e&password=(hidden)&sslmode=require\"");
+    insta::assert_snapshot!(error("[log]\nurl = \"kafka://broker\""), @"tienda.toml:2: log.url cannot be that: must name brokers with their ports, like kafka://host1:9092,host2:9092; a login goes under [log.kafka]");
+    insta::assert_snapshot!(error("[log]\nurl = \"kafka://a:9092,\""), @"tienda.toml:2: log.url cannot be that: must name brokers with their ports, like kafka://host1:9092,host2:9092; a login goes under [log.kafka]");
+    insta::assert_snapshot!(error("[store]\nurl = \"postgres:\""), @"tienda.toml:2: store.url cannot be that: must look like postgres://USER@HOST/DATABASE");
+    insta::assert_snapshot!(error("[log]\nreplication = 1"), @"tienda.toml:2: log.replication must not be less than log.min_insync: no record could ever be written");
+    insta::assert_snapshot!(error("[log]\nmessage_timeout = \"5s\""), @"tienda.toml:2: log.message_timeout must be less than half of http.request_timeout, or no client would hear why");
+}
+
+#[test]
+fn any_property_of_the_kafka_client_can_be_given_and_secrets_stay_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("password");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    let path = secret.to_str().unwrap();
+    let text = format!(
+        "[log.kafka]\n\"linger.ms\" = 5\n\"socket.keepalive.enable\" = true\n\"sasl.password_file\" = {path:?}\n"
+    );
+    let mut from_file = Layers::defaults();
+    from_file.file(Path::new("t.toml"), &text).unwrap();
+    let properties = from_file.settings().unwrap().log.kafka;
+    let expected = [("linger.ms", "5"), ("sasl.password", "s3cret"), ("socket.keepalive.enable", "true")];
+    assert_eq!(properties, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert_eq!(origin(&from_file, "log.kafka.sasl.password"), "t.toml:4");
+    assert_eq!(value(&from_file, "log.kafka.sasl.password"), "\"(set, hidden)\"");
+
+    let variables = [
+        ("ENCARGO_LOG_KAFKA_SASL_USERNAME", "ana"),
+        ("ENCARGO_LOG_KAFKA_SASL_PASSWORD_FILE", path),
+        ("ENCARGO_SLOT", "2"),
+    ];
+    let (from_variables, warnings) = layers(&variables).unwrap();
+    let config = from_variables.settings().unwrap();
+    let expected = [("sasl.password", "s3cret"), ("sasl.username", "ana")];
+    assert_eq!(config.log.kafka, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert_eq!((config.slot, warnings), (2, vec![]));
+    assert!(!format!("{from_variables:?}").contains("s3cret"));
+    insta::assert_snapshot!(error("[log.kafka]\n\"linger.ms\" = [5]"), @r#"tienda.toml:2: log.kafka.linger.ms must be text in quotes, not a list"#);
+    insta::assert_snapshot!(error("[log.kafka]\n\"bootstrap.servers\" = \"a:1\""), @"tienda.toml:2: log.kafka.bootstrap.servers stands in log.url: kafka://HOST:PORT,HOST:PORT");
+    insta::assert_snapshot!(error("[log]\nkafka = \"a:1\""), @"tienda.toml:2: log.kafka is a section: write [log.kafka] and its keys below");
 }

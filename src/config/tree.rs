@@ -17,9 +17,9 @@ pub(super) fn flatten(prefix: &str, table: &Table, each: &mut impl FnMut(String,
 pub(super) fn insert_at(table: &mut Table, key: &str, value: Value) {
     match key.split_once('.') {
         None => drop(table.insert(key.to_owned(), value)),
-        // what stands under the open table is one name, dots and all
-        Some(("dwells", name)) => {
-            let inner = table.entry("dwells").or_insert_with(|| Value::Table(Table::new()));
+        // what stands under an open table is one name, dots and all
+        Some((open @ ("dwells" | "kafka"), name)) => {
+            let inner = table.entry(open).or_insert_with(|| Value::Table(Table::new()));
             inner.as_table_mut().expect("a section is a table").insert(name.to_owned(), value);
         }
         Some((section, rest)) => {

@@ -11,6 +11,8 @@ use crate::domain::EmailAddress;
 pub enum LogUrl {
     /// An SQLite file.
     Sqlite(PathBuf),
+    /// A Kafka cluster: some of its brokers, `host:port,host:port`.
+    Kafka(String),
 }
 
 /// Where the store is.
@@ -18,13 +20,20 @@ pub enum LogUrl {
 pub enum StoreUrl {
     /// An SQLite file.
     Sqlite(PathBuf),
+    /// A PostgreSQL database: its whole URL, perhaps with a password.
+    Postgres(String),
 }
 
 impl FromStr for LogUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        sqlite_path(url).map(Self::Sqlite)
+        match url.split_once(':') {
+            Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
+            Some(("kafka", brokers)) => kafka_brokers(brokers).map(Self::Kafka),
+            Some((scheme, _)) => Err(format!("{scheme}: is not supported, sqlite:PATH and kafka://HOST:PORT are")),
+            None => Err("must be sqlite:PATH or kafka://HOST:PORT".into()),
+        }
     }
 }
 
@@ -32,19 +41,84 @@ impl FromStr for StoreUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        sqlite_path(url).map(Self::Sqlite)
+        match url.split_once(':') {
+            Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
+            Some(("postgres" | "postgresql", rest)) if rest.len() > 2 && rest.starts_with("//") => {
+                Ok(Self::Postgres(url.to_owned()))
+            }
+            Some(("postgres" | "postgresql", _)) => Err("must look like postgres://USER@HOST/DATABASE".into()),
+            Some((scheme, _)) => {
+                Err(format!("{scheme}: is not supported, sqlite:PATH and postgres://USER@HOST/DATABASE are"))
+            }
+            None => Err("must be sqlite:PATH or postgres://USER@HOST/DATABASE".into()),
+        }
     }
 }
 
-fn sqlite_path(url: &str) -> Result<PathBuf, String> {
-    match url.split_once(':') {
-        Some(("sqlite", path)) => {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            if path.is_empty() { Err("a path must follow, like sqlite:data/file.db".into()) } else { Ok(path.into()) }
-        }
-        Some((scheme, _)) => Err(format!("{scheme}: is not supported, sqlite:PATH is")),
-        None => Err("must be sqlite:PATH".into()),
+impl LogUrl {
+    /// Whether several processes can use it at the same time.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::Kafka(_))
     }
+}
+
+impl StoreUrl {
+    /// Whether several processes can use it at the same time.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+}
+
+impl fmt::Display for LogUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Kafka(brokers) => write!(f, "kafka://{brokers}"),
+        }
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => f.write_str(&without_password(url)),
+        }
+    }
+}
+
+/// A URL without the password that it may hold before the host or among its parameters.
+pub(super) fn without_password(url: &str) -> String {
+    let hidden = || {
+        let (scheme, rest) = url.split_once("//")?;
+        let (user, host) = rest.rsplit_once('@')?;
+        let (name, _) = user.split_once(':')?;
+        Some(format!("{scheme}//{name}:(hidden)@{host}"))
+    };
+    let url = hidden().unwrap_or_else(|| url.to_owned());
+    let Some((before, after)) = url.split_once("password=") else { return url };
+    let rest = after.find('&').map_or("", |end| &after[end..]);
+    format!("{before}password=(hidden){rest}")
+}
+
+fn sqlite_path(path: &str) -> Result<PathBuf, String> {
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() { Err("a path must follow, like sqlite:data/file.db".into()) } else { Ok(path.into()) }
+}
+
+fn kafka_brokers(text: &str) -> Result<String, String> {
+    let brokers = text.strip_prefix("//").unwrap_or(text).trim_end_matches('/');
+    let is_broker = |broker: &str| match broker.rsplit_once(':') {
+        Some((host, port)) => {
+            !host.is_empty() && !host.contains(['/', '@', ' ']) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        }
+        None => false,
+    };
+    if brokers.split(',').all(is_broker) {
+        return Ok(brokers.to_owned());
+    }
+    Err("must name brokers with their ports, like kafka://host1:9092,host2:9092; a login goes under [log.kafka]".into())
 }
 
 /// Who the mails come from: `Name <address>`, or an address alone.

@@ -8,6 +8,7 @@ pub(super) fn kind(default: &Value) -> String {
         Value::String(text) if text.is_empty() => "text in quotes".into(),
         Value::String(_) => format!("text in quotes, like {default}"),
         Value::Integer(_) => format!("a whole number, like {default}"),
+        Value::Boolean(_) => "true or false".into(),
         Value::Array(_) => format!("a list, like {default}"),
         other => format!("a {}", other.type_str()),
     }
