@@ -61,7 +61,7 @@ pub async fn collect(sources: Sources<'_>) -> Result<Facts> {
     Ok(facts)
 }
 
-fn read_topic(log: &dyn EventLog, topic: &str, mut each: impl FnMut(u32, Record)) -> Result<()> {
+pub(super) fn read_topic(log: &dyn EventLog, topic: &str, mut each: impl FnMut(u32, Record)) -> Result<()> {
     let topics = log.topics()?;
     let info = topics.into_iter().find(|info| info.name == topic).with_context(|| format!("no topic {topic}"))?;
     for (partition, range) in info.partitions.iter().enumerate() {
@@ -151,6 +151,31 @@ pub fn read_maildir(path: &Path) -> Result<Vec<Mail>> {
         }
     }
     Ok(mails)
+}
+
+/// Reads what an SMTP server noted, in its order of arrival: a line of JSON per mail, with `id`, `estado`, `message_id`
+/// and `to`.
+pub fn read_mails(path: &Path) -> Result<Vec<Mail>> {
+    let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let lines = std::io::BufReader::new(file).lines();
+    (0..)
+        .zip(lines)
+        .map(|(number, line)| {
+            let value: Value = serde_json::from_str(&line?)?;
+            noted(&value, number).with_context(|| format!("{}:{}: not a mail", path.display(), number + 1))
+        })
+        .collect()
+}
+
+fn noted(value: &Value, arrival: u64) -> Option<Mail> {
+    let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
+    Some(Mail {
+        id: value.get("id")?.as_u64()?,
+        estado: text("estado")?,
+        message_id: text("message_id")?,
+        to: text("to")?,
+        arrival: Some(arrival),
+    })
 }
 
 fn mail(text: &str) -> Option<Mail> {

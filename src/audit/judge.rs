@@ -14,6 +14,11 @@ pub struct Rules {
     pub all_finished: bool,
     /// Whether every (order, state) must have been mailed by now.
     pub all_mailed: bool,
+    /// Whether each customer placed one order, as a load generator can see to: two orders to one address are then a
+    /// retry that was taken twice.
+    pub one_order_each: bool,
+    /// How late a timer may fire, if that is judged.
+    pub late_max: Option<Duration>,
 }
 
 /// The verdict.
@@ -29,6 +34,8 @@ pub struct Report {
     pub repeats: u64,
     /// Orders in the log that nobody was told of: their acknowledgement was lost on the way.
     pub unacknowledged: u64,
+    /// How late the latest timer fired, in milliseconds.
+    pub late_ms_max: i64,
     /// What is wrong, each with the promise it breaks. Empty means that all was kept.
     pub objections: Vec<String>,
 }
@@ -36,7 +43,7 @@ pub struct Report {
 /// Judges the facts by the rules.
 pub fn judge(facts: &Facts, rules: &Rules) -> Report {
     let mut report = Report { mails: facts.mails.len() as u64, events: facts.events.len() as u64, ..Report::default() };
-    let orders = judge_orders(facts, &mut report);
+    let orders = judge_orders(facts, rules, &mut report);
     let histories = by_order(&facts.events);
     for (id, history) in &histories {
         if !orders.contains_key(id) {
@@ -55,7 +62,7 @@ pub fn judge(facts: &Facts, rules: &Rules) -> Report {
 }
 
 /// I1: what was acknowledged is in the log once, with the same content.
-fn judge_orders<'a>(facts: &'a Facts, report: &mut Report) -> BTreeMap<u64, &'a Placed> {
+fn judge_orders<'a>(facts: &'a Facts, rules: &Rules, report: &mut Report) -> BTreeMap<u64, &'a Placed> {
     let mut orders: BTreeMap<u64, &Placed> = BTreeMap::new();
     for order in &facts.orders {
         // a retry after a crash may append the identical order again; fulfilment ignores it
@@ -74,6 +81,14 @@ fn judge_orders<'a>(facts: &'a Facts, report: &mut Report) -> BTreeMap<u64, &'a 
             None => report.object("I1", order.id, "was acknowledged and is not in the log"),
             Some(found) if *found != order => report.object("I1", order.id, "is in the log with other content"),
             Some(_) => {}
+        }
+    }
+    if rules.one_order_each {
+        let mut customers = HashMap::new();
+        for order in orders.values() {
+            if let Some(first) = customers.insert(&order.email, order.id) {
+                report.object("I1", order.id, &format!("is order {first} once more"));
+            }
         }
     }
     report.orders = orders.len() as u64;
@@ -114,6 +129,11 @@ fn judge_history(id: u64, history: &[&Event], rules: &Rules, report: &mut Report
             if stayed < dwell {
                 let text = format!("left {:?} after {stayed} ms, its dwell is {dwell} ms", history[before].estado);
                 report.object("I2", id, &text);
+            }
+            let late = stayed - dwell;
+            report.late_ms_max = report.late_ms_max.max(late);
+            if rules.late_max.is_some_and(|max| late > max.as_millis() as i64) {
+                report.object("I2", id, &format!("left {:?} {late} ms late", history[before].estado));
             }
         }
     }

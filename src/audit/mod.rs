@@ -5,9 +5,11 @@
 
 mod collect;
 mod judge;
+mod second;
 
-pub use collect::{Sources, collect, read_acknowledged, read_maildir};
+pub use collect::{Sources, collect, read_acknowledged, read_maildir, read_mails};
 pub use judge::{Report, Rules, judge};
+pub use second::{Records, differences, read_dump, read_log};
 
 use std::collections::BTreeMap;
 

@@ -28,6 +28,18 @@ struct Arguments {
     /// The Maildir, if mails are to be judged.
     #[arg(long)]
     maildir: Option<PathBuf>,
+    /// What an SMTP server noted instead: a JSON object per line with id, estado, message_id, to, as they arrived.
+    #[arg(long, conflicts_with = "maildir")]
+    mails: Option<PathBuf>,
+    /// What another reader saw in the topics of orders and states, printed by tests/foreign/dump.py.
+    #[arg(long)]
+    second_opinion: Option<PathBuf>,
+    /// Each address placed one order: two are a retry taken twice.
+    #[arg(long)]
+    one_order_each: bool,
+    /// How late a timer may fire at most.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    late_max: Option<Duration>,
     /// Orders may still be in flight, mails may still wait.
     #[arg(long)]
     running: bool,
@@ -52,15 +64,33 @@ async fn main() -> Result<ExitCode> {
     if let Some(path) = &arguments.maildir {
         facts.mails = audit::read_maildir(path)?;
     }
+    if let Some(path) = &arguments.mails {
+        facts.mails = audit::read_mails(path)?;
+    }
+    let judges_mails = arguments.maildir.is_some() || arguments.mails.is_some();
     let rules = Rules {
         flow: arguments.states.into_iter().map(|estado| (estado, arguments.dwell)).collect(),
         all_finished: !arguments.running,
-        all_mailed: !arguments.running && arguments.maildir.is_some(),
+        all_mailed: !arguments.running && judges_mails,
+        one_order_each: arguments.one_order_each,
+        late_max: arguments.late_max,
     };
-    let report = audit::judge(&facts, &rules);
+    let mut report = audit::judge(&facts, &rules);
+    if let Some(path) = &arguments.second_opinion {
+        let ours = audit::read_log(&log, &["compra_detalle", "compra_confirmada"])?;
+        report.objections.extend(audit::differences(&ours, &audit::read_dump(path)?));
+    }
     println!(
-        "{} orders, {} events, {} mails ({} repeated), {} orders whose acknowledgement was lost, {} dead records",
-        report.orders, report.events, report.mails, report.repeats, report.unacknowledged, facts.dead
+        "{} orders, {} events, {} mails ({} repeated, {} counted), {} orders whose acknowledgement was lost, \
+         {} dead records, latest timer {} ms late",
+        report.orders,
+        report.events,
+        report.mails,
+        report.repeats,
+        facts.repeats_counted,
+        report.unacknowledged,
+        facts.dead,
+        report.late_ms_max
     );
     for objection in &report.objections {
         println!("{objection}");

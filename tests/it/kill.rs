@@ -57,7 +57,8 @@ async fn nothing_acknowledged_is_lost_doubled_early_or_out_of_order() {
     facts.acknowledged = unkeyed;
     facts.acknowledged.extend(requests.lock().await.values().flatten().cloned());
     let flow = Flow::STATES.map(|estado| (estado.to_owned(), Duration::from_millis(150))).into();
-    let report = audit::judge(&facts, &Rules { flow, all_finished: true, all_mailed: true });
+    let rules = Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None };
+    let report = audit::judge(&facts, &rules);
     let acknowledged = facts.acknowledged.len();
     println!(
         "{rounds} rounds: {acknowledged} acknowledged, {} orders, {} mails, {} ambiguous attempts repeated",

@@ -7,7 +7,7 @@ const STATES: [&str; 4] = ["recibido", "preparando", "entregando", "finalizado"]
 
 fn rules() -> Rules {
     let flow = STATES.map(|estado| (estado.to_owned(), Duration::from_secs(1))).into();
-    Rules { flow, all_finished: true, all_mailed: true }
+    Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: Some(Duration::from_secs(8)) }
 }
 
 /// Three orders, finished and mailed.
@@ -98,6 +98,30 @@ fn it_objects_to_a_doubled_event() {
 #[test]
 fn it_objects_to_an_early_event() {
     assert_objects("I2", |facts| facts.events[1].at -= 1);
+}
+
+#[test]
+fn it_objects_to_a_late_event() {
+    let delay = |by: i64| {
+        move |facts: &mut Facts| {
+            facts.events.last_mut().unwrap().at += by;
+            facts.views.get_mut(&3).unwrap().history.last_mut().unwrap().1 += by;
+        }
+    };
+    assert_eq!(objections(delay(8_000)), Vec::<String>::new());
+    assert_objects("I2", delay(8_001));
+}
+
+#[test]
+fn it_objects_to_a_retry_that_was_taken_twice() {
+    assert_objects("I1", |facts| {
+        for id in [1, 2] {
+            let place = |order: &&mut Placed| order.id == id;
+            facts.orders.iter_mut().find(place).unwrap().email = "c@example.org".into();
+            facts.acknowledged.iter_mut().find(place).unwrap().email = "c@example.org".into();
+            facts.mails.iter_mut().filter(|mail| mail.id == id).for_each(|mail| mail.to = "c@example.org".into());
+        }
+    });
 }
 
 #[test]
