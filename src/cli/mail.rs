@@ -1,6 +1,10 @@
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -8,7 +12,12 @@ use super::{
     Settings,
     output::{Out, Tone, explain},
 };
-use crate::{app, clock::Clock, domain::Lang, mail};
+use crate::{
+    app,
+    clock::Clock,
+    domain::{EmailAddress, Lang},
+    mail,
+};
 
 /// Longest that `check` waits for one step of a mail server.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,10 +27,13 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum Command {
     /// Show the mail about a state, with a sample order
     #[command(after_help = "Examples:\n  encargo mail preview --state recibido\n  \
-                            encargo mail preview --state finalizado --lang en --format html --out finalizado.html")]
+                            encargo mail preview --state finalizado --lang en --out finalizado.html\n  \
+                            encargo mail preview --lang es --format raw")]
     Preview(Preview),
-    /// Check that every mail can be made and that the destination takes mails; sends nothing
-    #[command(after_help = "Examples:\n  encargo mail check\n  encargo mail check --mail smtp://localhost:25")]
+    /// Check that every mail can be made and that the destination takes mails (SMTP: address, TLS, login); sends nothing
+    /// without --to
+    #[command(after_help = "Examples:\n  encargo mail check\n  encargo mail check --mail smtp://localhost:25\n  \
+                            encargo mail check --to you@example.org")]
     Check(Check),
 }
 
@@ -33,9 +45,9 @@ pub(super) struct Preview {
     /// Language: es or en [default: mail.lang]
     #[arg(long)]
     lang: Option<Lang>,
-    /// What of the mail to show
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    /// What of the mail to show [default: by the ending of --out, .html or .eml, else text]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -58,6 +70,9 @@ pub(super) struct Check {
     /// Mail: maildir:DIR, smtp://HOST:PORT, none: [env: ENCARGO_MAIL]
     #[arg(long, value_name = "URL", help_heading = "Settings")]
     mail: Option<String>,
+    /// Send a test mail to this address over SMTP
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<EmailAddress>,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -81,10 +96,21 @@ impl Command {
     }
 }
 
+impl Format {
+    fn of(path: Option<&Path>) -> Self {
+        let ending = path.and_then(Path::extension).and_then(|ending| ending.to_str()).unwrap_or_default();
+        match ending.to_ascii_lowercase().as_str() {
+            "html" | "htm" => Self::Html,
+            "eml" => Self::Raw,
+            _ => Self::Text,
+        }
+    }
+}
+
 impl Preview {
     fn run(self, settings: &Settings) -> Result<ExitCode> {
         let config = settings.load(&[("mail.templates", self.templates.templates)])?.config;
-        let format = match self.format {
+        let format = match self.format.unwrap_or_else(|| Format::of(self.out.as_deref())) {
             Format::Text => mail::Format::Text,
             Format::Html => mail::Format::Html,
             Format::Raw => mail::Format::Raw,
@@ -118,7 +144,13 @@ impl Check {
         let flags = [("mail.url", self.mail), ("mail.templates", self.templates.templates)];
         let config = settings.load(&flags)?.config;
         let destination = config.mail_url();
-        let report = mail::check(app::sample_composing(&config)?, &destination, STEP_TIMEOUT, &Clock::system()).await;
+        if self.to.is_some() && !matches!(destination, mail::Destination::Smtp(_)) {
+            bail!(
+                "a test mail goes over SMTP, and mail goes to {destination} here\n  name a server: --mail smtp://HOST:PORT"
+            );
+        }
+        let (composing, clock) = (app::sample_composing(&config)?, Clock::system());
+        let report = mail::check(composing, &destination, self.to, STEP_TIMEOUT, &clock).await;
         let mut out = Out::new();
         if self.json {
             out.json(&json!({

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
-use super::{Composer, Destination, Error, Result, compose, transport};
-use crate::{clock::Clock, domain::Lang};
+use super::{Composer, Destination, Error, Outcome, Result, Transport, compose, transport};
+use crate::{
+    clock::Clock,
+    domain::{EmailAddress, Lang},
+};
 
 /// What of a mail to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,26 +43,68 @@ pub struct Report {
     pub problems: Vec<String>,
 }
 
-/// Checks that every mail can be made and that the destination takes mails: the Maildir is writable, the SMTP server
-/// answers EHLO. Sends nothing.
-pub async fn check(options: compose::Options, to: &Destination, step_timeout: Duration, clock: &Clock) -> Report {
+/// Checks that every mail can be made and that the destination takes mails: the Maildir is writable; the SMTP server
+/// answers, its certificate is good and it takes the login. Sends nothing, but for a sample mail to `trial`, if given.
+pub async fn check(
+    options: compose::Options,
+    destination: &Destination,
+    trial: Option<EmailAddress>,
+    step_timeout: Duration,
+    clock: &Clock,
+) -> Report {
     let mut report = Report::default();
-    let mut add = |result: std::result::Result<String, String>| match result {
-        Ok(text) => report.fine.push(text),
-        Err(text) => report.problems.push(text),
-    };
     let host = options.domain.clone().unwrap_or_else(|| options.from.domain().to_owned());
-    let composed = Composer::new(options).map(|composer| {
+    let composer = Composer::new(options);
+    report.add(composer.as_ref().map_err(|e| in_words(e)).map(|composer| {
         let states = composer.states().len();
         format!("{states} states in {} languages render", Lang::ALL.len())
-    });
-    add(composed.map_err(|e| in_words(&e)));
-    match transport::open(to, &host, step_timeout, clock) {
-        Ok(None) => add(Ok("mail is switched off".into())),
-        Ok(Some(transport)) => add(transport.probe().await),
-        Err(e) => add(Err(in_words(&e))),
+    }));
+    let transport = match transport::open(destination, &host, step_timeout, clock) {
+        Ok(None) => return report.with(Ok("mail is switched off".into())),
+        Err(e) => return report.with(Err(in_words(&e))),
+        Ok(Some(transport)) => transport,
+    };
+    report.add(transport.probe().await);
+    if let (Some(to), Ok(composer), true) = (trial, composer, report.problems.is_empty()) {
+        report.add(send(transport.as_ref(), &composer, to, clock).await);
     }
+    transport.close().await;
     report
+}
+
+/// Sends the sample; the outcome in words.
+async fn send(
+    transport: &dyn Transport,
+    composer: &Composer,
+    to: EmailAddress,
+    clock: &Clock,
+) -> std::result::Result<String, String> {
+    let message = composer.trial(to.clone(), clock.now()).map_err(|e| in_words(&e))?;
+    let outcome = transport.deliver(vec![message]).await.pop();
+    let to = to.as_str();
+    match outcome {
+        Some(Outcome::Sent(reply)) => Ok(format!("a test mail to {to} was accepted: {reply}")),
+        Some(Outcome::Permanent(reason)) => Err(format!("a test mail to {to} was refused: {reason}")),
+        Some(Outcome::Transient(reason) | Outcome::Unreachable(reason)) => {
+            Err(format!("a test mail to {to} was not accepted now: {reason}"))
+        }
+        Some(Outcome::Ambiguous(reason)) => Err(format!("a test mail to {to} may have been accepted: {reason}")),
+        None => Err(format!("a test mail to {to} had no outcome")),
+    }
+}
+
+impl Report {
+    fn add(&mut self, result: std::result::Result<String, String>) {
+        match result {
+            Ok(text) => self.fine.push(text),
+            Err(text) => self.problems.push(text),
+        }
+    }
+
+    fn with(mut self, result: std::result::Result<String, String>) -> Self {
+        self.add(result);
+        self
+    }
 }
 
 /// An error with its causes, on one line.

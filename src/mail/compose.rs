@@ -105,13 +105,25 @@ impl Composer {
 
     /// Composes a mail. It fails only when an overriding template does not cope with this order.
     pub fn compose(&self, mail: &Mail) -> Result<Message> {
+        self.compose_as(self.message_id(mail.id), mail)
+    }
+
+    /// A sample to be sent to an address at `now`, for trials. Its `Message-ID` is its own: where one that came before
+    /// is known, a mail program may show nothing new.
+    pub(super) fn trial(&self, to: EmailAddress, now: Timestamp) -> Result<Message> {
+        let mut mail = self.sample(&self.options.flow.steps()[0].state, self.options.lang);
+        let dwell = mail.next_at.map(|next| next.since(mail.at));
+        (mail.order.email, mail.at, mail.next_at) = (to, now, dwell.map(|dwell| now + dwell));
+        self.compose_as(format!("trial.{}@{}", now.as_millis(), self.domain), &mail)
+    }
+
+    fn compose_as(&self, message_id: String, mail: &Mail) -> Result<Message> {
         let lang = mail.order.lang.unwrap_or(self.options.lang);
         let Rendered { subject, text, html } = self.render(mail)?;
-        let message_id = self.message_id(mail.id);
         let mut builder = MessageBuilder::new()
             .from(Address::new_address(self.options.from_name.as_deref(), self.options.from.as_str()))
             .to(mail.order.email.as_str())
-            .subject(one_line(&subject))
+            .header("Subject", unstructured(one_line(&subject)))
             .date(Date::new(mail.at.as_millis().div_euclid(1_000)))
             .message_id(message_id.as_str());
         if mail.id.seq != 1 {
@@ -120,8 +132,12 @@ impl Composer {
         }
         let builder = builder
             .header("X-Order-Id", Raw::new(mail.id.order.to_string()))
-            .header("X-Order-State", HeaderType::Text(visible(&mail.estado).into()))
+            .header("X-Order-State", unstructured(visible(&mail.estado)))
+            // all mails of the shop about orders, for filters (RFC 2919)
+            .header("List-Id", Raw::new(format!("<orders.{}>", self.domain)))
+            // nobody wants an out-of-office notice back: RFC 3834, and the same for Exchange
             .header("Auto-Submitted", Raw::new("auto-generated"))
+            .header("X-Auto-Response-Suppress", Raw::new("All"))
             .header("Content-Language", Raw::new(lang.code()))
             .body(alternative(mail.id, &text, &html));
         let mut raw = Vec::with_capacity(2_048 + text.len() + html.len() * 5 / 4);
@@ -261,7 +277,8 @@ fn boundary(id: MailId, text: &str, html: &str) -> String {
 /// Without what could break a line or turn the reading direction of what stands around it.
 fn visible(text: &str) -> Cow<'_, str> {
     let harmful = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     if text.contains(harmful) { Cow::Owned(text.replace(harmful, "")) } else { Cow::Borrowed(text) }
 }
@@ -269,6 +286,18 @@ fn visible(text: &str) -> Cow<'_, str> {
 fn one_line(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     if text.contains(char::is_control) { Cow::Owned(text.replace(char::is_control, " ")) } else { Cow::Borrowed(text) }
+}
+
+/// A header's text. The builder leaves ASCII as it is, and a reader would decode what looks like an encoded word there,
+/// line ends in it included: such a text is encoded as a whole (RFC 2047).
+fn unstructured(text: Cow<'_, str>) -> HeaderType<'_> {
+    if !text.is_ascii() || !text.contains("=?") {
+        return HeaderType::Text(text.into());
+    }
+    let encoded = |piece: &[u8]| piece.iter().map(|byte| format!("={byte:02X}")).collect::<Vec<_>>().concat();
+    // 20 × 3 and what stands around it fit the 75 characters of a word
+    let words: Vec<_> = text.as_bytes().chunks(20).map(|piece| format!("=?utf-8?Q?{}?=", encoded(piece))).collect();
+    Raw::new(words.join(" ")).into()
 }
 
 fn shortened(name: &str) -> Cow<'_, str> {

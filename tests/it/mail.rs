@@ -407,8 +407,9 @@ async fn the_check_says_what_is_fine_and_what_is_not() {
         templates: None,
         flow: Flow::standard(Duration::from_secs(8)),
     };
-    let check =
-        async |url: &str| mail::check(options.clone(), &url.parse().unwrap(), STEP_TIMEOUT, &Clock::system()).await;
+    let check = async |url: &str| {
+        mail::check(options.clone(), &url.parse().unwrap(), None, STEP_TIMEOUT, &Clock::system()).await
+    };
     let sink = Sink::start().await;
     let report = check(&sink.url()).await;
     assert_eq!(

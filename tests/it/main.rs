@@ -11,6 +11,7 @@ mod ids;
 mod intake;
 mod kill;
 mod mail;
+mod mail_seen;
 mod overload;
 mod setup;
 mod store;

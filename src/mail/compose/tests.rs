@@ -46,7 +46,9 @@ fn a_mail_in_spanish() {
     References: <1024.1@shop.example>
     X-Order-Id: 1024
     X-Order-State: preparando
+    List-Id: <orders.shop.example>
     Auto-Submitted: auto-generated
+    X-Auto-Response-Suppress: All
     Content-Language: es
     MIME-Version: 1.0
     Content-Type: multipart/alternative; boundary="=_1024.2"
@@ -104,7 +106,7 @@ fn a_mail_in_spanish() {
     <tr><td style="padding:32px 32px 0">
     <p class="mark" style="margin:0 0 8px;font-size:13px;font-weight:600;letter-spacing:.04em;text-transform:uppercase;color:#c2410c">En preparación</p>
     <h1 class="text" style="margin:0 0 12px;font-size:24px;line-height:1.25;color:#1d2129">Estamos preparando tu pedido</h1>
-    <p class="text" style="margin:0;font-size:16px;line-height:1.55;color:#1d2129">Nos hemos puesto manos a la obra con <strong>King&#x27;s Bounty: Armored Princess</strong>. No tienes que hacer nada.</p>
+    <p class="text" style="margin:0;font-size:16px;line-height:1.55;color:#1d2129">Nos hemos puesto manos a la obra con <strong><bdi>King&#x27;s Bounty: Armored Princess</bdi></strong>. No tienes que hacer nada.</p>
     </td></tr>
     <tr><td style="padding:24px 32px 0">
     <table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="table-layout:fixed"><tr>
@@ -116,7 +118,7 @@ fn a_mail_in_spanish() {
     </td></tr>
     <tr><td style="padding:24px 32px 0">
     <table role="presentation" class="line" width="100%" cellpadding="0" cellspacing="0" style="border-top:1px solid #e7e1d8;font-size:15px;line-height:1.45">
-    <tr><td class="soft" valign="top" style="padding:12px 16px 4px 0;color:#666c79;white-space:nowrap">Producto</td><td class="text" align="right" style="padding:12px 0 4px;color:#1d2129;font-weight:600;word-break:break-word">King&#x27;s Bounty: Armored Princess</td></tr>
+    <tr><td class="soft" valign="top" style="padding:12px 16px 4px 0;color:#666c79;white-space:nowrap">Producto</td><td class="text" align="right" style="padding:12px 0 4px;color:#1d2129;font-weight:600;word-break:break-word;overflow-wrap:anywhere"><bdi>King&#x27;s Bounty: Armored Princess</bdi></td></tr>
     <tr><td class="soft" style="padding:4px 16px 4px 0;color:#666c79">Precio</td><td class="text" align="right" style="padding:4px 0;color:#1d2129">7.99</td></tr>
     <tr><td class="soft" style="padding:4px 16px 12px 0;color:#666c79">Pedido</td><td class="text" align="right" style="padding:4px 0 12px;color:#1d2129">1024</td></tr>
     </table>
@@ -125,7 +127,7 @@ fn a_mail_in_spanish() {
     <p class="text next" style="margin:0;padding:12px 16px;border-radius:8px;background:#fdf3ea;font-size:15px;line-height:1.45;color:#1d2129"><span class="soft" style="color:#666c79">Lo siguiente:</span> <strong>En camino</strong>, hacia las 10:00:08 (UTC)</p>
     </td></tr>
     <tr><td style="padding:24px 32px 0">
-    <a href="http:&#x2f;&#x2f;127.0.0.1:5000&#x2f;track&#x2f;d1ff4e7acd1c79967febab0f7465d450" style="display:inline-block;padding:12px 22px;border-radius:8px;background:#c2410c;color:#ffffff;font-size:16px;font-weight:600;text-decoration:none">Seguir mi pedido</a>
+    <a href="http:&#x2f;&#x2f;127.0.0.1:5000&#x2f;track&#x2f;d1ff4e7acd1c79967febab0f7465d450" target="_blank" rel="noopener noreferrer" style="display:inline-block;padding:12px 22px;border-radius:8px;background:#c2410c;color:#ffffff;font-size:16px;font-weight:600;text-decoration:none">Seguir mi pedido</a>
     </td></tr>
     <tr><td style="padding:28px 32px 28px">
     <p class="soft" style="margin:0;font-size:13px;line-height:1.5;color:#666c79">Te escribimos porque hiciste este pedido. El mensaje es automático: no hace falta responder.</p>
@@ -150,7 +152,9 @@ fn a_mail_in_english() {
     Message-ID: <1024.1@shop.example>
     X-Order-Id: 1024
     X-Order-State: recibido
+    List-Id: <orders.shop.example>
     Auto-Submitted: auto-generated
+    X-Auto-Response-Suppress: All
     Content-Language: en
     MIME-Version: 1.0
     Content-Type: multipart/alternative; boundary="=_1024.1"
@@ -209,7 +213,7 @@ fn a_mail_in_english() {
     <tr><td style="padding:32px 32px 0">
     <p class="mark" style="margin:0 0 8px;font-size:13px;font-weight:600;letter-spacing:.04em;text-transform:uppercase;color:#c2410c">Received</p>
     <h1 class="text" style="margin:0 0 12px;font-size:24px;line-height:1.25;color:#1d2129">Thank you for your order!</h1>
-    <p class="text" style="margin:0;font-size:16px;line-height:1.55;color:#1d2129">It is our turn now: we have received your order of <strong>King&#x27;s Bounty: Armored Princess</strong> and will write to you at every step.</p>
+    <p class="text" style="margin:0;font-size:16px;line-height:1.55;color:#1d2129">It is our turn now: we have received your order of <strong><bdi>King&#x27;s Bounty: Armored Princess</bdi></strong> and will write to you at every step.</p>
     </td></tr>
     <tr><td style="padding:24px 32px 0">
     <table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="table-layout:fixed"><tr>
@@ -221,7 +225,7 @@ fn a_mail_in_english() {
     </td></tr>
     <tr><td style="padding:24px 32px 0">
     <table role="presentation" class="line" width="100%" cellpadding="0" cellspacing="0" style="border-top:1px solid #e7e1d8;font-size:15px;line-height:1.45">
-    <tr><td class="soft" valign="top" style="padding:12px 16px 4px 0;color:#666c79;white-space:nowrap">Product</td><td class="text" align="right" style="padding:12px 0 4px;color:#1d2129;font-weight:600;word-break:break-word">King&#x27;s Bounty: Armored Princess</td></tr>
+    <tr><td class="soft" valign="top" style="padding:12px 16px 4px 0;color:#666c79;white-space:nowrap">Product</td><td class="text" align="right" style="padding:12px 0 4px;color:#1d2129;font-weight:600;word-break:break-word;overflow-wrap:anywhere"><bdi>King&#x27;s Bounty: Armored Princess</bdi></td></tr>
     <tr><td class="soft" style="padding:4px 16px 4px 0;color:#666c79">Price</td><td class="text" align="right" style="padding:4px 0;color:#1d2129">7.99</td></tr>
     <tr><td class="soft" style="padding:4px 16px 12px 0;color:#666c79">Order</td><td class="text" align="right" style="padding:4px 0 12px;color:#1d2129">1024</td></tr>
     </table>
@@ -230,7 +234,7 @@ fn a_mail_in_english() {
     <p class="text next" style="margin:0;padding:12px 16px;border-radius:8px;background:#fdf3ea;font-size:15px;line-height:1.45;color:#1d2129"><span class="soft" style="color:#666c79">What comes next:</span> <strong>Being prepared</strong>, at about 10:00:08 (UTC)</p>
     </td></tr>
     <tr><td style="padding:24px 32px 0">
-    <a href="http:&#x2f;&#x2f;127.0.0.1:5000&#x2f;track&#x2f;d1ff4e7acd1c79967febab0f7465d450" style="display:inline-block;padding:12px 22px;border-radius:8px;background:#c2410c;color:#ffffff;font-size:16px;font-weight:600;text-decoration:none">Follow my order</a>
+    <a href="http:&#x2f;&#x2f;127.0.0.1:5000&#x2f;track&#x2f;d1ff4e7acd1c79967febab0f7465d450" target="_blank" rel="noopener noreferrer" style="display:inline-block;padding:12px 22px;border-radius:8px;background:#c2410c;color:#ffffff;font-size:16px;font-weight:600;text-decoration:none">Follow my order</a>
     </td></tr>
     <tr><td style="padding:28px 32px 28px">
     <p class="soft" style="margin:0;font-size:13px;line-height:1.5;color:#666c79">We write because you placed this order. This message is automatic: no need to reply.</p>
@@ -311,6 +315,19 @@ fn a_boundary_never_stands_in_a_part() {
     assert_eq!(boundary(id, "--=_7.2", "html --=_7.2_--"), "=_7.2__");
 }
 
+#[test]
+fn what_looks_like_an_encoded_word_is_shown_as_it_is() {
+    let composer = composer();
+    let mut mail = composer.sample("recibido", Lang::En);
+    for name in ["=?utf-8?Q?=0D=0ABcc:_x@evil.example?=", "ñ =?utf-8?B?DQo=?=", &"=? ".repeat(50)] {
+        mail.order.product = Product::new("1", name, "1").unwrap();
+        let raw = composer.compose(&mail).unwrap().raw;
+        let parsed = MessageParser::new().parse(&raw).unwrap();
+        let expected = format!("Order 1024 received: {}", shortened(name));
+        assert_eq!(parsed.subject(), Some(&*expected));
+    }
+}
+
 /// Names of the header fields, in order, unfolded.
 fn header_names(raw: &str) -> Vec<&str> {
     let (head, _) = raw.split_once("\r\n\r\n").unwrap();
@@ -372,7 +389,8 @@ proptest! {
         if mail.id.seq != 1 {
             names.extend(["In-Reply-To", "References"]);
         }
-        names.extend(["X-Order-Id", "X-Order-State", "Auto-Submitted", "Content-Language", "MIME-Version", "Content-Type"]);
+        names.extend(["X-Order-Id", "X-Order-State", "List-Id", "Auto-Submitted", "X-Auto-Response-Suppress"]);
+        names.extend(["Content-Language", "MIME-Version", "Content-Type"]);
         prop_assert_eq!(header_names(raw), names);
 
         let parsed = MessageParser::new().parse(&message.raw).unwrap();
