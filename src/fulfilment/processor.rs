@@ -203,8 +203,10 @@ impl Processor {
         let (outputs, offsets) = self.prepare(now);
         let mut pause = self.options.tick;
         loop {
+            let begun = self.deps.clock.monotonic();
             match member.commit(&outputs, &offsets) {
                 Outcome::Committed(positions) => {
+                    self.deps.metrics.committed(self.deps.clock.monotonic().saturating_sub(begun));
                     self.deps.metrics.ready();
                     self.settle(positions.iter().map(|position| position.offset));
                     return Ok(None);
