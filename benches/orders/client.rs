@@ -29,6 +29,11 @@ impl Outcome {
     pub fn rate(&self) -> f64 {
         self.accepted as f64 / self.elapsed.as_secs_f64()
     }
+
+    pub fn report(&self) {
+        let (p50, p99) = (self.latency.value_at_quantile(0.5), self.latency.value_at_quantile(0.99));
+        println!("client     {:.0} accepted/s, {} refused, p50 {p50} µs, p99 {p99} µs", self.rate(), self.refused);
+    }
 }
 
 /// Sends requests on `connections` connections for `duration`; each connection waits for its answer before the next.

@@ -2,11 +2,13 @@
 //!
 //! - `acks`: durable acknowledgements per second beside a handler that does nothing, at concurrency 1, 16, 64, 256
 //! - `flow [--mail none|maildir|smtp] [--rate N]`: sustained orders per second through all states
-//! - `timers [--orders 100000]`: lateness of transitions and memory with that many orders in flight
+//! - `timers [--orders 100000] [--rate 2000] [--mail none|maildir|smtp]`: lateness of transitions and memory with that
+//!   many orders in flight
 //! - `restart [--orders 150000]`: time from start to the first timer with that many orders in flight
 //! - `overload`: three times the sustainable rate for 30 s, then normal again
 //!
-//! Every mode but `acks` drives the real binary as a child process. `docs/benchmarks.md` holds the figures.
+//! Every mode but `acks` drives the real binary as a child process. `flow`, `timers` and `restart` take `--log URL` and
+//! `--store URL`, and print the CPU of other programs with `--beside broker=PID,postgres=PID`. `docs/benchmarks.md` holds the figures.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::float_cmp)] // a benchmark reads real time, bounds are equal texts
 
 mod acks;
@@ -15,6 +17,7 @@ mod modes;
 mod server;
 #[path = "../../tests/it/harness/smtp.rs"]
 mod smtp;
+mod watch;
 
 use std::time::Duration;
 
@@ -36,7 +39,10 @@ async fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("acks") => acks::run(Duration::from_secs(option("--seconds", 4))).await,
         Some("flow") => modes::flow(&option("--mail", "none".to_owned()), seconds, rate()).await,
-        Some("timers") => modes::timers(option("--orders", 100_000)).await,
+        Some("timers") => {
+            modes::timers(option("--orders", 100_000), option("--rate", 2_000.0), &option("--mail", "none".to_owned()))
+                .await;
+        }
         Some("restart") => modes::restart(option("--orders", 150_000)).await,
         Some("overload") => modes::overload(option("--rate", 4_000.0)).await,
         _ => println!(

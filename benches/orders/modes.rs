@@ -1,89 +1,84 @@
 //! The modes that drive the real binary.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use crate::{client, server::Server, smtp::Sink};
+use crate::{client, option, server::Server, smtp::Sink, watch::watch};
 
 /// Connections of the load generator where throughput counts.
 const CONNECTIONS: usize = 64;
+
+/// Starts the server on the log and the store that `--log URL` and `--store URL` name, else on its own.
+async fn start(data: &Path, dwell: Duration, mail: &str) -> Server {
+    let dwell = format!("{}ms", dwell.as_millis());
+    let (log, store) = (option("--log", String::new()), option("--store", String::new()));
+    let mut arguments = vec!["--dwell", &dwell, "--mail", mail];
+    for (name, url) in [("--log", &log), ("--store", &store)] {
+        if !url.is_empty() {
+            arguments.extend([name, url]);
+        }
+    }
+    Server::start(data, &arguments).await
+}
 
 /// As many orders as it takes, or `rate` per second, through all states with a dwell of 1 s; what counts is what is
 /// finished and mailed per second.
 pub async fn flow(mail: &str, duration: Duration, rate: Option<f64>) {
     let data = tempfile::tempdir().expect("a folder");
-    let sink = if mail == "smtp" { Some(Sink::counting().await) } else { None };
-    let url = match (mail, &sink) {
-        ("none", _) => "none:".to_owned(),
-        ("smtp", Some(sink)) => sink.url(),
-        _ => format!("maildir:{}", data.path().join("mail").display()),
-    };
-    let server = Server::start(data.path(), &["--dwell", "1s", "--mail", &url]).await;
+    let destination = Destination::open(mail, data.path()).await;
+    let server = start(data.path(), Duration::from_secs(1), &destination.url).await;
     println!("mail {mail}, dwell 1 s, {CONNECTIONS} connections, {duration:?} after 10 s of warm-up");
     let load = tokio::spawn(client::load(server.intake, CONNECTIONS, duration + Duration::from_secs(12), rate));
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let (before, cpu_before, started) = (server.metrics().await, server.usage().1, Instant::now());
-    tokio::time::sleep(duration).await;
-    let (after, (rss, cpu), elapsed) = (server.metrics().await, server.usage(), started.elapsed().as_secs_f64());
-    let per_second = |sample: &str| (after.value(sample) - before.value(sample)) / elapsed;
-    let finished = per_second("encargo_orders{is=\"finished\"}");
-    println!("finished   {finished:8.0} orders/s");
-    println!("projected  {:8.0} events/s", per_second("encargo_events_projected_total{is=\"accepted\"}"));
-    println!("mailed     {:8.0} mails/s", per_second("encargo_mails_total{result=\"sent\"}"));
-    println!("waiting    {:8.0} mails", after.value("encargo_ledger_mails{status=\"pending\"}"));
-    let p99 = after.quantile_since(&before, "encargo_transition_lateness_seconds", 0.99);
-    println!("lateness   p99 <= {p99} s");
-    println!(
-        "server     {:.0} % of a core, {:.0} µs CPU per order, {rss:.0} MB",
-        (cpu - cpu_before) / elapsed * 100.0,
-        (cpu - cpu_before) / (finished * elapsed) * 1e6
-    );
-    let outcome = load.await.expect("no panic");
-    println!(
-        "client     {:.0} accepted/s, {} refused, p50 {} µs, p99 {} µs",
-        outcome.rate(),
-        outcome.refused,
-        outcome.latency.value_at_quantile(0.5),
-        outcome.latency.value_at_quantile(0.99)
-    );
+    watch(&server, duration).await.report();
+    load.await.expect("no panic").report();
     server.kill();
 }
 
+/// Where mails go, and the sink behind it if that is a server.
+struct Destination {
+    url: String,
+    _sink: Option<Sink>,
+}
+
+impl Destination {
+    async fn open(mail: &str, data: &Path) -> Self {
+        match mail {
+            "none" => Self { url: "none:".to_owned(), _sink: None },
+            "smtp" => {
+                let sink = Sink::counting().await;
+                Self { url: sink.url(), _sink: Some(sink) }
+            }
+            _ => Self { url: format!("maildir:{}", data.join("mail").display()), _sink: None },
+        }
+    }
+}
+
 /// Fills the flow at a steady rate until `orders` are in flight, then measures lateness while it stays so.
-pub async fn timers(orders: u64) {
+pub async fn timers(orders: u64, rate: f64, mail: &str) {
     let data = tempfile::tempdir().expect("a folder");
-    let rate = 2_000.0;
-    let dwell = orders as f64 / rate / 3.0;
-    let server =
-        Server::start(data.path(), &["--dwell", &format!("{}ms", (dwell * 1e3) as u64), "--mail", "none:"]).await;
+    let dwell = Duration::from_secs_f64(orders as f64 / rate / 3.0);
+    let destination = Destination::open(mail, data.path()).await;
+    let server = start(data.path(), dwell, &destination.url).await;
     let (empty, _) = server.usage();
-    let fill = Duration::from_secs_f64(dwell * 3.0 + 5.0);
-    let measure = Duration::from_secs(30);
+    let (fill, measure) = (dwell * 3 + Duration::from_secs(5), Duration::from_secs(30));
     let load = tokio::spawn(client::load(server.intake, CONNECTIONS, fill + measure, Some(rate)));
     tokio::time::sleep(fill).await;
-    let before = server.metrics().await;
-    tokio::time::sleep(measure).await;
-    let (after, (rss, _)) = (server.metrics().await, server.usage());
-    println!(
-        "in flight  {:8.0} orders at {rate} orders/s, dwell {dwell:.1} s",
-        after.value("encargo_orders{is=\"in_flight\"}")
-    );
-    for q in [0.5, 0.9, 0.99, 0.999] {
-        println!(
-            "lateness   p{:<5} <= {} s",
-            q * 100.0,
-            after.quantile_since(&before, "encargo_transition_lateness_seconds", q)
-        );
-    }
-    println!("memory     {rss:.0} MB ({empty:.0} MB before the first order)");
-    let outcome = load.await.expect("no panic");
-    println!("client     {:.0} accepted/s, {} refused", outcome.rate(), outcome.refused);
+    let span = watch(&server, measure).await;
+    let in_flight = span.after.value("encargo_orders{is=\"in_flight\"}");
+    println!("in flight  {in_flight:8.0} orders at {rate} orders/s, dwell {dwell:.1?}, mail {mail}");
+    span.report();
+    println!("           {empty:.0} MB before the first order");
+    load.await.expect("no panic").report();
     server.kill();
 }
 
 /// Places orders, kills the server while all of them wait for their first timer, and starts it again.
 pub async fn restart(orders: u64) {
     let data = tempfile::tempdir().expect("a folder");
-    let server = Server::start(data.path(), &["--dwell", "1h", "--mail", "none:"]).await;
+    let server = start(data.path(), Duration::from_hours(1), "none:").await;
     let started = Instant::now();
     while server.metrics().await.value("encargo_orders{is=\"in_flight\"}") < orders as f64 {
         client::load(server.intake, CONNECTIONS, Duration::from_secs(1), None).await;
@@ -93,7 +88,7 @@ pub async fn restart(orders: u64) {
     server.kill();
     let started = Instant::now();
     // with a dwell of zero every timer is due at once
-    let server = Server::start(data.path(), &["--dwell", "1ms", "--mail", "none:"]).await;
+    let server = start(data.path(), Duration::from_millis(1), "none:").await;
     println!("ready      {:?} after start", server.ready_after);
     loop {
         let fired = server.metrics().await.value("encargo_order_transitions_total{estado=\"preparando\"}");

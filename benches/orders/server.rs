@@ -57,10 +57,7 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
         let kilobytes: f64 = rss.trim().trim_end_matches(" kB").parse().expect("a number");
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("it runs");
-        let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name in brackets").1.split(' ').collect();
-        let ticks: f64 = fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
-        (kilobytes / 1024.0, ticks / 100.0)
+        (kilobytes / 1024.0, cpu(id))
     }
 
     pub async fn metrics(&self) -> Metrics {
@@ -74,6 +71,35 @@ impl Server {
         let mut text = String::new();
         stream.read_to_string(&mut text).await.expect("it answers");
         text
+    }
+}
+
+/// CPU seconds of a process so far, with those of its children that have ended.
+fn cpu(id: u32) -> f64 {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else { return 0.0 };
+    let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name in brackets").1.split(' ').collect();
+    let ticks: f64 = fields[11..15].iter().map(|ticks| ticks.parse::<f64>().expect("a number")).sum();
+    ticks / 100.0
+}
+
+/// Another program that works for the orders, such as a broker: a name and the id of its first process.
+pub struct Companion {
+    pub name: String,
+    id: u32,
+}
+
+impl Companion {
+    /// All that `--beside NAME=PID,…` names.
+    pub fn all(text: &str) -> Vec<Self> {
+        let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+        pairs.map(|(name, id)| Self { name: name.to_owned(), id: id.parse().expect("a process id") }).collect()
+    }
+
+    /// CPU seconds so far, of its children too: PostgreSQL has a process for each connection.
+    pub fn cpu(&self) -> f64 {
+        let lists = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.id)).unwrap_or_default();
+        let children = lists.split_whitespace().filter_map(|id| id.parse().ok());
+        cpu(self.id) + children.map(cpu).sum::<f64>()
     }
 }
 
