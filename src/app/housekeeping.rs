@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     eventlog::EventLog,
     fulfilment::{self, retention},
-    store::Store,
+    store::{Past, Store},
     tracking,
 };
 
@@ -52,8 +52,9 @@ pub(super) async fn run(
             continue;
         }
         tidied_at = clock.monotonic();
-        if let Err(error) = store.prune(clock.now() - config.intake.idempotency_ttl).await {
-            warn!(%error, "old idempotency keys were not deleted");
+        let past = Past { keys: clock.now() - config.intake.idempotency_ttl, mails: clock.now() - config.mail.keep };
+        if let Err(error) = store.prune(past).await {
+            warn!(%error, "old idempotency keys and replies to mails were not deleted");
         }
         let (log, policy, now) = (log.clone(), policy.clone(), clock.now());
         match tokio::task::spawn_blocking(move || retention::apply(log.as_ref(), &policy, now)).await {

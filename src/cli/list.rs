@@ -55,6 +55,7 @@ impl List {
         let store = open::store(&config)?;
         let now = Clock::system().now();
         let mut query = Query {
+            usermail: None,
             estado: self.state.clone(),
             overdue_at: self.stuck.then(|| now - STUCK_AFTER),
             below: self.below,

@@ -160,6 +160,8 @@ mod sections {
         pub deadline: Duration,
         #[serde(deserialize_with = "duration")]
         pub lease: Duration,
+        #[serde(deserialize_with = "duration")]
+        pub keep: Duration,
     }
 
     #[derive(Debug, Clone, Deserialize)]

@@ -237,7 +237,16 @@ impl Composer {
             trace: None,
         };
         let next_at = dwell.map(|dwell| at + dwell);
-        Mail { id: MailId { order: id, seq }, order, estado: state.into(), at, next_at, attempt: 1, ambiguous: false }
+        Mail {
+            id: MailId { order: id, seq },
+            order,
+            estado: state.into(),
+            at,
+            next_at,
+            attempt: 1,
+            ambiguous: false,
+            suppressed: None,
+        }
     }
 }
 

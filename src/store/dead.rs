@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr};
 
 use async_trait::async_trait;
 
-use super::{Result, ledger::MailId};
+use super::{
+    Result,
+    ledger::{Class, MailId},
+};
 use crate::domain::{DeadLetter, Invalid, OrderId, Source, Timestamp};
 
 /// The name of a dead letter: `mail:ORDER.SEQ`, or `TOPIC/PARTITION/OFFSET` of the record.
@@ -55,6 +58,8 @@ pub struct DeadItem {
     pub order: Option<OrderId>,
     /// Why it is dead.
     pub reason: String,
+    /// The class of that, of mails.
+    pub class: Option<Class>,
     /// How often it was tried (mails) or driven again (records).
     pub attempts: u32,
     /// Since when; of a mail, when the last attempt began.
@@ -84,8 +89,9 @@ pub trait DeadLetters: Send + Sync {
     /// Carries out a decision. Returns false when there is no such dead letter any more.
     async fn decide(&self, id: &DeadId, action: Action, now: Timestamp) -> Result<bool>;
 
-    /// Records that were chosen to be driven again, oldest first.
-    async fn redrives(&self, limit: usize) -> Result<Vec<DeadLetter>>;
+    /// Takes records that were chosen to be driven again, oldest first, for the caller alone until `until`. Who has not
+    /// appended one by then must leave it to the next.
+    async fn claim_redrives(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<DeadLetter>>;
 
     /// Notes that a chosen record is back on its topic.
     async fn redriven(&self, source: &Source) -> Result<()>;

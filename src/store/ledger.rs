@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::Result;
+use super::{Result, mails::Suppression};
 use crate::domain::{Order, OrderId, Timestamp};
 
 /// Which mail: the state `seq` of an order.
@@ -33,6 +33,11 @@ impl MailStatus {
     /// Every status, in the order of a mail's life.
     pub const ALL: [Self; 5] = [Self::Pending, Self::Sending, Self::Sent, Self::Dead, Self::Dropped];
 
+    /// Whether it is still to be sent, or being sent.
+    pub const fn is_unsettled(self) -> bool {
+        matches!(self, Self::Pending | Self::Sending)
+    }
+
     /// The name that users see.
     pub const fn name(self) -> &'static str {
         match self {
@@ -42,6 +47,86 @@ impl MailStatus {
             Self::Dead => "dead",
             Self::Dropped => "dropped",
         }
+    }
+}
+
+/// Why a mail was not accepted, in few enough classes to count by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Put off by the server.
+    Deferred,
+    /// The destination could not be used at all.
+    Unreachable,
+    /// No answer after it was handed over.
+    Unanswered,
+    /// Given back without an attempt at it.
+    Stopped,
+    /// The address was refused for good, which suppresses it.
+    Address,
+    /// The address was suppressed before.
+    Suppressed,
+    /// The mail was refused for good, whoever it is for.
+    Refused,
+    /// Not accepted within its time.
+    Expired,
+    /// It could not be composed.
+    Composing,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 9] = [
+        Self::Deferred,
+        Self::Unreachable,
+        Self::Unanswered,
+        Self::Stopped,
+        Self::Address,
+        Self::Suppressed,
+        Self::Refused,
+        Self::Expired,
+        Self::Composing,
+    ];
+
+    /// The name that users see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Deferred => "deferred",
+            Self::Unreachable => "unreachable",
+            Self::Unanswered => "unanswered",
+            Self::Stopped => "stopped",
+            Self::Address => "address",
+            Self::Suppressed => "suppressed",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Composing => "composing",
+        }
+    }
+
+    /// The class of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+}
+
+/// Why a mail was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// For counting.
+    pub class: Class,
+    /// For people.
+    pub text: String,
+}
+
+impl Reason {
+    /// A reason.
+    pub fn new(class: Class, text: impl Into<String>) -> Self {
+        Self { class, text: text.into() }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -62,6 +147,8 @@ pub struct Mail {
     pub attempt: u32,
     /// An earlier attempt ended without a known result: this one may be a repeat.
     pub ambiguous: bool,
+    /// Why its address gets no mail any more, if it gets none: settle it as dead ([`Class::Suppressed`]), do not send it.
+    pub suppressed: Option<Suppression>,
 }
 
 /// How an attempt ended.
@@ -81,11 +168,11 @@ pub enum Verdict {
     /// Accepted, with the transport's reply.
     Sent(String),
     /// Not now: try again at this time.
-    Retry(Timestamp, String),
+    Retry(Timestamp, Reason),
     /// Handed over, but no answer came: try again at this time, and that attempt is ambiguous.
-    Unknown(Timestamp, String),
-    /// Never: a dead letter.
-    Dead(String),
+    Unknown(Timestamp, Reason),
+    /// Never: a dead letter. With [`Class::Address`] the address is suppressed for all later mails.
+    Dead(Reason),
 }
 
 /// The ledger in numbers.
@@ -93,6 +180,11 @@ pub enum Verdict {
 pub struct LedgerCounts {
     /// Rows by status; absent statuses have none.
     pub by_status: Vec<(MailStatus, u64)>,
+    /// Rows that were tried and not accepted, by status and by the class of their last reason; in no particular order,
+    /// absent when there are none.
+    pub by_class: Vec<(MailStatus, Class, u64)>,
+    /// Addresses that get no mail any more.
+    pub suppressed: u64,
     /// Attempts that were made although an earlier one may have been accepted.
     pub repeated: u64,
     /// When the oldest unsettled mail's state was entered.
@@ -107,7 +199,8 @@ pub trait Ledger: Send + Sync {
     /// ambiguous; the caller must not send it after that.
     async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>>;
 
-    /// Writes results down; those of an attempt that is no longer the current one are ignored. Returns how many counted.
+    /// Writes results down; those of an attempt that is no longer the current one are ignored, so that it may be repeated
+    /// when nobody knows whether it was done. Returns how many counted.
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64>;
 
     /// Ends all leases at once; right only at the start of a process that knows itself to be the only mailer.
@@ -117,6 +210,6 @@ pub trait Ledger: Send + Sync {
     /// When the next mail is due, if one waits for a time rather than for its lane.
     async fn next_due(&self) -> Result<Option<Timestamp>>;
 
-    /// The ledger in numbers; a scan of an index, not for a hot path.
+    /// The ledger in numbers; cheap, whatever the number of mails.
     async fn ledger_counts(&self) -> Result<LedgerCounts>;
 }

@@ -1,7 +1,7 @@
 //! The store: the read model of orders, the mail ledger, dead letters, idempotency keys, and the projection's own
 //! offsets, changed together in one transaction.
 //!
-//! One trait per user of it; a back end implements all four. Every call is one transaction, durable when it returns.
+//! One trait per user of it; a back end implements all five. Every call is one transaction, durable when it returns.
 
 use async_trait::async_trait;
 
@@ -10,12 +10,14 @@ use crate::domain::Timestamp;
 pub mod dead;
 pub mod keys;
 pub mod ledger;
+pub mod mails;
 pub mod orders;
 pub mod sqlite;
 
 pub use dead::DeadLetters;
 pub use keys::Keys;
 pub use ledger::Ledger;
+pub use mails::Mails;
 pub use orders::Orders;
 
 /// What can go wrong with the store.
@@ -38,11 +40,30 @@ pub enum Error {
 /// Result with this module's error.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What is past its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past {
+    /// Idempotency keys reserved before then.
+    pub keys: Timestamp,
+    /// Ledger rows that were sent or dropped, with the last attempt before then. The history of the order keeps the
+    /// state, its time and the mail's status; reply, attempts and their times go.
+    pub mails: Timestamp,
+}
+
+/// What was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Idempotency keys.
+    pub keys: u64,
+    /// Ledger rows that were compacted.
+    pub mails: u64,
+}
+
 /// A store.
 #[async_trait]
-pub trait Store: Orders + Ledger + DeadLetters + Keys {
-    /// Deletes what is past its time: idempotency keys reserved before `keys_before`. Returns how many rows went.
-    async fn prune(&self, keys_before: Timestamp) -> Result<u64>;
+pub trait Store: Orders + Ledger + Mails + DeadLetters + Keys {
+    /// Deletes what is past its time.
+    async fn prune(&self, past: Past) -> Result<Pruned>;
 
     /// Answers when the store does; for `/readyz`.
     async fn ping(&self) -> Result<()>;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::Result;
 use crate::{
-    domain::{DeadLetter, Order, OrderId, StateEvent, Timestamp},
+    domain::{DeadLetter, EmailAddress, Order, OrderId, StateEvent, Timestamp},
     eventlog::TopicPartition,
 };
 
@@ -56,9 +56,11 @@ pub struct Batch {
 pub struct Applied {
     /// Events that moved an order on.
     pub accepted: u64,
-    /// Events with seq ≤ last and the same content: repeats, ignored.
+    /// Events that came after a later one of their order, and went to their place in its history.
+    pub late: u64,
+    /// Events that the history holds already: repeats, ignored.
     pub ignored: u64,
-    /// Accepted events that came with seq > last + 1: something before them is missing.
+    /// Accepted events that came with seq > last + 1: something before them is missing, or late.
     pub gaps: u64,
     /// Events of another order under the same id: dead letters now.
     pub conflicts: u64,
@@ -101,6 +103,9 @@ pub struct Query {
     pub estado: Option<String>,
     /// Only unfinished orders whose next state was due before this time.
     pub overdue_at: Option<Timestamp>,
+    /// Only orders for this address, its ASCII letters in either case. There is no index for that: the store looks through
+    /// all orders.
+    pub usermail: Option<EmailAddress>,
     /// Only orders with a smaller id: the next page.
     pub below: Option<OrderId>,
     /// Most orders to return.
@@ -124,7 +129,12 @@ pub trait Orders: Send + Sync {
     /// The input offsets that the group has applied.
     async fn offsets(&self, group: &str) -> Result<Vec<(TopicPartition, u64)>>;
 
-    /// Applies a batch: offsets, orders, history, ledger rows, dead letters; all or, fenced, nothing.
+    /// Applies a batch: offsets, orders, history, ledger rows, dead letters; all or, fenced, nothing. A batch whose
+    /// offsets are all reached already was applied before and does nothing: so it may be repeated when nobody knows
+    /// whether it was done.
+    ///
+    /// An order's state is the one with the greatest seq, whatever the order of arrival; an event before that which the
+    /// history lacks is filled in, with its mail. That mail goes before later ones that are still to be sent.
     async fn apply(&self, batch: Arc<Batch>) -> Result<Applied>;
 
     /// An order with its history.
@@ -133,6 +143,6 @@ pub trait Orders: Send + Sync {
     /// Orders, newest first.
     async fn orders(&self, query: Query) -> Result<Vec<OrderView>>;
 
-    /// How many orders there are; a scan of an index, not for a hot path.
+    /// How many orders there are; cheap, whatever the number.
     async fn order_counts(&self) -> Result<OrderCounts>;
 }

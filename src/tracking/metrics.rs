@@ -45,6 +45,7 @@ impl Metrics {
     pub(super) fn applied(&self, applied: Applied, dead: u64, delay: Option<Duration>) {
         for (name, count) in [
             ("accepted", applied.accepted),
+            ("late", applied.late),
             ("ignored", applied.ignored),
             ("gap", applied.gaps),
             ("conflict", applied.conflicts),

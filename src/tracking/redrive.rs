@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tracing::{info, warn};
 
 use super::Error;
@@ -11,14 +13,23 @@ use crate::{
 /// Most records driven again in one round.
 const ROUND_MAX: usize = 100;
 
+/// How long a chosen record is ours: longer than a round of appends takes.
+const CLAIM: Duration = Duration::from_mins(1);
+
 /// Puts the dead records that an operator chose back on their topics. Returns how many went.
 ///
-/// A crash between the append and the note of it drives a record again at the next start; fulfilment ignores an
+/// Any number of processes may do this: each record is claimed first, and for a while it is of that process alone. A
+/// crash between the append and the note of it drives a record again once the claim has ended; fulfilment ignores an
 /// identical order that it has already.
 pub async fn redrive(log: &dyn EventLog, store: &dyn Store, clock: &Clock) -> Result<usize, Error> {
-    let chosen = store.redrives(ROUND_MAX).await?;
-    let count = chosen.len();
+    let (now, begun) = (clock.now(), clock.monotonic());
+    let chosen = store.claim_redrives(now, now + CLAIM, ROUND_MAX).await?;
+    let mut count = 0;
     for letter in chosen {
+        if clock.monotonic().saturating_sub(begun) > CLAIM / 2 {
+            // slow: what is left goes to whoever claims it next
+            break;
+        }
         let headers = wire::redrive_headers(&letter);
         let Source { topic, partition, offset } = letter.source.clone();
         let record = NewRecord {
@@ -35,6 +46,7 @@ pub async fn redrive(log: &dyn EventLog, store: &dyn Store, clock: &Clock) -> Re
             continue;
         }
         store.redriven(&letter.source).await?;
+        count += 1;
         info!(topic, partition, offset, "dead letter driven again");
     }
     Ok(count)

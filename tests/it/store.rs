@@ -9,6 +9,7 @@ use encargo::store::{
 mod dead;
 mod keys;
 mod ledger;
+mod mails;
 mod model;
 mod orders;
 mod support;
@@ -65,14 +66,17 @@ macro_rules! every_check {
                 repeats_change_nothing,
                 a_batch_may_hold_an_order_more_than_once,
                 a_gap_is_accepted_and_counted,
+                what_comes_late_is_filled_in,
                 sequence_numbers_count_from_one,
                 another_order_under_the_same_id_is_a_dead_letter,
                 offsets_are_compared_and_set,
+                a_batch_that_was_applied_is_not_applied_again,
                 a_fenced_batch_writes_nothing,
                 groups_have_offsets_of_their_own,
                 orders_are_listed_newest_first,
                 orders_are_listed_by_state,
                 stuck_orders_are_listed,
+                orders_of_an_address_are_listed,
                 orders_are_counted,
                 all_that_an_order_says_is_kept,
                 an_order_may_go_on_after_its_last_state;
@@ -89,11 +93,25 @@ macro_rules! every_check {
                 it_knows_when_the_next_mail_is_due,
                 mails_are_counted,
                 no_mail_is_leased_twice_at_once;
+            mails:
+                what_comes_late_goes_first_in_its_lane,
+                a_late_mail_lets_the_running_one_finish,
+                what_was_sent_already_does_not_hold_up_what_is_late,
+                an_address_that_was_refused_is_suppressed,
+                only_a_refusal_of_the_address_suppresses_it,
+                a_released_address_has_mail_again,
+                suppressed_addresses_are_listed_by_text_and_page,
+                mails_are_counted_by_class,
+                the_mails_of_an_order_are_told,
+                waiting_mails_are_listed_first_due_first,
+                old_rows_are_compacted,
+                only_settled_rows_are_compacted;
             dead:
                 letters_are_kept_once_per_source,
                 dead_letters_are_listed_oldest_first,
                 one_dead_letter_can_be_looked_at,
                 a_record_is_driven_again,
+                a_chosen_record_is_claimed_by_one,
                 a_decision_is_made_once,
                 a_redriven_mail_is_sent_again,
                 a_redriven_mail_goes_before_later_ones,

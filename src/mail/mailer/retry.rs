@@ -6,7 +6,7 @@ use super::Options;
 use crate::{
     domain::Timestamp,
     mail::Outcome,
-    store::ledger::{Mail, Verdict},
+    store::ledger::{Class, Mail, Reason, Verdict},
 };
 
 /// Exponential backoff with full jitter above a floor: between `min` and `min` · 2^`attempt`, at most `max`.
@@ -24,21 +24,24 @@ pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, pause: Dura
     let deadline = mail.at + options.deadline;
     // the last attempt is made at the deadline and not given up before
     let retry_at = |delay: Duration| (now < deadline).then(|| (now + delay).min(deadline));
-    let gave_up = |reason| Verdict::Dead(format!("given up after {} attempts, the last one: {reason}", mail.attempt));
+    let gave_up = |reason| {
+        let text = format!("given up after {} attempts, the last one: {reason}", mail.attempt);
+        Verdict::Dead(Reason::new(Class::Expired, text))
+    };
     let backoff = || backoff(options.retry_min, options.retry_max, mail.attempt);
     match outcome {
         Outcome::Sent(reply) => Verdict::Sent(reply),
-        Outcome::Permanent(reason) => Verdict::Dead(reason),
+        Outcome::Permanent(reason) => Verdict::Dead(Reason::new(Class::Refused, reason)),
         Outcome::Transient(reason) => match retry_at(backoff()) {
-            Some(at) => Verdict::Retry(at, reason),
+            Some(at) => Verdict::Retry(at, Reason::new(Class::Deferred, reason)),
             None => gave_up(reason),
         },
         Outcome::Unreachable(reason) => match retry_at(pause) {
-            Some(at) => Verdict::Retry(at, reason),
+            Some(at) => Verdict::Retry(at, Reason::new(Class::Unreachable, reason)),
             None => gave_up(reason),
         },
         Outcome::Ambiguous(reason) => match retry_at(backoff()) {
-            Some(at) => Verdict::Unknown(at, reason),
+            Some(at) => Verdict::Unknown(at, Reason::new(Class::Unanswered, reason)),
             None => gave_up(format!("{reason} (it may have been accepted)")),
         },
     }

@@ -14,7 +14,7 @@ use crate::{
     clock::Monotonic,
     domain::Timestamp,
     mail::{Message, Outcome},
-    store::ledger::{Mail, Settlement, Verdict},
+    store::ledger::{Class, Mail, Reason, Settlement, Verdict},
 };
 
 /// Composed in one go before others get the thread.
@@ -32,7 +32,7 @@ pub(super) struct Leased {
 impl Leased {
     /// Gives a mail back that was not begun.
     pub(super) fn hand_back(self, now: Timestamp) -> Settled {
-        settled(&self.mail, Verdict::Retry(now, "not begun before the stop".into()))
+        settled(&self.mail, Verdict::Retry(now, Reason::new(Class::Stopped, "not begun before the stop")))
     }
 }
 
@@ -117,10 +117,15 @@ impl Worker {
                 self.release();
                 continue;
             }
+            if let Some(suppressed) = &mail.suppressed {
+                let text = format!("the address is suppressed since {}: {}", suppressed.at, suppressed.reason);
+                self.end(&mail, Verdict::Dead(Reason::new(Class::Suppressed, text)));
+                continue;
+            }
             match self.deps.composer.compose(&mail) {
                 Err(e) => {
-                    let reason = format!("cannot be composed: {e}");
-                    self.settle(&mail, Outcome::Permanent(reason), Duration::ZERO);
+                    let reason = Reason::new(Class::Composing, format!("cannot be composed: {e}"));
+                    self.end(&mail, Verdict::Dead(reason));
                 }
                 Ok(message) => {
                     if mail.ambiguous {
@@ -140,8 +145,11 @@ impl Worker {
 
     /// Sends a mail's result to the settler; `pause` is the rest of the destination's pause.
     fn settle(&self, mail: &Mail, outcome: Outcome, pause: Duration) {
+        self.end(mail, retry::verdict(mail, outcome, self.deps.clock.now(), pause, &self.options));
+    }
+
+    fn end(&self, mail: &Mail, verdict: Verdict) {
         let metrics = &self.deps.metrics;
-        let verdict = retry::verdict(mail, outcome, self.deps.clock.now(), pause, &self.options);
         let (order, seq, attempt) = (mail.id.order, mail.id.seq, mail.attempt);
         match &verdict {
             Verdict::Sent(reply) => {
@@ -150,15 +158,15 @@ impl Worker {
             }
             Verdict::Retry(at, reason) => {
                 metrics.retried.inc();
-                debug!(order.id = %order, mail.seq = seq, attempt, reason, %at, "mail will be tried again");
+                debug!(order.id = %order, mail.seq = seq, attempt, %reason, %at, "mail will be tried again");
             }
             Verdict::Unknown(at, reason) => {
                 metrics.retried.inc();
-                info!(order.id = %order, mail.seq = seq, attempt, reason, %at, "mail may be sent twice");
+                info!(order.id = %order, mail.seq = seq, attempt, %reason, %at, "mail may be sent twice");
             }
             Verdict::Dead(reason) => {
                 metrics.dead.inc();
-                warn!(order.id = %order, mail.seq = seq, attempt, reason, "mail is dead");
+                warn!(order.id = %order, mail.seq = seq, attempt, %reason, "mail is dead");
             }
         }
         let _ = self.done.send(settled(mail, verdict)); // the settler is gone only when the mailer fails as a whole

@@ -3,11 +3,12 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::{
-    Error, Result, dead, rows,
+    Error, Result, dead, ledger, rows,
     tally::{Kind, Tally},
 };
 use crate::{
     domain::{Lang, Order, Timestamp},
+    eventlog::TopicPartition,
     store::{
         ledger::MailStatus,
         orders::{Advance, Applied, Batch, Incoming},
@@ -16,6 +17,9 @@ use crate::{
 
 /// Applies a batch inside the transaction of `conn`, which the caller undoes when this fails.
 pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Applied> {
+    if is_applied(conn, batch)? {
+        return Ok(Applied::default());
+    }
     for advance in &batch.advances {
         move_on(conn, &batch.group, advance)?;
     }
@@ -29,14 +33,29 @@ pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Applied> {
     projection.finish()
 }
 
-/// Compare-and-set of one input offset.
-fn move_on(conn: &Connection, group: &str, advance: &Advance) -> Result<()> {
-    let Advance { of, from, to } = advance;
+/// Whether the batch is there already: the end of its first commit was unknown, and it was done.
+fn is_applied(conn: &Connection, batch: &Batch) -> Result<bool> {
+    for Advance { of, to, from } in &batch.advances {
+        if from == to || held(conn, &batch.group, of)? != *to {
+            return Ok(false);
+        }
+    }
+    Ok(!batch.advances.is_empty())
+}
+
+/// The offset that the group has reached.
+fn held(conn: &Connection, group: &str, of: &TopicPartition) -> Result<u64> {
     let held: Option<i64> = conn
         .prepare_cached("SELECT offset FROM projected WHERE group_name = ? AND topic = ? AND partition = ?")?
         .query_row(params![group, of.topic, of.partition], |row| row.get(0))
         .optional()?;
-    if held.unwrap_or(0) as u64 != *from {
+    Ok(held.unwrap_or(0) as u64)
+}
+
+/// Compare-and-set of one input offset.
+fn move_on(conn: &Connection, group: &str, advance: &Advance) -> Result<()> {
+    let Advance { of, from, to } = advance;
+    if held(conn, group, of)? != *from {
         return Err(Error::Fenced(of.to_string()));
     }
     conn.prepare_cached("INSERT OR REPLACE INTO projected (group_name, topic, partition, offset) VALUES (?, ?, ?, ?)")?
@@ -48,6 +67,7 @@ fn move_on(conn: &Connection, group: &str, advance: &Advance) -> Result<()> {
 struct Projection<'conn> {
     conn: &'conn Connection,
     find: CachedStatement<'conn>,
+    known: CachedStatement<'conn>,
     insert: CachedStatement<'conn>,
     enter: CachedStatement<'conn>,
     start: CachedStatement<'conn>,
@@ -62,6 +82,7 @@ struct Projection<'conn> {
 enum Relation {
     New,
     Next { last: u8, finished: bool },
+    Late,
     Repeat,
     Conflict,
 }
@@ -74,6 +95,7 @@ impl<'conn> Projection<'conn> {
                 "SELECT o.fingerprint, h.seq, h.estado, h.last FROM orders o CROSS JOIN history h
                  WHERE o.id = ?1 AND h.id > ?2 AND h.id < ?2 + 256 ORDER BY h.id DESC LIMIT 1",
             )?,
+            known: conn.prepare_cached("SELECT 1 FROM history WHERE id = ?")?,
             insert: conn.prepare_cached(
                 "INSERT INTO orders (id, gameid, name, price, usermail, lang, placed_at, trace, fingerprint)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -98,6 +120,12 @@ impl<'conn> Projection<'conn> {
                 (0, false)
             }
             Relation::Next { last, finished } => (last, !finished),
+            Relation::Late => {
+                self.applied.late += 1;
+                self.enter(incoming)?;
+                // its mail goes before those of later states that are still to be sent
+                return ledger::wait_behind(self.conn, rows::key(incoming.event.order.id, incoming.seq));
+            }
             Relation::Repeat => {
                 self.applied.ignored += 1;
                 return Ok(());
@@ -112,6 +140,7 @@ impl<'conn> Projection<'conn> {
             self.applied.gaps += 1;
         }
         self.enter(incoming)?;
+        self.tally.add(order_kind(incoming.last), &incoming.event.estado, 1);
         let id = [incoming.event.order.id.get() as i64];
         match (was_in_flight, !incoming.last) {
             (false, true) => self.start.execute(id).map(drop)?,
@@ -125,7 +154,7 @@ impl<'conn> Projection<'conn> {
     fn relate(&mut self, incoming: &Incoming) -> Result<Relation> {
         let order = &incoming.event.order;
         if incoming.seq == 0 {
-            // counted from 1, so this is at or before any last
+            // counted from 1, so there is no such state
             return Ok(Relation::Repeat);
         }
         let mut found = self.find.query([order.id.get() as i64, rows::key(order.id, 0)])?;
@@ -137,7 +166,9 @@ impl<'conn> Projection<'conn> {
         }
         let (last, finished) = (row.get(1)?, row.get(3)?);
         if incoming.seq <= last {
-            return Ok(Relation::Repeat);
+            let key = rows::key(order.id, incoming.seq);
+            let known = incoming.seq == last || self.known.exists([key])?;
+            return Ok(if known { Relation::Repeat } else { Relation::Late });
         }
         self.tally.add(order_kind(finished), rows::text(row, 2)?, -1);
         Ok(Relation::Next { last, finished })
@@ -173,7 +204,6 @@ impl<'conn> Projection<'conn> {
             self.mail_due.map(Timestamp::as_millis),
             rows::key(id, 0),
         ])?;
-        self.tally.add(order_kind(incoming.last), &event.estado, 1);
         if let Some(pending) = mail {
             self.tally.add(Kind::Mail, pending, 1);
         }

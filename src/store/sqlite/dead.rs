@@ -40,9 +40,8 @@ impl DeadLetters for SqliteStore {
             .await
     }
 
-    async fn redrives(&self, limit: usize) -> Result<Vec<DeadLetter>> {
-        let condition = "status = 'chosen' ORDER BY at, rowid LIMIT ?";
-        self.readers.read(move |conn| letters(conn, condition, [limit as i64])).await
+    async fn claim_redrives(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<DeadLetter>> {
+        self.writer.run(move |conn| claim(conn, now, until, limit)).await
     }
 
     async fn redriven(&self, source: &Source) -> Result<()> {
@@ -102,7 +101,7 @@ fn one(conn: &Connection, id: &DeadId) -> Result<Option<DeadItem>> {
 
 fn dead_mails(conn: &Connection, condition: &str, params: impl Params) -> Result<Vec<DeadItem>> {
     let sql = format!(
-        "SELECT h.id, h.reply, h.attempts, h.tried_at FROM dead_mails d CROSS JOIN history h ON h.id = d.id
+        "SELECT h.id, h.reply, h.attempts, h.tried_at, h.class FROM dead_mails d CROSS JOIN history h ON h.id = d.id
          WHERE {condition}"
     );
     let mut select = conn.prepare_cached(&sql)?;
@@ -114,6 +113,7 @@ fn dead_mails(conn: &Connection, condition: &str, params: impl Params) -> Result
             id: DeadId::Mail(id),
             order: Some(id.order),
             reason: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
+            class: rows::class(row, 4)?,
             attempts: row.get(2)?,
             at: rows::time(row, 3)?,
             letter: None,
@@ -157,6 +157,7 @@ fn record_item(letter: DeadLetter) -> DeadItem {
         id: DeadId::Record(letter.source.clone()),
         order: order_of(&letter),
         reason: letter.reason.clone(),
+        class: None,
         attempts: letter.attempts,
         at: letter.at,
         letter: Some(letter),
@@ -170,6 +171,17 @@ fn order_of(letter: &DeadLetter) -> Option<OrderId> {
         let value: serde_json::Value = serde_json::from_slice(&letter.value).ok()?;
         OrderId::new(value.get("orderid")?.as_u64()?).ok()
     })
+}
+
+fn claim(conn: &Connection, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<DeadLetter>> {
+    let condition = "status = 'chosen' AND claimed_until <= ? ORDER BY at, rowid LIMIT ?";
+    let claimed = letters(conn, condition, params![now.as_millis(), limit as i64])?;
+    let mut mark = conn
+        .prepare_cached("UPDATE dead_records SET claimed_until = ? WHERE topic = ? AND partition = ? AND offset = ?")?;
+    for Source { topic, partition, offset } in claimed.iter().map(|letter| &letter.source) {
+        mark.execute(params![until.as_millis(), topic, partition, *offset as i64])?;
+    }
+    Ok(claimed)
 }
 
 fn move_record(conn: &Connection, source: &Source, from: &str, to: &str) -> Result<bool> {
@@ -186,6 +198,7 @@ fn decide_mail(conn: &Connection, id: MailId, action: Action, now: Timestamp) ->
     if conn.execute("DELETE FROM dead_mails WHERE id = ?", [key])? == 0 {
         return Ok(false);
     }
+    let class = conn.query_row("SELECT class FROM history WHERE id = ?", [key], |row| Ok(rows::class(row, 0)))??;
     let becomes = match action {
         Action::Redrive => {
             ledger::redrive(conn, id, now)?;
@@ -199,6 +212,10 @@ fn decide_mail(conn: &Connection, id: MailId, action: Action, now: Timestamp) ->
     let mut tally = Tally::default();
     tally.add(Kind::Mail, MailStatus::Dead.name(), -1);
     tally.add(Kind::Mail, becomes.name(), 1);
+    tally.class(MailStatus::Dead.name(), class, -1);
+    if becomes == MailStatus::Dropped {
+        tally.class(becomes.name(), class, 1);
+    }
     tally.write(conn)?;
     Ok(true)
 }

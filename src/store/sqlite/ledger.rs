@@ -5,12 +5,12 @@ use async_trait::async_trait;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::{
-    Result, SqliteStore, rows,
+    Result, SqliteStore, rows, suppressed,
     tally::{self, Kind, Tally},
 };
 use crate::{
     domain::Timestamp,
-    store::ledger::{Ledger, LedgerCounts, Mail, MailId, MailStatus, Settlement, Verdict},
+    store::ledger::{Class, Ledger, LedgerCounts, Mail, MailId, MailStatus, Reason, Settlement, Verdict},
 };
 
 #[async_trait]
@@ -39,7 +39,8 @@ impl Ledger for SqliteStore {
 fn lease(conn: &Connection, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
     let mails = due(conn, now, limit)?;
     let mut mark = conn.prepare_cached(
-        "UPDATE history SET mail = 'sending', attempts = ?2, ambiguous = ?3, due_at = ?4, tried_at = ?5 WHERE id = ?1",
+        "UPDATE history SET mail = 'sending', class = NULL, attempts = ?2, ambiguous = ?3, due_at = ?4, tried_at = ?5
+         WHERE id = ?1",
     )?;
     for Mail { id, attempt, ambiguous, .. } in &mails {
         mark.execute(params![key(*id), attempt, ambiguous, until.as_millis(), now.as_millis()])?;
@@ -51,8 +52,10 @@ fn lease(conn: &Connection, now: Timestamp, until: Timestamp, limit: usize) -> R
 fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Mail>> {
     const FIRST: usize = rows::ORDER_COLUMN_COUNT;
     let sql = format!(
-        "SELECT {}, h.id, h.estado, h.at, h.next_at, h.mail, h.attempts, h.ambiguous
+        "SELECT {}, h.id, h.estado, h.at, h.next_at, h.mail, h.attempts, h.ambiguous, h.class,
+                s.address, s.at, s.reason, s.mail
          FROM history h INDEXED BY mail_due CROSS JOIN orders o ON o.id = h.id >> 8
+         LEFT JOIN suppressed s ON s.address = lower(o.usermail)
          WHERE h.head > 0 AND h.due_at <= ? AND h.head = 1 ORDER BY h.due_at LIMIT ?",
         rows::ORDER_COLUMNS
     );
@@ -71,8 +74,10 @@ fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Mail>> {
             next_at: rows::optional_time(row, FIRST + 3)?,
             attempt: row.get::<_, u32>(FIRST + 5)? + 1,
             ambiguous,
+            suppressed: rows::suppression(row, FIRST + 8)?,
         });
         tally.add(Kind::Mail, status, -1);
+        tally.class(status, rows::class(row, FIRST + 7)?, -1);
         tally.add(Kind::Mail, MailStatus::Sending.name(), 1);
         tally.add(Kind::Repeated, "", i64::from(ambiguous));
     }
@@ -85,16 +90,22 @@ fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<u64> {
     let (mut settled, mut tally) = (0, Tally::default());
     for Settlement { id, attempt, verdict } in settlements {
         let (key, attempt) = (key(*id), *attempt);
-        let (status, counts) = match verdict {
-            Verdict::Sent(reply) => (MailStatus::Sent, ledger.end(key, attempt, MailStatus::Sent, reply)?),
-            Verdict::Dead(reason) => (MailStatus::Dead, ledger.bury(key, attempt, reason)?),
-            Verdict::Retry(at, reason) => (MailStatus::Pending, ledger.retry(key, attempt, *at, reason, false)?),
-            Verdict::Unknown(at, reason) => (MailStatus::Pending, ledger.retry(key, attempt, *at, reason, true)?),
+        let (status, class, counts) = match verdict {
+            Verdict::Sent(reply) => (MailStatus::Sent, None, ledger.end(key, attempt, MailStatus::Sent, None, reply)?),
+            Verdict::Dead(reason) => (MailStatus::Dead, Some(reason.class), ledger.bury(key, attempt, reason)?),
+            Verdict::Retry(at, reason) | Verdict::Unknown(at, reason) => {
+                let unknown = matches!(verdict, Verdict::Unknown(..));
+                (MailStatus::Pending, Some(reason.class), ledger.retry(key, attempt, *at, reason, unknown)?)
+            }
         };
         if counts {
             settled += 1;
             tally.add(Kind::Mail, MailStatus::Sending.name(), -1);
             tally.add(Kind::Mail, status.name(), 1);
+            tally.class(status.name(), class, 1);
+        }
+        if counts && class == Some(Class::Address) {
+            tally.add(Kind::Suppressed, "", suppressed::keep(conn, key)?);
         }
     }
     tally.write(conn)?;
@@ -114,11 +125,11 @@ impl<'conn> Settling<'conn> {
         Ok(Self {
             conn,
             end: conn.prepare_cached(
-                "UPDATE history SET mail = ?3, reply = ?4, head = 0
+                "UPDATE history SET mail = ?3, reply = ?4, class = ?5, head = 0
                  WHERE id = ?1 AND mail = 'sending' AND attempts = ?2",
             )?,
             retry: conn.prepare_cached(
-                "UPDATE history SET mail = 'pending', reply = ?3, due_at = ?4, ambiguous = ambiguous OR ?5
+                "UPDATE history SET mail = 'pending', reply = ?3, due_at = ?4, ambiguous = ambiguous OR ?5, class = ?6
                  WHERE id = ?1 AND mail = 'sending' AND attempts = ?2",
             )?,
             later: conn.prepare_cached(
@@ -127,8 +138,8 @@ impl<'conn> Settling<'conn> {
         })
     }
 
-    fn end(&mut self, key: i64, attempt: u32, status: MailStatus, reply: &str) -> Result<bool> {
-        if self.end.execute(params![key, attempt, status.name(), reply])? == 0 {
+    fn end(&mut self, key: i64, attempt: u32, status: MailStatus, class: Option<Class>, reply: &str) -> Result<bool> {
+        if self.end.execute(params![key, attempt, status.name(), reply, class.map(Class::name)])? == 0 {
             return Ok(false);
         }
         // nearly always there is none, and then nothing has to be written
@@ -138,16 +149,17 @@ impl<'conn> Settling<'conn> {
         Ok(true)
     }
 
-    fn bury(&mut self, key: i64, attempt: u32, reason: &str) -> Result<bool> {
-        let current = self.end(key, attempt, MailStatus::Dead, reason)?;
+    fn bury(&mut self, key: i64, attempt: u32, reason: &Reason) -> Result<bool> {
+        let current = self.end(key, attempt, MailStatus::Dead, Some(reason.class), &reason.text)?;
         if current {
             self.conn.prepare_cached("INSERT INTO dead_mails (id) VALUES (?)")?.execute([key])?;
         }
         Ok(current)
     }
 
-    fn retry(&mut self, key: i64, attempt: u32, at: Timestamp, reason: &str, unknown: bool) -> Result<bool> {
-        Ok(self.retry.execute(params![key, attempt, reason, at.as_millis(), unknown])? == 1)
+    fn retry(&mut self, key: i64, attempt: u32, at: Timestamp, reason: &Reason, unknown: bool) -> Result<bool> {
+        let (text, class) = (&reason.text, reason.class.name());
+        Ok(self.retry.execute(params![key, attempt, text, at.as_millis(), unknown, class])? == 1)
     }
 }
 
@@ -164,13 +176,19 @@ fn promote(conn: &Connection, key: i64) -> Result<()> {
 /// Puts a dead mail back at its place in the lane: a later one that was the head waits behind it again.
 pub(super) fn redrive(conn: &Connection, id: MailId, now: Timestamp) -> Result<()> {
     let (key, now) = (key(id), now.as_millis());
-    let (first, end) = lane(key);
-    conn.execute("UPDATE history SET mail = 'pending', due_at = ? WHERE id = ?", (now, key))?;
-    conn.execute(
-        "UPDATE history SET head = CASE mail WHEN 'sending' THEN 2 ELSE 0 END WHERE id > ? AND id < ? AND head = 1",
-        (key, end),
-    )?;
-    promote(conn, first)
+    conn.execute("UPDATE history SET mail = 'pending', class = NULL, due_at = ? WHERE id = ?", (now, key))?;
+    wait_behind(conn, key)?;
+    promote(conn, lane(key).0)
+}
+
+/// Lets the later mails in the lane of `key` wait for it.
+pub(super) fn wait_behind(conn: &Connection, key: i64) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE history SET head = CASE mail WHEN 'sending' THEN 2 ELSE 0 END WHERE id > ? AND id < ? AND head = 1
+             AND EXISTS (SELECT 1 FROM history WHERE id = ?1 AND mail IS NOT NULL)",
+    )?
+    .execute([key, lane(key).1])?;
+    Ok(())
 }
 
 /// The key of a mail.
@@ -187,13 +205,14 @@ const fn lane(key: i64) -> (i64, i64) {
 fn expire(conn: &Connection, now: Timestamp) -> Result<u64> {
     let expired = conn
         .prepare_cached(
-            "UPDATE history INDEXED BY mail_due SET mail = 'pending', ambiguous = 1, due_at = ?
+            "UPDATE history INDEXED BY mail_due SET mail = 'pending', ambiguous = 1, due_at = ?, class = 'unanswered'
              WHERE head > 0 AND mail = 'sending'",
         )?
         .execute([now.as_millis()])?;
     let mut tally = Tally::default();
     tally.add(Kind::Mail, MailStatus::Sending.name(), -(expired as i64));
     tally.add(Kind::Mail, MailStatus::Pending.name(), expired as i64);
+    tally.class(MailStatus::Pending.name(), Some(Class::Unanswered), expired as i64);
     tally.write(conn)?;
     Ok(expired as u64)
 }
@@ -202,6 +221,12 @@ fn next_due(conn: &Connection) -> Result<Option<Timestamp>> {
     let sql = "SELECT due_at FROM history INDEXED BY mail_due WHERE head > 0 AND head = 1 ORDER BY due_at LIMIT 1";
     let due: Option<i64> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
     Ok(due.map(Timestamp::from_millis))
+}
+
+/// From its name in the tally.
+fn counted_class(name: &str, n: u64) -> Option<(MailStatus, Class, u64)> {
+    let (status, class) = name.split_once('/')?;
+    Some((rows::mail_status(Some(status))?, Class::named(class)?, n))
 }
 
 fn counts(conn: &Connection) -> Result<LedgerCounts> {
@@ -214,6 +239,8 @@ fn counts(conn: &Connection) -> Result<LedgerCounts> {
         .query_row([], |row| row.get(0))?;
     Ok(LedgerCounts {
         by_status: MailStatus::ALL.into_iter().filter_map(count).collect(),
+        by_class: tally::read(conn, Kind::Class)?.iter().filter_map(|(name, n)| counted_class(name, *n)).collect(),
+        suppressed: tally::read(conn, Kind::Suppressed)?.iter().map(|(_, n)| n).sum(),
         repeated: tally::read(conn, Kind::Repeated)?.iter().map(|(_, n)| n).sum(),
         oldest_unsettled_at: oldest.map(Timestamp::from_millis),
     })

@@ -8,13 +8,16 @@
 //! found by an index over the heads of the lanes, so no call grows slower with the number of orders ever taken.
 
 mod apply;
+mod compact;
 mod dead;
 mod keys;
 mod ledger;
+mod mails;
 mod orders;
 mod readers;
 mod rows;
 mod schema;
+mod suppressed;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -25,11 +28,8 @@ use async_trait::async_trait;
 use rusqlite::{Connection, config::DbConfig};
 
 use self::readers::Readers;
-use super::{Error, Result, Store};
-use crate::{
-    domain::Timestamp,
-    sqlite::{self, Access, Writer},
-};
+use super::{Error, Past, Pruned, Result, Store};
+use crate::sqlite::{self, Access, Writer};
 
 /// Bounds of the embedded store.
 #[derive(Debug, Clone, Copy)]
@@ -87,17 +87,21 @@ fn keep_plans(conn: &Connection) -> Result<()> {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn prune(&self, keys_before: Timestamp) -> Result<u64> {
-        // in slices, so that orders are not held up while a day's keys go
+    async fn prune(&self, past: Past) -> Result<Pruned> {
+        // in slices, so that orders are not held up while a day's rows go
         const SLICE: u64 = 1_000;
-        let mut pruned = 0;
+        let mut pruned = Pruned::default();
         loop {
-            let slice = self.writer.run(move |conn| keys::prune(conn, keys_before, SLICE)).await?;
-            pruned += slice;
+            let slice = self.writer.run(move |conn| keys::prune(conn, past.keys, SLICE)).await?;
+            pruned.keys += slice;
             if slice < SLICE {
-                return Ok(pruned);
+                break;
             }
         }
+        while let Some(slice) = self.writer.run(move |conn| compact::slice(conn, past.mails, SLICE)).await? {
+            pruned.mails += slice;
+        }
+        Ok(pruned)
     }
 
     async fn ping(&self) -> Result<()> {

@@ -10,7 +10,7 @@ use super::{
     tally::{self, Kind},
 };
 use crate::{
-    domain::{OrderId, Timestamp},
+    domain::{EmailAddress, OrderId, Timestamp},
     eventlog::TopicPartition,
     store::orders::{Applied, Batch, HistoryEntry, OrderCounts, OrderView, Orders, Query},
 };
@@ -31,7 +31,12 @@ impl Orders for SqliteStore {
     }
 
     async fn orders(&self, query: Query) -> Result<Vec<OrderView>> {
-        self.readers.read(move |conn| list(conn, &query)).await
+        self.readers
+            .read(move |conn| match &query.usermail {
+                Some(address) => list_of(conn, &query, address),
+                None => list(conn, &query),
+            })
+            .await
     }
 
     async fn order_counts(&self) -> Result<OrderCounts> {
@@ -89,6 +94,16 @@ fn list(conn: &Connection, query: &Query) -> Result<Vec<OrderView>> {
             views(conn, IN_FLIGHT, condition, params![below, state, limit, overdue_at])
         }
     }
+}
+
+/// Those of an address, found by looking through all.
+fn list_of(conn: &Connection, query: &Query, address: &EmailAddress) -> Result<Vec<OrderView>> {
+    let condition = "o.id < ?1 AND lower(o.usermail) = lower(?5) AND (?2 IS NULL OR h.estado = ?2)
+         AND (?4 IS NULL OR (NOT h.last AND h.next_at < ?4)) ORDER BY o.id DESC LIMIT ?3";
+    let below = query.below.map_or(OrderId::MAX + 1, OrderId::get) as i64;
+    let overdue_at = query.overdue_at.map(Timestamp::as_millis);
+    let limit = query.limit as i64;
+    views(conn, "orders o", condition, params![below, query.estado, limit, overdue_at, address.as_str()])
 }
 
 /// Whether any order has finished in this state.

@@ -6,7 +6,8 @@ use super::{Error, Result};
 use crate::{
     domain::{Order, OrderId, Product, Timestamp},
     store::{
-        ledger::{MailId, MailStatus},
+        ledger::{Class, MailId, MailStatus},
+        mails::Suppression,
         orders::OrderView,
     },
 };
@@ -71,6 +72,23 @@ pub(super) fn mail_id(row: &Row, column: usize) -> Result<MailId> {
 /// A mail's status; `None` when mail was off.
 pub(super) fn mail_status(name: Option<&str>) -> Option<MailStatus> {
     MailStatus::ALL.into_iter().find(|status| Some(status.name()) == name)
+}
+
+/// The class of a failure.
+pub(super) fn class(row: &Row, column: usize) -> Result<Option<Class>> {
+    Ok(optional_text(row, column)?.and_then(Class::named))
+}
+
+/// A suppressed address from its four columns in the order of the table; `None` when they are absent.
+pub(super) fn suppression(row: &Row, first: usize) -> Result<Option<Suppression>> {
+    let Some(address) = optional_text(row, first)? else { return Ok(None) };
+    let damaged = |_| Error::Fatal("the store holds a suppressed address that is none".into());
+    Ok(Some(Suppression {
+        address: address.parse().map_err(damaged)?,
+        at: time(row, first + 1)?,
+        reason: row.get(first + 2)?,
+        mail: mail_id(row, first + 3)?,
+    }))
 }
 
 /// A text, without a copy.

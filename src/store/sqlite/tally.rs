@@ -1,6 +1,7 @@
 use rusqlite::Connection;
 
 use super::Result;
+use crate::store::ledger::Class;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,10 @@ pub(super) enum Kind {
     Finished,
     /// Mails, by status.
     Mail,
+    /// Mails that were tried and not accepted, by status and class.
+    Class,
+    /// Addresses that are suppressed; one nameless count.
+    Suppressed,
     /// Attempts that may have repeated a mail; one nameless count.
     Repeated,
 }
@@ -21,6 +26,8 @@ impl Kind {
             Self::Open => "open",
             Self::Finished => "finished",
             Self::Mail => "mail",
+            Self::Class => "class",
+            Self::Suppressed => "suppressed",
             Self::Repeated => "repeated",
         }
     }
@@ -37,6 +44,13 @@ impl Tally {
         match self.0.iter_mut().find(|(k, n, _)| *k == kind && **n == *name) {
             Some((_, _, delta)) => *delta += by,
             None => self.0.push((kind, name.into(), by)),
+        }
+    }
+
+    /// Adds to the count of a class of mails, if they have one.
+    pub(super) fn class(&mut self, status: &str, class: Option<Class>, by: i64) {
+        if let Some(class) = class {
+            self.add(Kind::Class, &format!("{status}/{}", class.name()), by);
         }
     }
 

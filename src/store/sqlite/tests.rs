@@ -6,11 +6,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    domain::{Flow, Order, OrderId, Product, Source, StateEvent},
+    domain::{Flow, Order, OrderId, Product, Source, StateEvent, Timestamp},
     store::{
         DeadLetters as _, Ledger as _, Orders as _,
         dead::{Action, DeadId},
-        ledger::{MailId, Settlement, Verdict},
+        ledger::{Class, MailId, Reason, Settlement, Verdict},
         orders::{Batch, Incoming, Query},
     },
 };
@@ -124,7 +124,10 @@ async fn a_tool_writes_beside_the_server() {
     let time = Timestamp::from_millis;
     server.lease(time(0), time(60_000), 1).await.unwrap();
     let id = MailId { order: OrderId::new(1).unwrap(), seq: 1 };
-    server.settle(vec![Settlement { id, attempt: 1, verdict: Verdict::Dead("550".into()) }]).await.unwrap();
+    server
+        .settle(vec![Settlement { id, attempt: 1, verdict: Verdict::Dead(Reason::new(Class::Refused, "550")) }])
+        .await
+        .unwrap();
 
     let tool = SqliteStore::open_tool(&path).unwrap();
     assert!(tool.decide(&DeadId::Mail(id), Action::Redrive, time(5)).await.unwrap());
@@ -146,7 +149,7 @@ fn a_tool_needs_a_store_of_its_version() {
 
     drop(open(&path));
     let newer = "INSERT INTO refinery_schema_history
-                 SELECT version + 1, name, applied_on, checksum FROM refinery_schema_history";
+                 SELECT version + 100, name, applied_on, checksum FROM refinery_schema_history";
     Connection::open(&path).unwrap().execute_batch(newer).unwrap();
     for opened in [SqliteStore::open(&path, Options::default()), SqliteStore::open_tool(&path)] {
         let text = refusal(opened);

@@ -39,7 +39,7 @@ fn a_mail(order: u64, seq: u8, lang: Lang, product: &str, to: &str) -> Mail {
     let id = MailId { order: order.id, seq };
     let estado = Flow::STATES[usize::from(seq) - 1].into();
     let next_at = (seq < 4).then(|| at + Duration::from_secs(8));
-    Mail { id, order, estado, at, next_at, attempt: 1, ambiguous: false }
+    Mail { id, order, estado, at, next_at, attempt: 1, ambiguous: false, suppressed: None }
 }
 
 /// What Python reads in a folder of mails.

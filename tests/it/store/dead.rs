@@ -5,7 +5,7 @@ use encargo::{
     store::{
         Store,
         dead::{Action, DeadId, DeadItem},
-        ledger::{MailStatus, Verdict},
+        ledger::{Class, MailStatus, Reason, Verdict},
         orders::Batch,
     },
 };
@@ -39,6 +39,11 @@ async fn names(store: &dyn Store, reason: Option<&str>, limit: usize) -> Vec<Dea
 
 async fn decide(store: &dyn Store, id: DeadId, action: Action) -> bool {
     store.decide(&id, action, at(100)).await.unwrap()
+}
+
+/// Claims records for a minute.
+async fn claim(store: &dyn Store, second: u64, limit: usize) -> Vec<DeadLetter> {
+    store.claim_redrives(at(second), at(second + 60), limit).await.unwrap()
 }
 
 pub async fn letters_are_kept_once_per_source(place: &dyn Place) {
@@ -82,6 +87,7 @@ pub async fn one_dead_letter_can_be_looked_at(place: &dyn Place) {
         id: mail(1, 1),
         order: Some(id(1)),
         reason: "550 5.1.1 no such user".into(),
+        class: Some(Class::Refused),
         attempts: 1,
         at: at(20),
         letter: None,
@@ -99,7 +105,7 @@ pub async fn one_dead_letter_can_be_looked_at(place: &dyn Place) {
 pub async fn a_record_is_driven_again(place: &dyn Place) {
     let store = place.open().await;
     bury(&*store, vec![letter(3), letter(1), letter(2)]).await;
-    assert_eq!(store.redrives(10).await.unwrap(), []);
+    assert_eq!(claim(&*store, 0, 10).await, []);
     for offset in [2, 1] {
         assert!(decide(&*store, record(offset), Action::Redrive).await);
     }
@@ -107,17 +113,31 @@ pub async fn a_record_is_driven_again(place: &dyn Place) {
     assert_eq!(store.dead_record_count().await.unwrap(), 3, "chosen ones are still to be done");
     drop(store);
     let store = place.open().await;
-    assert_eq!(store.redrives(10).await.unwrap(), [letter(1), letter(2)]);
-    assert_eq!(store.redrives(1).await.unwrap(), [letter(1)]);
+    assert_eq!(claim(&*store, 100, 1).await, [letter(1)]);
+    assert_eq!(claim(&*store, 100, 10).await, [letter(2)], "the first is taken");
     store.redriven(&letter(1).source).await.unwrap();
     store.redriven(&letter(1).source).await.unwrap();
     // only a chosen one can have been driven
     store.redriven(&letter(3).source).await.unwrap();
-    assert_eq!(store.redrives(10).await.unwrap(), [letter(2)]);
+    assert_eq!(claim(&*store, 159, 10).await, []);
+    assert_eq!(claim(&*store, 160, 10).await, [letter(2)], "whoever had it did not do it");
     assert_eq!(store.dead_record_count().await.unwrap(), 2);
     // read again from the dead-letter topic, it stays what it is
     bury(&*store, vec![letter(1)]).await;
     assert_eq!(names(&*store, None, 10).await, [record(3)]);
+}
+
+pub async fn a_chosen_record_is_claimed_by_one(place: &dyn Place) {
+    let store = place.open().await;
+    let letters: Vec<_> = (0..60).map(letter).collect();
+    bury(&*store, letters.clone()).await;
+    for offset in 0..60 {
+        assert!(decide(&*store, record(offset), Action::Redrive).await);
+    }
+    let (a, b, c) = tokio::join!(claim(&*store, 100, 25), claim(&*store, 100, 25), claim(&*store, 100, 25));
+    let mut all = [a, b, c].concat();
+    all.sort_by_key(|letter| letter.source.offset);
+    assert_eq!(all, letters);
 }
 
 pub async fn a_decision_is_made_once(place: &dyn Place) {
@@ -180,7 +200,7 @@ pub async fn a_redriven_mail_lets_the_running_one_finish(place: &dyn Place) {
     // the second state of order 1 was being sent, and its result counts
     assert_eq!(settle(&*store, mail_id(1, 2), 1, sent()).await, 1);
     // that of order 2 is to be tried again, and that of order 3 is cut off: both wait for the first
-    settle(&*store, mail_id(2, 2), 1, Verdict::Retry(at(40), "451".into())).await;
+    settle(&*store, mail_id(2, 2), 1, Verdict::Retry(at(40), Reason::new(Class::Deferred, "451"))).await;
     settle(&*store, mail_id(4, 2), 1, sent()).await;
     assert_eq!(store.expire_leases(at(50)).await.unwrap(), 1);
     let first = lease(&*store, 100).await;

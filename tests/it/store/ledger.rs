@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 
 use encargo::store::{
-    ledger::{Mail, MailStatus, Verdict},
+    ledger::{Class, Mail, MailStatus, Reason, Verdict},
     orders::Batch,
 };
 
 use super::{Place, support::*};
 
 fn retry(second: u64) -> Verdict {
-    Verdict::Retry(at(second), "451 try later".into())
+    Verdict::Retry(at(second), Reason::new(Class::Deferred, "451 try later"))
 }
 
 pub async fn the_oldest_due_mail_is_leased_first(place: &dyn Place) {
@@ -37,6 +37,7 @@ pub async fn a_leased_mail_tells_everything(place: &dyn Place) {
         next_at: Some(at(16)),
         attempt: 1,
         ambiguous: false,
+        suppressed: None,
     };
     assert_eq!(lease(&*store, 0).await, [expected]);
     let (_, history) = store.order(id(1)).await.unwrap().unwrap();

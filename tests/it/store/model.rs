@@ -10,7 +10,7 @@ use encargo::{
     store::{
         Store,
         dead::{Action, DeadId},
-        ledger::{MailId, MailStatus, Verdict},
+        ledger::{Class, MailId, MailStatus, Reason, Verdict},
     },
 };
 use proptest::{
@@ -69,7 +69,7 @@ impl Row {
 #[derive(Default)]
 struct Model {
     seconds: u64,
-    states: BTreeMap<u64, Vec<u8>>,
+    states: BTreeMap<u64, BTreeSet<u8>>,
     mails: BTreeMap<MailId, Row>,
     leased: Vec<(MailId, u32)>,
     repeated: u64,
@@ -80,17 +80,17 @@ impl Model {
         at(self.seconds)
     }
 
-    /// Accepts what is after the last state; returns how many events it accepted.
+    /// Accepts what is new; returns how many events moved their order on.
     fn apply(&mut self, events: &[(u64, u8)], mail: bool) -> u64 {
         let due = self.now();
         let mut accepted = 0;
         for &(order, seq) in events {
             let states = self.states.entry(order).or_default();
-            if states.last().is_some_and(|last| *last >= seq) {
+            let moves = states.last().is_none_or(|last| *last < seq);
+            if !states.insert(seq) {
                 continue;
             }
-            states.push(seq);
-            accepted += 1;
+            accepted += u64::from(moves);
             if mail {
                 let row = Row { status: MailStatus::Pending, due, attempt: 0, ambiguous: false };
                 self.mails.insert(mail_id(order, seq), row);
@@ -158,7 +158,7 @@ async fn take(store: &dyn Store, model: &mut Model, step: &Step) {
             let due = now + Duration::from_secs(3);
             let (verdict, status) = match verdict {
                 0..3 => (sent(), MailStatus::Sent),
-                3 => (Verdict::Retry(due, "451".into()), MailStatus::Pending),
+                3 => (Verdict::Retry(due, Reason::new(Class::Deferred, "451")), MailStatus::Pending),
                 _ => (refused(), MailStatus::Dead),
             };
             let counted = settle(store, id, attempt, verdict).await == 1;

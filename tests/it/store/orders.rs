@@ -74,11 +74,37 @@ pub async fn a_gap_is_accepted_and_counted(place: &dyn Place) {
     let store = place.open().await;
     let applied = apply(&*store, events([(1, 2), (1, 4), (2, 1)])).await;
     assert_eq!(applied, Applied { accepted: 3, gaps: 2, ..Applied::default() });
-    // what comes late is not after the last any more
-    assert_eq!(apply(&*store, events([(1, 3)])).await, Applied { ignored: 1, ..Applied::default() });
     let (view, history) = store.order(id(1)).await.unwrap().unwrap();
     assert_eq!(view.seq, 4);
     assert_eq!(history.iter().map(|line| line.seq).collect::<Vec<_>>(), [2, 4]);
+}
+
+pub async fn what_comes_late_is_filled_in(place: &dyn Place) {
+    let store = place.open().await;
+    apply(&*store, events([(1, 2), (1, 4)])).await;
+    let before = store.order(id(1)).await.unwrap().unwrap().0;
+    let counts = store.order_counts().await.unwrap();
+    let applied = apply(&*store, events([(1, 3), (1, 3)])).await;
+    assert_eq!(applied, Applied { late: 1, ignored: 1, ..Applied::default() });
+    // in one batch, and an order that was never seen
+    let applied = apply(&*store, events([(1, 1), (1, 2), (2, 2), (2, 1), (2, 3)])).await;
+    assert_eq!(applied, Applied { accepted: 2, late: 2, ignored: 1, gaps: 1, ..Applied::default() });
+    for (number, seqs) in [(1, vec![1, 2, 3, 4]), (2, vec![1, 2, 3])] {
+        let (view, history) = store.order(id(number)).await.unwrap().unwrap();
+        assert_eq!(Some(&view.seq), seqs.last(), "the view never goes back");
+        assert_eq!(history.iter().map(|line| line.seq).collect::<Vec<_>>(), seqs);
+        assert!(history.iter().all(|line| line.mail == Some(MailStatus::Pending)));
+        assert!(history.is_sorted_by_key(|line| line.at));
+    }
+    assert_eq!(store.order(id(1)).await.unwrap().unwrap().0, before);
+    let after = store.order_counts().await.unwrap();
+    assert_eq!((counts.total, counts.finished), (1, 1));
+    assert_eq!((after.total, after.finished), (2, 1));
+    assert_eq!(store.ledger_counts().await.unwrap().by_status, [(MailStatus::Pending, 7)]);
+    // not this order
+    let product = Product::new("3170", "Another game", "9.99").unwrap();
+    let applied = apply(&*store, vec![event(Order { product, ..order(3) }, 3), event(order(3), 1)]).await;
+    assert_eq!(applied, Applied { accepted: 1, gaps: 1, conflicts: 1, ..Applied::default() });
 }
 
 pub async fn sequence_numbers_count_from_one(place: &dyn Place) {
@@ -130,6 +156,22 @@ pub async fn offsets_are_compared_and_set(place: &dyn Place) {
         let Err(Error::Fenced(what)) = refused else { panic!("{refused:?}") };
         assert_eq!(what, stale.of.to_string());
     }
+}
+
+pub async fn a_batch_that_was_applied_is_not_applied_again(place: &dyn Place) {
+    let store = place.open().await;
+    let of = |events, advances| Batch { advances, ..batch(events) };
+    let first = of(events([(1, 1)]), vec![advance(0, 0, 5), advance(1, 0, 7)]);
+    store.apply(first.clone().into()).await.unwrap();
+    // the answer was lost, say
+    assert_eq!(store.apply(first.clone().into()).await.unwrap(), Applied::default());
+    // only part of it is there: another's work
+    let more = of(events([(1, 2)]), vec![advance(0, 0, 5), advance(1, 0, 8)]);
+    assert!(matches!(store.apply(more.into()).await, Err(Error::Fenced(_))));
+    let next = of(events([(1, 2)]), vec![advance(0, 5, 6), advance(1, 7, 8)]);
+    assert_eq!(store.apply(next.into()).await.unwrap().accepted, 1);
+    assert!(matches!(store.apply(first.into()).await, Err(Error::Fenced(_))));
+    assert_eq!(store.order(id(1)).await.unwrap().unwrap().1.len(), 2);
 }
 
 pub async fn a_fenced_batch_writes_nothing(place: &dyn Place) {
@@ -198,6 +240,19 @@ pub async fn stuck_orders_are_listed(place: &dyn Place) {
     assert_eq!(listed(&*store, query(1_000)).await, [3, 2, 1]);
     assert_eq!(listed(&*store, Query { estado: Some("preparando".into()), ..query(1_000) }).await, [3]);
     assert_eq!(listed(&*store, Query { below: Some(id(3)), limit: 1, ..query(1_000) }).await, [2]);
+}
+
+pub async fn orders_of_an_address_are_listed(place: &dyn Place) {
+    let store = place.open().await;
+    let of = |number, seq, email: &str| event(Order { email: email.parse().unwrap(), ..order(number) }, seq);
+    let all =
+        [(1, 1, "eva@example.org"), (2, 4, "EVA@example.org"), (3, 1, "eva@example.com"), (4, 1, "eva@example.org")];
+    apply(&*store, all.map(|(number, seq, email)| of(number, seq, email)).to_vec()).await;
+    let query = Query { usermail: Some("Eva@Example.org".parse().unwrap()), limit: 10, ..Query::default() };
+    assert_eq!(listed(&*store, query.clone()).await, [4, 2, 1]);
+    assert_eq!(listed(&*store, Query { limit: 1, below: Some(id(4)), ..query.clone() }).await, [2]);
+    assert_eq!(listed(&*store, Query { estado: Some("finalizado".into()), ..query.clone() }).await, [2]);
+    assert_eq!(listed(&*store, Query { overdue_at: Some(at(1_000)), ..query }).await, [4, 1]);
 }
 
 pub async fn orders_are_counted(place: &dyn Place) {

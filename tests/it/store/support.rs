@@ -7,7 +7,7 @@ use encargo::{
     eventlog::TopicPartition,
     store::{
         Store,
-        ledger::{Mail, MailId, Settlement, Verdict},
+        ledger::{Class, Mail, MailId, Reason, Settlement, Verdict},
         orders::{Advance, Applied, Batch, Incoming},
     },
 };
@@ -107,5 +107,5 @@ pub fn sent() -> Verdict {
 }
 
 pub fn refused() -> Verdict {
-    Verdict::Dead("550 5.1.1 no such user".into())
+    Verdict::Dead(Reason::new(Class::Refused, "550 5.1.1 no such user"))
 }

@@ -1,0 +1,53 @@
+//! Addresses that get no mail any more.
+
+use rusqlite::{Connection, Params, params};
+
+use super::{
+    Result, rows,
+    tally::{Kind, Tally},
+};
+use crate::{
+    domain::EmailAddress,
+    store::mails::{SuppressedQuery, Suppression},
+};
+
+/// Suppresses the address of a mail that was just settled as refused. Returns 1, or 0 when it is suppressed already.
+pub(super) fn keep(conn: &Connection, key: i64) -> Result<i64> {
+    let added = conn
+        .prepare_cached(
+            "INSERT INTO suppressed (address, at, reason, mail)
+             SELECT lower(o.usermail), h.tried_at, h.reply, h.id FROM history h JOIN orders o ON o.id = h.id >> 8
+             WHERE h.id = ? ON CONFLICT DO NOTHING",
+        )?
+        .execute([key])?;
+    Ok(added as i64)
+}
+
+pub(super) fn list(conn: &Connection, query: &SuppressedQuery) -> Result<Vec<Suppression>> {
+    let after = query.after.as_ref().map_or("", EmailAddress::as_str);
+    let condition = "address > lower(?1) AND (?2 IS NULL OR instr(address, lower(?2))) ORDER BY address LIMIT ?3";
+    select(conn, condition, params![after, query.containing, query.limit as i64])
+}
+
+pub(super) fn one(conn: &Connection, address: &EmailAddress) -> Result<Option<Suppression>> {
+    Ok(select(conn, "address = lower(?)", [address.as_str()])?.pop())
+}
+
+pub(super) fn release(conn: &Connection, address: &EmailAddress) -> Result<bool> {
+    let gone = conn.execute("DELETE FROM suppressed WHERE address = lower(?)", [address.as_str()])?;
+    let mut tally = Tally::default();
+    tally.add(Kind::Suppressed, "", -(gone as i64));
+    tally.write(conn)?;
+    Ok(gone == 1)
+}
+
+fn select(conn: &Connection, condition: &str, params: impl Params) -> Result<Vec<Suppression>> {
+    let sql = format!("SELECT address, at, reason, mail FROM suppressed WHERE {condition}");
+    let mut select = conn.prepare_cached(&sql)?;
+    let mut found = select.query(params)?;
+    let mut list = Vec::new();
+    while let Some(row) = found.next()? {
+        list.extend(rows::suppression(row, 0)?);
+    }
+    Ok(list)
+}
