@@ -1,3 +1,6 @@
+//! What has to be done now and then. None of it is urgent: a failure waits for the next round. All of it is safe to do
+//! in many instances at the same time.
+
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
@@ -6,9 +9,8 @@ use tracing::warn;
 
 use crate::{
     clock::Clock,
-    config::Config,
     eventlog::EventLog,
-    fulfilment::{self, retention},
+    fulfilment::retention,
     store::{Past, Store},
     tracking,
 };
@@ -18,49 +20,60 @@ const TIDY_EVERY: Duration = Duration::from_mins(1);
 /// How often chosen dead letters are looked for.
 const REDRIVE_EVERY: Duration = Duration::from_secs(1);
 
-/// Deletes what is past its time and drives chosen dead letters again. None of it is urgent: a failure waits for the
-/// next round.
-pub(super) async fn run(
-    log: Arc<dyn EventLog>,
+/// Forgets idempotency keys, and what is known of mails, once they are past their time.
+pub(super) async fn forget(
     store: Arc<dyn Store>,
     clock: Clock,
-    config: Config,
+    (keys, mails): (Duration, Duration),
     stop: CancellationToken,
 ) -> Result<()> {
-    let fulfilment = fulfilment::GROUP.to_owned();
-    let tracking = tracking::GROUP.to_owned();
-    let policy = Arc::new(retention::Policy {
-        orders: config.topics.orders.clone(),
-        states: config.topics.states.clone(),
-        topics: vec![
-            (config.topics.orders.clone(), vec![fulfilment]),
-            (config.topics.states.clone(), vec![tracking.clone()]),
-            (config.topics.dead.clone(), vec![tracking]),
-        ],
-        keep: config.log.retention,
-    });
-    let mut tidied_at = clock.monotonic();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = clock.sleep(REDRIVE_EVERY) => {}
-        }
-        if let Err(error) = tracking::redrive(log.as_ref(), store.as_ref(), &clock).await {
-            warn!(%error, "dead letters were not driven again, next round will");
-        }
-        if clock.monotonic().saturating_sub(tidied_at) < TIDY_EVERY {
-            continue;
-        }
-        tidied_at = clock.monotonic();
-        let past = Past { keys: clock.now() - config.intake.idempotency_ttl, mails: clock.now() - config.mail.keep };
+    while waits(&clock, TIDY_EVERY, &stop).await {
+        let past = Past { keys: clock.now() - keys, mails: clock.now() - mails };
         if let Err(error) = store.prune(past).await {
             warn!(%error, "old idempotency keys and replies to mails were not deleted");
         }
+    }
+    Ok(())
+}
+
+/// Deletes records that nobody needs any more.
+pub(super) async fn delete_old_records(
+    log: Arc<dyn EventLog>,
+    clock: Clock,
+    policy: retention::Policy,
+    stop: CancellationToken,
+) -> Result<()> {
+    let policy = Arc::new(policy);
+    while waits(&clock, TIDY_EVERY, &stop).await {
         let (log, policy, now) = (log.clone(), policy.clone(), clock.now());
         match tokio::task::spawn_blocking(move || retention::apply(log.as_ref(), &policy, now)).await {
             Ok(Err(error)) => warn!(%error, "old records were not deleted"),
             Err(error) => warn!(%error, "old records were not deleted"),
             Ok(Ok(_)) => {}
         }
+    }
+    Ok(())
+}
+
+/// Drives chosen dead letters again.
+pub(super) async fn redrive(
+    log: Arc<dyn EventLog>,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<()> {
+    while waits(&clock, REDRIVE_EVERY, &stop).await {
+        if let Err(error) = tracking::redrive(log.as_ref(), store.as_ref(), &clock).await {
+            warn!(%error, "dead letters were not driven again, next round will");
+        }
+    }
+    Ok(())
+}
+
+/// Returns after the pause, or false at a stop.
+async fn waits(clock: &Clock, pause: Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = clock.sleep(pause) => true,
     }
 }

@@ -1,156 +1,106 @@
-//! Puts the parts together: opens everything before any work, runs the services, and stops them in order.
+//! Puts the parts together: binds and checks everything that is local before any work, opens the log and the store,
+//! runs the services of this process's roles, and stops them in order.
+//!
+//! What is local and wrong fails at once. A broker or a database that is away does not: the listeners are up, `/readyz`
+//! says what is missing, orders are answered 503, and the services start when it is there.
 
 mod housekeeping;
+mod listeners;
 mod open;
 mod options;
+mod outage;
+mod plan;
+mod roles;
 mod services;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
-use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, runtime::Handle, sync::Notify};
+use anyhow::{Context as _, Result, anyhow, bail};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
-use self::services::Services;
-use crate::{
-    clock::Clock,
-    config::Config,
-    domain::{Flow, HandleKey},
-    eventlog::EventLog,
-    fulfilment::{self, Processor},
-    intake::{self, Intake},
-    mail::{self, Composer, Destination, Mailer},
-    ops::{Check, Ops},
-    store::Store,
-    tracking::{self, Api, Projection},
-    web,
-};
+pub use self::{listeners::Addresses, roles::Role};
+use self::{listeners::Listeners, outage::Outage, plan::Plan, services::Services};
+use crate::{clock::Clock, config::Config, domain::HandleKey, eventlog::EventLog, mail, ops::Late, store::Store};
+
+/// How long a start waits to tell at once what is wrong with a cluster; it goes on in the background.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Encargo at work.
 pub struct App {
     /// Where the listeners are.
     pub addresses: Addresses,
-    /// The event log.
-    pub log: Arc<dyn EventLog>,
-    /// The store.
-    pub store: Arc<dyn Store>,
+    log: Late<dyn EventLog>,
+    store: Late<dyn Store>,
     listeners: Services,
-    workers: Services,
+    work: Work,
     deadline: Duration,
 }
 
-/// Where the listeners are, with the ports that were picked for port 0.
-#[derive(Debug, Clone, Copy)]
-pub struct Addresses {
-    /// Intake.
-    pub intake: SocketAddr,
-    /// Tracking.
-    pub tracking: SocketAddr,
-    /// Operations.
-    pub ops: SocketAddr,
-}
-
-/// The listening sockets, bound before any work.
-struct Listeners {
-    intake: TcpListener,
-    tracking: TcpListener,
-    ops: TcpListener,
+/// The task that opens log and store and runs the services.
+struct Work {
+    stop: CancellationToken,
+    task: JoinHandle<Result<()>>,
+    failure: oneshot::Receiver<anyhow::Error>,
 }
 
 /// How mails are composed, for commands that compose one without serving: links are made with a key of no order.
 pub fn sample_composing(config: &Config) -> Result<mail::compose::Options> {
-    let addresses =
-        Addresses { intake: config.intake.listen, tracking: config.tracking.listen, ops: config.ops.listen };
+    let addresses = Addresses { intake: None, tracking: None, ops: config.ops.listen };
     Ok(options::composing(config, addresses, &config.flow()?, HandleKey::new([0; 16])))
 }
 
-/// What the services share.
-struct Parts<'a> {
-    config: &'a Config,
-    addresses: Addresses,
-    flow: Arc<Flow>,
-    clock: Clock,
-    log: Arc<dyn EventLog>,
-    store: Arc<dyn Store>,
-    handles: HandleKey,
-    /// Rung after every projected batch.
-    projected: Arc<Notify>,
-    registry: Registry,
-    checks: Vec<Check>,
-}
-
 impl App {
-    /// Opens everything and starts all services. Fails, with nothing started, when a part of the set-up is bad.
+    /// Starts all roles in this process.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self> {
-        let flow = Arc::new(config.flow()?);
-        let destination = config.mail_url();
-        let catalog = Arc::new(open::catalog(config)?);
-        let listeners = Listeners {
-            intake: open::bind(config.intake.listen).await?,
-            tracking: open::bind(config.tracking.listen).await?,
-            ops: open::bind(config.ops.listen).await?,
-        };
-        let addresses = listeners.addresses()?;
-        open::folder(&config.data)?;
-        let (log, store) = (open::log(config)?, open::store(config)?);
-        let handles = HandleKey::new(store.secret("handle", open::random()?).await?);
-        let (projected, registry) = (Arc::default(), Registry::default());
-        let mut parts =
-            Parts { config, addresses, flow, clock, log, store, handles, projected, registry, checks: Vec::new() };
+        Self::start_roles(config, &Role::ALL, clock).await
+    }
 
-        let processor = parts.processor()?;
-        let projection = parts.projection(&destination);
-        let mailer = parts.mailer(&destination)?;
-        let deps = intake::Deps {
-            log: parts.log.clone(),
-            store: parts.store.clone(),
-            catalog,
-            clock: parts.clock.clone(),
-            handles: parts.handles.clone(),
-        };
-        let intake = Intake::new(deps, options::intake(config, addresses), &mut parts.registry)?;
-        let api = Api::new(parts.store.clone(), parts.handles.clone(), options::api(config, addresses));
-        let Parts { clock, log, store, registry, checks, .. } = parts;
-        let ops =
-            Ops { log: log.clone(), store: store.clone(), clock: clock.clone(), registry: registry.into(), checks };
+    /// Starts some roles. Fails, with nothing started, when a local part of the set-up is bad.
+    pub async fn start_roles(config: &Config, roles: &[Role], clock: Clock) -> Result<Self> {
+        roles::require_shared(roles, config)?;
+        let listeners = Listeners::bind(config, roles).await?;
+        let addresses = listeners.addresses;
+        let plan = Plan::new(config, roles, addresses, clock)?;
+        let (log, store) = (plan.log.clone(), plan.store.clone());
+        let (ops, doors) = (plan.ops().router(), plan.doors.clone());
+        let is_local = !config.log_url().is_shared() && !config.store_url().is_shared();
+        let work = Work::start(plan, is_local).await?;
+        let listeners = listeners.serve(config, ops, &doors);
+        Ok(Self { addresses, log, store, listeners, work, deadline: config.shutdown_deadline })
+    }
 
-        let mut workers = Services::default();
-        workers.blocking("fulfilment", move |stop| Ok(processor.run(stop)?));
-        workers.blocking("tracking", move |stop| Ok(projection.run(stop)?));
-        if let Some(mailer) = mailer {
-            workers.spawn("mail", move |stop| async move { Ok(mailer.run(stop).await?) });
-        }
-        let tidy = (log.clone(), store.clone(), clock, config.clone());
-        workers.spawn("housekeeping", move |stop| housekeeping::run(tidy.0, tidy.1, tidy.2, tidy.3, stop));
-        // the intake's helpers stop with the workers: requests in the air still need ids
-        let intake_routes = intake.router();
-        workers.spawn("intake", move |stop| async move { Ok(intake.run(stop).await?) });
-        let mut serving = Services::default();
-        for (name, listener, router) in [
-            ("intake listener", listeners.intake, intake_routes),
-            ("tracking listener", listeners.tracking, api.router()),
-            ("operations listener", listeners.ops, ops.router()),
-        ] {
-            let limits = options::limits(config);
-            serving.spawn(name, move |stop| async move { Ok(web::serve(listener, router, limits, stop).await?) });
-        }
-        Ok(Self { addresses, log, store, listeners: serving, workers, deadline: config.shutdown_deadline })
+    /// The event log.
+    ///
+    /// # Panics
+    /// When it is not open: this process has no role that needs it, or it is away.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        self.log.get().expect("the event log is open")
+    }
+
+    /// The store.
+    ///
+    /// # Panics
+    /// When it is not open: this process has no role that needs it, or it is away.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.store.get().expect("the store is open")
     }
 
     /// Waits until a service ends by itself, which none should; that is an error.
     pub async fn failed(&mut self) -> anyhow::Error {
         tokio::select! {
             error = self.listeners.failed() => error,
-            error = self.workers.failed() => error,
+            error = &mut self.work.failure => error.unwrap_or_else(|_| ended()),
         }
     }
 
     /// Stops in order: no new requests, finish those in the air, then the workers; with a deadline.
     pub async fn stop(self) -> Result<()> {
-        let Self { listeners, workers, deadline, log, store, .. } = self;
+        let Self { listeners, mut work, deadline, log, store, .. } = self;
         let orderly = async {
             listeners.stop().await?;
-            workers.stop().await
+            work.stop.cancel();
+            (&mut work.task).await.context("the services panicked")?
         };
         let ended = tokio::time::timeout(deadline, orderly).await;
         // closing writes what is queued
@@ -163,55 +113,66 @@ impl App {
     }
 }
 
-impl Listeners {
-    fn addresses(&self) -> std::io::Result<Addresses> {
-        Ok(Addresses {
-            intake: self.intake.local_addr()?,
-            tracking: self.tracking.local_addr()?,
-            ops: self.ops.local_addr()?,
-        })
+impl Work {
+    /// Returns when the services run or have to wait, with what is wrong for good. With nothing that could be away, the
+    /// services run.
+    async fn start(plan: Plan, is_local: bool) -> Result<Self> {
+        let (outage, mut waiting) = Outage::new();
+        let (started, running) = oneshot::channel();
+        let (fail, mut failure) = oneshot::channel();
+        let stop = CancellationToken::new();
+        let clock = Clock::system();
+        let task = tokio::spawn(run(plan, outage, started, fail, stop.clone()));
+        tokio::select! {
+            biased;
+            error = &mut failure => {
+                return Err(error.unwrap_or_else(|_| ended()));
+            }
+            _ = running => {}
+            _ = waiting.wait_for(|waiting| *waiting) => {}
+            () = clock.sleep(PATIENCE), if !is_local => {}
+        }
+        Ok(Self { stop, task, failure })
     }
 }
 
-impl Parts<'_> {
-    fn processor(&mut self) -> Result<Processor> {
-        let metrics = fulfilment::Metrics::new(&mut self.registry);
-        let ready = metrics.clone();
-        self.checks.push(("fulfilment", Arc::new(move || ready.is_ready())));
-        let deps = fulfilment::Deps { log: self.log.clone(), clock: self.clock.clone(), metrics };
-        Ok(Processor::new(deps, options::fulfilment(self.config, self.flow.clone()))?)
+impl Drop for Work {
+    /// A service that blocks a thread cannot be aborted: without this it would outlive its owner.
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
+}
 
-    fn projection(&mut self, destination: &Destination) -> Projection {
-        let metrics = tracking::Metrics::new(&mut self.registry);
-        let ready = metrics.clone();
-        self.checks.push(("tracking", Arc::new(move || ready.is_ready())));
-        let deps = tracking::Deps {
-            log: self.log.clone(),
-            store: self.store.clone(),
-            clock: self.clock.clone(),
-            projected: self.projected.clone(),
-            metrics,
-        };
-        let options = options::tracking(self.config, self.flow.clone(), !destination.is_off());
-        Projection::new(deps, options, Handle::current())
-    }
+fn ended() -> anyhow::Error {
+    anyhow!("the services ended by themselves")
+}
 
-    /// `None` when mail is off.
-    fn mailer(&mut self, destination: &Destination) -> Result<Option<Mailer>> {
-        let composing = options::composing(self.config, self.addresses, &self.flow, self.handles.clone());
-        let composer = Arc::new(Composer::new(composing)?);
-        let transport = mail::open(destination, composer.domain(), mail::STEP_TIMEOUT, &self.clock)?;
-        let metrics = mail::Metrics::register(&mut self.registry);
-        let Some(transport) = transport else { return Ok(None) };
-        let deps = mail::Deps {
-            ledger: self.store.clone(),
-            composer,
-            transport,
-            clock: self.clock.clone(),
-            wake: self.projected.clone(),
-            metrics,
-        };
-        Ok(Some(Mailer::new(deps, options::mail(self.config))))
+/// Opens, starts, and stops the services. Whatever fails is told, and the others go on until the stop.
+async fn run(
+    plan: Plan,
+    outage: Outage,
+    started: oneshot::Sender<()>,
+    fail: oneshot::Sender<anyhow::Error>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let opened = tokio::select! {
+        opened = plan.start(&outage) => opened,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let mut services = match opened {
+        Ok(services) => services,
+        Err(error) => {
+            let _ = fail.send(error); // nobody listens once a stop has begun
+            return Ok(());
+        }
+    };
+    let _ = started.send(()); // nobody waits when the opening took long
+    tokio::select! {
+        error = services.failed() => {
+            let _ = fail.send(error); // as above
+            stop.cancelled().await;
+        }
+        () = stop.cancelled() => {}
     }
+    services.stop().await
 }

@@ -1,9 +1,8 @@
 //! Opens what the services work with; every error says what to do.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::{
@@ -28,19 +27,23 @@ pub(super) fn catalog(config: &Config) -> Result<Catalog> {
     Ok(catalog)
 }
 
-pub(super) fn folder(path: &Path) -> Result<()> {
+/// Creates the data folder if anything is kept there.
+pub(super) fn data_folder(config: &Config) -> Result<()> {
+    let is_used = !config.log_url().is_shared() || !config.store_url().is_shared();
+    if is_used { folder(&config.data) } else { Ok(()) }
+}
+
+fn folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path)
         .with_context(|| format!("cannot create the data folder {}: choose another with --data DIR", path.display()))
 }
 
-pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    listener.with_context(|| {
-        format!("cannot listen on {address}: is another program there? Choose another address or port 0")
-    })
+/// The event log with its topics.
+pub(super) async fn log(config: Config) -> Result<Arc<dyn EventLog>> {
+    tokio::task::spawn_blocking(move || blocking_log(&config)).await.context("opening the event log")?
 }
 
-pub(super) fn log(config: &Config) -> Result<Arc<dyn EventLog>> {
+fn blocking_log(config: &Config) -> Result<Arc<dyn EventLog>> {
     let path = match config.log_url() {
         LogUrl::Sqlite(path) => path,
         LogUrl::Kafka(_) => anyhow::bail!("Kafka is not there yet"),
@@ -61,14 +64,26 @@ pub(super) fn log(config: &Config) -> Result<Arc<dyn EventLog>> {
     Ok(log)
 }
 
-pub(super) fn store(config: &Config) -> Result<Arc<dyn Store>> {
-    let path = match config.store_url() {
-        StoreUrl::Sqlite(path) => path,
+/// The store with its tables.
+pub(super) async fn store(config: Config) -> Result<Arc<dyn Store>> {
+    match config.store_url() {
+        StoreUrl::Sqlite(path) => {
+            let waiting_max = config.store.queue_max;
+            tokio::task::spawn_blocking(move || local_store(&path, waiting_max)).await.context("opening the store")?
+        }
         StoreUrl::Postgres(_) => anyhow::bail!("PostgreSQL is not there yet"),
-    };
-    create_parent(&path)?;
-    let options = StoreOptions { waiting_max: config.store.queue_max, ..StoreOptions::default() };
-    Ok(Arc::new(SqliteStore::open(&path, options)?))
+    }
+}
+
+/// The secret behind the tracking handles, which all processes on a store share; `fresh` becomes it in a new store.
+pub(super) async fn secret(store: Arc<dyn Store>, fresh: [u8; 16]) -> Result<[u8; 16]> {
+    Ok(store.secret("handle", fresh).await?)
+}
+
+fn local_store(path: &Path, waiting_max: usize) -> Result<Arc<dyn Store>> {
+    create_parent(path)?;
+    let options = StoreOptions { waiting_max, ..StoreOptions::default() };
+    Ok(Arc::new(SqliteStore::open(path, options)?))
 }
 
 fn create_parent(path: &Path) -> Result<()> {

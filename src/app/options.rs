@@ -1,16 +1,20 @@
 //! What each service is told, from the settings.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::Addresses;
 use crate::{
     config::Config,
     domain::{Flow, HandleKey},
-    fulfilment, intake, mail, tracking, web,
+    fulfilment::{self, retention},
+    intake, mail, tracking, web,
 };
 
-/// How long a request keeps its idempotency key to itself; longer than the embedded log takes to write or give up.
-const RESERVATION: Duration = Duration::from_secs(15);
+/// How long a request keeps its idempotency key to itself at least; longer than the embedded log takes to write or give
+/// up.
+const RESERVATION_MIN: Duration = Duration::from_secs(15);
+/// How often a mailer looks for work that nobody in its process tells it of.
+const MAIL_POLL: Duration = Duration::from_millis(200);
 
 pub(super) fn fulfilment(config: &Config, flow: Arc<Flow>) -> fulfilment::Options {
     fulfilment::Options {
@@ -21,13 +25,27 @@ pub(super) fn fulfilment(config: &Config, flow: Arc<Flow>) -> fulfilment::Option
         tick: config.fulfilment.tick,
         in_flight_max: config.fulfilment.in_flight_max,
         remember: config.fulfilment.remember,
-        slot: 0,
+        slot: config.slot,
+    }
+}
+
+pub(super) fn retention(config: &Config) -> retention::Policy {
+    let (fulfilment, tracking) = (fulfilment::GROUP.to_owned(), tracking::GROUP.to_owned());
+    retention::Policy {
+        orders: config.topics.orders.clone(),
+        states: config.topics.states.clone(),
+        topics: vec![
+            (config.topics.orders.clone(), vec![fulfilment]),
+            (config.topics.states.clone(), vec![tracking.clone()]),
+            (config.topics.dead.clone(), vec![tracking]),
+        ],
+        keep: config.log.retention,
     }
 }
 
 pub(super) fn tracking(config: &Config, flow: Arc<Flow>, mail: bool) -> tracking::Options {
     let (states, dead) = (config.topics.states.clone(), config.topics.dead.clone());
-    tracking::Options { flow, states, dead, mail, slot: 0 }
+    tracking::Options { flow, states, dead, mail, slot: config.slot }
 }
 
 pub(super) fn intake(config: &Config, addresses: Addresses) -> intake::Options {
@@ -42,7 +60,8 @@ pub(super) fn intake(config: &Config, addresses: Addresses) -> intake::Options {
             watched(tracking::GROUP, &config.topics.states),
         ],
         backlog_max: config.intake.backlog_max,
-        reservation: RESERVATION,
+        // on a cluster, the time for the id's record and the order's, and some more
+        reservation: RESERVATION_MIN.max(config.log.message_timeout * 2 + Duration::from_secs(5)),
     }
 }
 
@@ -59,7 +78,7 @@ pub(super) fn limits(config: &Config) -> web::Limits {
 
 pub(super) fn api(config: &Config, addresses: Addresses) -> tracking::ApiOptions {
     let api_key = Some(config.tracking.api_key.clone()).filter(|key| !key.is_empty());
-    tracking::ApiOptions { open: addresses.tracking.ip().is_loopback(), api_key }
+    tracking::ApiOptions { open: tracking_address(config, addresses).ip().is_loopback(), api_key }
 }
 
 pub(super) fn composing(
@@ -80,7 +99,9 @@ pub(super) fn composing(
     }
 }
 
-pub(super) fn mail(config: &Config) -> mail::Options {
+/// `is_told`: the projection runs in the same process and wakes the mailer.
+pub(super) fn mail(config: &Config, is_told: bool) -> mail::Options {
+    let defaults = mail::Options::default();
     mail::Options {
         in_air_max: config.mail.batch * 4,
         lease_max: config.mail.batch,
@@ -89,12 +110,24 @@ pub(super) fn mail(config: &Config) -> mail::Options {
         retry_max: config.mail.retry_max,
         deadline: config.mail.deadline,
         stop_deadline: config.shutdown_deadline / 2,
-        ..mail::Options::default()
+        poll: if is_told { defaults.poll } else { MAIL_POLL },
+        // in a shared store others may be at work: leases of a process that is gone end by their time
+        only_mailer: !config.store_url().is_shared(),
+        ..defaults
     }
+}
+
+/// Where the tracking listener is, in this process or as the settings say.
+fn tracking_address(config: &Config, addresses: Addresses) -> SocketAddr {
+    addresses.tracking.unwrap_or(config.tracking.listen)
 }
 
 /// How customers reach the tracking listener.
 fn public_url(config: &Config, addresses: Addresses) -> String {
     let configured = config.tracking.public_url.trim_end_matches('/');
-    if configured.is_empty() { format!("http://{}", addresses.tracking) } else { configured.to_owned() }
+    if configured.is_empty() {
+        format!("http://{}", tracking_address(config, addresses))
+    } else {
+        configured.to_owned()
+    }
 }

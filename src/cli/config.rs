@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::{
     Settings,
+    flags::ServerFlags,
     output::{Out, Tone, explain, plain},
     table::{Cell, Table},
-    up::ServerFlags,
 };
 use crate::config::{self, FILE};
 

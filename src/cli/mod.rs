@@ -4,6 +4,7 @@ mod catalog;
 mod completions;
 mod config;
 mod dead;
+mod flags;
 mod follow;
 mod list;
 mod log;
@@ -11,6 +12,8 @@ mod mail;
 mod open;
 mod output;
 mod place;
+mod roles;
+mod serve;
 mod show;
 mod table;
 mod time;
@@ -62,6 +65,12 @@ struct Settings {
 enum Command {
     /// Run everything in this process: intake, fulfilment, tracking, mail
     Up(up::Up),
+    /// Run the intake alone: takes orders, any number of times over Kafka and PostgreSQL
+    Intake(roles::Intake),
+    /// Run fulfilment alone: walks orders through their states, over Kafka
+    Fulfilment(roles::Fulfilment),
+    /// Run tracking alone: projects states into PostgreSQL and answers lookups
+    Tracking(roles::Tracking),
     /// Place an order over HTTP, as a customer does
     Place(place::Place),
     /// Show an order with its history and mails
@@ -74,9 +83,14 @@ enum Command {
     /// Look at what could not be processed or mailed, and decide about it
     #[command(subcommand)]
     Dead(dead::Command),
-    /// Preview and check the mails
-    #[command(subcommand)]
-    Mail(mail::Command),
+    /// Run the mailer alone, over PostgreSQL; or preview and check the mails
+    #[command(args_conflicts_with_subcommands = true)]
+    Mail {
+        #[command(subcommand)]
+        command: Option<mail::Command>,
+        #[command(flatten)]
+        role: roles::Mail,
+    },
     /// Check and search the catalogue
     #[command(subcommand)]
     Catalog(catalog::Command),
@@ -93,12 +107,16 @@ impl Cli {
         let Self { command, settings } = self;
         match command {
             Command::Up(up) => up.run(&settings),
+            Command::Intake(role) => role.run(&settings),
+            Command::Fulfilment(role) => role.run(&settings),
+            Command::Tracking(role) => role.run(&settings),
             Command::Place(place) => wait(place.run(&settings)),
             Command::Show(show) => wait(show.run(&settings)),
             Command::List(list) => wait(list.run(&settings)),
             Command::Log(log) => wait(log.run(&settings)),
             Command::Dead(dead) => wait(dead.run(&settings)),
-            Command::Mail(mail) => wait(mail.run(&settings)),
+            Command::Mail { command: Some(command), .. } => wait(command.run(&settings)),
+            Command::Mail { command: None, role } => role.run(&settings),
             Command::Catalog(catalog) => catalog.run(&settings),
             Command::Config(config) => config.run(&settings),
             Command::Completions(completions) => completions.run(),

@@ -3,28 +3,13 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Result, bail};
-use clap::Args;
 
+pub(super) use super::flags::StoreFlag;
 use crate::{
     config::{Config, LogUrl, StoreUrl},
     eventlog::{EventLog, sqlite::SqliteLog},
     store::{Store, sqlite::SqliteStore},
 };
-
-/// Where the store is, for the commands that read it.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Settings")]
-pub(super) struct StoreFlag {
-    /// Store: sqlite:PATH [env: ENCARGO_STORE] [default: store.db in the data folder]
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
-}
-
-impl StoreFlag {
-    pub(super) fn settings(&self) -> Vec<(&'static str, Option<String>)> {
-        vec![("store.url", self.store.clone())]
-    }
-}
 
 /// The event log, to be read beside a server.
 pub(super) fn log(config: &Config) -> Result<Arc<dyn EventLog>> {

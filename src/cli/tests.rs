@@ -83,13 +83,20 @@ fn the_first_help_shows_the_way() {
     Commands:
       up           Run everything in this process: intake, fulfilment, tracking,
                    mail
+      intake       Run the intake alone: takes orders, any number of times over
+                   Kafka and PostgreSQL
+      fulfilment   Run fulfilment alone: walks orders through their states, over
+                   Kafka
+      tracking     Run tracking alone: projects states into PostgreSQL and answers
+                   lookups
       place        Place an order over HTTP, as a customer does
       show         Show an order with its history and mails
       list         List orders, newest first
       log          Look into the event log
       dead         Look at what could not be processed or mailed, and decide about
                    it
-      mail         Preview and check the mails
+      mail         Run the mailer alone, over PostgreSQL; or preview and check the
+                   mails
       catalog      Check and search the catalogue
       config       Show, check and write the configuration
       completions  Print a completion script for a shell
@@ -124,10 +131,12 @@ fn help_of_commands_fits_80_columns() {
       -V, --version  Print version
 
     Settings:
-          --log <URL>               Event log: sqlite:PATH [env: ENCARGO_LOG]
-                                    [default: log.db in the data folder]
-          --store <URL>             Store: sqlite:PATH [env: ENCARGO_STORE]
-                                    [default: store.db in the data folder]
+          --log <URL>               Event log: sqlite:PATH, kafka://HOST:PORT,…
+                                    [env: ENCARGO_LOG] [default: log.db in the data
+                                    folder]
+          --store <URL>             Store: sqlite:PATH, postgres://… [env:
+                                    ENCARGO_STORE] [default: store.db in the data
+                                    folder]
           --mail <URL>              Mail: maildir:DIR, smtp://HOST:PORT, none: [env:
                                     ENCARGO_MAIL] [default: maildir: in the data
                                     folder]
@@ -136,6 +145,8 @@ fn help_of_commands_fits_80_columns() {
                                     sample]
           --dwell <DURATION>        How long an order stays in each state, like 8s
                                     or 500ms [env: ENCARGO_DWELL] [default: 8s]
+          --slot <N>                Which instance this is, on a log that several
+                                    share [env: ENCARGO_SLOT] [default: 0]
           --intake-listen <ADDR>    Where orders are taken [env:
                                     ENCARGO_INTAKE_LISTEN] [default: 127.0.0.1:3000]
           --tracking-listen <ADDR>  Where orders are looked up [env:
@@ -152,6 +163,7 @@ fn help_of_commands_fits_80_columns() {
       encargo up
       encargo up --dwell 1s --mail smtp://localhost:1025
       encargo up --catalog products.csv --intake-listen 0.0.0.0:3000
+      encargo up --log kafka://k1:9092 --store postgres://encargo@db/encargo
     "#);
     insta::assert_snapshot!(help("log read"), @r#"
     Print the records of a topic
@@ -174,8 +186,8 @@ fn help_of_commands_fits_80_columns() {
       -V, --version        Print version
 
     Settings:
-          --log <URL>      Event log: sqlite:PATH [env: ENCARGO_LOG] [default:
-                           log.db in the data folder]
+          --log <URL>      Event log: sqlite:PATH, kafka://HOST:PORT,… [env:
+                           ENCARGO_LOG] [default: log.db in the data folder]
           --config <FILE>  Configuration file [default: encargo.toml in the working
                            folder, if there] [env: ENCARGO_CONFIG]
           --data <DIR>     Data folder [env: ENCARGO_DATA] [default: encargo-data]
@@ -202,8 +214,8 @@ fn help_of_commands_fits_80_columns() {
       -V, --version        Print version
 
     Settings:
-          --store <URL>    Store: sqlite:PATH [env: ENCARGO_STORE] [default:
-                           store.db in the data folder]
+          --store <URL>    Store: sqlite:PATH, postgres://… [env: ENCARGO_STORE]
+                           [default: store.db in the data folder]
           --config <FILE>  Configuration file [default: encargo.toml in the working
                            folder, if there] [env: ENCARGO_CONFIG]
           --data <DIR>     Data folder [env: ENCARGO_DATA] [default: encargo-data]

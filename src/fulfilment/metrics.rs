@@ -64,6 +64,11 @@ impl Metrics {
         self.ready.load(Ordering::Relaxed)
     }
 
+    /// Not ready any more: the log has to be joined again.
+    pub fn waiting(&self) {
+        self.ready.store(false, Ordering::Relaxed);
+    }
+
     pub(super) fn ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }

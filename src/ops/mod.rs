@@ -1,6 +1,10 @@
 //! Operations, on :9000: is it alive, is it ready, what does it measure.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -24,20 +28,23 @@ use crate::{
 /// A named question with a yes or no, for `/readyz`.
 pub type Check = (&'static str, Arc<dyn Fn() -> bool + Send + Sync>);
 
+/// What is opened after this listener: a broker or a database may be away at the start.
+pub type Late<T> = Arc<OnceLock<Arc<T>>>;
+
 /// How long `/readyz` waits for the log and the store.
 const CHECK_MAX: Duration = Duration::from_secs(2);
 
 /// What the operations listener looks at.
 #[derive(Clone)]
 pub struct Ops {
-    /// The event log.
-    pub log: Arc<dyn EventLog>,
-    /// The store.
-    pub store: Arc<dyn Store>,
+    /// The event log, if this role has one.
+    pub log: Option<Late<dyn EventLog>>,
+    /// The store, if this role has one.
+    pub store: Option<Late<dyn Store>>,
     /// The time.
     pub clock: Clock,
     /// Everything that is measured.
-    pub registry: Arc<Registry>,
+    pub registry: Arc<RwLock<Registry>>,
     /// What must be true of the services before this instance takes traffic.
     pub checks: Vec<Check>,
 }
@@ -53,22 +60,32 @@ impl Ops {
         web::with_fallbacks(routes)
     }
 
-    async fn log_answers(&self) -> bool {
-        let log = self.log.clone();
+    /// The store, once it is open.
+    pub fn store(&self) -> Option<&Arc<dyn Store>> {
+        self.store.as_ref()?.get()
+    }
+
+    async fn log_answers(log: &Late<dyn EventLog>) -> bool {
+        let Some(log) = log.get().cloned() else { return false };
         let topics = tokio::task::spawn_blocking(move || log.topics());
         matches!(timeout(CHECK_MAX, topics).await, Ok(Ok(Ok(_))))
     }
 
-    async fn store_answers(&self) -> bool {
-        matches!(timeout(CHECK_MAX, self.store.ping()).await, Ok(Ok(())))
+    async fn store_answers(store: &Late<dyn Store>) -> bool {
+        let Some(store) = store.get() else { return false };
+        matches!(timeout(CHECK_MAX, store.ping()).await, Ok(Ok(())))
     }
 }
 
 /// 200 when everything that an order needs is there, 503 otherwise; says which is missing.
 async fn readyz(State(ops): State<Ops>) -> Response {
     let mut checks = serde_json::Map::new();
-    checks.insert("log".into(), ops.log_answers().await.into());
-    checks.insert("store".into(), ops.store_answers().await.into());
+    if let Some(log) = &ops.log {
+        checks.insert("log".into(), Ops::log_answers(log).await.into());
+    }
+    if let Some(store) = &ops.store {
+        checks.insert("store".into(), Ops::store_answers(store).await.into());
+    }
     for (name, check) in &ops.checks {
         checks.insert((*name).into(), check().into());
     }
@@ -81,11 +98,14 @@ async fn readyz(State(ops): State<Ops>) -> Response {
 async fn metrics(State(ops): State<Ops>) -> Response {
     let mut text = String::new();
     let mut from_store = Registry::default();
-    if let Err(error) = store_metrics(&ops, &mut from_store).await {
+    if let Some(store) = ops.store()
+        && let Err(error) = store_metrics(store.as_ref(), &ops.clock, &mut from_store).await
+    {
         tracing::warn!(%error, "metrics lack the store's numbers");
     }
     // the end marker must come once, after both
-    let encoded = prometheus_client::encoding::text::encode_registry(&mut text, &ops.registry)
+    let registry = ops.registry.read().unwrap_or_else(PoisonError::into_inner);
+    let encoded = prometheus_client::encoding::text::encode_registry(&mut text, &registry)
         .and_then(|()| prometheus_client::encoding::text::encode_registry(&mut text, &from_store))
         .and_then(|()| text.write_str("# EOF\n"));
     if encoded.is_err() {
@@ -94,8 +114,8 @@ async fn metrics(State(ops): State<Ops>) -> Response {
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 
-async fn store_metrics(ops: &Ops, registry: &mut Registry) -> crate::store::Result<()> {
-    let ledger = ops.store.ledger_counts().await?;
+async fn store_metrics(store: &dyn Store, clock: &Clock, registry: &mut Registry) -> crate::store::Result<()> {
+    let ledger = store.ledger_counts().await?;
     let mails = prometheus_client::metrics::family::Family::<[(&'static str, &'static str); 1], Gauge>::default();
     for status in MailStatus::ALL {
         let count = ledger.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, count)| *count);
@@ -103,11 +123,11 @@ async fn store_metrics(ops: &Ops, registry: &mut Registry) -> crate::store::Resu
     }
     registry.register("encargo_ledger_mails", "Mails in the ledger by status", mails);
     let oldest: Gauge = Gauge::default();
-    let age = |since: Timestamp| ops.clock.now().since(since).as_secs() as i64;
+    let age = |since: Timestamp| clock.now().since(since).as_secs() as i64;
     oldest.set(ledger.oldest_unsettled_at.map_or(0, age));
     registry.register("encargo_ledger_oldest_unsettled_seconds", "Age of the oldest unsettled mail", oldest);
     let dead: Gauge = Gauge::default();
-    dead.set(ops.store.dead_record_count().await? as i64);
+    dead.set(store.dead_record_count().await? as i64);
     registry.register("encargo_dead_records", "Poison records that nobody has decided about", dead);
     Ok(())
 }

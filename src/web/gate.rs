@@ -10,7 +10,6 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::{Body, Bytes, HttpBody},
     extract::ConnectInfo,
     http::{
@@ -20,10 +19,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper::{body::Incoming, service::Service};
-use hyper_util::service::TowerToHyperService;
 use tokio::time::timeout;
 
-use super::{Limits, Problem};
+use super::{Limits, Problem, Routes};
 
 /// How much of a body that is too long is read all the same, so that the client, which writes before it reads, gets
 /// the answer and not a reset connection.
@@ -31,16 +29,14 @@ const DISCARD_BYTES_MAX: usize = 8 << 20;
 
 /// What stands between the connections and the router: bounds, and the headers of every answer.
 pub(super) struct Gate {
-    router: TowerToHyperService<Router>,
+    routes: Routes,
     limits: Limits,
     running: AtomicUsize,
 }
 
 impl Gate {
-    pub(super) fn new(router: Router, limits: Limits) -> Arc<Self> {
-        // with_state builds the routes once, not again for each request
-        let router = TowerToHyperService::new(router.with_state(()));
-        Arc::new(Self { router, limits, running: AtomicUsize::new(0) })
+    pub(super) fn new(routes: Routes, limits: Limits) -> Arc<Self> {
+        Arc::new(Self { routes, limits, running: AtomicUsize::new(0) })
     }
 
     /// Answers one request; never fails, so a connection ends only by its peer, its time, or a stop.
@@ -76,7 +72,7 @@ impl Gate {
         // only now: a slow sender holds a connection, but no place among the requests that run
         let _running = self.enter()?;
         parts.extensions.insert(ConnectInfo(peer));
-        let answer = self.router.call(Request::from_parts(parts, body));
+        let answer = self.routes.get().ok_or_else(starting)?.call(Request::from_parts(parts, body));
         match timeout(self.limits.request_timeout, answer).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(never)) => match never {},
@@ -153,6 +149,13 @@ async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, Problem> {
             }
         }
     }
+}
+
+// In both languages, like what else meets the users of the old form.
+fn starting() -> Problem {
+    let detail = "El servicio está arrancando y aún no puede atender; inténtelo de nuevo en un momento.\n\
+                  The service is starting and cannot do this yet; please try again in a moment.";
+    Problem::unavailable(detail)
 }
 
 // In both languages, as these also meet the users of the old form.

@@ -8,11 +8,13 @@
 
 mod gate;
 mod problem;
+mod routes;
 mod server;
 
 use std::time::Duration;
 
 pub use problem::{FieldError, Problem, with_fallbacks};
+pub use routes::Routes;
 pub use server::serve;
 
 /// What can go wrong with a server; accepting and serving single connections never ends it.

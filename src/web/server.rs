@@ -1,6 +1,5 @@
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -10,19 +9,24 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Limits, Result, gate::Gate};
+use super::{Limits, Result, Routes, gate::Gate};
 
 /// After an error that is not of one connection (no file descriptors left): time for others to end.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Room for a request's line and headers; a longer head is answered 431 by the HTTP library.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 
-/// Serves a router until `stop`, then finishes what has begun, and returns within the drain time.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) -> Result<()> {
+/// Serves routes until `stop`, then finishes what has begun, and returns within the drain time.
+pub async fn serve(
+    listener: TcpListener,
+    routes: impl Into<Routes>,
+    limits: Limits,
+    stop: CancellationToken,
+) -> Result<()> {
     let address = listener.local_addr()?;
     let connections = Arc::new(Semaphore::new(limits.connections_max));
     let tasks = TaskTracker::new();
-    let server = Arc::new(Server { gate: Gate::new(router, limits.clone()), http: http(&limits), limits, stop });
+    let server = Arc::new(Server { gate: Gate::new(routes.into(), limits.clone()), http: http(&limits), limits, stop });
     while let Some(permit) = server.permit(&connections).await {
         let Some((stream, peer)) = server.accept(&listener).await else { break };
         tasks.spawn(server.clone().connection(stream, peer, permit));

@@ -329,7 +329,7 @@ async fn dead_letters_are_shown_driven_again_and_dropped() {
         headers: vec![],
         at: Timestamp::from_millis(1_764_000_000_000),
     };
-    app.app().log.append(vec![poison("\x1b[31mnot json"), poison("{\"orderid\":0}")]).await.unwrap();
+    app.app().log().append(vec![poison("\x1b[31mnot json"), poison("{\"orderid\":0}")]).await.unwrap();
     let dead = async |count: usize| {
         eventually(&format!("{count} dead letters"), async || {
             app.clock.advance(Duration::from_secs(1));

@@ -110,14 +110,14 @@ async fn records_of_the_old_intake_are_processed() {
     let other = r#"{"orderid": 41, "gameid": "10", "name": "Otro", "price": "7.99", "usermail": "eva@example.org"}"#;
     // the order, poison, the identical order again, and another one under the same id
     let records = vec![old(order, 3), old("hola", 3), old(order, 3), old(other, 3)];
-    app.app().log.append(records).await.unwrap();
+    app.app().log().append(records).await.unwrap();
     for estado in STATES {
         assert_eq!(app.in_state(41, estado).await["name"], "Pokémon");
         app.clock.advance(DWELL);
     }
     assert_eq!(app.metric("encargo_orders{is=\"accepted\"}").await, 3);
     assert_eq!(app.metric("encargo_orders{is=\"dead\"}").await, 2);
-    let dead = app.app().store.dead(None, 10).await.unwrap();
+    let dead = app.app().store().dead(None, 10).await.unwrap();
     let reasons: Vec<&str> = dead.iter().map(|item| item.reason.as_str()).collect();
     assert_eq!(
         dead.iter().map(|item| item.id.to_string()).collect::<Vec<_>>(),

@@ -7,7 +7,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    Settings, open,
+    Settings,
+    flags::LogFlag,
+    open,
     output::{Out, Tone, explain, plain},
     table::{Cell, Table},
 };
@@ -34,19 +36,6 @@ pub(super) struct Flags {
     json: bool,
     #[command(flatten)]
     log: LogFlag,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(super) struct LogFlag {
-    /// Event log: sqlite:PATH [env: ENCARGO_LOG] [default: log.db in the data folder]
-    #[arg(long, value_name = "URL", help_heading = "Settings")]
-    log: Option<String>,
-}
-
-impl LogFlag {
-    fn settings(&self) -> Vec<(&'static str, Option<String>)> {
-        vec![("log.url", self.log.clone())]
-    }
 }
 
 impl Command {

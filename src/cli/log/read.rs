@@ -5,10 +5,11 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::LogFlag;
 use crate::{
     cli::{
-        Settings, open,
+        Settings,
+        flags::LogFlag,
+        open,
         output::{Out, Tone, bytes_as_json, explain, plain},
         time,
     },

@@ -67,11 +67,11 @@ impl TestApp {
     }
 
     pub fn intake(&self, path: &str) -> String {
-        format!("http://{}{path}", self.app().addresses.intake)
+        format!("http://{}{path}", self.app().addresses.intake.expect("all roles run"))
     }
 
     pub fn tracking(&self, path: &str) -> String {
-        format!("http://{}{path}", self.app().addresses.tracking)
+        format!("http://{}{path}", self.app().addresses.tracking.expect("all roles run"))
     }
 
     pub fn ops(&self, path: &str) -> String {

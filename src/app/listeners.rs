@@ -1,0 +1,70 @@
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use tokio::net::TcpListener;
+
+use super::{Role, options, services::Services};
+use crate::{
+    config::Config,
+    web::{self, Routes},
+};
+
+/// Where the listeners are, with the ports that were picked for port 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// Intake, if this process has that role.
+    pub intake: Option<SocketAddr>,
+    /// Tracking, if this process has that role.
+    pub tracking: Option<SocketAddr>,
+    /// Operations.
+    pub ops: SocketAddr,
+}
+
+/// The listening sockets, bound before any work.
+pub(super) struct Listeners {
+    pub(super) addresses: Addresses,
+    intake: Option<TcpListener>,
+    tracking: Option<TcpListener>,
+    ops: TcpListener,
+}
+
+/// The routes of the listeners whose service starts later.
+#[derive(Clone, Default)]
+pub(super) struct Doors {
+    pub(super) intake: Routes,
+    pub(super) tracking: Routes,
+}
+
+impl Listeners {
+    pub(super) async fn bind(config: &Config, roles: &[Role]) -> Result<Self> {
+        let intake = if roles.contains(&Role::Intake) { Some(bind(config.intake.listen).await?) } else { None };
+        let tracking = if roles.contains(&Role::Tracking) { Some(bind(config.tracking.listen).await?) } else { None };
+        let ops = bind(config.ops.listen).await?;
+        let address = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
+        let addresses = Addresses { intake: address(&intake)?, tracking: address(&tracking)?, ops: ops.local_addr()? };
+        Ok(Self { addresses, intake, tracking, ops })
+    }
+
+    /// Answers from now on: operations at once, the others when their doors open.
+    pub(super) fn serve(self, config: &Config, ops: Router, doors: &Doors) -> Services {
+        let mut serving = Services::default();
+        for (name, listener, routes) in [
+            ("intake listener", self.intake, doors.intake.clone()),
+            ("tracking listener", self.tracking, doors.tracking.clone()),
+            ("operations listener", Some(self.ops), ops.into()),
+        ] {
+            let Some(listener) = listener else { continue };
+            let limits = options::limits(config);
+            serving.spawn(name, move |stop| async move { Ok(web::serve(listener, routes, limits, stop).await?) });
+        }
+        serving
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| {
+        format!("cannot listen on {address}: is another program there? Choose another address or port 0")
+    })
+}

@@ -1,0 +1,251 @@
+//! What a process consists of: the parts of its roles, first those that are local and can only be right or wrong, then
+//! those that may be away for a while.
+
+use std::sync::{
+    Arc, OnceLock, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::Result;
+use prometheus_client::registry::Registry;
+use tokio::{runtime::Handle, sync::Notify};
+
+use super::{
+    Addresses, Role, housekeeping,
+    listeners::Doors,
+    open, options,
+    outage::{Outage, again},
+    services::Services,
+};
+use crate::{
+    catalog::Catalog,
+    clock::Clock,
+    config::Config,
+    domain::{Flow, HandleKey},
+    eventlog::EventLog,
+    fulfilment::{self, Processor},
+    intake::{self, Intake},
+    mail::{self, Composer, Mailer, Transport},
+    ops::{Check, Late, Ops},
+    store::Store,
+    tracking::{self, Api, Projection},
+};
+
+/// The parts of a process that are there before anything is opened that may be away.
+pub(super) struct Plan {
+    config: Config,
+    roles: Vec<Role>,
+    addresses: Addresses,
+    clock: Clock,
+    flow: Arc<Flow>,
+    catalog: Arc<Catalog>,
+    /// `None` when mail is off or another process sends it.
+    transport: Option<Arc<dyn Transport>>,
+    registry: Arc<RwLock<Registry>>,
+    fulfilment: fulfilment::Metrics,
+    tracking: tracking::Metrics,
+    mail: mail::Metrics,
+    started: Arc<AtomicBool>,
+    pub(super) log: Late<dyn EventLog>,
+    pub(super) store: Late<dyn Store>,
+    pub(super) doors: Doors,
+}
+
+/// What a role works with once everything is open; a role that needs no store has no handles, and no use for them.
+struct Opened {
+    log: Option<Arc<dyn EventLog>>,
+    store: Option<Arc<dyn Store>>,
+    handles: HandleKey,
+    /// Rung after every projected batch, for the mailer.
+    projected: Arc<Notify>,
+}
+
+impl Plan {
+    /// Fails when something local is wrong: catalogue, templates, folders.
+    pub(super) fn new(config: &Config, roles: &[Role], addresses: Addresses, clock: Clock) -> Result<Self> {
+        let flow = Arc::new(config.flow()?);
+        open::data_folder(config)?;
+        let has = |role| roles.contains(&role);
+        let catalog = if has(Role::Intake) { open::catalog(config)? } else { Catalog::sample() };
+        let mut registry = Registry::default();
+        let mut unused = Registry::default(); // what this process does not do is not measured as zero
+        let [fulfilment, tracking, mail] = [Role::Fulfilment, Role::Tracking, Role::Mail].map(has);
+        let fulfilment = fulfilment::Metrics::new(if fulfilment { &mut registry } else { &mut unused });
+        let tracking = tracking::Metrics::new(if tracking { &mut registry } else { &mut unused });
+        let mail = mail::Metrics::register(if mail { &mut registry } else { &mut unused });
+        let transport = if has(Role::Mail) { transport(config, addresses, &flow, &clock)? } else { None };
+        Ok(Self {
+            config: config.clone(),
+            roles: roles.to_vec(),
+            addresses,
+            clock,
+            flow,
+            catalog: Arc::new(catalog),
+            transport,
+            registry: Arc::new(RwLock::new(registry)),
+            fulfilment,
+            tracking,
+            mail,
+            started: Arc::default(),
+            log: Arc::new(OnceLock::new()),
+            store: Arc::new(OnceLock::new()),
+            doors: Doors::default(),
+        })
+    }
+
+    /// What the operations listener looks at.
+    pub(super) fn ops(&self) -> Ops {
+        Ops {
+            log: self.roles.iter().any(|role| role.needs_log()).then(|| self.log.clone()),
+            store: self.roles.iter().any(|role| role.needs_store()).then(|| self.store.clone()),
+            clock: self.clock.clone(),
+            registry: self.registry.clone(),
+            checks: self.roles.iter().map(|role| self.check(*role)).collect(),
+        }
+    }
+
+    fn check(&self, role: Role) -> Check {
+        let (fulfilment, tracking, started) = (self.fulfilment.clone(), self.tracking.clone(), self.started.clone());
+        let check = move || match role {
+            Role::Fulfilment => fulfilment.is_ready(),
+            Role::Tracking => tracking.is_ready(),
+            Role::Intake | Role::Mail => started.load(Ordering::Relaxed),
+        };
+        (role.name(), Arc::new(check))
+    }
+
+    fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// Opens the log and the store, waiting while they are away, and starts the services.
+    pub(super) async fn start(&self, outage: &Outage) -> Result<Services> {
+        let opened = self.open(outage).await?;
+        let mut services = Services::default();
+        for role in &self.roles {
+            match role {
+                Role::Intake => self.start_intake(&opened, &mut services)?,
+                Role::Fulfilment => self.start_fulfilment(&opened, &mut services),
+                Role::Tracking => self.start_tracking(&opened, &mut services),
+                Role::Mail => self.start_mail(&opened, &mut services)?,
+            }
+        }
+        if self.has(Role::Intake) || self.has(Role::Mail) {
+            let (store, clock) = (opened.store(), self.clock.clone());
+            let ages = (self.config.intake.idempotency_ttl, self.config.mail.keep);
+            services.spawn("forgetting", move |stop| housekeeping::forget(store, clock, ages, stop));
+        }
+        self.started.store(true, Ordering::Relaxed);
+        Ok(services)
+    }
+
+    async fn open(&self, outage: &Outage) -> Result<Opened> {
+        let mut opened = Opened { log: None, store: None, handles: HandleKey::new([0; 16]), projected: Arc::default() };
+        if self.roles.iter().any(|role| role.needs_log()) {
+            let log = outage.wait("event log", || open::log(self.config.clone())).await?;
+            let _ = self.log.set(log.clone()); // once
+            opened.log = Some(log);
+        }
+        if self.roles.iter().any(|role| role.needs_store()) {
+            let store = outage.wait("store", || open::store(self.config.clone())).await?;
+            let fresh = open::random()?;
+            let secret = outage.wait("store", || open::secret(store.clone(), fresh)).await?;
+            let _ = self.store.set(store.clone()); // once
+            opened.handles = HandleKey::new(secret);
+            opened.store = Some(store);
+        }
+        Ok(opened)
+    }
+
+    fn start_intake(&self, opened: &Opened, services: &mut Services) -> Result<()> {
+        let deps = intake::Deps {
+            log: opened.log(),
+            store: opened.store(),
+            catalog: self.catalog.clone(),
+            clock: self.clock.clone(),
+            handles: opened.handles.clone(),
+        };
+        let options = options::intake(&self.config, self.addresses);
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let intake = Intake::new(deps, options, &mut registry)?;
+        self.doors.intake.open(intake.router());
+        // stops with the workers, after the listener: requests in the air still need ids
+        services.spawn("intake", move |stop| async move { Ok(intake.run(stop).await?) });
+        Ok(())
+    }
+
+    fn start_fulfilment(&self, opened: &Opened, services: &mut Services) {
+        let (log, clock, metrics) = (opened.log(), self.clock.clone(), self.fulfilment.clone());
+        let deps = fulfilment::Deps { log: log.clone(), clock: clock.clone(), metrics: metrics.clone() };
+        let options = options::fulfilment(&self.config, self.flow.clone());
+        let runtime = Handle::current();
+        services.blocking("fulfilment", move |stop| {
+            again(&runtime, stop, "fulfilment", || {
+                metrics.waiting();
+                Ok(Processor::new(deps.clone(), options.clone())?.run(stop)?)
+            })
+        });
+        // brokers delete by age, and nobody else can know better
+        if !self.config.log_url().is_shared() {
+            let policy = options::retention(&self.config);
+            services.spawn("retention", move |stop| housekeeping::delete_old_records(log, clock, policy, stop));
+        }
+    }
+
+    fn start_tracking(&self, opened: &Opened, services: &mut Services) {
+        let (log, store, clock, metrics) = (opened.log(), opened.store(), self.clock.clone(), self.tracking.clone());
+        let deps = tracking::Deps {
+            log: log.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            projected: opened.projected.clone(),
+            metrics: metrics.clone(),
+        };
+        let mail = !self.config.mail_url().is_off();
+        let options = options::tracking(&self.config, self.flow.clone(), mail);
+        let runtime = Handle::current();
+        services.blocking("tracking", move |stop| {
+            again(&runtime, stop, "tracking", || {
+                metrics.waiting();
+                Ok(Projection::new(deps.clone(), options.clone(), runtime.clone()).run(stop)?)
+            })
+        });
+        let api = Api::new(store.clone(), opened.handles.clone(), options::api(&self.config, self.addresses));
+        self.doors.tracking.open(api.router());
+        services.spawn("redriving", move |stop| housekeeping::redrive(log, store, clock, stop));
+    }
+
+    fn start_mail(&self, opened: &Opened, services: &mut Services) -> Result<()> {
+        let Some(transport) = self.transport.clone() else { return Ok(()) };
+        let handles = opened.handles.clone();
+        let composing = options::composing(&self.config, self.addresses, &self.flow, handles);
+        let deps = mail::Deps {
+            ledger: opened.store(),
+            composer: Arc::new(Composer::new(composing)?),
+            transport,
+            clock: self.clock.clone(),
+            wake: opened.projected.clone(),
+            metrics: self.mail.clone(),
+        };
+        let mailer = Mailer::new(deps, options::mail(&self.config, self.has(Role::Tracking)));
+        services.spawn("mail", move |stop| async move { Ok(mailer.run(stop).await?) });
+        Ok(())
+    }
+}
+
+impl Opened {
+    fn log(&self) -> Arc<dyn EventLog> {
+        self.log.clone().expect("a role that needs the log says so")
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        self.store.clone().expect("a role that needs the store says so")
+    }
+}
+
+/// Tries whether mails can be made, and opens where they go; `None` when mail is off.
+fn transport(config: &Config, addresses: Addresses, flow: &Flow, clock: &Clock) -> Result<Option<Arc<dyn Transport>>> {
+    let no_order = HandleKey::new([0; 16]);
+    let composer = Composer::new(options::composing(config, addresses, flow, no_order))?;
+    Ok(mail::open(&config.mail_url(), composer.domain(), mail::STEP_TIMEOUT, clock)?)
+}
