@@ -1,0 +1,109 @@
+"""Strikes a whole set-up on three brokers, under load, and lets the auditor judge.
+
+Each fault gets a set-up of its own (three Kafka nodes, a PostgreSQL, two instances of every role, an SMTP sink) and
+one run of load, in which it is struck --rounds times. With --together the faults take turns in one run.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import verdict
+from fleet import Fleet
+from servers import need
+from strikes import FAULTS
+
+COLUMNS = "{:<13} {:>6} {:>7} {:>5} {:>10} {:>9} {:>8} {:>9} {:>7}  {}"
+
+
+def now():
+    return int(time.time() * 1000)
+
+
+def run(names, options):
+    """One set-up, one load, these strikes one after the other; returns the row and what is wrong."""
+    faults = [FAULTS[name] for name in names]
+    fleet = Fleet(options, any(fault.proxied for fault in faults))
+    keep = True
+    try:
+        fleet.start()
+        fleet.begin_load(options.rate)
+        time.sleep(5)
+        strikes = []
+        for number, name in enumerate(names):
+            struck = now()
+            FAULTS[name].strike(fleet, number)
+            strikes.append((name, struck, now()))
+            print(f"  {name} {number + 1} of {len(names)}: {(now() - struck) / 1000:.1f} s", file=sys.stderr)
+            time.sleep(FAULTS[name].calm)
+            fleet.check()
+        time.sleep(options.seconds)
+        load = json.loads(fleet.load.finish())
+        fleet.settle(load["acknowledged"])
+        fleet.stop()
+        row = judge(fleet, faults, strikes, load)
+        keep = bool(row["wrong"]) or options.keep
+        return row
+    finally:
+        fleet.clean_up(keep)
+
+
+def judge(fleet, faults, strikes, load):
+    bounds = [fault.late_max for fault in faults]
+    report = verdict.audit(fleet, None if None in bounds else max(bounds, default=1))
+    times = verdict.Times(fleet)
+    wrong = [*report["objections"], *fleet.complaints]
+    recovered = verdict.recoveries(times, strikes)
+    for name, took in recovered.items():
+        if FAULTS[name].recovery_max is not None and took > FAULTS[name].recovery_max:
+            wrong.append(f"{name}: as ever only {took:.1f} s after its return")
+    for count in ("changed", "unsettled"):
+        if load[count]:
+            wrong.append(f"{load[count]} answers {count}")
+    if report.get("dead"):
+        wrong.append(f"{report['dead']} dead letters")
+    return {
+        "rounds": len(strikes), "orders": report.get("orders", 0), "refused": load["refused_503"],
+        "late": report.get("late_ms_max", -1) / 1000, "wait": times.worst_wait(), "gap": times.worst_gap(),
+        "recovery": max(recovered.values(), default=0),
+        "repeats": f"{report.get('repeats')}/{report.get('repeats_counted')}", "wrong": wrong,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/faults", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10, help="strikes of each fault (10)")
+    parser.add_argument("--only", default=",".join(FAULTS), help="faults, with commas: " + ", ".join(FAULTS))
+    parser.add_argument("--together", action="store_true", help="one run in which the faults take turns")
+    parser.add_argument("--rate", type=float, default=200, help="orders per second (200)")
+    parser.add_argument("--seconds", type=float, default=10, help="load after the last strike (10)")
+    parser.add_argument("--instances", type=int, default=2, help="instances of each role (2)")
+    parser.add_argument("--binary", type=Path, default=Path("target/release/encargo"), help="the binary under test")
+    parser.add_argument("--port", type=int, default=28092, help="first of about 60 ports (28092)")
+    parser.add_argument("--keep", action="store_true", help="keep the logs of good runs as well")
+    options = parser.parse_args()
+    options.binary = options.binary.resolve()
+    need(options.binary.exists(), f"no {options.binary}: cargo build --release, or --binary FILE")
+    names = options.only.split(",")
+    need(not (unknown := set(names) - FAULTS.keys()), f"unknown faults {unknown}; there are {', '.join(FAULTS)}")
+    runs = [names * options.rounds] if options.together else [[name] * options.rounds for name in names]
+    print(COLUMNS.format("fault", "rounds", "orders", "503", "late s", "wait s", "gap s", "recovery", "repeats", ""))
+    failed = False
+    for strikes in runs:
+        row = run(strikes, options)
+        label = strikes[0] if len(set(strikes)) == 1 else "together"
+        figures = [f"{row[name]:.1f}" for name in ("late", "wait", "gap", "recovery")]
+        word = "broken" if row["wrong"] else "kept"
+        print(COLUMNS.format(label, row["rounds"], row["orders"], row["refused"], *figures, row["repeats"], word))
+        for text in row["wrong"][:20]:
+            print(f"    {text}")
+        sys.stdout.flush()
+        failed |= bool(row["wrong"])
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

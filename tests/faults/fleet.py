@@ -1,0 +1,132 @@
+"""A whole set-up for one run: three brokers, a database, an SMTP sink, instances of every role, customers."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from roles import ROLES, Helper, Role
+from servers import ROOT, Kafka, Postgres, need
+
+HERE = Path(__file__).resolve().parent
+TOPICS = ["compra_detalle", "compra_confirmada", "encargo_ids"]
+SESSION = 6.0  # seconds; the default of log.session_timeout
+DWELL = 1.0
+
+
+class Fleet:
+    def __init__(self, options, proxied):
+        self.options, self.proxied = options, proxied
+        self.folder = Path(tempfile.mkdtemp(prefix="encargo-faults-"))
+        self.folder.chmod(0o711)  # the database's own user passes through
+        self.kafka = Kafka(self.folder / "kafka", options.port)
+        self.postgres = Postgres(self.folder / "postgres", options.port + 50)
+        self.roles, self.helpers, self.complaints = [], [], []
+        self.load = self.proxy = None
+
+    @property
+    def mails(self):
+        return self.folder / "mails.jsonl"
+
+    @property
+    def acknowledged(self):
+        return self.folder / "acknowledged.jsonl"
+
+    def start(self):
+        self.kafka.start()
+        if self.proxied:
+            self.kafka.listen_for_proxies()
+            ports = [self.kafka.port_of(node) for node in Kafka.NODES]
+            pairs = [f"{node}={port + 5}:{port + 2}" for node, port in zip(Kafka.NODES, ports)]
+            self.proxy = self.helper(HERE / "proxy.py", *pairs)
+        self.postgres.start()
+        sink = self.helper(HERE / "sink.py", "--mails", self.mails)
+        self.settings = {
+            "ENCARGO_LOG": f"kafka://{self.kafka.brokers}", "ENCARGO_STORE": self.postgres.url,
+            "ENCARGO_MAIL": f"smtp://127.0.0.1:{sink.first}", "ENCARGO_DWELL": f"{DWELL:g}s",
+            "ENCARGO_LOG_PARTITIONS": "12", "ENCARGO_LOGGING_FORMAT": "text",
+        }
+        self.encargo("log", "init")
+        for slot in range(self.options.instances):
+            for kind in ROLES:
+                self.add(kind, slot)
+        for role in self.roles:
+            role.wait_ready()
+
+    def helper(self, *arguments):
+        helper = Helper(sys.executable, *arguments)
+        self.helpers.append(helper)
+        return helper
+
+    def encargo(self, *arguments):
+        env = {**os.environ, **self.settings}
+        done = subprocess.run([self.options.binary, *arguments], env=env, capture_output=True, text=True)
+        need(done.returncode == 0, f"encargo {arguments}: {done.stderr.strip()}")
+        return done.stdout
+
+    def add(self, kind, slot):
+        """Starts another instance. Those of slot 1 reach the brokers through the proxies, if there are any."""
+        settings = dict(self.settings)
+        if self.proxied and slot == 1:
+            settings["ENCARGO_LOG"] = f"kafka://{self.kafka.proxied}"
+        role = Role(self.options.binary, kind, slot, settings, self.folder)
+        role.start(ready=False)
+        self.roles.append(role)
+        return role
+
+    def remove(self, role):
+        self.roles.remove(role)
+        self.complain(role.stop())
+
+    def instances(self, kind):
+        return [role for role in self.roles if role.kind == kind]
+
+    def complain(self, text):
+        if text:
+            self.complaints.append(text)
+
+    def begin_load(self, rate):
+        intakes = ",".join(role.listen["intake"] for role in self.instances("intake"))
+        arguments = ["--intake", intakes, "--rate", rate, "--acknowledged", self.acknowledged]
+        self.load = self.helper(HERE / "load.py", *arguments, "--run", self.folder.name.replace("_", "-"))
+
+    def check(self):
+        """Every process that should run does."""
+        for role in self.roles:
+            if not role.runs:
+                self.complain(f"{role.name} ended by itself with {role.process.returncode}")
+                role.start(ready=False)
+
+    def settle(self, orders, seconds=90):
+        """Waits until every acknowledged order has its four mails and no more come."""
+        end, known = time.time() + seconds, None
+        while time.time() < end:
+            lines = self.mails.read_text().count("\n")
+            if lines == known and lines >= 4 * orders:
+                return
+            known = lines
+            time.sleep(3)
+
+    def stop(self):
+        for role in self.roles:
+            if role.runs:
+                self.complain(role.stop())
+        self.roles.clear()
+
+    def clean_up(self, keep):
+        for role in self.roles:
+            if role.runs:
+                role.kill()
+        for helper in self.helpers:
+            helper.end()
+        for end in (self.kafka.wipe, lambda: self.postgres.stop("immediate")):
+            try:
+                end()
+            except SystemExit as error:
+                print(error, file=sys.stderr)
+        if keep:
+            print(f"logs are kept in {self.folder}", file=sys.stderr)
+        else:
+            subprocess.run(["rm", "-rf", self.folder], check=False)

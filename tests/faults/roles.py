@@ -1,0 +1,96 @@
+"""The processes under test: any number of instances of each role, on one log and one store."""
+
+import json
+import os
+import signal
+import subprocess
+import urllib.request
+
+from servers import need, wait_for
+
+ROLES = ("intake", "fulfilment", "tracking", "mail")
+
+
+class Role:
+    """One instance; `slot` stays its own over restarts."""
+
+    def __init__(self, binary, kind, slot, settings, folder):
+        self.binary, self.kind, self.slot = binary, kind, slot
+        self.settings, self.folder = settings, folder
+        self.listen = {name: "127.0.0.1:0" for name in ("intake", "tracking", "ops")}
+        self.process = None
+
+    @property
+    def name(self):
+        return f"{self.kind}-{self.slot}"
+
+    def start(self, ready=True):
+        env = {**os.environ, **self.settings, "ENCARGO_SLOT": str(self.slot), "ENCARGO_DATA": str(self.folder / "data")}
+        env |= {f"ENCARGO_{name.upper()}_LISTEN": address for name, address in self.listen.items()}
+        with open(self.folder / f"{self.name}.log", "a") as log:
+            command = [self.binary, self.kind, "--json"]
+            self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
+        line = self.process.stdout.readline()
+        need(line, f"{self.name} ended at its start, see {self.folder / self.name}.log")
+        # a port once given stays: customers and the next start use it again
+        self.listen |= {name: address for name, address in json.loads(line).items() if name in self.listen}
+        if ready:
+            self.wait_ready()
+
+    def wait_ready(self):
+        def is_ready():
+            with urllib.request.urlopen(f"http://{self.listen['ops']}/readyz", timeout=2) as answer:
+                return answer.status == 200
+        wait_for(f"{self.name} to be ready", is_ready)
+
+    @property
+    def runs(self):
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """An orderly stop; says what is wrong with it, if anything."""
+        self.process.terminate()
+        try:
+            code = self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return f"{self.name} did not stop within 30 s"
+        return f"{self.name} ended with {code}" if code else None
+
+    def stall(self, seconds, pause):
+        self.signal(signal.SIGSTOP)
+        pause(seconds)
+        self.signal(signal.SIGCONT)
+
+
+class Helper:
+    """One of the Python programs beside this file, ended by its id."""
+
+    def __init__(self, python, script, *arguments):
+        command = [python, "-u", script, *map(str, arguments)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.first = self.process.stdout.readline().strip()
+        need(self.first, f"{script} did not start")
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def finish(self, seconds=90):
+        """Asks it to end; its last words."""
+        self.process.terminate()
+        said, _ = self.process.communicate(timeout=seconds)
+        return said.strip()
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()

@@ -1,0 +1,157 @@
+"""Real servers for the runs: Apache Kafka by scripts/kafka-local, PostgreSQL by its own programs. Loopback only."""
+
+import glob
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from confluent_kafka.admin import (
+    AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+QUIET = {"logger": None, "log_level": 0}
+
+
+def need(condition, text):
+    if not condition:
+        raise SystemExit(f"scripts/faults: {text}")
+
+
+def wait_for(what, state, seconds=60):
+    """Asks again and again until `state` gives something true; returns it."""
+    end, last = time.time() + seconds, None
+    while time.time() < end:
+        try:
+            if found := state():
+                return found
+        except Exception as error:  # a server that is not back yet fails in many ways
+            last = error
+        time.sleep(0.1)
+    raise RuntimeError(f"waited {seconds} s for {what}: {last}")
+
+
+class Kafka:
+    NODES = (1, 2, 3)
+
+    def __init__(self, folder, port):
+        self.folder, self.port = folder, port
+        self.tool = ROOT / "scripts" / "kafka-local"
+        need(shutil.which("java"), "no Java: install a JRE, 17 or later")
+        need(self.tool.exists(), f"no {self.tool}")
+        self.brokers = ",".join(f"127.0.0.1:{self.port_of(node)}" for node in self.NODES)
+        self.proxied = ",".join(f"127.0.0.1:{self.port_of(node) + 5}" for node in self.NODES)
+        self._admin = None
+
+    def port_of(self, node):
+        return self.port + 10 * (node - 1)
+
+    def run(self, *arguments):
+        env = {**os.environ, "KAFKA_DIR": str(self.folder), "KAFKA_PORT": str(self.port)}
+        done = subprocess.run([self.tool, *map(str, arguments)], env=env, capture_output=True, text=True)
+        need(done.returncode == 0, f"kafka-local {arguments}: {done.stderr.strip()}")
+
+    def start(self):
+        self.run("start", 3)
+
+    def listen_for_proxies(self):
+        """A second listener, whose advertised addresses are those of the proxies (port + 5, they lead to port + 2)."""
+        self.stop()
+        for node in self.NODES:
+            port = self.port_of(node)
+            inner = f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{port + 1}"
+            with open(self.folder / f"n{node}" / "server.properties", "a") as file:
+                file.write(f"listeners={inner},CLIENT://127.0.0.1:{port + 2}\n")
+                file.write(f"advertised.listeners={inner},CLIENT://127.0.0.1:{port + 5}\n")
+                file.write("listener.security.protocol.map="
+                           "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,CLIENT:PLAINTEXT\n")
+        self.start()
+
+    def stop(self):
+        self.run("stop")
+
+    def wipe(self):
+        self.run("wipe")
+
+    def pid(self, node):
+        return int((self.folder / f"n{node}" / "pid").read_text())
+
+    def kill(self, node):
+        self.run("kill9", node)
+
+    def terminate(self, node):
+        pid = self.pid(node)
+        os.kill(pid, signal.SIGTERM)
+        wait_for(f"node {node} to end", lambda: not Path(f"/proc/{pid}").exists())
+
+    def restart(self, node):
+        self.run("restart", node)
+
+    @property
+    def admin(self):
+        if self._admin is None:
+            self._admin = AdminClient({"bootstrap.servers": self.brokers, "log_level": 0})
+        return self._admin
+
+    def partitions(self, topic):
+        found = self.admin.list_topics(topic, timeout=5).topics[topic].partitions
+        return [found[number] for number in sorted(found)]
+
+    def leader(self, topic, partition):
+        return wait_for(f"a leader of {topic}/{partition}",
+                        lambda: max(0, self.partitions(topic)[partition].leader))
+
+    def transaction_coordinator(self, transactional_id):
+        """The leader of the id's partition of the transaction log (Utils.abs(hashCode) % partitions)."""
+        code = 0
+        for char in transactional_id:
+            code = (31 * code + ord(char)) & 0xFFFFFFFF
+        topic = "__transaction_state"
+        return self.leader(topic, (code & 0x7FFFFFFF) % len(self.partitions(topic)))
+
+    def group_coordinator(self, group):
+        described = self.admin.describe_consumer_groups([group])[group]
+        return wait_for(f"the coordinator of {group}", lambda: described.result(timeout=10).coordinator.id)
+
+    def wait_in_sync(self, topics):
+        """Until every replica of these topics is in sync again."""
+        def whole():
+            return all(len(p.isrs) == len(p.replicas) for topic in topics for p in self.partitions(topic))
+        wait_for("all replicas in sync", whole, 90)
+
+    def set_min_in_sync(self, topics, number):
+        entry = ConfigEntry("min.insync.replicas", str(number), incremental_operation=AlterConfigOpType.SET)
+        wanted = [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry]) for topic in topics]
+        for done in self.admin.incremental_alter_configs(wanted).values():
+            done.result(timeout=10)
+
+
+class Postgres:
+    def __init__(self, folder, port):
+        self.folder, self.port = folder, port
+        programs = sorted(glob.glob("/usr/lib/postgresql/*/bin")) + [os.path.dirname(shutil.which("initdb") or "")]
+        need(programs[0], "no PostgreSQL server programs: install Debian's package postgresql")
+        self.programs = Path(programs[-2] if len(programs) > 1 else programs[0])
+        self.url = f"postgres://encargo@127.0.0.1:{port}/postgres"
+
+    def run(self, program, *arguments):
+        as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        command = [*as_user, self.programs / program, "-D", self.folder / "data", *arguments]
+        done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              cwd="/", stdin=subprocess.DEVNULL)
+        need(done.returncode == 0, f"{program} {arguments}: {done.stdout}")
+
+    def start(self):
+        if not (self.folder / "data").exists():
+            self.folder.mkdir(parents=True)
+            if os.geteuid() == 0:
+                shutil.chown(self.folder, "postgres")
+            self.run("initdb", "--auth=trust", "--username=encargo", "--encoding=UTF8")
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=200"
+        self.run("pg_ctl", "-w", "-l", self.folder / "log", "-o", options, "start")
+
+    def stop(self, mode="fast"):
+        self.run("pg_ctl", "-w", "-m", mode, "stop")
