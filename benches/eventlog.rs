@@ -8,7 +8,7 @@ use encargo::{
     clock::Clock,
     domain::Timestamp,
     eventlog::{
-        EventLog, GroupOffset, Input, Member, NewRecord, Outcome, TopicPartition, TopicSpec,
+        Commits, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, TopicPartition, TopicSpec,
         sqlite::{Options, SqliteLog},
     },
 };
@@ -90,7 +90,7 @@ fn append(path: &Path, callers: u64) -> anyhow::Result<()> {
 /// A member's commits of that many outputs and one offset, one after the other.
 fn commit(path: &Path, outputs: u64) -> anyhow::Result<()> {
     let log = open(path)?;
-    let mut member = log.join("bench", &[TOPIC], 0)?;
+    let mut member = log.join("bench", &[TOPIC], 0, Commits::Outputs)?;
     assigned(&mut *member)?;
     let clock = Clock::system();
     let batches = (200_000 / outputs).min(5_000);
@@ -112,7 +112,7 @@ fn read(path: &Path) -> anyhow::Result<()> {
     }
     let clock = Clock::system();
     for round in ["first", "again"] {
-        let mut member = log.join("bench", &[TOPIC], 0)?;
+        let mut member = log.join("bench", &[TOPIC], 0, Commits::Outputs)?;
         assigned(&mut *member)?;
         let (start, mut count) = (clock.monotonic(), 0);
         while let Input::Records(_, records) = member.next(Duration::ZERO)? {
@@ -132,9 +132,9 @@ fn read(path: &Path) -> anyhow::Result<()> {
 fn steady(path: &Path, duration: Duration) -> anyhow::Result<()> {
     const TICK: Duration = Duration::from_millis(20);
     let log = open(path)?;
-    let mut member = log.join("writes", &[TOPIC], 0)?;
+    let mut member = log.join("writes", &[TOPIC], 0, Commits::Outputs)?;
     assigned(&mut *member)?;
-    let mut follower = log.join("reads", &[TOPIC], 0)?;
+    let mut follower = log.join("reads", &[TOPIC], 0, Commits::Outputs)?;
     let (done, is_done) = std::sync::mpsc::channel::<()>();
     let reading = std::thread::spawn(move || {
         while is_done.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {

@@ -13,6 +13,8 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use crate::domain::{Timestamp, wire::Headers};
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod partitioner;
 pub mod sqlite;
 
@@ -165,6 +167,33 @@ pub struct GroupInfo {
     pub offsets: Vec<GroupOffset>,
 }
 
+/// How far a group is behind in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lag {
+    /// The partition.
+    pub of: TopicPartition,
+    /// The next offset to read; the first one kept, while the group has committed nothing or less.
+    pub next: u64,
+    /// The stable end.
+    pub end: u64,
+}
+
+impl Lag {
+    /// Records still to be read; on a cluster its control records are among them.
+    pub const fn records(&self) -> u64 {
+        self.end.saturating_sub(self.next)
+    }
+}
+
+/// What a member will commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commits {
+    /// Records and offsets in one step.
+    Outputs,
+    /// Offsets alone: what happened because of them is kept elsewhere. A commit of records is refused.
+    Offsets,
+}
+
 /// What a member hears next.
 #[derive(Debug)]
 pub enum Input {
@@ -231,19 +260,46 @@ pub trait EventLog: Send + Sync {
     fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>>;
 
     /// A reader of one partition from `from` on; [`Error::Trimmed`] when that was deleted, [`Error::Fatal`] when it is
-    /// beyond the end.
+    /// beyond the end. Everything that was written before this call is decided before the reader comes to its first
+    /// end: on a cluster it waits for transactions that are open now, so that a member that takes a partition over
+    /// misses nothing of the one before.
     fn read(&self, partition: &TopicPartition, from: u64) -> Result<Box<dyn Reader>>;
 
     /// Joins a group. `slot` tells the instances of one group apart and stays the same over restarts. On the embedded log
     /// a group has one member: [`Error::Fenced`] while another one lives.
-    fn join(&self, group: &str, topics: &[&str], slot: u32) -> Result<Box<dyn Member>>;
+    /// `commits` says what the member is for.
+    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>>;
 
     /// All groups that have committed something or have members, by name.
     fn groups(&self) -> Result<Vec<GroupInfo>>;
+
+    /// How far a group is behind in each partition of some topics: cheap enough to be asked every second.
+    fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>>;
 
     /// The first offset whose record is not older than `at` (Kafka's ListOffsets by time); the end when all are.
     fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64>;
 
     /// Deletes the records before an offset (Kafka's DeleteRecords, KIP-107). What may be deleted, the caller knows.
     fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<()>;
+}
+
+/// Most partitions of a topic: a slip of the finger should not make a million.
+const PARTITIONS_MAX: u32 = 10_000;
+
+/// Kafka's rules for a topic's name, kept by every log, so that it can be moved to a cluster.
+fn is_name(name: &str) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    !name.is_empty() && name.len() <= 249 && plain && name != "." && name != ".."
+}
+
+fn check_spec(spec: &TopicSpec) -> Result<()> {
+    let name = &spec.name;
+    if !is_name(name) {
+        let text = format!("topic {name:?}: a name has 1 to 249 letters, digits, '.', '_' and '-'");
+        return Err(Error::Fatal(text));
+    }
+    if !(1..=PARTITIONS_MAX).contains(&spec.partitions) {
+        return Err(Error::Fatal(format!("topic {name}: must have 1 to {PARTITIONS_MAX} partitions")));
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use super::{Accepted, Engine, Error, GROUP, Now, Staged, metrics::Metrics, resto
 use crate::{
     clock::{Clock, Monotonic},
     domain::{DeadLetter, Flow, Invalid, Order, Source, wire},
-    eventlog::{self, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, Record, TopicPartition},
+    eventlog::{self, Commits, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, Record, TopicPartition},
 };
 
 /// What fulfilment works with.
@@ -91,7 +91,8 @@ impl Processor {
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), Error> {
         loop {
             self.partitions.clear();
-            let mut member = self.deps.log.join(GROUP, &[&self.options.orders], self.options.slot)?;
+            let topics = [&*self.options.orders];
+            let mut member = self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Outputs)?;
             match self.work(member.as_mut(), stop)? {
                 End::Stopped => return Ok(()),
                 End::Rejoin(error) => warn!(%error, "rebuilding from the log"),

@@ -8,7 +8,7 @@ use super::{Error, GROUP, metrics::Metrics};
 use crate::{
     clock::{Clock, Monotonic},
     domain::{DeadLetter, Flow, Source, Timestamp, wire},
-    eventlog::{self, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition},
+    eventlog::{self, Commits, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition},
     store::{
         self, Store,
         orders::{Advance, Batch, Incoming},
@@ -76,7 +76,7 @@ impl Projection {
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), Error> {
         let topics = [self.options.states.clone(), self.options.dead.clone()];
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let mut member = self.deps.log.join(GROUP, &topics, self.options.slot)?;
+        let mut member = self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Offsets)?;
         while !stop.is_cancelled() {
             let batch = self.collect(member.as_mut())?;
             if !batch.advances.is_empty() {

@@ -12,7 +12,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 use encargo::{
     domain::Timestamp,
     eventlog::{
-        Error, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, Position, Record, TopicPartition, TopicSpec,
+        Commits, Error, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, Position, Record, TopicPartition,
+        TopicSpec,
         sqlite::{Options, SqliteLog},
     },
 };
@@ -139,7 +140,7 @@ fn read_all(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Vec<Record> {
 
 /// Joins and takes the assignment.
 fn join(log: &dyn EventLog, group: &str, topics: &[&str]) -> (Box<dyn Member>, Vec<GroupOffset>) {
-    let mut member = log.join(group, topics, 0).unwrap();
+    let mut member = log.join(group, topics, 0, Commits::Outputs).unwrap();
     match member.next(DEADLINE).unwrap() {
         Input::Assigned(offsets) => (member, offsets),
         other => panic!("the first input was {other:?}"),

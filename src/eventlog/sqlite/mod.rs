@@ -34,16 +34,13 @@ use self::{
     read::{Limit, Readers, SqliteReader},
 };
 use super::{
-    Error, EventLog, Future1, GroupInfo, Member, NewRecord, Position, Reader, Result, TopicInfo, TopicPartition,
-    TopicSpec,
+    Commits, Error, EventLog, Future1, GroupInfo, Lag, Member, NewRecord, Position, Reader, Result, TopicInfo,
+    TopicPartition, TopicSpec, check_spec,
 };
 use crate::{
     domain::Timestamp,
     sqlite::{self, Access, Writer},
 };
-
-/// Most partitions of a topic: a slip of the finger should not make a million rows.
-const PARTITIONS_MAX: u32 = 10_000;
 
 /// Pages in the write-ahead log after which the writer moves them to their places, while commits wait. Timers hang on
 /// these commits, so the wait is kept short: at 20,000 records/s in 20 ms batches, on two cores that others used as
@@ -205,7 +202,7 @@ impl EventLog for SqliteLog {
         Ok(Box::new(SqliteReader { conn, of, id: row.id, position: from, bytes_max: self.bytes_max }))
     }
 
-    fn join(&self, group: &str, topics: &[&str], _slot: u32) -> Result<Box<dyn Member>> {
+    fn join(&self, group: &str, topics: &[&str], _slot: u32, _commits: Commits) -> Result<Box<dyn Member>> {
         let member = SqliteMember::join(self.server()?, self.readers.take()?, group, topics)?;
         Ok(Box::new(member))
     }
@@ -220,6 +217,21 @@ impl EventLog for SqliteLog {
             }
         }
         Ok(groups)
+    }
+
+    fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
+        let (known, groups) = (self.topics()?, self.groups()?);
+        let offsets = groups.iter().find(|info| info.name == group).map_or(&[][..], |info| &info.offsets);
+        let mut lags = Vec::new();
+        for name in topics {
+            let topic = known.iter().find(|topic| topic.name == *name).ok_or_else(|| Error::Unknown((*name).into()))?;
+            for (range, partition) in topic.partitions.iter().zip(0..) {
+                let of = TopicPartition { topic: topic.name.clone(), partition };
+                let next = offsets.iter().find(|offset| offset.of == of).map_or(range.start, |offset| offset.offset);
+                lags.push(Lag { of, next: next.max(range.start), end: range.end });
+            }
+        }
+        Ok(lags)
     }
 
     fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64> {
@@ -237,18 +249,4 @@ impl EventLog for SqliteLog {
             }
         }
     }
-}
-
-/// Kafka's rules for a topic's name, so that every log can be moved to a cluster.
-fn check_spec(spec: &TopicSpec) -> Result<()> {
-    let name = &spec.name;
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if name.is_empty() || name.len() > 249 || !plain || name == "." || name == ".." {
-        let text = format!("topic {name:?}: a name has 1 to 249 letters, digits, '.', '_' and '-'");
-        return Err(Error::Fatal(text));
-    }
-    if !(1..=PARTITIONS_MAX).contains(&spec.partitions) {
-        return Err(Error::Fatal(format!("topic {name}: must have 1 to {PARTITIONS_MAX} partitions")));
-    }
-    Ok(())
 }

@@ -90,7 +90,7 @@ pub fn nothing_of_an_aborted_commit_is_visible(harness: &dyn Harness) {
 
 pub fn refuses_partitions_that_are_not_assigned(harness: &dyn Harness) {
     let log = open(harness);
-    let mut early = log.join("early", &["in"], 0).unwrap();
+    let mut early = log.join("early", &["in"], 0, Commits::Outputs).unwrap();
     let error = aborted(&mut *early, &[], &[offset("in", 0, 1, "")]);
     assert!(matches!(error, Error::Fenced(_)), "before the assignment: {error:?}");
     let (mut member, _) = join(&*log, "g", &["in"]);

@@ -136,7 +136,7 @@ pub fn seek_is_checked(harness: &dyn Harness) {
     log.create(&TopicSpec { name: "other".into(), partitions: 1 }).unwrap();
     append(&*log, numbered("t", 0, 0..10));
     log.delete_before(&part("t", 0), 3).unwrap();
-    let mut early = log.join("early", &["t"], 0).unwrap();
+    let mut early = log.join("early", &["t"], 0, Commits::Outputs).unwrap();
     assert!(matches!(early.seek(&part("t", 0), 5), Err(Error::Fenced(_))), "before the assignment");
     let (mut member, _) = join(&*log, "g", &["t"]);
     assert!(matches!(member.seek(&part("other", 0), 0), Err(Error::Fenced(_))));
@@ -201,7 +201,9 @@ pub fn second_member_is_refused_until_the_first_leaves(harness: &dyn Harness) {
     let log = open_with(harness, "t", 1);
     let (member, _) = join(&*log, "g", &["t"]);
     for slot in [0, 1] {
-        let Err(Error::Fenced(text)) = log.join("g", &["t"], slot) else { panic!("a second member was let in") };
+        let Err(Error::Fenced(text)) = log.join("g", &["t"], slot, Commits::Outputs) else {
+            panic!("a second member was let in")
+        };
         assert!(text.contains("group g"), "{text}");
     }
     // leaves by being dropped, from whatever thread and while another waits
@@ -222,7 +224,7 @@ pub fn second_member_is_refused_until_the_first_leaves(harness: &dyn Harness) {
 
 pub fn refuses_to_join_unknown_topics(harness: &dyn Harness) {
     let log = open_with(harness, "t", 1);
-    assert!(matches!(log.join("g", &["t", "nothing"], 0), Err(Error::Unknown(_))));
+    assert!(matches!(log.join("g", &["t", "nothing"], 0, Commits::Outputs), Err(Error::Unknown(_))));
     // and has not half joined
     let (mut member, assigned) = join(&*log, "g", &["t", "t"]);
     assert_eq!(assigned.len(), 1, "a topic named twice is assigned once");

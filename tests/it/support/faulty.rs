@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use encargo::{
     domain::Timestamp,
     eventlog::{
-        Error, EventLog, Future1, GroupInfo, Member, NewRecord, Position, Reader, Result, TopicInfo, TopicPartition,
-        TopicSpec, sqlite::SqliteLog,
+        Commits, Error, EventLog, Future1, GroupInfo, Lag, Member, NewRecord, Position, Reader, Result, TopicInfo,
+        TopicPartition, TopicSpec, sqlite::SqliteLog,
     },
 };
 use tokio::sync::Semaphore;
@@ -77,12 +77,16 @@ impl EventLog for FaultyLog {
         self.log.read(partition, from)
     }
 
-    fn join(&self, group: &str, topics: &[&str], slot: u32) -> Result<Box<dyn Member>> {
-        self.log.join(group, topics, slot)
+    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
+        self.log.join(group, topics, slot, commits)
     }
 
     fn groups(&self) -> Result<Vec<GroupInfo>> {
         self.log.groups()
+    }
+
+    fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
+        self.log.lag(group, topics)
     }
 
     fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64> {

@@ -7,7 +7,8 @@ use encargo::{
     clock::Clock,
     domain::{HandleKey, Order, OrderId, Timestamp, wire},
     eventlog::{
-        self, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition, TopicSpec, sqlite::SqliteLog,
+        self, Commits, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition, TopicSpec,
+        sqlite::SqliteLog,
     },
     intake::{Deps, Intake, Options, Watched},
     store::{self, sqlite::SqliteStore},
@@ -147,7 +148,9 @@ impl Shop {
     /// Reads all orders as a consumer group and commits how far it came.
     pub async fn consume_all(&self) {
         let log = self.log.clone();
-        tokio::task::spawn_blocking(move || consume(log.join(GROUP, &[ORDERS], 0).unwrap())).await.unwrap();
+        tokio::task::spawn_blocking(move || consume(log.join(GROUP, &[ORDERS], 0, Commits::Outputs).unwrap()))
+            .await
+            .unwrap();
     }
 
     /// Repeats a request, moving the clock on each time, until it is answered with a status.

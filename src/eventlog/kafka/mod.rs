@@ -1,0 +1,231 @@
+//! The event log on Apache Kafka, by librdkafka. No type of that library leaves this folder.
+//!
+//! - Appends go through one idempotent producer and answer after the delivery reports of all copies.
+//! - A member is a consumer of the classic protocol with `cooperative-sticky` assignment. Members that write outputs
+//!   have a transactional producer, whose id is made of group and slot; each commit is one transaction, fenced by the
+//!   group's generation.
+//! - Readers see decided records only, and come to an end only when all that was written before is decided.
+//!
+//! Refused: `enable.auto.commit` and its kin (offsets are committed with their effects), retrying an uncertain commit
+//! in place (the library has no KIP-890 part 2: a new producer and the log say how it ended), and the library's own
+//! reset of offsets (a gap must be seen).
+
+mod client;
+mod groups;
+mod member;
+mod options;
+mod produce;
+mod read;
+mod record;
+mod slots;
+mod topics;
+mod transaction;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rdkafka::{consumer::BaseConsumer, producer::Producer as _, util::get_rdkafka_version};
+use tokio::sync::oneshot;
+
+use self::{
+    client::Plain,
+    member::KafkaMember,
+    produce::Producer,
+    read::{KafkaReader, Readers},
+    slots::Slots,
+    topics::Topics,
+};
+pub use self::{options::Options, topics::Difference};
+use super::{
+    Commits, Error, EventLog, Future1, GroupInfo, Lag, Member, NewRecord, Position, Reader, Result, TopicInfo,
+    TopicPartition, TopicSpec,
+};
+use crate::{clock::Clock, domain::Timestamp};
+
+/// The oldest library that was tried: 2.6, as a hexadecimal number.
+const LIBRARY_MIN: i32 = 0x0206_00ff;
+/// Between two looks at whether a broker is back.
+const PROBE_EVERY: Duration = Duration::from_millis(300);
+
+/// An event log on a cluster.
+pub struct KafkaLog(Arc<Shared>);
+
+/// What log, readers and members share.
+struct Shared {
+    options: Options,
+    clock: Clock,
+    plain: Plain,
+    topics: Topics,
+    producer: RwLock<Arc<Producer>>,
+    waiting: Arc<AtomicUsize>,
+    readers: Readers,
+    groups: Mutex<HashMap<String, Arc<BaseConsumer<Plain>>>>,
+    slots: Slots,
+    probing: AtomicBool,
+}
+
+impl KafkaLog {
+    /// Connects. [`Error::Unavailable`] while no broker answers; [`Error::Fatal`] when properties are refused, or
+    /// brokers or library are too old.
+    pub fn open(options: Options) -> Result<Self> {
+        options.check()?;
+        check_library()?;
+        let plain = Plain::default();
+        let topics = Topics::connect(&options, &plain)?;
+        topics.check_brokers()?;
+        // asks for its producer id at once, so that the first append need not wait for one
+        let producer = produce::start(&options.appending(), plain.clone())?;
+        producer
+            .client()
+            .fetch_metadata(None, options.request_timeout)
+            .map_err(|error| client::question_error("metadata", &error))?;
+        Ok(Self(Arc::new(Shared {
+            options,
+            clock: Clock::system(),
+            plain,
+            topics,
+            producer: RwLock::new(Arc::new(producer)),
+            waiting: Arc::default(),
+            readers: Readers::default(),
+            groups: Mutex::default(),
+            slots: Slots::default(),
+            probing: AtomicBool::new(false),
+        })))
+    }
+
+    /// How the topics differ from what they should be; empty when nothing does.
+    pub fn differences(&self, wanted: &[TopicSpec]) -> Result<Vec<Difference>> {
+        self.0.topics.differences(wanted)
+    }
+
+    /// Records that wait for their confirmation.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+}
+
+fn check_library() -> Result<()> {
+    let (number, text) = get_rdkafka_version();
+    if number < LIBRARY_MIN {
+        return Err(Error::Fatal(format!("librdkafka {text} is too old: 2.6 or newer is needed")));
+    }
+    Ok(())
+}
+
+impl Shared {
+    /// The producer of appends; a new one when the last met an error that it cannot get over.
+    fn producer(&self) -> Result<Arc<Producer>> {
+        let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(why) = client::fatal(producer.client()) else { return Ok(producer) };
+        let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
+        if client::fatal(current.client()).is_some() {
+            tracing::warn!(why, "the producer of appends is replaced");
+            *current = Arc::new(produce::start(&self.options.appending(), self.plain.clone())?);
+        }
+        Ok(current.clone())
+    }
+
+    fn start_append(self: &Arc<Self>, records: &[NewRecord], reply: oneshot::Sender<Result<Vec<Position>>>) {
+        let answer = |result: Result<Vec<Position>>, reply: oneshot::Sender<_>| drop(reply.send(result));
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        if waiting >= self.options.waiting_max {
+            return answer(Err(Error::Overloaded(waiting)), reply);
+        }
+        if self.plain.is_down() {
+            // nothing was handed to the library, so it is certain that nothing is written
+            self.probe();
+            return answer(Err(Error::Unavailable("no broker can be reached".into())), reply);
+        }
+        if let Some(unknown) = records.iter().find_map(|record| self.topics.place(record).err()) {
+            return answer(Err(unknown), reply);
+        }
+        let producer = match self.producer() {
+            Ok(producer) => producer,
+            Err(error) => return answer(Err(error), reply),
+        };
+        let done = move |result: std::result::Result<_, produce::Undelivered>| {
+            drop(reply.send(result.map_err(produce::Undelivered::into_error)));
+        };
+        if let Err(error) = produce::send(&producer, &self.topics, records, &self.waiting, done) {
+            tracing::warn!(%error, "a topic vanished while records were appended");
+        }
+    }
+
+    /// Looks for a broker until one answers; at most one thread does.
+    fn probe(self: &Arc<Self>) {
+        if self.probing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let weak = Arc::downgrade(self);
+        let look = move || {
+            while let Some(shared) = weak.upgrade() {
+                if !shared.plain.is_down() || shared.topics.metadata(None).is_ok() {
+                    shared.probing.store(false, Ordering::Relaxed);
+                    return;
+                }
+                drop(shared);
+                thread::park_timeout(PROBE_EVERY);
+            }
+        };
+        if thread::Builder::new().name("log-probe".into()).spawn(look).is_err() {
+            self.probing.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+impl EventLog for KafkaLog {
+    fn topics(&self) -> Result<Vec<TopicInfo>> {
+        self.0.topics.list()
+    }
+
+    fn create(&self, spec: &TopicSpec) -> Result<()> {
+        self.0.topics.create(spec)
+    }
+
+    fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>> {
+        let (reply, answer) = oneshot::channel();
+        let shared = self.0.clone();
+        if records.iter().all(|record| shared.topics.knows(record)) {
+            shared.start_append(&records, reply);
+        } else {
+            // asking for a topic blocks; it happens once for each
+            thread::spawn(move || match records.iter().try_for_each(|record| shared.topics.learn(record)) {
+                Ok(()) => shared.start_append(&records, reply),
+                Err(error) => drop(reply.send(Err(error))),
+            });
+        }
+        let gone = |_| Err(Error::Unconfirmed("the event log was closed".into()));
+        Box::pin(async move { answer.await.unwrap_or_else(gone) })
+    }
+
+    fn read(&self, partition: &TopicPartition, from: u64) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(KafkaReader::open(self.0.clone(), partition, from)?))
+    }
+
+    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
+        Ok(Box::new(KafkaMember::join(&self.0, group, topics, slot, commits)?))
+    }
+
+    fn groups(&self) -> Result<Vec<GroupInfo>> {
+        self.0.list_groups()
+    }
+
+    fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
+        self.0.group_lag(group, topics)
+    }
+
+    fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64> {
+        self.0.topics.offset_at(partition, at)
+    }
+
+    fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
+        self.0.topics.delete_before(partition, offset)
+    }
+}

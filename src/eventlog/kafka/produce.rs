@@ -1,0 +1,212 @@
+//! Records on their way to the brokers: one producer with a thread of its own, and an answer for each batch once all of
+//! it is safe.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Message, Statistics,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode as Code},
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseRecord, ProducerContext, ThreadedProducer},
+};
+
+use super::{
+    client::{self, Plain},
+    topics::Topics,
+};
+use crate::eventlog::{Error, NewRecord, Position, Result};
+
+/// The producer of this module.
+pub(super) type Producer = ThreadedProducer<Deliveries>;
+
+/// What hears of deliveries.
+pub(super) struct Deliveries(Plain);
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.0.log(level, facility, message);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Box<Ticket>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+        let result = match result {
+            Ok(message) => {
+                self.0.up();
+                Ok(Position { partition: message.partition() as u32, offset: message.offset() as u64 })
+            }
+            Err((error, _)) => Err(error.clone()),
+        };
+        ticket.batch.delivered(ticket.index, result);
+    }
+}
+
+/// Where a record belongs in its batch.
+pub(super) struct Ticket {
+    batch: Arc<Batch>,
+    index: usize,
+}
+
+/// Records that were given together.
+struct Batch {
+    waiting: Arc<AtomicUsize>,
+    state: Mutex<State>,
+}
+
+struct State {
+    positions: Vec<Position>,
+    missing: usize,
+    written: usize,
+    failed: Option<KafkaError>,
+    answer: Option<Answer>,
+}
+
+type Answer = Box<dyn FnOnce(std::result::Result<Vec<Position>, Undelivered>) + Send>;
+
+/// Why a batch is not there, or not whole.
+#[derive(Debug, Clone)]
+pub(super) struct Undelivered {
+    /// What the first failure was.
+    pub(super) error: KafkaError,
+    /// Whether another part of the batch was written.
+    pub(super) partly: bool,
+}
+
+impl Batch {
+    fn delivered(&self, index: usize, result: std::result::Result<Position, KafkaError>) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(position) => {
+                state.positions[index] = position;
+                state.written += 1;
+            }
+            Err(error) => drop(state.failed.get_or_insert(error)),
+        }
+        state.missing -= 1;
+        if state.missing > 0 {
+            return;
+        }
+        let Some(answer) = state.answer.take() else { return };
+        let result = match state.failed.take() {
+            None => Ok(std::mem::take(&mut state.positions)),
+            Some(error) => Err(Undelivered { error, partly: state.written > 0 }),
+        };
+        drop(state);
+        answer(result);
+    }
+}
+
+/// Starts a producer.
+pub(super) fn start(config: &ClientConfig, plain: Plain) -> Result<Producer> {
+    config.create_with_context(Deliveries(plain)).map_err(client::config_error)
+}
+
+/// Hands records over; `answer` is called, by a thread of the library or at once, when the fate of all is known.
+/// `waiting` counts the records without one.
+pub(super) fn send(
+    producer: &Producer,
+    topics: &Topics,
+    records: &[NewRecord],
+    waiting: &Arc<AtomicUsize>,
+    answer: impl FnOnce(std::result::Result<Vec<Position>, Undelivered>) + Send + 'static,
+) -> Result<()> {
+    let places = records.iter().map(|record| topics.place(record)).collect::<Result<Vec<_>>>()?;
+    if records.is_empty() {
+        answer(Ok(Vec::new()));
+        return Ok(());
+    }
+    waiting.fetch_add(records.len(), Ordering::Relaxed);
+    let nowhere = Position { partition: 0, offset: 0 };
+    let batch = Arc::new(Batch {
+        waiting: waiting.clone(),
+        state: Mutex::new(State {
+            positions: vec![nowhere; records.len()],
+            missing: records.len(),
+            written: 0,
+            failed: None,
+            answer: Some(Box::new(answer)),
+        }),
+    });
+    let mut refused = None;
+    for (index, (record, partition)) in records.iter().zip(places).enumerate() {
+        let ticket = Box::new(Ticket { batch: batch.clone(), index });
+        // once one is refused the others stay here too: what follows must not overtake it
+        match refused.clone() {
+            None => {
+                if let Err((error, _)) = producer.send(prepared(record, partition, ticket)) {
+                    batch.delivered(index, Err(error.clone()));
+                    refused = Some(error);
+                }
+            }
+            Some(error) => batch.delivered(index, Err(error)),
+        }
+    }
+    Ok(())
+}
+
+fn prepared(record: &NewRecord, partition: i32, ticket: Box<Ticket>) -> BaseRecord<'_, [u8], [u8], Box<Ticket>> {
+    // zero would mean the present time there
+    let at = record.at.as_millis().max(1);
+    let mut to = BaseRecord::with_opaque_to(&record.topic, ticket).partition(partition).timestamp(at);
+    to = to.payload(&record.value[..]);
+    if let Some(key) = &record.key {
+        to = to.key(&key[..]);
+    }
+    if record.headers.is_empty() {
+        return to;
+    }
+    let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+    to.headers(
+        record.headers.iter().fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) })),
+    )
+}
+
+impl Undelivered {
+    /// What it means for an append.
+    pub(super) fn into_error(self) -> Error {
+        let code = self.error.rdkafka_error_code();
+        let text = self.error.to_string();
+        match code {
+            _ if self.partly => Error::Unconfirmed(format!("only a part was written: {text}")),
+            Some(Code::QueueFull) => Error::Overloaded(0),
+            // these never left us
+            Some(Code::PurgeQueue) => Error::Unavailable(text),
+            Some(code) if is_refusal(code) => Error::Fatal(format!("the brokers refuse the record: {text}")),
+            _ => Error::Unconfirmed(text),
+        }
+    }
+}
+
+/// What no repetition would change; nothing was written.
+pub(super) fn is_refusal(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageSizeTooLarge
+            | Code::MessageBatchTooLarge
+            | Code::InvalidMessageSize
+            | Code::InvalidMessage
+            | Code::InvalidTimestamp
+            | Code::InvalidTopic
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::PolicyViolation
+            | Code::InvalidRecord
+    )
+}

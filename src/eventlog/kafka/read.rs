@@ -1,0 +1,198 @@
+//! Reads one partition to its stable end.
+//!
+//! The library says "end of partition" when a fetch finds nothing more that is decided; "until the last offset" would
+//! never come true where control records fill the end. Whether there is more after that end is asked by its offset.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode as Code},
+    message::Message,
+    topic_partition_list::{Offset, TopicPartitionList},
+};
+
+use super::{
+    Shared,
+    client::{self, Plain, question_error},
+    record,
+    topics::check_from,
+};
+use crate::{
+    clock::Monotonic,
+    eventlog::{Error, Reader, Record, Result, TopicPartition},
+};
+
+/// Consumers kept for the next reader: connecting costs more than reading a small partition.
+const IDLE_MAX: usize = 16;
+/// Between two looks at whether an open transaction was decided.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Consumers that nobody reads with.
+#[derive(Default)]
+pub(super) struct Readers(Mutex<Vec<BaseConsumer<Plain>>>);
+
+impl Readers {
+    fn take(&self, shared: &Shared) -> Result<BaseConsumer<Plain>> {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let create = || shared.options.reading().create_with_context(Plain::default()).map_err(client::config_error);
+        idle.map_or_else(create, Ok)
+    }
+
+    fn put(&self, consumer: BaseConsumer<Plain>) {
+        if consumer.unassign().is_err() {
+            return;
+        }
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX {
+            idle.push(consumer);
+        }
+    }
+}
+
+/// A reader of one partition.
+pub(super) struct KafkaReader {
+    shared: Arc<Shared>,
+    of: TopicPartition,
+    position: u64,
+    consumer: Option<BaseConsumer<Plain>>,
+    /// The stable end when reading towards it began.
+    seen: u64,
+    /// What was written when the reader was made must be decided before the first end is believed.
+    decided: u64,
+    reading: bool,
+}
+
+impl KafkaReader {
+    pub(super) fn open(shared: Arc<Shared>, of: &TopicPartition, from: u64) -> Result<Self> {
+        let range = shared.topics.range(of)?;
+        let written = shared.topics.written(of)?;
+        check_from(of, from, range.start, written)?;
+        let mut reader = Self {
+            shared,
+            of: of.clone(),
+            position: from,
+            consumer: None,
+            seen: range.end,
+            decided: written,
+            reading: false,
+        };
+        if from < written {
+            reader.start()?;
+        }
+        Ok(reader)
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let consumer = match self.consumer.take() {
+            Some(consumer) => consumer,
+            None => self.shared.readers.take(&self.shared)?,
+        };
+        let mut list = TopicPartitionList::new();
+        let at = Offset::Offset(client::signed(self.position)?);
+        list.add_partition_offset(&self.of.topic, self.of.partition as i32, at)
+            .and_then(|()| consumer.assign(&list))
+            .map_err(|error| question_error(&self.of.to_string(), &error))?;
+        self.consumer = Some(consumer);
+        self.reading = true;
+        Ok(())
+    }
+
+    /// At the end. Returns whether there is more by now.
+    fn look(&mut self, ends: Monotonic) -> Result<bool> {
+        loop {
+            let end = self.shared.topics.ends(std::slice::from_ref(&self.of))?[0];
+            if end >= self.decided {
+                let more = end > self.seen;
+                self.seen = end;
+                return Ok(more);
+            }
+            if self.shared.clock.monotonic() > ends {
+                let text = format!("{}: a transaction is open since before offset {}", self.of, self.decided);
+                return Err(Error::Unavailable(text));
+            }
+            std::thread::park_timeout(POLL);
+        }
+    }
+
+    fn failed(&self, error: &KafkaError) -> Result<()> {
+        match error.rdkafka_error_code() {
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
+                let range = self.shared.topics.range(&self.of)?;
+                check_from(&self.of, self.position, range.start, self.shared.topics.written(&self.of)?)
+            }
+            Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic) => {
+                Err(Error::Unknown(self.of.to_string()))
+            }
+            Some(Code::TopicAuthorizationFailed) => Err(question_error(&self.of.to_string(), error)),
+            _ => Ok(()), // it goes on by itself
+        }
+    }
+
+    /// How long an open transaction can stay so, with the brokers' own interval of looking for it.
+    fn patience(&self) -> Duration {
+        self.shared.options.transaction_timeout + self.shared.options.request_timeout * 2
+    }
+}
+
+impl Reader for KafkaReader {
+    fn next(&mut self, limit: usize) -> Result<Vec<Record>> {
+        let clock = self.shared.clock.clone();
+        let timeout = self.shared.options.request_timeout;
+        let patience = clock.monotonic() + self.patience();
+        if !self.reading {
+            if !self.look(patience)? {
+                return Ok(Vec::new());
+            }
+            self.start()?;
+        }
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        let mut ends = clock.monotonic() + timeout;
+        while records.len() < limit && bytes < self.shared.options.batch_bytes_max {
+            let consumer = self.consumer.as_ref().expect("there is one while reading");
+            let wait = if records.is_empty() { ends.saturating_sub(clock.monotonic()) } else { Duration::ZERO };
+            match consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    // what was fetched for the consumer's last reader is not ours
+                    if record::is_of(&message, &self.of) && message.offset() as u64 >= self.position {
+                        let record = record::owned(&message);
+                        self.position = record.offset + 1;
+                        bytes += record.value.len();
+                        records.push(record);
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) if !records.is_empty() => {
+                    self.reading = false;
+                    break;
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.reading = false;
+                    if self.seen >= self.decided || !self.look(patience)? {
+                        break;
+                    }
+                    self.start()?;
+                    ends = clock.monotonic() + timeout;
+                }
+                Some(Err(error)) => {
+                    self.failed(&error)?;
+                    consumer.context().note(&error);
+                }
+                None if !records.is_empty() => break,
+                None if clock.monotonic() < ends => {}
+                None => return Err(Error::Unavailable(format!("{} cannot be read: no answer", self.of))),
+            }
+        }
+        Ok(records)
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        if let Some(consumer) = self.consumer.take() {
+            self.shared.readers.put(consumer);
+        }
+    }
+}

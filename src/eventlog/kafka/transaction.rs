@@ -1,0 +1,223 @@
+//! One member's transactions. Their calls run on a thread of their own: `send_offsets_to_transaction` ignores its
+//! time-out and can hang for good (librdkafka #5456, #5511). A call that hangs is left behind with its producer; the
+//! next member with the same id fences it.
+
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rdkafka::{
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code},
+    producer::Producer as _,
+    topic_partition_list::TopicPartitionList,
+};
+
+use super::{
+    Shared,
+    client::{Plain, question_error},
+    options::transactional_id,
+    produce::{self, Producer, is_refusal},
+};
+use crate::eventlog::{Error, NewRecord, Outcome, Position, Result};
+
+/// The transactional producer of a member.
+pub(super) struct Transactor {
+    shared: Arc<Shared>,
+    id: String,
+    producer: Arc<Producer>,
+    jobs: Sender<Job>,
+    waiting: Arc<AtomicUsize>,
+    /// Set once it can do no more; the member must be left.
+    broken: bool,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Why a transaction did not come to its end.
+enum Failure {
+    /// An error of the library.
+    Kafka(KafkaError),
+    /// No answer in time.
+    Hangs,
+    /// Known without asking.
+    Ours(Error),
+}
+
+impl From<KafkaError> for Failure {
+    fn from(error: KafkaError) -> Self {
+        Self::Kafka(error)
+    }
+}
+
+impl Transactor {
+    /// Starts a producer, which ends what an earlier one with the same id left open.
+    pub(super) fn start(shared: &Arc<Shared>, group: &str, slot: u32) -> Result<Self> {
+        let id = transactional_id(group, slot);
+        let producer = produce::start(&shared.options.transacting(group, slot), Plain::default())?;
+        let (jobs, queue): (Sender<Job>, Receiver<Job>) = bounded(1);
+        let work = move || queue.iter().for_each(|job| job());
+        thread::Builder::new()
+            .name(format!("txn-{slot}"))
+            .spawn(work)
+            .map_err(|error| Error::Fatal(format!("cannot start a thread: {error}")))?;
+        let this = Self {
+            shared: shared.clone(),
+            id,
+            producer: Arc::new(producer),
+            jobs,
+            waiting: Arc::default(),
+            broken: false,
+        };
+        let timeout = shared.options.transaction_timeout + shared.options.request_timeout;
+        match this.run(timeout, move |producer| producer.init_transactions(timeout)) {
+            Ok(()) => Ok(this),
+            Err(Failure::Kafka(error)) => Err(question_error(&format!("start transactions as {}", this.id), &error)),
+            Err(Failure::Hangs | Failure::Ours(_)) => {
+                Err(Error::Unavailable(format!("start transactions as {}: no answer", this.id)))
+            }
+        }
+    }
+
+    /// Runs a call on the other thread; gives it a little more than its own time-out.
+    fn run(
+        &self,
+        timeout: Duration,
+        call: impl FnOnce(&Producer) -> KafkaResult<()> + Send + 'static,
+    ) -> std::result::Result<(), Failure> {
+        let (reply, answer) = bounded(1);
+        let producer = self.producer.clone();
+        let job: Job = Box::new(move || drop(reply.send(call(&producer))));
+        self.jobs.send_timeout(job, Duration::ZERO).map_err(|_| Failure::Hangs)?;
+        answer.recv_timeout(timeout + HANGS).map_err(|_| Failure::Hangs)?.map_err(Failure::Kafka)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.shared.options.transaction_timeout
+    }
+
+    /// One transaction. `offsets` are checked by the caller: none may be invalid, and at least one fences.
+    pub(super) fn commit(
+        &mut self,
+        outputs: &[NewRecord],
+        offsets: TopicPartitionList,
+        fence: impl FnOnce() -> Result<ConsumerGroupMetadata>,
+    ) -> Outcome {
+        if self.broken {
+            return Outcome::Aborted(Error::Fenced("the transactional producer has ended".into()));
+        }
+        if let Err(error) = self.producer.begin_transaction() {
+            return self.give_up(error.into(), "begin", false);
+        }
+        let positions = match self.fill(outputs, offsets, fence) {
+            Ok(positions) => positions,
+            Err(failure) => return self.give_up(failure, "write", true),
+        };
+        let timeout = self.timeout();
+        match self.run(timeout, move |producer| producer.commit_transaction(timeout)) {
+            Ok(()) => Outcome::Committed(positions),
+            Err(Failure::Kafka(KafkaError::Transaction(error))) if error.txn_requires_abort() => {
+                self.give_up(Failure::Kafka(KafkaError::Transaction(error)), "commit", true)
+            }
+            Err(failure) => {
+                // committed or not: only a new producer with this id and the log can say
+                self.broken = true;
+                let text = self.describe(&failure, "commit");
+                self.note_fence(&failure);
+                Outcome::Unknown(if is_fence(&failure) { Error::Fenced(text) } else { Error::Unconfirmed(text) })
+            }
+        }
+    }
+
+    fn fill(
+        &self,
+        outputs: &[NewRecord],
+        offsets: TopicPartitionList,
+        fence: impl FnOnce() -> Result<ConsumerGroupMetadata>,
+    ) -> std::result::Result<Vec<Position>, Failure> {
+        let (reply, answer) = bounded(1);
+        let done = move |result| drop(reply.send(result));
+        produce::send(&self.producer, &self.shared.topics, outputs, &self.waiting, done).map_err(Failure::Ours)?;
+        // every delivery is awaited before the commit, whose own flush would sleep
+        let delivered = answer.recv_timeout(self.timeout() + HANGS).map_err(|_| Failure::Hangs)?;
+        let positions = delivered.map_err(|undelivered| Failure::Kafka(undelivered.error))?;
+        if offsets.count() > 0 {
+            let group = fence().map_err(Failure::Ours)?;
+            let timeout = self.timeout();
+            self.run(timeout, move |producer| producer.send_offsets_to_transaction(&offsets, &group, timeout))?;
+        }
+        Ok(positions)
+    }
+
+    /// Aborts. Nothing was written: the transaction was never asked to commit, or the commit was refused.
+    fn give_up(&mut self, failure: Failure, step: &str, open: bool) -> Outcome {
+        let text = self.describe(&failure, step);
+        self.note_fence(&failure);
+        let timeout = self.timeout();
+        let hangs = matches!(failure, Failure::Hangs);
+        if hangs || is_fatal(&failure) || !open {
+            self.broken = true;
+        } else if let Err(aborting) = self.run(timeout, move |producer| producer.abort_transaction(timeout)) {
+            self.broken = true;
+            let why = self.describe(&aborting, "abort");
+            tracing::warn!(transactional_id = self.id, why, "a transaction is left to its time-out");
+        }
+        Outcome::Aborted(match failure {
+            Failure::Ours(error) => error,
+            Failure::Kafka(error) if error.rdkafka_error_code().is_some_and(is_refusal) => Error::Fatal(text),
+            failure if self.broken || is_fence(&failure) => Error::Fenced(text),
+            _ => Error::Unavailable(text),
+        })
+    }
+
+    fn note_fence(&self, failure: &Failure) {
+        if let Failure::Kafka(error) = failure
+            && matches!(
+                error.rdkafka_error_code(),
+                Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
+            )
+        {
+            self.shared.slots.fenced(&self.id);
+        }
+    }
+
+    fn describe(&self, failure: &Failure, step: &str) -> String {
+        let why = match failure {
+            Failure::Kafka(KafkaError::Transaction(error)) => error.string(),
+            Failure::Kafka(error) => error.to_string(),
+            Failure::Hangs => "no answer in time".to_owned(),
+            Failure::Ours(error) => error.to_string(),
+        };
+        format!("transaction of {}, {step}: {why}", self.id)
+    }
+}
+
+/// A call that is not back this long after its own time-out hangs.
+const HANGS: Duration = Duration::from_secs(5);
+
+fn is_fatal(failure: &Failure) -> bool {
+    match failure {
+        Failure::Kafka(KafkaError::Transaction(error)) => error.is_fatal(),
+        Failure::Kafka(error) => error.rdkafka_error_code() == Some(Code::Fatal),
+        _ => false,
+    }
+}
+
+/// Somebody else is in our place: in the group, or under our id.
+fn is_fence(failure: &Failure) -> bool {
+    let Failure::Kafka(error) = failure else { return false };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::Fenced
+                | Code::ProducerFenced
+                | Code::InvalidProducerEpoch
+                | Code::IllegalGeneration
+                | Code::UnknownMemberId
+                | Code::FencedInstanceId
+        )
+    )
+}
