@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::Parser;
 use encargo::{
-    audit::{self, Rules, Sources},
+    audit::{self, Facts, Report, Rules, Sources},
     eventlog::sqlite::SqliteLog,
     store::sqlite::SqliteStore,
 };
@@ -43,6 +43,9 @@ struct Arguments {
     /// Orders may still be in flight, mails may still wait.
     #[arg(long)]
     running: bool,
+    /// Print the verdict as one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[tokio::main]
@@ -80,21 +83,27 @@ async fn main() -> Result<ExitCode> {
         let ours = audit::read_log(&log, &["compra_detalle", "compra_confirmada"])?;
         report.objections.extend(audit::differences(&ours, &audit::read_dump(path)?));
     }
+    print(&report, &facts, arguments.json);
+    Ok(ExitCode::from(u8::from(!report.objections.is_empty())))
+}
+
+fn print(report: &Report, facts: &Facts, json: bool) {
+    let Report { orders, events, mails, repeats, unacknowledged, late_ms_max, objections } = report;
+    let (dead, counted) = (facts.dead, facts.repeats_counted);
+    if json {
+        let verdict = serde_json::json!({
+            "orders": orders, "events": events, "mails": mails, "repeats": repeats, "repeats_counted": counted,
+            "unacknowledged": unacknowledged, "dead": dead, "late_ms_max": late_ms_max, "objections": objections,
+        });
+        println!("{verdict}");
+        return;
+    }
     println!(
-        "{} orders, {} events, {} mails ({} repeated, {} counted), {} orders whose acknowledgement was lost, \
-         {} dead records, latest timer {} ms late",
-        report.orders,
-        report.events,
-        report.mails,
-        report.repeats,
-        facts.repeats_counted,
-        report.unacknowledged,
-        facts.dead,
-        report.late_ms_max
+        "{orders} orders, {events} events, {mails} mails ({repeats} repeated, {counted} counted as ambiguous), \
+         {unacknowledged} orders whose acknowledgement was lost, {dead} dead records, latest timer {late_ms_max} ms late"
     );
-    for objection in &report.objections {
+    for objection in objections {
         println!("{objection}");
     }
-    println!("{}", if report.objections.is_empty() { "all promises kept" } else { "PROMISES BROKEN" });
-    Ok(ExitCode::from(u8::from(!report.objections.is_empty())))
+    println!("{}", if objections.is_empty() { "all promises kept" } else { "PROMISES BROKEN" });
 }

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import scale
 import verdict
 from fleet import Fleet
 from servers import need
@@ -53,7 +54,7 @@ def run(names, options):
 def judge(fleet, faults, strikes, load):
     bounds = [fault.late_max for fault in faults]
     report = verdict.audit(fleet, None if None in bounds else max(bounds, default=1))
-    times = verdict.Times(fleet)
+    times = verdict.Times(verdict.lines(fleet.mails), verdict.lines(fleet.acknowledged))
     wrong = [*report["objections"], *fleet.complaints]
     recovered = verdict.recoveries(times, strikes)
     for name, took in recovered.items():
@@ -83,10 +84,13 @@ def main():
     parser.add_argument("--instances", type=int, default=2, help="instances of each role (2)")
     parser.add_argument("--binary", type=Path, default=Path("target/release/encargo"), help="the binary under test")
     parser.add_argument("--port", type=int, default=28092, help="first of about 60 ports (28092)")
+    parser.add_argument("--scale", action="store_true", help="no faults: the throughput of one and of two fulfilments")
     parser.add_argument("--keep", action="store_true", help="keep the logs of good runs as well")
     options = parser.parse_args()
     options.binary = options.binary.resolve()
     need(options.binary.exists(), f"no {options.binary}: cargo build --release, or --binary FILE")
+    if options.scale:
+        return scale.main(options)
     names = options.only.split(",")
     need(not (unknown := set(names) - FAULTS.keys()), f"unknown faults {unknown}; there are {', '.join(FAULTS)}")
     runs = [names * options.rounds] if options.together else [[name] * options.rounds for name in names]

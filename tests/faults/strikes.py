@@ -40,6 +40,7 @@ def killed(kind):
 
 
 def stall(fleet, round_):
+    """Not the same instance twice within a minute: fenced so soon again, it takes its slot for doubly used and ends."""
     role = fleet.instances("fulfilment")[round_ % 2]
     role.stall(SESSION + 3, time.sleep)
 
@@ -107,7 +108,7 @@ FAULTS = {
     "fulfilment": Fault(killed("fulfilment"), "kill -9 of a fulfilment", MOVED, 10),
     "tracking": Fault(killed("tracking"), "kill -9 of a tracking", MOVED, 10),
     "mail": Fault(killed("mail"), "kill -9 of a mail", MOVED, 10),
-    "stall": Fault(stall, "SIGSTOP of a fulfilment past its session", MOVED, 10),
+    "stall": Fault(stall, "SIGSTOP of a fulfilment past its session", MOVED, 10, calm=24),
     "rolling": Fault(rolling, "clean restart of every broker in turn", None, 10),
     "cut": Fault(cut, "instance 1 cut off from one broker", None, 10, proxied=True),
     "churn": Fault(churn, "an instance joins and one leaves every 5 s", MOVED, 10, calm=0),

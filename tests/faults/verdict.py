@@ -39,11 +39,11 @@ def lines(path):
 class Times:
     """When orders were acknowledged, and when their first mail came; milliseconds."""
 
-    def __init__(self, fleet):
+    def __init__(self, mails, acknowledged):
         first = {}
-        for mail in lines(fleet.mails):
+        for mail in mails:
             first.setdefault(mail["id"], mail["at"])
-        acknowledged = sorted((line["at"], line["orderid"]) for line in lines(fleet.acknowledged))
+        acknowledged = sorted((line["at"], line["orderid"]) for line in acknowledged)
         self.orders = [(at, first.get(order, at + 10**6) - at) for at, order in acknowledged]
 
     def worst_wait(self):
