@@ -63,7 +63,7 @@ impl App {
         let addresses = listeners.addresses;
         let plan = Plan::new(config, roles, addresses, clock)?;
         let (log, store) = (plan.log.clone(), plan.store.clone());
-        let (ops, doors) = (plan.ops().router(), plan.doors.clone());
+        let (ops, doors) = (plan.ops()?.router(), plan.doors.clone());
         let is_local = !config.log_url().is_shared() && !config.store_url().is_shared();
         let work = Work::start(plan, is_local).await?;
         let listeners = listeners.serve(config, ops, &doors);

@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     domain::{Flow, HandleKey},
     fulfilment::{self, retention},
-    intake, mail, tracking, web,
+    intake, mail, ops, tracking, web,
 };
 
 /// How long a request keeps its idempotency key to itself at least; longer than the embedded log takes to write or give
@@ -120,6 +120,24 @@ pub(super) fn mail(config: &Config, is_told: bool) -> mail::Options {
 /// Where the tracking listener is, in this process or as the settings say.
 fn tracking_address(config: &Config, addresses: Addresses) -> SocketAddr {
     addresses.tracking.unwrap_or(config.tracking.listen)
+}
+
+/// The mailbox of the operations listener, with samples made as the mails are.
+pub(super) fn mailbox(
+    composing: mail::compose::Options,
+    destination: &mail::Destination,
+) -> mail::Result<ops::Mailbox> {
+    let composer = mail::Composer::new(composing)?;
+    let place = match destination {
+        mail::Destination::Maildir(root) => ops::Place::Maildir(root.clone()),
+        mail::Destination::Smtp(_) => ops::Place::Smtp(destination.to_string()),
+        mail::Destination::None => ops::Place::Off,
+    };
+    let samples = move || {
+        let sample = |(state, lang, subject, html)| ops::Sample { state, lang, subject, html };
+        composer.samples().into_iter().map(sample).collect()
+    };
+    Ok(ops::Mailbox::new(place, Arc::new(samples)))
 }
 
 /// How customers reach the tracking listener.

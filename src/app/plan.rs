@@ -94,14 +94,18 @@ impl Plan {
     }
 
     /// What the operations listener looks at.
-    pub(super) fn ops(&self) -> Ops {
-        Ops {
+    pub(super) fn ops(&self) -> Result<Ops> {
+        let composing = options::composing(&self.config, self.addresses, &self.flow, HandleKey::new([0; 16])); // no order's
+        let mailbox = self.has(Role::Mail).then(|| options::mailbox(composing, &self.config.mail_url()));
+        Ok(Ops {
             log: self.roles.iter().any(|role| role.needs_log()).then(|| self.log.clone()),
             store: self.roles.iter().any(|role| role.needs_store()).then(|| self.store.clone()),
             clock: self.clock.clone(),
             registry: self.registry.clone(),
             checks: self.roles.iter().map(|role| self.check(*role)).collect(),
-        }
+            mailbox: mailbox.transpose()?,
+            on_loopback: self.addresses.ops.ip().is_loopback(),
+        })
     }
 
     fn check(&self, role: Role) -> Check {

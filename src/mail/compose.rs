@@ -212,6 +212,20 @@ impl Composer {
         states
     }
 
+    /// A sample about every state in every language: state, language, subject, HTML.
+    pub fn samples(&self) -> Vec<(String, Lang, String, String)> {
+        let mut samples = Vec::new();
+        for state in self.states() {
+            for lang in Lang::ALL {
+                // each was tried when the composer was made
+                if let Ok(Rendered { subject, html, .. }) = self.render(&self.sample(&state, lang)) {
+                    samples.push((state.clone(), lang, one_line(&subject).into_owned(), html));
+                }
+            }
+        }
+        samples
+    }
+
     fn try_all(&self) -> Result<()> {
         for state in self.states() {
             for lang in Lang::ALL {

@@ -1,4 +1,8 @@
-//! Operations, on :9000: is it alive, is it ready, what does it measure.
+//! Operations, on :9000: is it alive, is it ready, what does it measure, which mails did it write.
+
+mod access;
+mod mailbox;
+mod words;
 
 use std::{
     fmt::Write as _,
@@ -10,6 +14,7 @@ use axum::{
     Json, Router,
     extract::State,
     http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -24,6 +29,11 @@ use crate::{
     store::{Store, ledger::MailStatus},
     web,
 };
+
+pub use mailbox::{Mailbox, Place, Sample, Samples};
+
+/// The pages by path, with the word for each.
+const NAVIGATION: [(&str, &str); 2] = [("/mailbox", "mailbox"), ("/mailbox/gallery", "gallery")];
 
 /// A named question with a yes or no, for `/readyz`.
 pub type Check = (&'static str, Arc<dyn Fn() -> bool + Send + Sync>);
@@ -47,16 +57,24 @@ pub struct Ops {
     pub registry: Arc<RwLock<Registry>>,
     /// What must be true of the services before this instance takes traffic.
     pub checks: Vec<Check>,
+    /// The mails, as pages, where they are sent from here.
+    pub mailbox: Option<Mailbox>,
+    /// Whether only this machine reaches the listener, which alone may see addresses.
+    pub on_loopback: bool,
 }
 
 impl Ops {
     /// The routes.
     pub fn router(self) -> Router {
+        let mailbox = self.mailbox.clone().map_or_else(Router::new, Mailbox::router);
+        let with_addresses = mailbox.layer(middleware::from_fn_with_state(self.on_loopback, access::guard));
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
-            .with_state(self);
+            .with_state(self)
+            .merge(with_addresses)
+            .merge(web::assets());
         web::with_fallbacks(routes)
     }
 

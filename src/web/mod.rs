@@ -1,18 +1,25 @@
-//! What the HTTP listeners share: the server with its limits, and errors as problem details.
+//! What the HTTP listeners share: the server with its limits, errors as problem details, and the pages' layout, style
+//! and language.
 //!
 //! [`serve`] owns everything that must hold whatever a handler does: connections, headers, bodies, requests and times
 //! are bounded (`axum::serve` bounds none of them), a request beyond a bound is answered and not dropped, and a stop
 //! finishes what has begun. Handlers see whole bodies of bounded size and the peer as axum's `ConnectInfo`.
 //!
+//! Pages are rendered here, from templates that escape, in Spanish and English; there is no script on any of them.
+//!
 //! Deliberately absent: TLS and HTTP/2, which a reverse proxy in front does better.
 
 mod gate;
+mod language;
+mod page;
 mod problem;
 mod routes;
 mod server;
 
 use std::time::Duration;
 
+pub use language::language;
+pub use page::{Pages, assets, foreign_html};
 pub use problem::{FieldError, Problem, with_fallbacks};
 pub use routes::Routes;
 pub use server::serve;

@@ -12,6 +12,7 @@ mod intake;
 mod kill;
 mod mail;
 mod mail_seen;
+mod mailbox;
 mod overload;
 mod setup;
 mod store;

@@ -1,0 +1,259 @@
+//! `/mailbox`: the mails in the Maildir, and samples of all there can be. Read-only: looking at a mail marks nothing.
+//!
+//! Every mail is foreign here. Its text goes through templates that escape; its HTML is shown in a frame without
+//! rights, under a policy that fetches nothing.
+
+mod index;
+mod message;
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Router,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use minijinja::{Value, context};
+use serde::Deserialize;
+
+use self::index::{Entry, Found, Index};
+use super::words::words;
+use crate::{
+    domain::{Lang, Timestamp},
+    web::{Pages, Problem, foreign_html, language},
+};
+
+/// Mails on one page.
+const PAGE: usize = 50;
+/// Most of a mail that is shown.
+const MAIL_BYTES_MAX: u64 = 1 << 20;
+
+/// Where mails go.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Into this Maildir.
+    Maildir(PathBuf),
+    /// To an SMTP server, called so.
+    Smtp(String),
+    /// Nowhere.
+    Off,
+}
+
+/// A sample mail for the gallery.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// The state that it is about.
+    pub state: String,
+    /// Its language.
+    pub lang: Lang,
+    /// Its subject.
+    pub subject: String,
+    /// Its HTML part.
+    pub html: String,
+}
+
+/// Makes all samples.
+pub type Samples = Arc<dyn Fn() -> Vec<Sample> + Send + Sync>;
+
+/// The mailbox; a cheap handle.
+#[derive(Clone)]
+pub struct Mailbox(Arc<Inner>);
+
+struct Inner {
+    place: Place,
+    /// Of the Maildir; empty where there is none.
+    index: Mutex<Index>,
+    samples: Samples,
+    pages: Pages,
+}
+
+impl Mailbox {
+    /// Of that place, with these samples.
+    pub fn new(place: Place, samples: Samples) -> Self {
+        let root = if let Place::Maildir(root) = &place { root.clone() } else { PathBuf::new() };
+        let templates = [
+            ("mailbox.html", include_str!("../templates/mailbox.html")),
+            ("mail.html", include_str!("../templates/mail.html")),
+            ("gallery.html", include_str!("../templates/gallery.html")),
+        ];
+        let pages = Pages::new(&templates, words, &super::NAVIGATION);
+        Self(Arc::new(Inner { place, index: Mutex::new(Index::new(root)), samples, pages }))
+    }
+
+    pub(super) fn router(self) -> Router {
+        Router::new()
+            .route("/mailbox", get(list))
+            .route("/mailbox/gallery", get(gallery))
+            .route("/mailbox/gallery/{number}", get(sample))
+            .route("/mailbox/{id}", get(one))
+            .route("/mailbox/{id}/html", get(html))
+            .route("/mailbox/{id}/raw", get(raw))
+            .with_state(self)
+    }
+
+    /// Runs what reads files on a thread that may wait for them.
+    async fn with_index<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Index) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let inner = self.0.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            work(&mut inner.index.lock().unwrap_or_else(PoisonError::into_inner)) // listed anew when in doubt
+        });
+        task.await.map_err(io::Error::other).flatten().map_err(|error| {
+            tracing::warn!(%error, "the Maildir cannot be read");
+            Problem::unavailable("the Maildir cannot be read; the server's log has the reason")
+        })
+    }
+
+    /// A mail's bytes, and whether that is all of it.
+    async fn read(&self, id: String) -> Result<(Vec<u8>, bool), Problem> {
+        if !matches!(self.0.place, Place::Maildir(_)) {
+            return Err(no_such_mail());
+        }
+        let path = self.with_index(move |index| index.path(&id)).await?.ok_or_else(no_such_mail)?;
+        let read = tokio::task::spawn_blocking(move || index::read(&path, MAIL_BYTES_MAX + 1));
+        // it was moved or deleted a moment ago, or is a link
+        let mut bytes = read.await.map_err(io::Error::other).flatten().map_err(|_| no_such_mail())?;
+        let is_whole = bytes.len() as u64 <= MAIL_BYTES_MAX;
+        bytes.truncate(MAIL_BYTES_MAX as usize);
+        Ok((bytes, is_whole))
+    }
+}
+
+fn no_such_mail() -> Problem {
+    Problem::not_found("there is no such mail; it may have been moved or deleted")
+}
+
+type Asked<T> = Result<Query<T>, QueryRejection>;
+
+/// What is asked for; parameters that make no sense ask for nothing.
+fn asked<T: Default>(query: Asked<T>) -> T {
+    query.map(|Query(query)| query).unwrap_or_default()
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ListQuery {
+    q: String,
+    page: usize,
+    lang: Option<String>,
+}
+
+/// `GET /mailbox?q=&page=&lang=`
+async fn list(
+    State(mailbox): State<Mailbox>,
+    headers: HeaderMap,
+    query: Asked<ListQuery>,
+) -> Result<Response, Problem> {
+    let query = asked(query);
+    let lang = language(query.lang.as_deref(), &headers);
+    let pages = &mailbox.0.pages;
+    let root = match &mailbox.0.place {
+        Place::Maildir(root) => root.display().to_string(),
+        Place::Smtp(server) => {
+            return Ok(pages.render("mailbox.html", lang, context! {}, context! { smtp => server, off => false }));
+        }
+        Place::Off => return Ok(pages.render("mailbox.html", lang, context! {}, context! { smtp => (), off => true })),
+    };
+    let page = query.page.clamp(1, 1_000_000);
+    let q = query.q.clone();
+    let (found, mails) = mailbox
+        .with_index(move |index| {
+            let found = index.find(&q, (page - 1) * PAGE, PAGE)?;
+            let mails: Vec<Value> = found.entries.iter().map(|entry| row(index, entry)).collect();
+            Ok((found, mails))
+        })
+        .await?;
+    let Found { matching, total, listed, searched, .. } = found;
+    let here = context! { q => query.q.as_str(), page };
+    let values = context! {
+        smtp => (), off => false, root, mails, q => query.q, page, matching, total, listed, searched,
+        pages => matching.div_ceil(PAGE),
+    };
+    Ok(pages.render("mailbox.html", lang, here, values))
+}
+
+/// A line of the list; a file that has gone meanwhile has only its name.
+fn row(index: &Index, entry: &Entry) -> Value {
+    let head = index::head(&index.path_of(entry)).unwrap_or_default();
+    let message::View { subject, to, state, .. } = message::summary_of(&head);
+    context! { id => entry.id.as_ref(), order => entry.order, time => time(entry.seconds), is_new => entry.is_new, subject, to, state }
+}
+
+/// `2026-01-31 12:00:00`; nothing for a name that tells none.
+fn time(seconds: i64) -> String {
+    if seconds == 0 {
+        return String::new();
+    }
+    let text = Timestamp::from_millis(seconds.saturating_mul(1_000)).to_string();
+    text.split('.').next().unwrap_or_default().replace('T', " ")
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ViewQuery {
+    view: String,
+    lang: Option<String>,
+}
+
+/// `GET /mailbox/{id}?view=html|text|headers|source`
+async fn one(
+    State(mailbox): State<Mailbox>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    query: Asked<ViewQuery>,
+) -> Result<Response, Problem> {
+    let query = asked(query);
+    let lang = language(query.lang.as_deref(), &headers);
+    let (bytes, is_whole) = mailbox.read(id.clone()).await?;
+    let mail = message::view(&bytes);
+    let fallback = if mail.html.is_some() { "html" } else { "text" };
+    let shown = ["html", "text", "headers", "source"].into_iter().find(|view| *view == query.view).unwrap_or(fallback);
+    let source = (shown == "source").then(|| message::source(&bytes));
+    let values =
+        context! { id, view => shown, source, is_whole, has_html => mail.html.is_some(), mail => mail.values() };
+    Ok(mailbox.0.pages.render("mail.html", lang, context! { view => shown }, values))
+}
+
+/// `GET /mailbox/{id}/html`: the HTML part, for the frame.
+async fn html(State(mailbox): State<Mailbox>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let (bytes, _) = mailbox.read(id).await?;
+    let html = message::view(&bytes).html.ok_or_else(|| Problem::not_found("this mail has no HTML part"))?;
+    Ok(foreign_html(html))
+}
+
+/// `GET /mailbox/{id}/raw`: the file, to be opened by a mail program.
+async fn raw(State(mailbox): State<Mailbox>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let (bytes, _) = mailbox.read(id).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "message/rfc822"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"mail.eml\""),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+/// `GET /mailbox/gallery`
+async fn gallery(State(mailbox): State<Mailbox>, headers: HeaderMap, query: Asked<ViewQuery>) -> Response {
+    let query = asked(query);
+    let lang = language(query.lang.as_deref(), &headers);
+    let samples = (mailbox.0.samples)().into_iter().map(|Sample { state, lang, subject, .. }| {
+        context! { state, lang => lang.code(), subject }
+    });
+    let values = context! { samples => samples.collect::<Vec<Value>>() };
+    mailbox.0.pages.render("gallery.html", lang, context! {}, values)
+}
+
+/// `GET /mailbox/gallery/{number}`: the HTML of a sample, for its frame.
+async fn sample(State(mailbox): State<Mailbox>, Path(number): Path<String>) -> Result<Response, Problem> {
+    let number: Option<usize> = number.parse().ok();
+    let sample = number.and_then(|number| (mailbox.0.samples)().into_iter().nth(number));
+    sample.map(|sample| foreign_html(sample.html)).ok_or_else(|| Problem::not_found("there is no such sample"))
+}
