@@ -121,7 +121,7 @@ class Fleet:
                 role.kill()
         for helper in self.helpers:
             helper.end()
-        for end in (self.kafka.wipe, lambda: self.postgres.stop("immediate")):
+        for end in (self.kafka.wipe, self.postgres.wipe):
             try:
                 end()
             except SystemExit as error:

@@ -1,6 +1,5 @@
-"""Real servers for the runs: Apache Kafka by scripts/kafka-local, PostgreSQL by its own programs. Loopback only."""
+"""Real servers for the runs, by scripts/kafka-local and scripts/postgres-local. Loopback only."""
 
-import glob
 import os
 import shutil
 import signal
@@ -13,7 +12,6 @@ from confluent_kafka.admin import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-QUIET = {"logger": None, "log_level": 0}
 
 
 def need(condition, text):
@@ -132,26 +130,22 @@ class Kafka:
 class Postgres:
     def __init__(self, folder, port):
         self.folder, self.port = folder, port
-        programs = sorted(glob.glob("/usr/lib/postgresql/*/bin")) + [os.path.dirname(shutil.which("initdb") or "")]
-        need(programs[0], "no PostgreSQL server programs: install Debian's package postgresql")
-        self.programs = Path(programs[-2] if len(programs) > 1 else programs[0])
-        self.url = f"postgres://encargo@127.0.0.1:{port}/postgres"
+        self.tool = ROOT / "scripts" / "postgres-local"
+        self.url = f"postgres://encargo@127.0.0.1:{port}/encargo"
 
-    def run(self, program, *arguments):
-        as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        command = [*as_user, self.programs / program, "-D", self.folder / "data", *arguments]
-        done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              cwd="/", stdin=subprocess.DEVNULL)
-        need(done.returncode == 0, f"{program} {arguments}: {done.stdout}")
+    def run(self, *arguments):
+        env = {**os.environ, "PG_DIR": str(self.folder), "PG_PORT": str(self.port)}
+        done = subprocess.run([self.tool, *arguments], env=env, capture_output=True, text=True)
+        need(done.returncode == 0, f"postgres-local {arguments}: {done.stderr.strip()}")
 
     def start(self):
-        if not (self.folder / "data").exists():
-            self.folder.mkdir(parents=True)
-            if os.geteuid() == 0:
-                shutil.chown(self.folder, "postgres")
-            self.run("initdb", "--auth=trust", "--username=encargo", "--encoding=UTF8")
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=200"
-        self.run("pg_ctl", "-w", "-l", self.folder / "log", "-o", options, "start")
+        self.run("start")
 
-    def stop(self, mode="fast"):
-        self.run("pg_ctl", "-w", "-m", mode, "stop")
+    def stop_immediately(self):
+        """What `pg_ctl -m immediate stop` does."""
+        pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)
+        wait_for("the database to end", lambda: not Path(f"/proc/{pid}").exists())
+
+    def wipe(self):
+        self.run("wipe")

@@ -79,7 +79,7 @@ def too_few_in_sync(fleet, round_):
 
 
 def postgres(fleet, _):
-    fleet.postgres.stop("immediate")
+    fleet.postgres.stop_immediately()
     time.sleep(2)
     fleet.postgres.start()
 
