@@ -5,7 +5,13 @@
 mod appending;
 mod committing;
 mod consuming;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod keeping;
+#[cfg(feature = "kafka")]
+mod named;
+#[cfg(feature = "kafka")]
+mod sharing;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -65,6 +71,10 @@ macro_rules! contract {
 }
 
 contract!(sqlite, Sqlite::new());
+#[cfg(feature = "kafka")]
+contract!(kafka_one_node, kafka::Cluster::one());
+#[cfg(feature = "kafka")]
+contract!(kafka_three_nodes, kafka::Cluster::three());
 
 /// The embedded log in a folder of its own.
 struct Sqlite(tempfile::TempDir);

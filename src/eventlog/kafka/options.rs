@@ -139,6 +139,7 @@ impl Options {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
+            .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.error.backoff.ms", "100");
         config
@@ -173,7 +174,6 @@ impl Options {
             .set("group.id", group)
             .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", session.to_string())
             // the heartbeat's answer tells that partitions move
             .set("heartbeat.interval.ms", (session / 6).clamp(100, 1_000).to_string())
             // partitions that come in the middle of a fetch wait for its end
@@ -190,6 +190,8 @@ impl Options {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("compression.type", "none")
+            // the brokers' default for a whole batch is a little more
+            .set("message.max.bytes", "1048000")
             // ours is the lower bound; a transaction is larger than what waits in appends
             .set("queue.buffering.max.messages", "1000000");
         config

@@ -208,14 +208,21 @@ impl Topics {
         if of.is_empty() {
             return Ok(Vec::new());
         }
-        let mut list = TopicPartitionList::with_capacity(of.len());
-        for of in of {
-            let mut entry = list.add_partition(&of.topic, of.partition as i32);
-            entry.set_offset(at).map_err(|error| question_error("offsets", &error))?;
-        }
         let asked = || of.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let answer = client.offsets_for_times(list, self.wait());
-        let answer = answer.map_err(|error| question_error(&asked(), &error))?;
+        let ends = self.clock.monotonic() + self.wait();
+        let answer = loop {
+            let mut list = TopicPartitionList::with_capacity(of.len());
+            for of in of {
+                let mut entry = list.add_partition(&of.topic, of.partition as i32);
+                entry.set_offset(at).map_err(|error| question_error("offsets", &error))?;
+            }
+            match client.offsets_for_times(list, self.wait()) {
+                Ok(list) => break list,
+                // leaders move, and a new topic's are known to one broker before the other
+                Err(error) if is_passing(&error) && self.clock.monotonic() < ends => std::thread::park_timeout(POLL),
+                Err(error) => return Err(question_error(&asked(), &error)),
+            }
+        };
         let entries = answer.elements();
         let found = of.iter().zip(&entries).map(|(of, entry)| {
             debug_assert_eq!((&*of.topic, of.partition as i32), (entry.topic(), entry.partition()));
@@ -395,6 +402,20 @@ impl Topics {
 const BROKER_MIN: (u32, u32) = (2, 5);
 /// Between two looks at whether a new topic can be used.
 const POLL: Duration = Duration::from_millis(20);
+
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::OffsetNotAvailable
+                | Code::ReplicaNotAvailable
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+        )
+    )
+}
 
 fn protocol_version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.split(['.', '-']);

@@ -30,7 +30,7 @@ pub fn keeps_every_byte(harness: &dyn Harness) {
             ("ñ→\u{1f4e6}".into(), b"\0\r\n".to_vec()),
             ("long".into(), vec![b'x'; 20_000]),
         ],
-        at: Timestamp::from_millis(-1),
+        at: Timestamp::from_millis(1),
         ..record("t", 0, "")
     };
     let empty_key = NewRecord { key: Some(Vec::new()), ..record("t", 0, "value") };

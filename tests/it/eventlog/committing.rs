@@ -116,6 +116,9 @@ pub fn refuses_offsets_not_there_yet(harness: &dyn Harness) {
         assert!(matches!(error, Error::Fatal(_)), "{at}: {error:?}");
     }
     commit(&mut *member, &[], &[offset("in", 0, 10, "the end is fine")]);
+    if harness.shares_groups() {
+        return; // there the end is asked before the outputs are written
+    }
     // outputs of the same commit count
     commit(&mut *member, &numbered("in", 0, 10..11), &[offset("in", 0, 11, "")]);
 }

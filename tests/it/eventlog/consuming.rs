@@ -100,10 +100,12 @@ pub fn batches_are_bounded(harness: &dyn Harness) {
 }
 
 pub fn partitions_take_turns(harness: &dyn Harness) {
+    const COUNT: usize = 5_000;
     let log = open_with(harness, "t", 3);
     for partition in 0..3 {
-        for first in (0..20_000).step_by(5_000) {
-            append(&*log, numbered("t", partition, first..first + 5_000));
+        for _ in 0..COUNT / 500 {
+            // together more than is fetched at once
+            append(&*log, vec![record("t", partition, vec![b'x'; 1_000]); 500]);
         }
     }
     let (mut member, _) = join(&*log, "g", &["t"]);
@@ -112,7 +114,7 @@ pub fn partitions_take_turns(harness: &dyn Harness) {
         let (of, records) = next(&mut *member);
         heard[of.partition as usize] += records.len();
         assert!(
-            heard.iter().all(|&count| count < 20_000),
+            heard.iter().all(|&count| count < COUNT),
             "one partition came to its end before another came: {heard:?}"
         );
     }
@@ -162,6 +164,9 @@ pub fn trimmed_until_seek(harness: &dyn Harness) {
     }
     member.seek(&part("t", 0), 5).unwrap();
     assert_eq!(next(&mut *member).1[0].offset, 5);
+    if harness.shares_groups() {
+        return; // what was fetched before may still come there
+    }
     // also when all that is missing was deleted
     member.seek(&part("t", 0), 6).unwrap();
     log.delete_before(&part("t", 0), 10).unwrap();

@@ -1,0 +1,68 @@
+//! Real clusters, which `scripts/kafka-local` starts and whose addresses come from the environment.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use encargo::{
+    clock::Clock,
+    eventlog::kafka::{KafkaLog, Options},
+};
+
+use super::{named::Named, *};
+
+/// Where a broker of one node is.
+pub const ONE: &str = "ENCARGO_TEST_KAFKA";
+/// Where a cluster of three nodes is.
+pub const THREE: &str = "ENCARGO_TEST_KAFKA3";
+
+/// A cluster, and names on it that no other test uses.
+pub struct Cluster {
+    options: Options,
+    prefix: String,
+}
+
+impl Cluster {
+    pub fn one() -> Self {
+        Self::at(ONE, 1, 1)
+    }
+
+    pub fn three() -> Self {
+        Self::at(THREE, 3, 2)
+    }
+
+    fn at(variable: &str, replication: u16, min_insync_replicas: u16) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let brokers = std::env::var(variable).unwrap_or_else(|_| {
+            panic!("{variable} is not set: it says where a Kafka cluster for tests is (see scripts/kafka-local)")
+        });
+        let options = Options {
+            brokers,
+            replication,
+            min_insync_replicas,
+            // the checks write records of long ago
+            retention: Duration::MAX,
+            ..Options::default()
+        };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let now = Clock::system().now().as_millis();
+        Self { options, prefix: format!("t{now}-{}-{number}-", std::process::id()) }
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    pub fn kafka(&self) -> Named<KafkaLog> {
+        Named { log: KafkaLog::open(self.options.clone()).unwrap(), prefix: self.prefix.clone() }
+    }
+}
+
+impl Harness for Cluster {
+    fn open(&self) -> Arc<dyn EventLog> {
+        Arc::new(self.kafka())
+    }
+
+    fn shares_groups(&self) -> bool {
+        true
+    }
+}

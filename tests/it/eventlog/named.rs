@@ -1,0 +1,178 @@
+//! A log whose topics and groups have a prefix that nobody sees, so that the checks can share one cluster.
+
+use encargo::{
+    domain::Timestamp,
+    eventlog::{Future1, GroupInfo, Lag, Reader, Result, TopicInfo},
+};
+
+use super::*;
+
+/// The log with the prefix.
+pub struct Named<L> {
+    pub log: L,
+    pub prefix: String,
+}
+
+#[derive(Clone)]
+struct Prefix(String);
+
+struct NamedMember {
+    member: Box<dyn Member>,
+    prefix: Prefix,
+}
+
+struct NamedReader {
+    reader: Box<dyn Reader>,
+    prefix: Prefix,
+}
+
+impl Prefix {
+    /// Names that no log takes stay as they are, to be refused.
+    fn on(&self, name: &str) -> String {
+        if matches!(name, "" | "." | "..") { name.to_owned() } else { format!("{}{name}", self.0) }
+    }
+
+    fn off(&self, name: &str) -> String {
+        name.strip_prefix(&self.0).unwrap_or(name).to_owned()
+    }
+
+    fn part_on(&self, of: &TopicPartition) -> TopicPartition {
+        part(&self.on(&of.topic), of.partition)
+    }
+
+    fn part_off(&self, of: TopicPartition) -> TopicPartition {
+        part(&self.off(&of.topic), of.partition)
+    }
+
+    fn offset_on(&self, offset: &GroupOffset) -> GroupOffset {
+        GroupOffset { of: self.part_on(&offset.of), ..offset.clone() }
+    }
+
+    fn offset_off(&self, offset: GroupOffset) -> GroupOffset {
+        GroupOffset { of: self.part_off(offset.of), ..offset }
+    }
+
+    fn records_on(&self, records: &[NewRecord]) -> Vec<NewRecord> {
+        records.iter().map(|record| NewRecord { topic: self.on(&record.topic), ..record.clone() }).collect()
+    }
+
+    fn error(&self, error: Error) -> Error {
+        let off = |text: String| text.replace(&self.0, "");
+        match error {
+            Error::Unavailable(text) => Error::Unavailable(off(text)),
+            Error::Unconfirmed(text) => Error::Unconfirmed(off(text)),
+            Error::Fenced(text) => Error::Fenced(off(text)),
+            Error::Unknown(text) => Error::Unknown(off(text)),
+            Error::Fatal(text) => Error::Fatal(off(text)),
+            Error::Trimmed { topic, partition, from, start } => {
+                Error::Trimmed { topic: self.off(&topic), partition, from, start }
+            }
+            other @ Error::Overloaded(_) => other,
+        }
+    }
+}
+
+impl<L: EventLog> Named<L> {
+    fn prefix(&self) -> Prefix {
+        Prefix(self.prefix.clone())
+    }
+
+    fn ours<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| self.prefix().error(error))
+    }
+}
+
+impl<L: EventLog> EventLog for Named<L> {
+    fn topics(&self) -> Result<Vec<TopicInfo>> {
+        let topics = self.ours(self.log.topics())?.into_iter().filter(|topic| topic.name.starts_with(&self.prefix));
+        Ok(topics.map(|topic| TopicInfo { name: self.prefix().off(&topic.name), ..topic }).collect())
+    }
+
+    fn create(&self, spec: &TopicSpec) -> Result<()> {
+        self.ours(self.log.create(&TopicSpec { name: self.prefix().on(&spec.name), ..spec.clone() }))
+    }
+
+    fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>> {
+        let prefix = self.prefix();
+        let written = self.log.append(prefix.records_on(&records));
+        Box::pin(async move { written.await.map_err(|error| prefix.error(error)) })
+    }
+
+    fn read(&self, partition: &TopicPartition, from: u64) -> Result<Box<dyn Reader>> {
+        let reader = self.ours(self.log.read(&self.prefix().part_on(partition), from))?;
+        Ok(Box::new(NamedReader { reader, prefix: self.prefix() }))
+    }
+
+    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
+        let topics: Vec<String> = topics.iter().map(|topic| self.prefix().on(topic)).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let member = self.ours(self.log.join(&self.prefix().on(group), &topics, slot, commits))?;
+        Ok(Box::new(NamedMember { member, prefix: self.prefix() }))
+    }
+
+    fn groups(&self) -> Result<Vec<GroupInfo>> {
+        let groups = self.ours(self.log.groups())?.into_iter().filter(|group| group.name.starts_with(&self.prefix));
+        let ours = |offset: &GroupOffset| offset.of.topic.starts_with(&self.prefix);
+        Ok(groups
+            .map(|group| GroupInfo {
+                name: self.prefix().off(&group.name),
+                offsets: group.offsets.into_iter().filter(ours).map(|at| self.prefix().offset_off(at)).collect(),
+                ..group
+            })
+            .collect())
+    }
+
+    fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
+        let topics: Vec<String> = topics.iter().map(|topic| self.prefix().on(topic)).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let lags = self.ours(self.log.lag(&self.prefix().on(group), &topics))?;
+        Ok(lags.into_iter().map(|lag| Lag { of: self.prefix().part_off(lag.of), ..lag }).collect())
+    }
+
+    fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64> {
+        self.ours(self.log.offset_at(&self.prefix().part_on(partition), at))
+    }
+
+    fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
+        self.ours(self.log.delete_before(&self.prefix().part_on(partition), offset))
+    }
+}
+
+impl Member for NamedMember {
+    fn next(&mut self, wait: Duration) -> Result<Input> {
+        let off = |of: Vec<TopicPartition>| of.into_iter().map(|of| self.prefix.part_off(of)).collect();
+        Ok(match self.member.next(wait).map_err(|error| self.prefix.error(error))? {
+            Input::Assigned(offsets) => {
+                Input::Assigned(offsets.into_iter().map(|offset| self.prefix.offset_off(offset)).collect())
+            }
+            Input::Records(of, records) => Input::Records(self.prefix.part_off(of), records),
+            Input::Revoking(of) => Input::Revoking(off(of)),
+            Input::Lost(of) => Input::Lost(off(of)),
+            Input::Idle => Input::Idle,
+        })
+    }
+
+    fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()> {
+        let result = self.member.seek(&self.prefix.part_on(partition), offset);
+        result.map_err(|error| self.prefix.error(error))
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.member.pause(paused);
+    }
+
+    fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {
+        let offsets: Vec<_> = offsets.iter().map(|offset| self.prefix.offset_on(offset)).collect();
+        match self.member.commit(&self.prefix.records_on(outputs), &offsets) {
+            Outcome::Aborted(error) => Outcome::Aborted(self.prefix.error(error)),
+            Outcome::Unknown(error) => Outcome::Unknown(self.prefix.error(error)),
+            committed @ Outcome::Committed(_) => committed,
+        }
+    }
+}
+
+impl Reader for NamedReader {
+    fn next(&mut self, limit: usize) -> Result<Vec<Record>> {
+        self.reader.next(limit).map_err(|error| self.prefix.error(error))
+    }
+}

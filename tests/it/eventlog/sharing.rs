@@ -1,0 +1,279 @@
+//! What only groups of several members can show, and what only a cluster does.
+
+use std::collections::BTreeMap;
+
+use super::{
+    kafka::{Cluster, ONE},
+    named::Named,
+    *,
+};
+use encargo::{
+    clock::Clock,
+    eventlog::{
+        Lag,
+        kafka::{KafkaLog, Options},
+    },
+};
+
+const STEP: Duration = Duration::from_millis(50);
+const SESSION: Duration = Duration::from_secs(2);
+
+/// A log whose members are put out quickly.
+fn cluster() -> Cluster {
+    Cluster::one().with(|options| {
+        options.session_timeout = SESSION;
+        options.properties.insert("max.poll.interval.ms".into(), SESSION.as_millis().to_string());
+    })
+}
+
+fn open(cluster: &Cluster) -> Named<KafkaLog> {
+    let log = cluster.kafka();
+    log.create(&TopicSpec { name: "in".into(), partitions: 4 }).unwrap();
+    log.create(&TopicSpec { name: "out".into(), partitions: 4 }).unwrap();
+    log
+}
+
+/// A member with what it owns, which does as told when it hears of changes.
+struct Player {
+    member: Box<dyn Member>,
+    owned: BTreeMap<u32, GroupOffset>,
+    heard: Vec<String>,
+}
+
+impl Player {
+    fn join(log: &dyn EventLog, slot: u32, commits: Commits) -> Self {
+        Self { member: log.join("g", &["in"], slot, commits).unwrap(), owned: BTreeMap::new(), heard: Vec::new() }
+    }
+
+    /// Hears one thing; has last words for everything that it gives up.
+    fn step(&mut self) {
+        match self.member.next(STEP).unwrap() {
+            Input::Assigned(new) => {
+                self.heard.push(format!("assigned {}", new.len()));
+                self.owned.extend(new.into_iter().map(|offset| (offset.of.partition, offset)));
+            }
+            Input::Revoking(gone) => {
+                self.heard.push(format!("revoking {}", gone.len()));
+                let last: Vec<_> = gone
+                    .iter()
+                    .map(|of| offset("in", of.partition, self.owned[&of.partition].offset, "last words"))
+                    .collect();
+                commit(&mut *self.member, &[], &last);
+                self.owned.retain(|partition, _| gone.iter().all(|of| of.partition != *partition));
+            }
+            Input::Lost(gone) => {
+                self.heard.push(format!("lost {}", gone.len()));
+                self.owned.retain(|partition, _| gone.iter().all(|of| of.partition != *partition));
+            }
+            Input::Records(..) | Input::Idle => {}
+        }
+    }
+}
+
+fn until(players: &mut [&mut Player], what: &str, reached: impl Fn(&[&mut Player]) -> bool) {
+    let clock = Clock::system();
+    let ends = clock.monotonic() + DEADLINE;
+    while !reached(players) {
+        assert!(
+            clock.monotonic() < ends,
+            "{what}: {:?}",
+            players.iter().map(|p| (&p.heard, &p.owned)).collect::<Vec<_>>()
+        );
+        for player in players.iter_mut() {
+            player.step();
+        }
+    }
+}
+
+#[test]
+fn kafka_partitions_are_handed_over_with_the_last_commit_before() {
+    let cluster = cluster();
+    let log = open(&cluster);
+    append(&log, (0..4).flat_map(|partition| numbered("in", partition, 0..10)).collect());
+    let mut first = Player::join(&log, 0, Commits::Outputs);
+    until(&mut [&mut first], "the first has all", |all| all[0].owned.len() == 4);
+    let mut second = Player::join(&log, 1, Commits::Outputs);
+    until(&mut [&mut first, &mut second], "they share", |all| all[0].owned.len() == 2 && all[1].owned.len() == 2);
+    assert!(first.heard.contains(&"revoking 2".to_owned()), "{:?}", first.heard);
+    for (partition, known) in &second.owned {
+        assert_eq!(*known, offset("in", *partition, 0, "last words"));
+    }
+    // what was given up is refused, what is kept is not
+    let (given, kept) = (*second.owned.keys().next().unwrap(), *first.owned.keys().next().unwrap());
+    let error = aborted(&mut *first.member, &[record("out", given, "1")], &[offset("in", given, 8, "")]);
+    assert!(matches!(error, Error::Fenced(_)), "{error:?}");
+    commit(&mut *first.member, &[record("out", kept, "2")], &[offset("in", kept, 8, "")]);
+    assert!(read_all(&log, &part("out", given), 0).is_empty());
+    // who leaves hands over at once
+    drop(first);
+    until(&mut [&mut second], "the second has all", |all| all[0].owned.len() == 4);
+    assert_eq!(second.owned[&kept], offset("in", kept, 8, ""));
+    assert!(!second.heard.iter().any(|heard| heard.starts_with("lost") || heard.starts_with("revoking")));
+}
+
+#[test]
+fn kafka_a_member_that_was_put_out_cannot_commit() {
+    for commits in [Commits::Outputs, Commits::Offsets] {
+        let cluster = cluster();
+        let log = open(&cluster);
+        append(&log, (0..4).flat_map(|partition| numbered("in", partition, 0..10)).collect());
+        let mut stalled = Player::join(&log, 0, commits);
+        until(&mut [&mut stalled], "it has all", |all| all[0].owned.len() == 4);
+        // the stalled one does not poll any more, and is put out
+        let mut other = Player::join(&log, 1, commits);
+        until(&mut [&mut other], "the other has all", |all| all[0].owned.len() == 4);
+        let outputs = if commits == Commits::Outputs { vec![record("out", 0, "zombie")] } else { Vec::new() };
+        let error = aborted(&mut *stalled.member, &outputs, &[offset("in", 0, 3, "zombie")]);
+        assert!(matches!(error, Error::Fenced(_)), "{error:?}");
+        until(&mut [&mut stalled], "it hears of it", |all| all[0].heard.contains(&"lost 4".to_owned()));
+        until(&mut [&mut stalled, &mut other], "they share", |all| all.iter().all(|player| player.owned.len() == 2));
+        assert!(stalled.owned.values().chain(other.owned.values()).all(|offset| offset.metadata != "zombie"));
+        assert!(read_all(&log, &part("out", 0), 0).is_empty());
+    }
+}
+
+#[test]
+fn kafka_a_live_slot_is_refused_by_its_name() {
+    let cluster = cluster();
+    let log = open(&cluster);
+    let mut first = Player::join(&log, 3, Commits::Outputs);
+    until(&mut [&mut first], "it has all", |all| all[0].owned.len() == 4);
+    let joining = std::thread::scope(|scope| {
+        let other = cluster.kafka();
+        let rival = scope.spawn(move || other.join("g", &["in"], 3, Commits::Outputs).map(drop));
+        while !rival.is_finished() {
+            first.step();
+        }
+        rival.join().unwrap()
+    });
+    let Err(Error::Fenced(text)) = joining else { panic!("{joining:?}") };
+    assert!(text.contains("slot 3 of g") && text.contains("--slot"), "{text}");
+    commit(&mut *first.member, &[record("out", 0, "1")], &[offset("in", 0, 0, "")]);
+}
+
+#[test]
+fn kafka_a_fenced_producer_is_told_and_the_slot_named_when_it_joins_again() {
+    let cluster = cluster();
+    let log = open(&cluster);
+    let rival_log = cluster.kafka();
+    // both start before either is seen in the group
+    let mut first = Player::join(&log, 0, Commits::Outputs);
+    let mut rival = Player::join(&rival_log, 0, Commits::Outputs);
+    until(&mut [&mut first, &mut rival], "they share", |all| all.iter().all(|player| player.owned.len() == 2));
+    let mine = *first.owned.keys().next().unwrap();
+    let outcome = first.member.commit(&[record("out", mine, "1")], &[offset("in", mine, 0, "")]);
+    assert!(matches!(outcome, Outcome::Aborted(Error::Fenced(_)) | Outcome::Unknown(Error::Fenced(_))), "{outcome:?}");
+    assert!(read_all(&log, &part("out", mine), 0).is_empty());
+    drop(first);
+    until(&mut [&mut rival], "the rival has all", |all| all[0].owned.len() == 4);
+    let again = std::thread::scope(|scope| {
+        let again = scope.spawn(|| log.join("g", &["in"], 0, Commits::Outputs).map(drop));
+        while !again.is_finished() {
+            rival.step();
+        }
+        again.join().unwrap()
+    });
+    assert!(matches!(&again, Err(Error::Fenced(text)) if text.contains("slot 0 of g")), "{again:?}");
+}
+
+#[test]
+fn kafka_a_static_member_comes_back_to_its_partitions() {
+    let cluster = Cluster::one().with(|options| options.static_membership = true);
+    let log = open(&cluster);
+    append(&log, (0..4).flat_map(|partition| numbered("in", partition, 0..10)).collect());
+    let mut stays = Player::join(&log, 0, Commits::Outputs);
+    let mut restarts = Player::join(&log, 1, Commits::Outputs);
+    until(&mut [&mut stays, &mut restarts], "they share", |all| all.iter().all(|player| player.owned.len() == 2));
+    let before: Vec<u32> = restarts.owned.keys().copied().collect();
+    stays.heard.clear();
+    drop(restarts);
+    let mut restarts = Player::join(&log, 1, Commits::Outputs);
+    until(&mut [&mut stays, &mut restarts], "it is back", |all| all[1].owned.len() == 2);
+    assert_eq!(restarts.owned.keys().copied().collect::<Vec<_>>(), before);
+    assert!(stays.heard.is_empty(), "{:?}", stays.heard);
+}
+
+#[test]
+fn kafka_a_member_for_offsets_writes_no_records() {
+    let cluster = cluster();
+    let log = open(&cluster);
+    append(&log, numbered("in", 0, 0..10));
+    let mut member = Player::join(&log, 0, Commits::Offsets);
+    until(&mut [&mut member], "it has all", |all| all[0].owned.len() == 4);
+    let error = aborted(&mut *member.member, &[record("out", 0, "1")], &[offset("in", 0, 3, "")]);
+    assert!(matches!(error, Error::Fatal(_)), "{error:?}");
+    commit(&mut *member.member, &[], &[offset("in", 0, 4, "w")]);
+    assert_eq!(log.groups().unwrap()[0].offsets, [offset("in", 0, 4, "w")]);
+    assert_eq!(log.groups().unwrap()[0].members, 1);
+}
+
+#[test]
+fn kafka_too_many_waiting_appends_are_refused() {
+    let cluster = Cluster::one().with(|options| options.waiting_max = 10);
+    let log = open(&cluster);
+    append(&log, numbered("in", 0, 0..10));
+    let full = log.append(numbered("in", 0, 10..20));
+    let refused = log.append(numbered("in", 0, 20..21));
+    let (full, refused) = (wait(full), wait(refused));
+    assert_eq!(full.unwrap().len(), 10);
+    if let Err(error) = refused {
+        assert!(matches!(error, Error::Overloaded(_)), "{error:?}");
+    }
+    append(&log, numbered("in", 0, 20..21));
+}
+
+#[test]
+fn kafka_a_wrong_set_up_says_what_to_do() {
+    let refused = |change: fn(&mut Options)| {
+        let mut options = Options { request_timeout: Duration::from_secs(2), ..Options::default() };
+        options.brokers = std::env::var(ONE).unwrap_or_else(|_| panic!("{ONE} is not set"));
+        change(&mut options);
+        KafkaLog::open(options).map(drop).unwrap_err()
+    };
+    let away = refused(|options| options.brokers = "127.0.0.1:1".into());
+    assert!(matches!(away, Error::Unavailable(_)), "{away:?}");
+    for (name, value) in [("enable.idempotence", "false"), ("acks", "1"), ("no.such.property", "1"), ("linger.ms", "x")]
+    {
+        let mut options = Options { brokers: std::env::var(ONE).unwrap(), ..Options::default() };
+        options.properties.insert(name.into(), value.into());
+        let error = KafkaLog::open(options).map(drop).unwrap_err();
+        assert!(matches!(&error, Error::Fatal(text) if text.contains(name)), "{name}: {error:?}");
+    }
+    let copies = refused(|options| options.min_insync_replicas = options.replication + 1);
+    assert!(matches!(copies, Error::Fatal(_)), "{copies:?}");
+}
+
+#[test]
+fn kafka_differences_of_topics_are_told() {
+    let cluster = Cluster::one();
+    let log = open(&cluster);
+    let spec = |name: &str, partitions| TopicSpec { name: format!("{}{name}", log.prefix), partitions };
+    let told = |wanted: &[TopicSpec]| -> Vec<(String, String, String, bool)> {
+        let differences = log.log.differences(wanted).unwrap();
+        differences.into_iter().map(|d| (d.what, d.wanted, d.found, d.refuses)).collect()
+    };
+    assert_eq!(told(&[spec("in", 4), spec("out", 4)]), []);
+    assert_eq!(told(&[spec("in", 6)]), [("partitions".into(), "6".into(), "4".into(), true)]);
+    let missing = told(&[spec("none", 3)]);
+    assert!(missing.len() == 1 && missing[0].0 == "missing" && missing[0].3, "{missing:?}");
+    let other = cluster.with(|options| options.retention = Duration::from_mins(1));
+    let differences = other.kafka().log.differences(&[spec("in", 4)]).unwrap();
+    assert_eq!(
+        (&*differences[0].what, &*differences[0].wanted, differences[0].refuses),
+        ("retention.ms", "60000", false)
+    );
+}
+
+#[test]
+fn kafka_lag_counts_what_is_left_to_read() {
+    let cluster = Cluster::one();
+    let log = open(&cluster);
+    append(&log, numbered("in", 1, 0..10));
+    let left = || -> Vec<u64> { log.lag("g", &["in"]).unwrap().iter().map(Lag::records).collect() };
+    assert_eq!(left(), [0, 10, 0, 0]);
+    let mut member = Player::join(&log, 0, Commits::Offsets);
+    until(&mut [&mut member], "it has all", |all| all[0].owned.len() == 4);
+    commit(&mut *member.member, &[], &[offset("in", 1, 4, "")]);
+    assert_eq!(left(), [0, 6, 0, 0]);
+    assert!(matches!(log.lag("g", &["nothing"]), Err(Error::Unknown(_))));
+}
