@@ -5,6 +5,8 @@
 //! says what is missing, orders are answered 503, and the services start when it is there.
 
 mod housekeeping;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod listeners;
 mod open;
 mod options;
@@ -24,7 +26,7 @@ use self::{listeners::Listeners, outage::Outage, plan::Plan, services::Services}
 use crate::{clock::Clock, config::Config, domain::HandleKey, eventlog::EventLog, mail, ops::Late, store::Store};
 
 /// How long a start waits to tell at once what is wrong with a cluster; it goes on in the background.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Encargo at work.
 pub struct App {
@@ -48,6 +50,12 @@ struct Work {
 pub fn sample_composing(config: &Config) -> Result<mail::compose::Options> {
     let addresses = Addresses { intake: None, tracking: None, ops: config.ops.listen };
     Ok(options::composing(config, addresses, &config.flow()?, HandleKey::new([0; 16])))
+}
+
+/// What a binary that was built without Kafka says about its addresses.
+#[cfg(not(feature = "kafka"))]
+pub fn without_kafka() -> anyhow::Error {
+    anyhow!("this program was built without Kafka: build it with `cargo build --release --features kafka`")
 }
 
 impl App {

@@ -44,13 +44,26 @@ pub(super) async fn log(config: Config) -> Result<Arc<dyn EventLog>> {
 }
 
 fn blocking_log(config: &Config) -> Result<Arc<dyn EventLog>> {
-    let path = match config.log_url() {
-        LogUrl::Sqlite(path) => path,
-        LogUrl::Kafka(_) => anyhow::bail!("Kafka is not there yet"),
-    };
-    create_parent(&path)?;
+    match config.log_url() {
+        LogUrl::Sqlite(path) => local_log(config, &path),
+        LogUrl::Kafka(brokers) => cluster_log(config, brokers),
+    }
+}
+
+#[cfg(feature = "kafka")]
+fn cluster_log(config: &Config, brokers: String) -> Result<Arc<dyn EventLog>> {
+    Ok(Arc::new(super::kafka::open(config, brokers)?))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn cluster_log(_: &Config, _: String) -> Result<Arc<dyn EventLog>> {
+    Err(super::without_kafka())
+}
+
+fn local_log(config: &Config, path: &Path) -> Result<Arc<dyn EventLog>> {
+    create_parent(path)?;
     let options = LogOptions { waiting_max: config.log.queue_max, ..LogOptions::default() };
-    let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(&path, options)?);
+    let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(path, options)?);
     let topics = &config.topics;
     for (name, partitions) in [
         (&topics.orders, config.log.partitions),

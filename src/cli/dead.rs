@@ -111,7 +111,7 @@ impl Command {
 
 impl List {
     async fn run(self, settings: &Settings) -> Result<()> {
-        let store = open_store(settings, &self.store)?;
+        let store = open_store(settings, &self.store).await?;
         let now = Clock::system().now();
         let items = store.dead(self.reason.as_deref(), self.limit).await?;
         let mut out = Out::new();
@@ -146,7 +146,7 @@ fn row(item: &DeadItem, now: Timestamp) -> [Cell; 5] {
 
 impl Show {
     async fn run(self, settings: &Settings) -> Result<()> {
-        let store = open_store(settings, &self.store)?;
+        let store = open_store(settings, &self.store).await?;
         let Some(item) = store.dead_one(&self.id).await? else { return Err(no_such(&self.id)) };
         let mut out = Out::new();
         if self.json {
@@ -177,7 +177,7 @@ impl Show {
 
 impl Decide {
     async fn run(self, settings: &Settings, action: Action) -> Result<()> {
-        let store = open_store(settings, &self.store)?;
+        let store = open_store(settings, &self.store).await?;
         let now = Clock::system().now();
         let mut done = Done { out: Out::new(), json: self.json, mails: 0, records: 0 };
         if self.which.ids.is_empty() {
@@ -259,8 +259,8 @@ const fn word(action: Action) -> &'static str {
     }
 }
 
-fn open_store(settings: &Settings, flag: &open::StoreFlag) -> Result<std::sync::Arc<dyn Store>> {
-    open::store(&settings.load(&flag.settings())?.config)
+async fn open_store(settings: &Settings, flag: &open::StoreFlag) -> Result<std::sync::Arc<dyn Store>> {
+    open::store(&settings.load(&flag.settings())?.config).await
 }
 
 fn no_such(id: &DeadId) -> anyhow::Error {

@@ -40,6 +40,12 @@ flags! {
     CatalogFlag: --"catalog" "FILE" sets "catalog.path";
     /// How long an order stays in each state, like 8s or 500ms [env: ENCARGO_DWELL] [default: 8s]
     DwellFlag: --"dwell" "DURATION" sets "flow.dwell";
+    /// Partitions of the orders' and states' topics [env: ENCARGO_LOG_PARTITIONS] [default: 4]
+    PartitionsFlag: --"partitions" "N" sets "log.partitions";
+    /// Copies of each partition [env: ENCARGO_LOG_REPLICATION] [default: 3]
+    ReplicationFlag: --"replication" "N" sets "log.replication";
+    /// Copies that must have a record before it counts as written [env: ENCARGO_LOG_MIN_INSYNC] [default: 2]
+    MinInsyncFlag: --"min-insync" "N" sets "log.min_insync";
     /// Which instance this is, on a log that several share [env: ENCARGO_SLOT] [default: 0]
     SlotFlag: --"slot" "N" sets "slot";
     /// Where orders are taken [env: ENCARGO_INTAKE_LISTEN] [default: 127.0.0.1:3000]

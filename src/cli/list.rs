@@ -52,7 +52,7 @@ impl List {
         if self.limit == 0 {
             bail!("--limit must be at least 1");
         }
-        let store = open::store(&config)?;
+        let store = open::store(&config).await?;
         let now = Clock::system().now();
         let mut query = Query {
             usermail: None,

@@ -15,14 +15,18 @@ use crate::{
 pub(super) fn log(config: &Config) -> Result<Arc<dyn EventLog>> {
     let path = match config.log_url() {
         LogUrl::Sqlite(path) => path,
-        LogUrl::Kafka(_) => bail!("Kafka is not there yet"),
+        #[cfg(feature = "kafka")]
+        LogUrl::Kafka(brokers) => return Ok(Arc::new(crate::app::kafka::connect(config, brokers)?)),
+        #[cfg(not(feature = "kafka"))]
+        LogUrl::Kafka(_) => return Err(crate::app::without_kafka()),
     };
     require(&path, "event log", config)?;
     Ok(Arc::new(SqliteLog::open_read_only(&path)?))
 }
 
 /// The store, to be read and decided upon beside a server.
-pub(super) fn store(config: &Config) -> Result<Arc<dyn Store>> {
+#[expect(clippy::unused_async, reason = "PostgreSQL will wait")]
+pub(super) async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     let path = match config.store_url() {
         StoreUrl::Sqlite(path) => path,
         StoreUrl::Postgres(_) => bail!("PostgreSQL is not there yet"),

@@ -38,7 +38,7 @@ pub(super) struct Show {
 impl Show {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         let config = settings.load(&self.store.settings())?.config;
-        let store = open::store(&config)?;
+        let store = open::store(&config).await?;
         let Some((view, history)) = store.order(self.id).await? else {
             bail!("there is no order {}; `encargo list` shows the newest ones", self.id);
         };

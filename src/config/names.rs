@@ -48,6 +48,10 @@ fn long_variable(key: &str) -> String {
 
 /// The flag of a key, if it had one.
 pub(super) fn flag(key: &str) -> String {
+    // `encargo log init` is about the log alone, so its flags need not say so
+    if let Some(name) = ["log.partitions", "log.replication", "log.min_insync"].iter().find(|other| **other == key) {
+        return format!("--{}", name["log.".len()..].replace('_', "-"));
+    }
     let short = SHORT.iter().find(|(_, other)| *other == key).map(|(name, _)| (*name).to_owned());
     let name = short.unwrap_or_else(|| long_variable(key));
     format!("--{}", name[PREFIX.len()..].to_lowercase().replace('_', "-"))

@@ -270,6 +270,11 @@ pub trait EventLog: Send + Sync {
     /// `commits` says what the member is for.
     fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>>;
 
+    /// Answers when the log does; for `/readyz`.
+    fn ping(&self) -> Result<()> {
+        self.topics().map(drop)
+    }
+
     /// All groups that have committed something or have members, by name.
     fn groups(&self) -> Result<Vec<GroupInfo>>;
 

@@ -1,6 +1,8 @@
+mod groups;
+mod init;
 mod read;
 
-use std::{collections::HashMap, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -10,17 +12,19 @@ use super::{
     Settings,
     flags::LogFlag,
     open,
-    output::{Out, Tone, explain, plain},
-    table::{Cell, Table},
+    output::{Out, explain, plain},
+    table::Table,
 };
-use crate::eventlog::{EventLog, GroupInfo, PartitionRange, TopicPartition};
+use crate::eventlog::{EventLog, PartitionRange};
 
 /// `encargo log`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Create the topics that are missing on Kafka, and show how the others differ from what is wanted
+    Init(init::Init),
     /// List the topics with what each partition holds
     Topics(Flags),
-    /// List the consumer groups with how far each is behind
+    /// List the consumer groups with their members and how far each is behind
     Groups(Flags),
     /// Print the records of a topic
     #[command(after_help = "Examples:\n  encargo log read compra_detalle\n  \
@@ -41,8 +45,11 @@ pub(super) struct Flags {
 impl Command {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         match self {
+            Self::Init(init) => return init.run(settings),
             Self::Topics(flags) => topics(&*open::log(&settings.load(&flags.log.settings())?.config)?, flags.json)?,
-            Self::Groups(flags) => groups(&*open::log(&settings.load(&flags.log.settings())?.config)?, flags.json)?,
+            Self::Groups(flags) => {
+                groups::print(&*open::log(&settings.load(&flags.log.settings())?.config)?, flags.json)?;
+            }
             Self::Read(read) => read.run(settings).await?,
         }
         Ok(ExitCode::SUCCESS)
@@ -67,60 +74,6 @@ fn topics(log: &dyn EventLog, as_json: bool) -> Result<()> {
     out.flush()?;
     if topics.is_empty() {
         explain("No topics yet.");
-    }
-    Ok(())
-}
-
-fn groups(log: &dyn EventLog, as_json: bool) -> Result<()> {
-    // the groups first: a topic's end read later can only be further on, so that no lag is negative
-    let groups = log.groups()?;
-    let topics = log.topics()?;
-    let mut ranges = HashMap::new();
-    for topic in topics {
-        for (partition, range) in topic.partitions.into_iter().enumerate() {
-            ranges.insert(TopicPartition { topic: topic.name.clone(), partition: partition as u32 }, range);
-        }
-    }
-    let mut out = Out::new();
-    let mut table = Table::new(["GROUP", "TOPIC", ">PARTITION", ">NEXT", ">END", ">LAG"]);
-    for group in &groups {
-        add_group(&mut out, &mut table, group, &ranges, as_json)?;
-    }
-    table.print(&mut out)?;
-    out.flush()?;
-    if groups.is_empty() {
-        explain("No consumer group has committed anything yet.");
-    }
-    Ok(())
-}
-
-fn add_group(
-    out: &mut Out,
-    table: &mut Table<6>,
-    group: &GroupInfo,
-    ranges: &HashMap<TopicPartition, PartitionRange>,
-    as_json: bool,
-) -> Result<()> {
-    for (i, committed) in group.offsets.iter().enumerate() {
-        let TopicPartition { topic, partition } = &committed.of;
-        let end = ranges.get(&committed.of).map_or(committed.offset, |range| range.end);
-        let lag = end.saturating_sub(committed.offset);
-        if as_json {
-            out.json(&json!({
-                "group": group.name, "topic": topic, "partition": partition, "offset": committed.offset,
-                "end": end, "lag": lag, "metadata": committed.metadata,
-            }))?;
-            continue;
-        }
-        let name = if i == 0 { plain(&group.name) } else { String::new() };
-        table.row([
-            name.into(),
-            plain(topic).into(),
-            u64::from(*partition).into(),
-            committed.offset.into(),
-            end.into(),
-            Cell::from(lag).tone(if lag == 0 { Tone::Good } else { Tone::Busy }),
-        ]);
     }
     Ok(())
 }

@@ -213,6 +213,10 @@ impl EventLog for KafkaLog {
         Ok(Box::new(KafkaMember::join(&self.0, group, topics, slot, commits)?))
     }
 
+    fn ping(&self) -> Result<()> {
+        self.0.topics.metadata(None).map(drop)
+    }
+
     fn groups(&self) -> Result<Vec<GroupInfo>> {
         self.0.list_groups()
     }

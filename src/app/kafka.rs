@@ -1,0 +1,67 @@
+//! The event log on a cluster: how it is opened, and what its topics must be like.
+
+use anyhow::{Result, bail};
+
+use crate::{
+    config::{Config, Topics},
+    eventlog::{
+        EventLog, TopicSpec,
+        kafka::{Difference, KafkaLog, Options},
+    },
+};
+
+/// Opens the log of a cluster; topics are not looked at.
+pub fn connect(config: &Config, brokers: String) -> Result<KafkaLog> {
+    let log = &config.log;
+    Ok(KafkaLog::open(Options {
+        brokers,
+        properties: log.kafka.clone(),
+        replication: log.replication,
+        min_insync_replicas: log.min_insync,
+        retention: log.retention,
+        message_timeout: log.message_timeout,
+        transaction_timeout: log.transaction_timeout,
+        session_timeout: log.session_timeout,
+        static_membership: log.static_membership,
+        waiting_max: log.queue_max,
+        ..Options::default()
+    })?)
+}
+
+/// What the topics should be like. The number of partitions of topics that are there already counts, since records are
+/// in them: the states' topic has as many as the orders' topic.
+pub fn wanted_topics(log: &dyn EventLog, config: &Config) -> Result<Vec<TopicSpec>> {
+    let Topics { orders, states, dead, ids } = &config.topics;
+    let there = log.topics()?;
+    let count = |name: &str| there.iter().find(|topic| topic.name == name).map(|topic| topic.partitions.len() as u32);
+    let partitions = count(orders).or(count(states)).unwrap_or(config.log.partitions);
+    Ok(vec![
+        TopicSpec { name: orders.clone(), partitions },
+        TopicSpec { name: states.clone(), partitions },
+        TopicSpec { name: dead.clone(), partitions: count(dead).unwrap_or(1) },
+        TopicSpec { name: ids.clone(), partitions: 1 },
+    ])
+}
+
+/// The log of a cluster for a server. Refuses topics that are missing or do not fit.
+pub(super) fn open(config: &Config, brokers: String) -> Result<KafkaLog> {
+    let log = connect(config, brokers)?;
+    let wanted = wanted_topics(&log, config)?;
+    let refused: Vec<Difference> = log.differences(&wanted)?.into_iter().filter(|one| one.refuses).collect();
+    if refused.is_empty() {
+        return Ok(log);
+    }
+    let url = config.log_url();
+    let (missing, wrong): (Vec<_>, Vec<_>) = refused.iter().partition(|difference| difference.found.is_empty());
+    if wrong.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|difference| difference.topic.as_str()).collect();
+        bail!("{url} lacks the topics {}: create them with `encargo log init --log {url}`", names.join(", "));
+    }
+    let words: Vec<String> = wrong.iter().map(|difference| in_words(difference)).collect();
+    bail!("topics of {url} do not fit: {}; `encargo log init --dry-run --log {url}` shows all of it", words.join("; "))
+}
+
+/// `compra_confirmada has partitions 3, wanted are 4`.
+fn in_words(Difference { topic, what, wanted, found, .. }: &Difference) -> String {
+    format!("{topic} has {what} {found}, wanted are {wanted}")
+}

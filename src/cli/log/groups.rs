@@ -1,0 +1,102 @@
+use std::collections::HashMap;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::{
+    cli::{
+        output::{Out, Tone, explain, plain},
+        table::{Cell, Table},
+        time,
+    },
+    clock::Clock,
+    domain::Timestamp,
+    eventlog::{self, EventLog, GroupInfo, GroupOffset, PartitionRange, TopicPartition},
+};
+
+/// How far a group is behind in a partition.
+struct Behind {
+    end: u64,
+    records: u64,
+    /// When the oldest record that it has not committed was written; none when there is no such record.
+    since: Option<Timestamp>,
+}
+
+pub(super) fn print(log: &dyn EventLog, as_json: bool) -> Result<()> {
+    // the groups first: a topic's end read later can only be further on, so that no lag is negative
+    let groups = log.groups()?;
+    let topics = log.topics()?;
+    let mut ranges = HashMap::new();
+    for topic in topics {
+        for (partition, range) in topic.partitions.into_iter().enumerate() {
+            ranges.insert(TopicPartition { topic: topic.name.clone(), partition: partition as u32 }, range);
+        }
+    }
+    let now = Clock::system().now();
+    let mut out = Out::new();
+    let mut table = Table::new(["GROUP", ">MEMBERS", "TOPIC", ">PARTITION", ">NEXT", ">END", ">LAG", "BEHIND"]);
+    for group in &groups {
+        for (i, committed) in group.offsets.iter().enumerate() {
+            let behind = behind(log, committed, ranges.get(&committed.of))?;
+            if as_json {
+                out.json(&as_json_line(group, committed, &behind, now))?;
+            } else {
+                table.row(row(group, committed, &behind, i == 0, now));
+            }
+        }
+        if group.offsets.is_empty() && !as_json {
+            let (name, members) = (plain(&group.name).into(), (group.members as u64).into());
+            table.row([name, members, "".into(), "".into(), "".into(), "".into(), "".into(), "".into()]);
+        }
+    }
+    table.print(&mut out)?;
+    out.flush()?;
+    if groups.is_empty() {
+        explain("No consumer group has committed anything yet.");
+    }
+    Ok(())
+}
+
+fn behind(log: &dyn EventLog, committed: &GroupOffset, range: Option<&PartitionRange>) -> Result<Behind> {
+    let GroupOffset { of, offset, .. } = committed;
+    let end = range.map_or(*offset, |range| range.end);
+    let records = end.saturating_sub(*offset);
+    let since = if records == 0 { None } else { first_at(log, of, *offset)? };
+    Ok(Behind { end, records, since })
+}
+
+/// When the first record from an offset on was written. What counts as lag on a cluster may be no record at all.
+fn first_at(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Result<Option<Timestamp>> {
+    let reader = match log.read(of, from) {
+        Err(eventlog::Error::Trimmed { start, .. }) => log.read(of, start),
+        other => other,
+    };
+    Ok(reader?.next(1)?.first().map(|record| record.at))
+}
+
+fn seconds(behind: &Behind, now: Timestamp) -> f64 {
+    behind.since.map_or(0.0, |since| now.since(since).as_secs_f64())
+}
+
+fn as_json_line(group: &GroupInfo, committed: &GroupOffset, behind: &Behind, now: Timestamp) -> serde_json::Value {
+    json!({
+        "group": group.name, "members": group.members, "topic": committed.of.topic,
+        "partition": committed.of.partition, "offset": committed.offset, "end": behind.end, "lag": behind.records,
+        "lag_seconds": seconds(behind, now), "metadata": committed.metadata,
+    })
+}
+
+fn row(group: &GroupInfo, committed: &GroupOffset, behind: &Behind, is_first: bool, now: Timestamp) -> [Cell; 8] {
+    let tone = if behind.since.is_none() { Tone::Good } else { Tone::Busy };
+    let age = behind.since.map_or_else(|| "-".to_owned(), |since| time::span(now.since(since)));
+    [
+        if is_first { plain(&group.name) } else { String::new() }.into(),
+        if is_first { group.members.to_string() } else { String::new() }.into(),
+        plain(&committed.of.topic).into(),
+        u64::from(committed.of.partition).into(),
+        committed.offset.into(),
+        behind.end.into(),
+        Cell::from(behind.records).tone(tone),
+        Cell::from(age).tone(tone),
+    ]
+}

@@ -1,0 +1,203 @@
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{
+    cli::{
+        Settings,
+        flags::{LogFlag, MinInsyncFlag, PartitionsFlag, ReplicationFlag},
+        output::explain,
+    },
+    config::LogUrl,
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  encargo log init --log kafka://localhost:9092 --dry-run\n  \
+                        encargo log init --log kafka://localhost:9092 --partitions 12\n  \
+                        encargo log init --log kafka://localhost:9092 --replication 1 --min-insync 1")]
+pub(in crate::cli) struct Init {
+    /// Only say what would be created and what differs
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one line of JSON per topic
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    log: LogFlag,
+    #[command(flatten)]
+    partitions: PartitionsFlag,
+    #[command(flatten)]
+    replication: ReplicationFlag,
+    #[command(flatten)]
+    min_insync: MinInsyncFlag,
+}
+
+impl Init {
+    pub(super) fn run(self, settings: &Settings) -> Result<ExitCode> {
+        let flags =
+            [self.log.setting(), self.partitions.setting(), self.replication.setting(), self.min_insync.setting()];
+        let config = settings.load(&flags)?.config;
+        match config.log_url() {
+            LogUrl::Sqlite(path) => {
+                explain(&format!("Nothing to do: `encargo up` makes the topics of sqlite:{} itself.", path.display()));
+                Ok(ExitCode::SUCCESS)
+            }
+            #[cfg(feature = "kafka")]
+            LogUrl::Kafka(brokers) => on_kafka::init(&config, brokers, self.dry_run, self.json),
+            #[cfg(not(feature = "kafka"))]
+            LogUrl::Kafka(_) => Err(crate::app::without_kafka()),
+        }
+    }
+}
+
+#[cfg(feature = "kafka")]
+mod on_kafka {
+    use std::process::ExitCode;
+
+    use anyhow::{Context as _, Result};
+    use serde_json::json;
+
+    use crate::{
+        app::kafka::{connect, wanted_topics},
+        cli::{
+            output::{Out, Tone, count, explain, plain},
+            table::{Cell, Table},
+        },
+        config::Config,
+        eventlog::{
+            EventLog as _, TopicSpec,
+            kafka::{Difference, KafkaLog},
+        },
+    };
+
+    /// A topic, with how it differs from what is wanted.
+    struct Topic {
+        spec: TopicSpec,
+        differences: Vec<Difference>,
+    }
+
+    pub(super) fn init(config: &Config, brokers: String, dry_run: bool, as_json: bool) -> Result<ExitCode> {
+        let log = connect(config, brokers)?;
+        let wanted = wanted_topics(&log, config)?;
+        let topics = compare(&log, wanted)?;
+        let (mut created, mut wrong) = (0, 0);
+        for topic in &topics {
+            if topic.is_missing() {
+                created += 1;
+                if !dry_run {
+                    create(&log, &topic.spec, config)?;
+                }
+            } else if topic.differences.iter().any(|difference| difference.refuses) {
+                wrong += 1;
+            }
+        }
+        print(&topics, config, dry_run, as_json)?;
+        tell_of_partitions(&topics, config);
+        match (created, dry_run) {
+            (0, _) => {}
+            (_, true) => explain(&format!("Would create {}; nothing was changed.", count(created, "topic"))),
+            (_, false) => explain(&format!("Created {}.", count(created, "topic"))),
+        }
+        if wrong == 0 {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let text = "cannot be used as it is: give it another name (topics.*), or change it with the brokers' own tools";
+        explain(&format!("{} {text}.", count(wrong, "topic")));
+        Ok(ExitCode::FAILURE)
+    }
+
+    fn compare(log: &KafkaLog, wanted: Vec<TopicSpec>) -> Result<Vec<Topic>> {
+        let all = log.differences(&wanted)?;
+        let of = |spec: TopicSpec| {
+            let differences = all.iter().filter(|difference| difference.topic == spec.name).cloned().collect();
+            Topic { spec, differences }
+        };
+        Ok(wanted.into_iter().map(of).collect())
+    }
+
+    fn create(log: &KafkaLog, spec: &TopicSpec, config: &Config) -> Result<()> {
+        log.create(spec).with_context(|| {
+            format!(
+                "cannot create {} with {} copies (log.replication, --replication: at most one for each broker)",
+                spec.name, config.log.replication
+            )
+        })
+    }
+
+    fn print(topics: &[Topic], config: &Config, dry_run: bool, as_json: bool) -> Result<()> {
+        let mut out = Out::new();
+        let mut table =
+            Table::new(["TOPIC", ">PARTITIONS", ">COPIES", ">MIN IN SYNC", ">RETENTION MS", "STATE"]).whole();
+        for topic in topics {
+            let (state, tone) = topic.state(dry_run);
+            let values = topic.wanted(config);
+            if as_json {
+                let found: serde_json::Map<_, _> = topic
+                    .differences
+                    .iter()
+                    .filter(|difference| !difference.found.is_empty())
+                    .map(|one| (one.what.clone(), json!({ "found": one.found, "refuses": one.refuses })))
+                    .collect();
+                let wanted: serde_json::Map<_, _> =
+                    values.iter().map(|(what, value)| ((*what).to_owned(), json!(value))).collect();
+                out.json(&json!({ "topic": topic.spec.name, "state": state, "wanted": wanted, "differs": found }))?;
+                continue;
+            }
+            let cells = values.map(|(what, wanted)| topic.cell(what, wanted));
+            let [partitions, copies, in_sync, retention] = cells;
+            let name = plain(&topic.spec.name).into();
+            table.row([name, partitions, copies, in_sync, retention, Cell::from(state).tone(tone)]);
+        }
+        table.print(&mut out)?;
+        out.flush()
+    }
+
+    /// Records are in the partitions already, so the settings do not change their number.
+    fn tell_of_partitions(topics: &[Topic], config: &Config) {
+        let there = topics.iter().find(|topic| topic.spec.name == config.topics.orders && !topic.is_missing());
+        if let Some(Topic { spec, .. }) = there
+            && spec.partitions != config.log.partitions
+        {
+            explain(&format!(
+                "{} has {} partitions already; log.partitions = {} is for topics that are created.",
+                spec.name, spec.partitions, config.log.partitions
+            ));
+        }
+    }
+
+    impl Topic {
+        fn is_missing(&self) -> bool {
+            self.differences.iter().any(|difference| difference.found.is_empty())
+        }
+
+        fn state(&self, dry_run: bool) -> (&'static str, Tone) {
+            match self.differences.as_slice() {
+                [] => ("fits", Tone::Good),
+                _ if self.is_missing() && dry_run => ("missing", Tone::Busy),
+                _ if self.is_missing() => ("created", Tone::Good),
+                all if all.iter().any(|difference| difference.refuses) => ("cannot be used", Tone::Bad),
+                _ => ("differs, works", Tone::Plain),
+            }
+        }
+
+        fn wanted(&self, config: &Config) -> [(&'static str, String); 4] {
+            let retention = i64::try_from(config.log.retention.as_millis()).unwrap_or(-1);
+            [
+                ("partitions", self.spec.partitions.to_string()),
+                ("replication", config.log.replication.to_string()),
+                ("min.insync.replicas", config.log.min_insync.to_string()),
+                ("retention.ms", retention.to_string()),
+            ]
+        }
+
+        /// What is there, and beside it what is wanted where that is something else.
+        fn cell(&self, what: &str, wanted: String) -> Cell {
+            let difference = self.differences.iter().find(|difference| difference.what == what);
+            difference.map_or(Cell::from(wanted), |one| {
+                let tone = if one.refuses { Tone::Bad } else { Tone::Busy };
+                Cell::from(format!("{} (wanted {})", one.found, one.wanted)).tone(tone)
+            })
+        }
+    }
+}
