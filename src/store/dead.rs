@@ -68,6 +68,30 @@ pub struct DeadItem {
     pub letter: Option<DeadLetter>,
 }
 
+impl DeadItem {
+    /// A dead record in a list.
+    pub(super) fn of_record(letter: DeadLetter) -> Self {
+        Self {
+            id: DeadId::Record(letter.source.clone()),
+            order: order_of(&letter),
+            reason: letter.reason.clone(),
+            class: None,
+            attempts: letter.attempts,
+            at: letter.at,
+            letter: Some(letter),
+        }
+    }
+}
+
+/// The order that a record is about: its key, and without one the field of the value, if it is JSON at all.
+fn order_of(letter: &DeadLetter) -> Option<OrderId> {
+    let by_key = letter.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
+    by_key.or_else(|| {
+        let value: serde_json::Value = serde_json::from_slice(&letter.value).ok()?;
+        OrderId::new(value.get("orderid")?.as_u64()?).ok()
+    })
+}
+
 /// What an operator decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {

@@ -146,3 +146,18 @@ pub trait Orders: Send + Sync {
     /// How many orders there are; cheap, whatever the number.
     async fn order_counts(&self) -> Result<OrderCounts>;
 }
+
+/// Why an event cannot be of the order that is stored under its number: the names of the fields that differ; never
+/// their values, for one is an e-mail address.
+pub(super) fn conflict(stored: Option<&Order>, other: &Order) -> String {
+    let different = stored.map_or_else(String::new, |stored| {
+        let fields = [
+            ("gameid", stored.product.id != other.product.id),
+            ("name", stored.product.name != other.product.name),
+            ("price", stored.product.price != other.product.price),
+            ("usermail", stored.email != other.email),
+        ];
+        fields.into_iter().filter_map(|(field, differs)| differs.then_some(field)).collect::<Vec<_>>().join(", ")
+    });
+    format!("order {} is there already with other content: {different} not the same", other.id)
+}

@@ -42,6 +42,60 @@ impl Place for SqliteFile {
     }
 }
 
+/// A schema of its own in the database that `ENCARGO_TEST_POSTGRES` names; it is dropped afterwards.
+struct PgSchema {
+    name: String,
+}
+
+impl PgSchema {
+    fn new() -> Self {
+        Self { name: format!("test_{:016x}", getrandom::u64().expect("random numbers")) }
+    }
+
+    /// A server is needed: without one these tests fail, and `scripts/test --quick` leaves them out.
+    fn database() -> String {
+        std::env::var("ENCARGO_TEST_POSTGRES")
+            .expect("ENCARGO_TEST_POSTGRES must name a PostgreSQL database for tests, postgres://USER@HOST/DATABASE")
+    }
+
+    fn url(&self) -> String {
+        let database = Self::database();
+        let separator = if database.contains('?') { '&' } else { '?' };
+        format!("{database}{separator}options=-csearch_path%3D{}", self.name)
+    }
+
+    async fn execute(sql: &str) {
+        let (client, connection) =
+            tokio_postgres::connect(&Self::database(), tokio_postgres::NoTls).await.expect("the test database answers");
+        let (done, _) = tokio::join!(async move { client.batch_execute(sql).await }, connection);
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+#[async_trait]
+impl Place for PgSchema {
+    async fn open(&self) -> Box<dyn Store> {
+        Self::execute(&format!("CREATE SCHEMA IF NOT EXISTS {}", self.name)).await;
+        let options = encargo::store::postgres::Options::new(self.url());
+        Box::new(encargo::store::postgres::PgStore::open(options).await.expect("the store opens"))
+    }
+
+    fn another(&self) -> Box<dyn Place> {
+        Box::new(Self::new())
+    }
+}
+
+impl Drop for PgSchema {
+    fn drop(&mut self) {
+        let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.name);
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(Self::execute(&drop));
+        });
+        assert!(dropped.join().is_ok() || std::thread::panicking(), "the schema was not dropped");
+    }
+}
+
 /// Makes a test of each check, for one back end. A check that is not listed is dead code, and the compiler says so.
 macro_rules! contract {
     ($backend:ident at $place:expr => { $($area:ident: $($check:ident),+;)+ }) => {
@@ -135,3 +189,4 @@ macro_rules! every_check {
 }
 
 every_check!(sqlite at crate::store::SqliteFile::new());
+every_check!(postgres at crate::store::PgSchema::new());

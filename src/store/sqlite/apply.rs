@@ -11,7 +11,7 @@ use crate::{
     eventlog::TopicPartition,
     store::{
         ledger::MailStatus,
-        orders::{Advance, Applied, Batch, Incoming},
+        orders::{Advance, Applied, Batch, Incoming, conflict},
     },
 };
 
@@ -217,9 +217,8 @@ impl<'conn> Projection<'conn> {
         let mut select = self.conn.prepare_cached(&sql)?;
         let mut found = select.query([order.id.get() as i64])?;
         let stored = found.next()?.map(rows::order).transpose()?;
-        let different = stored.map_or_else(String::new, |stored| differences(&stored, order));
         let mut letter = incoming.letter.clone();
-        letter.reason = format!("order {} is there already with other content: {different} not the same", order.id);
+        letter.reason = conflict(stored.as_ref(), order);
         dead::keep(self.conn, &letter)
     }
 
@@ -231,15 +230,4 @@ impl<'conn> Projection<'conn> {
 
 const fn order_kind(finished: bool) -> Kind {
     if finished { Kind::Finished } else { Kind::Open }
-}
-
-/// The names of the fields that differ; never their values, for one is an e-mail address.
-fn differences(stored: &Order, other: &Order) -> String {
-    let fields = [
-        ("gameid", stored.product.id != other.product.id),
-        ("name", stored.product.name != other.product.name),
-        ("price", stored.product.price != other.product.price),
-        ("usermail", stored.email != other.email),
-    ];
-    fields.into_iter().filter_map(|(field, differs)| differs.then_some(field)).collect::<Vec<_>>().join(", ")
 }

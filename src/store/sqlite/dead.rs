@@ -8,7 +8,7 @@ use super::{
     tally::{Kind, Tally},
 };
 use crate::{
-    domain::{DeadLetter, OrderId, Source, Timestamp},
+    domain::{DeadLetter, Source, Timestamp},
     store::{
         dead::{Action, DeadId, DeadItem, DeadLetters},
         ledger::{MailId, MailStatus},
@@ -82,7 +82,7 @@ fn list(conn: &Connection, reason: Option<&str>, limit: usize) -> Result<Vec<Dea
     let records = "status = 'dead' AND (?1 IS NULL OR instr(reason, ?1)) ORDER BY at, rowid LIMIT ?2";
     let mails = "(?1 IS NULL OR instr(h.reply, ?1)) ORDER BY h.tried_at, h.id LIMIT ?2";
     let mut items = dead_mails(conn, mails, params![reason, rows_max])?;
-    items.extend(letters(conn, records, params![reason, rows_max])?.into_iter().map(record_item));
+    items.extend(letters(conn, records, params![reason, rows_max])?.into_iter().map(DeadItem::of_record));
     items.sort_by_key(|item| item.at);
     items.truncate(limit);
     Ok(items)
@@ -94,7 +94,7 @@ fn one(conn: &Connection, id: &DeadId) -> Result<Option<DeadItem>> {
         DeadId::Record(source) => {
             let condition = "topic = ? AND partition = ? AND offset = ? AND status = 'dead'";
             let found = letters(conn, condition, params![source.topic, source.partition, source.offset as i64])?;
-            Ok(found.into_iter().next().map(record_item))
+            Ok(found.into_iter().next().map(DeadItem::of_record))
         }
     }
 }
@@ -149,27 +149,6 @@ fn letter(row: &Row) -> Result<DeadLetter> {
         key: row.get(6)?,
         value: row.get(7)?,
         headers,
-    })
-}
-
-fn record_item(letter: DeadLetter) -> DeadItem {
-    DeadItem {
-        id: DeadId::Record(letter.source.clone()),
-        order: order_of(&letter),
-        reason: letter.reason.clone(),
-        class: None,
-        attempts: letter.attempts,
-        at: letter.at,
-        letter: Some(letter),
-    }
-}
-
-/// The order that a record is about: its key, and without one the field of the value, if it is JSON at all.
-fn order_of(letter: &DeadLetter) -> Option<OrderId> {
-    let by_key = letter.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
-    by_key.or_else(|| {
-        let value: serde_json::Value = serde_json::from_slice(&letter.value).ok()?;
-        OrderId::new(value.get("orderid")?.as_u64()?).ok()
     })
 }
 

@@ -118,7 +118,7 @@ impl Model {
 pub async fn any_interleaving_agrees_with_the_model(place: &dyn Place) {
     let place = place.another();
     let search = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let config = Config { cases: 50, failure_persistence: None, ..Config::default() };
         let steps = prop::collection::vec(step(), 1..60);
         TestRunner::new(config).run(&steps, |steps| {

@@ -1,0 +1,23 @@
+//! Compaction of the ledger: what is sent and old gives up its reply and attempts, and keeps its place in the history.
+
+use deadpool_postgres::Object;
+
+use super::super::Result;
+use crate::domain::Timestamp;
+
+/// Most rows in one transaction.
+const SLICE: i64 = 20_000;
+
+/// Takes the next old rows. Returns how many; zero when there are no more.
+pub(super) async fn slice(client: &mut Object, before: Timestamp) -> Result<u64> {
+    let sent = "DELETE FROM sent WHERE ctid = ANY(ARRAY(
+                    SELECT ctid FROM sent WHERE tried_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    let dropped = "UPDATE dead_mails SET tried_at = NULL, attempts = 0, reply = NULL WHERE id = ANY(ARRAY(
+                       SELECT id FROM dead_mails WHERE dropped AND tried_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    let before = before.as_millis();
+    let mut compacted = 0;
+    for sql in [sent, dropped] {
+        compacted += client.execute(&client.prepare_cached(sql).await?, &[&before, &SLICE]).await?;
+    }
+    Ok(compacted)
+}

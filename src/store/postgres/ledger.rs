@@ -1,0 +1,307 @@
+//! The mail ledger. The head of a lane is the first unsettled mail of an order; every change here keeps the column
+//! `head` true to that, and only heads are leased.
+
+use std::sync::PoisonError;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Object, Transaction};
+
+use super::{
+    PgStore, rows, suppressed,
+    tally::{self, Kind, Tally},
+};
+use crate::{
+    domain::Timestamp,
+    store::{
+        Error, Result,
+        ledger::{Class, Ledger, LedgerCounts, Mail, MailId, MailStatus, Reason, Settlement, Verdict},
+    },
+};
+
+#[async_trait]
+impl Ledger for PgStore {
+    async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
+        let call = getrandom::u64().map_err(|e| Error::Unavailable(format!("no random number: {e}")))?.cast_signed();
+        let doubtful = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let resolved = doubtful.clone();
+        let wish = Wish { now, until, limit, call };
+        let leased = self.run(|client| Box::pin(async move { lease(client, wish, &doubtful).await })).await;
+        let mut kept = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
+        match &leased {
+            Ok(_) => kept.retain(|call| !resolved.contains(call)),
+            Err(_) => kept.push(call),
+        }
+        leased
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64> {
+        self.run(|client| Box::pin(async move { settle(client, &settlements).await })).await
+    }
+
+    async fn expire_leases(&self, now: Timestamp) -> Result<u64> {
+        self.run(|client| Box::pin(expire(client, now))).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        let sql = "SELECT due_at FROM lane WHERE head = 1 ORDER BY due_at, id LIMIT 1";
+        self.run(|client| {
+            Box::pin(async move {
+                let due = client.query_opt(&client.prepare_cached(sql).await?, &[]).await?;
+                Ok(due.map(|row| rows::time(&row, 0)))
+            })
+        })
+        .await
+    }
+
+    async fn ledger_counts(&self) -> Result<LedgerCounts> {
+        self.run(|client| Box::pin(counts(client))).await
+    }
+}
+
+/// A call of lease.
+struct Wish {
+    now: Timestamp,
+    until: Timestamp,
+    limit: usize,
+    /// Its mark on what it takes.
+    call: i64,
+}
+
+async fn lease(client: &mut Object, wish: Wish, doubtful: &[i64]) -> Result<Vec<Mail>> {
+    let tx = client.transaction().await?;
+    let mut tally = Tally::default();
+    if !doubtful.is_empty() {
+        give_back(&tx, wish.now, doubtful, &mut tally).await?;
+    }
+    let mails = take(&tx, &wish, &mut tally).await?;
+    tally.write(&tx).await?;
+    tx.commit().await?;
+    Ok(mails)
+}
+
+/// What an earlier call took, whose commit nobody heard of, was never sent: it is as it was before.
+async fn give_back(tx: &Transaction<'_>, now: Timestamp, calls: &[i64], tally: &mut Tally) -> Result<()> {
+    let update = "UPDATE lane SET sending = false, attempts = attempts - 1, due_at = $2, lease = NULL
+                  WHERE sending AND lease = ANY($1)";
+    let given = tx.execute(&tx.prepare_cached(update).await?, &[&calls, &now.as_millis()]).await? as i64;
+    tally.mail(MailStatus::Sending, -given);
+    tally.mail(MailStatus::Pending, given);
+    Ok(())
+}
+
+/// Others that lease at the same time take other rows.
+async fn take(tx: &Transaction<'_>, wish: &Wish, tally: &mut Tally) -> Result<Vec<Mail>> {
+    const FIRST: usize = rows::ORDER_COLUMN_COUNT;
+    let sql = format!(
+        "WITH due AS (
+             SELECT id, due_at, sending, class FROM lane WHERE head = 1 AND due_at <= $1
+             ORDER BY due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED),
+         taken AS (
+             UPDATE lane l SET sending = true, attempts = l.attempts + 1, ambiguous = l.ambiguous OR l.sending,
+                 due_at = $3, tried_at = $1, class = NULL, lease = $4
+             FROM due WHERE l.id = due.id
+             RETURNING l.id, l.attempts, l.ambiguous, due.due_at, due.sending, due.class)
+         SELECT {}, t.id, h.estado, h.at, h.next_at, t.sending, t.attempts, t.ambiguous, t.class,
+                s.address, s.at, s.reason, s.mail
+         FROM taken t JOIN orders o ON o.id = t.id >> 8 JOIN history h ON h.id = t.id
+         LEFT JOIN suppressed s ON s.address = lower(o.usermail COLLATE \"C\")
+         ORDER BY t.due_at, t.id",
+        rows::ORDER_COLUMNS
+    );
+    let (now, until) = (wish.now.as_millis(), wish.until.as_millis());
+    let found = tx.query(&tx.prepare_cached(&sql).await?, &[&now, &(wish.limit as i64), &until, &wish.call]).await?;
+    let mut mails = Vec::with_capacity(found.len());
+    for row in &found {
+        let (was_sending, ambiguous) = (row.get(FIRST + 4), row.get(FIRST + 6));
+        mails.push(Mail {
+            order: rows::order(row)?,
+            id: rows::mail_id(row.get(FIRST))?,
+            estado: row.get::<_, &str>(FIRST + 1).into(),
+            at: rows::time(row, FIRST + 2),
+            next_at: rows::optional_time(row, FIRST + 3),
+            attempt: row.get::<_, i32>(FIRST + 5) as u32,
+            ambiguous,
+            suppressed: rows::suppression(row, FIRST + 8)?,
+        });
+        tally.mail(if was_sending { MailStatus::Sending } else { MailStatus::Pending }, -1);
+        tally.class(MailStatus::Pending, rows::class(row, FIRST + 7), -1);
+        tally.mail(MailStatus::Sending, 1);
+        tally.add(Kind::Repeated, "", i64::from(ambiguous));
+    }
+    Ok(mails)
+}
+
+/// One statement per kind of verdict, each in the order of the keys; then, seeing what came meanwhile, the next in
+/// their lanes.
+async fn settle(client: &mut Object, settlements: &[Settlement]) -> Result<u64> {
+    let mut sorted: Vec<&Settlement> = settlements.iter().collect();
+    sorted.sort_by_key(|settlement| settlement.id);
+    // two results of one attempt: the first counts
+    sorted.dedup_by_key(|settlement| (settlement.id, settlement.attempt));
+    let (mut sent, mut dead, mut retried) = (Rows::default(), Rows::default(), Rows::default());
+    for Settlement { id, attempt, verdict } in sorted {
+        match verdict {
+            Verdict::Sent(reply) => sent.add(*id, *attempt, None, reply, None),
+            Verdict::Dead(Reason { class, text }) => dead.add(*id, *attempt, Some(*class), text, None),
+            Verdict::Retry(at, Reason { class, text }) => {
+                retried.add(*id, *attempt, Some(*class), text, Some((*at, false)));
+            }
+            Verdict::Unknown(at, Reason { class, text }) => {
+                retried.add(*id, *attempt, Some(*class), text, Some((*at, true)));
+            }
+        }
+    }
+    let tx = client.transaction().await?;
+    let mut tally = Tally::default();
+    let mut settled = sent.end(&tx, &mut tally).await?;
+    settled += dead.bury(&tx, &mut tally).await?;
+    settled += retried.put_off(&tx, &mut tally).await?;
+    promote(&tx, &[&sent.ids[..], &dead.ids[..]].concat()).await?;
+    tally.mail(MailStatus::Sending, -(settled as i64));
+    tally.write(&tx).await?;
+    tx.commit().await?;
+    Ok(settled)
+}
+
+/// Settlements of a kind, by columns.
+#[derive(Default)]
+struct Rows {
+    ids: Vec<i64>,
+    attempts: Vec<i32>,
+    classes: Vec<Option<&'static str>>,
+    texts: Vec<String>,
+    due_at: Vec<i64>,
+    unknown: Vec<bool>,
+}
+
+impl Rows {
+    fn add(&mut self, id: MailId, attempt: u32, class: Option<Class>, text: &str, again: Option<(Timestamp, bool)>) {
+        self.ids.push(key(id));
+        self.attempts.push(attempt as i32);
+        self.classes.push(class.map(Class::name));
+        self.texts.push(rows::text(text));
+        if let Some((due_at, unknown)) = again {
+            self.due_at.push(due_at.as_millis());
+            self.unknown.push(unknown);
+        }
+    }
+
+    async fn end(&self, tx: &Transaction<'_>, tally: &mut Tally) -> Result<u64> {
+        if self.ids.is_empty() {
+            return Ok(0);
+        }
+        let sql = "WITH s AS (SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[]) AS s(id, attempt, reply)),
+             gone AS (DELETE FROM lane l USING s WHERE l.id = s.id AND l.sending AND l.attempts = s.attempt
+                      RETURNING l.id, l.tried_at, l.attempts, l.ambiguous, s.reply)
+             INSERT INTO sent (id, tried_at, attempts, ambiguous, reply) SELECT * FROM gone";
+        let sent = tx.execute(&tx.prepare_cached(sql).await?, &[&self.ids, &self.attempts, &self.texts]).await?;
+        tally.mail(MailStatus::Sent, sent as i64);
+        Ok(sent)
+    }
+
+    async fn bury(&self, tx: &Transaction<'_>, tally: &mut Tally) -> Result<u64> {
+        if self.ids.is_empty() {
+            return Ok(0);
+        }
+        let sql = "WITH s AS (SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[])
+                              AS s(id, attempt, class, reply)),
+             gone AS (DELETE FROM lane l USING s WHERE l.id = s.id AND l.sending AND l.attempts = s.attempt
+                      RETURNING l.id, l.tried_at, l.attempts, l.ambiguous, s.class, s.reply)
+             INSERT INTO dead_mails (id, tried_at, attempts, ambiguous, class, reply) SELECT * FROM gone
+             RETURNING id, class";
+        let params: [&(dyn deadpool_postgres::tokio_postgres::types::ToSql + Sync); 4] =
+            [&self.ids, &self.attempts, &self.classes, &self.texts];
+        let buried = tx.query(&tx.prepare_cached(sql).await?, &params).await?;
+        let mut refused = Vec::new();
+        for row in &buried {
+            let class = rows::class(row, 1);
+            tally.mail(MailStatus::Dead, 1);
+            tally.class(MailStatus::Dead, class, 1);
+            if class == Some(Class::Address) {
+                refused.push(row.get::<_, i64>(0));
+            }
+        }
+        if !refused.is_empty() {
+            tally.add(Kind::Suppressed, "", suppressed::keep(tx, &refused).await?);
+        }
+        Ok(buried.len() as u64)
+    }
+
+    async fn put_off(&self, tx: &Transaction<'_>, tally: &mut Tally) -> Result<u64> {
+        if self.ids.is_empty() {
+            return Ok(0);
+        }
+        let sql = "UPDATE lane l SET sending = false, class = s.class, reply = s.reply, due_at = s.due_at,
+                 ambiguous = l.ambiguous OR s.unknown, lease = NULL
+             FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::bool[])
+                 AS s(id, attempt, class, reply, due_at, unknown)
+             WHERE l.id = s.id AND l.sending AND l.attempts = s.attempt RETURNING l.class";
+        let params: [&(dyn deadpool_postgres::tokio_postgres::types::ToSql + Sync); 6] =
+            [&self.ids, &self.attempts, &self.classes, &self.texts, &self.due_at, &self.unknown];
+        let waiting = tx.query(&tx.prepare_cached(sql).await?, &params).await?;
+        for row in &waiting {
+            tally.mail(MailStatus::Pending, 1);
+            tally.class(MailStatus::Pending, rows::class(row, 0), 1);
+        }
+        Ok(waiting.len() as u64)
+    }
+}
+
+/// Makes the first unsettled mail in the lanes of these keys their head.
+pub(super) async fn promote(tx: &Transaction<'_>, keys: &[i64]) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut orders: Vec<i64> = keys.iter().map(|key| key >> 8).collect();
+    orders.sort_unstable();
+    orders.dedup();
+    // nearly always there is none
+    let sql = "UPDATE lane l SET head = 1 FROM unnest($1::bigint[]) AS o(id)
+         WHERE l.id = (SELECT n.id FROM lane n WHERE n.id > o.id << 8 AND n.id < (o.id + 1) << 8
+                       ORDER BY n.id LIMIT 1) AND l.head <> 1";
+    tx.execute(&tx.prepare_cached(sql).await?, &[&orders]).await?;
+    Ok(())
+}
+
+/// The key of a mail.
+pub(super) const fn key(id: MailId) -> i64 {
+    rows::key(id.order, id.seq)
+}
+
+async fn expire(client: &mut Object, now: Timestamp) -> Result<u64> {
+    let tx = client.transaction().await?;
+    let sql = "UPDATE lane SET sending = false, ambiguous = true, due_at = $1, class = 'unanswered', lease = NULL
+               WHERE sending";
+    let expired = tx.execute(&tx.prepare_cached(sql).await?, &[&now.as_millis()]).await?;
+    let mut tally = Tally::default();
+    tally.mail(MailStatus::Sending, -(expired as i64));
+    tally.mail(MailStatus::Pending, expired as i64);
+    tally.class(MailStatus::Pending, Some(Class::Unanswered), expired as i64);
+    tally.write(&tx).await?;
+    tx.commit().await?;
+    Ok(expired)
+}
+
+async fn counts(client: &mut Object) -> Result<LedgerCounts> {
+    let kinds = [Kind::Mail, Kind::Class, Kind::Repeated, Kind::Suppressed];
+    let mut counts = LedgerCounts::default();
+    for (kind, name, n) in tally::read(client, &kinds).await? {
+        match kind {
+            Kind::Mail => counts.by_status.extend(status(&name).map(|status| (status, n))),
+            Kind::Class => counts
+                .by_class
+                .extend(name.split_once('/').and_then(|(of, class)| Some((status(of)?, Class::named(class)?, n)))),
+            Kind::Repeated => counts.repeated = n,
+            Kind::Suppressed => counts.suppressed = n,
+            Kind::Open | Kind::Finished => {}
+        }
+    }
+    counts.by_status.sort_by_key(|(status, _)| MailStatus::ALL.iter().position(|other| other == status));
+    let oldest = client.prepare_cached("SELECT min(at) FROM lane").await?;
+    counts.oldest_unsettled_at = rows::optional_time(&client.query_one(&oldest, &[]).await?, 0);
+    Ok(counts)
+}
+
+fn status(name: &str) -> Option<MailStatus> {
+    MailStatus::ALL.into_iter().find(|status| status.name() == name)
+}

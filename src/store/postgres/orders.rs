@@ -1,0 +1,132 @@
+//! The read model: how far it is, one order, lists, counts.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use deadpool_postgres::{GenericClient, Object, tokio_postgres::types::ToSql};
+
+use super::{
+    PgStore, apply, rows,
+    tally::{self, Kind},
+};
+use crate::{
+    domain::{EmailAddress, Order, OrderId, Timestamp},
+    eventlog::TopicPartition,
+    store::{
+        Result,
+        orders::{Applied, Batch, HistoryEntry, OrderCounts, OrderView, Orders, Query},
+    },
+};
+
+#[async_trait]
+impl Orders for PgStore {
+    async fn offsets(&self, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
+        let group = group.to_owned();
+        self.run(|client| Box::pin(async move { offsets(client, &group).await })).await
+    }
+
+    async fn apply(&self, batch: Arc<Batch>) -> Result<Applied> {
+        self.run(|client| Box::pin(async move { apply::apply(client, &batch).await })).await
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>> {
+        self.run(|client| Box::pin(view(client, id))).await
+    }
+
+    async fn orders(&self, query: Query) -> Result<Vec<OrderView>> {
+        self.run(|client| Box::pin(list(client, query))).await
+    }
+
+    async fn order_counts(&self) -> Result<OrderCounts> {
+        self.run(|client| Box::pin(counts(client))).await
+    }
+}
+
+async fn offsets(client: &Object, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
+    let select =
+        client.prepare_cached("SELECT topic, partition, \"offset\" FROM projected WHERE group_name = $1").await?;
+    let found = client.query(&select, &[&group]).await?;
+    let offset = |row: &deadpool_postgres::tokio_postgres::Row| {
+        let of = TopicPartition { topic: row.get(0), partition: row.get::<_, i32>(1) as u32 };
+        (of, row.get::<_, i64>(2) as u64)
+    };
+    Ok(found.iter().map(offset).collect())
+}
+
+/// What was ordered, without where it stands.
+pub(super) async fn order(client: &impl GenericClient, id: OrderId) -> Result<Option<Order>> {
+    let sql = format!("SELECT {} FROM orders o WHERE id = $1", rows::ORDER_COLUMNS);
+    let found = client.query_opt(&client.prepare_cached(&sql).await?, &[&(id.get() as i64)]).await?;
+    found.as_ref().map(rows::order).transpose()
+}
+
+/// One statement, so that view and history are of the same moment.
+async fn view(client: &mut Object, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>> {
+    let sql = format!(
+        "SELECT {}, {}, {} FROM orders o JOIN history h ON h.id > o.id << 8 AND h.id < (o.id + 1) << 8 {}
+         WHERE o.id = $1 ORDER BY h.id",
+        rows::ORDER_COLUMNS,
+        rows::VIEW_COLUMNS,
+        rows::MAIL_STATUS,
+        rows::MAIL_JOINS
+    );
+    let found = client.query(&client.prepare_cached(&sql).await?, &[&(id.get() as i64)]).await?;
+    let Some(last) = found.last() else { return Ok(None) };
+    let views = found.iter().map(|row| Ok((rows::order_view(row)?, row))).collect::<Result<Vec<_>>>()?;
+    let history = views.into_iter().map(|(OrderView { seq, estado, at, .. }, row)| {
+        let mail = rows::mail_status(row, rows::ORDER_COLUMN_COUNT + 5);
+        HistoryEntry { seq, estado, at, mail }
+    });
+    Ok(Some((rows::order_view(last)?, history.collect())))
+}
+
+/// Lists by the key backwards: of all orders, or of what is in flight where only that can match.
+async fn list(client: &mut Object, query: Query) -> Result<Vec<OrderView>> {
+    let state = query.estado.as_deref();
+    // a state in which orders end is looked for among all; those that only lead on, in flight
+    let in_flight = query.overdue_at.is_some()
+        || state.is_some()
+            && !tally::read(client, &[Kind::Finished]).await?.iter().any(|(_, name, _)| Some(name.as_str()) == state);
+    let from = if in_flight { "in_flight f JOIN orders o ON o.id = f.id" } else { "orders o" };
+    let key = if in_flight { "f.id" } else { "o.id" };
+    let mut conditions = vec![format!("{key} < $1")];
+    let below = query.below.map_or(OrderId::MAX + 1, OrderId::get) as i64;
+    let (limit, overdue_at) = (query.limit as i64, query.overdue_at.map(Timestamp::as_millis));
+    let usermail = query.usermail.as_ref().map(EmailAddress::as_str);
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![&below, &limit];
+    if let Some(state) = &state {
+        params.push(state);
+        conditions.push(format!("h.estado = ${}", params.len()));
+    }
+    if let Some(overdue_at) = &overdue_at {
+        params.push(overdue_at);
+        conditions.push(format!("h.next_at < ${}", params.len()));
+    }
+    if let Some(usermail) = &usermail {
+        params.push(usermail);
+        conditions.push(format!("lower(o.usermail COLLATE \"C\") = lower(${} COLLATE \"C\")", params.len()));
+    }
+    let sql = format!(
+        "SELECT {}, {} FROM {from} CROSS JOIN LATERAL (
+             SELECT * FROM history WHERE id > o.id << 8 AND id < (o.id + 1) << 8 ORDER BY id DESC LIMIT 1) h
+         WHERE {} ORDER BY {key} DESC LIMIT $2",
+        rows::ORDER_COLUMNS,
+        rows::VIEW_COLUMNS,
+        conditions.join(" AND ")
+    );
+    let found = client.query(&client.prepare_cached(&sql).await?, &params).await?;
+    found.iter().map(rows::order_view).collect()
+}
+
+async fn counts(client: &mut Object) -> Result<OrderCounts> {
+    let (mut by_state, mut finished) = (Vec::<(Box<str>, u64)>::new(), 0);
+    for (kind, state, n) in tally::read(client, &[Kind::Open, Kind::Finished]).await? {
+        finished += if kind == Kind::Finished { n } else { 0 };
+        // after a change of the flow, a state can be the last for some orders and not for others
+        match by_state.iter_mut().find(|(other, _)| **other == *state) {
+            Some((_, count)) => *count += n,
+            None => by_state.push((state.into(), n)),
+        }
+    }
+    Ok(OrderCounts { total: by_state.iter().map(|(_, n)| n).sum(), by_state, finished })
+}

@@ -1,0 +1,151 @@
+//! What a batch of events changes, computed from what the store holds of their orders. No I/O.
+
+use std::collections::BTreeMap;
+
+use super::{
+    rows,
+    tally::{Kind, Tally},
+};
+use crate::{
+    domain::{Order, OrderId, Timestamp},
+    store::{
+        ledger::MailStatus,
+        orders::{Applied, Incoming},
+    },
+};
+
+/// A state that an order has entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct State<'a> {
+    pub(super) estado: std::borrow::Cow<'a, str>,
+    pub(super) last: bool,
+}
+
+/// A mail that is not settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) head: i16,
+    pub(super) sending: bool,
+}
+
+/// What the store holds of an order, and what is added to it.
+#[derive(Debug, Default)]
+pub(super) struct Standing<'a> {
+    pub(super) fingerprint: i64,
+    pub(super) states: BTreeMap<u8, State<'a>>,
+    pub(super) lane: BTreeMap<u8, Waiting>,
+    /// The order, when it is new.
+    pub(super) new: Option<&'a Order>,
+    pub(super) added: BTreeMap<u8, &'a Incoming>,
+}
+
+/// What a batch of events changes.
+#[derive(Default)]
+pub(super) struct Changes<'a> {
+    pub(super) orders: Vec<&'a Order>,
+    /// By key.
+    pub(super) history: Vec<(i64, &'a Incoming)>,
+    /// New mails, by key, and whether they are heads.
+    pub(super) lane: Vec<(i64, Timestamp, i16)>,
+    /// Mails that are there already and become heads, or are no longer.
+    pub(super) heads: Vec<(i64, i16)>,
+    pub(super) started: Vec<i64>,
+    pub(super) finished: Vec<i64>,
+    /// Events of another order under the same id.
+    pub(super) conflicts: Vec<&'a Incoming>,
+    pub(super) tally: Tally,
+    pub(super) applied: Applied,
+}
+
+/// Takes each event to its order, in their order. `mail`: new states get a mail.
+pub(super) fn changes<'a>(
+    standing: &mut BTreeMap<OrderId, Standing<'a>>,
+    events: &'a [Incoming],
+    mail: bool,
+) -> Changes<'a> {
+    let mut changes = Changes::default();
+    let before: BTreeMap<OrderId, State<'a>> =
+        standing.iter().filter_map(|(id, order)| Some((*id, order.state()?.1.clone()))).collect();
+    for incoming in events {
+        take(standing, &mut changes, incoming);
+    }
+    for (id, order) in standing {
+        order.write(*id, before.get(id), mail, &mut changes);
+    }
+    changes
+}
+
+fn take<'a>(standing: &mut BTreeMap<OrderId, Standing<'a>>, changes: &mut Changes<'a>, incoming: &'a Incoming) {
+    let (order, applied) = (&*incoming.event.order, &mut changes.applied);
+    if incoming.seq == 0 {
+        // counted from 1, so there is no such state
+        applied.ignored += 1;
+        return;
+    }
+    let fingerprint = order.fingerprint().cast_signed();
+    let known =
+        standing.entry(order.id).or_insert_with(|| Standing { fingerprint, new: Some(order), ..Standing::default() });
+    let last = known.state().map_or(0, |(seq, _)| seq);
+    if known.fingerprint != fingerprint {
+        applied.conflicts += 1;
+        changes.conflicts.push(incoming);
+        return;
+    } else if known.states.contains_key(&incoming.seq) {
+        applied.ignored += 1;
+        return;
+    } else if incoming.seq < last {
+        applied.late += 1;
+    } else {
+        applied.accepted += 1;
+        applied.gaps += u64::from(incoming.seq > last + 1);
+    }
+    let state = State { estado: (&*incoming.event.estado).into(), last: incoming.last };
+    known.states.insert(incoming.seq, state);
+    known.added.insert(incoming.seq, incoming);
+}
+
+impl<'a> Standing<'a> {
+    /// Where the order stands.
+    fn state(&self) -> Option<(u8, &State<'a>)> {
+        self.states.last_key_value().map(|(seq, state)| (*seq, state))
+    }
+
+    /// Notes what was added.
+    fn write(&mut self, id: OrderId, before: Option<&State<'a>>, mail: bool, changes: &mut Changes<'a>) {
+        let Some((_, state)) = self.state().filter(|_| !self.added.is_empty()) else { return };
+        if before != Some(state) {
+            for (state, by) in before.map(|state| (state, -1)).into_iter().chain([(state, 1)]) {
+                changes.tally.add(if state.last { Kind::Finished } else { Kind::Open }, &state.estado, by);
+            }
+        }
+        match (before.is_some_and(|state| !state.last), !state.last) {
+            (false, true) => changes.started.push(id.get() as i64),
+            (true, false) => changes.finished.push(id.get() as i64),
+            _ => {}
+        }
+        changes.orders.extend(self.new);
+        changes.history.extend(self.added.iter().map(|(seq, incoming)| (rows::key(id, *seq), *incoming)));
+        if mail {
+            changes.tally.mail(MailStatus::Pending, self.added.len() as i64);
+            self.line_up(id, changes);
+        }
+    }
+
+    /// The first unsettled mail is the head; what was the head waits, or finishes what it is at.
+    fn line_up(&self, id: OrderId, changes: &mut Changes<'a>) {
+        let first = self.added.keys().chain(self.lane.keys()).min();
+        for (seq, incoming) in &self.added {
+            changes.lane.push((rows::key(id, *seq), incoming.event.at, i16::from(Some(seq) == first)));
+        }
+        for (seq, mail) in &self.lane {
+            let head = match (Some(seq) == first, mail.sending) {
+                (true, _) => 1,
+                (false, true) => 2,
+                (false, false) => 0,
+            };
+            if head != mail.head {
+                changes.heads.push((rows::key(id, *seq), head));
+            }
+        }
+    }
+}

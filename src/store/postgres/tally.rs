@@ -1,0 +1,100 @@
+use std::collections::BTreeMap;
+
+use deadpool_postgres::{GenericClient, Transaction};
+
+use super::super::{
+    Result,
+    ledger::{Class, MailStatus},
+};
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// Mails that were tried and not accepted, by status and class.
+    Class,
+    /// Orders in their last state, by state.
+    Finished,
+    /// Mails, by status.
+    Mail,
+    /// Orders in a state that is not the last, by state.
+    Open,
+    /// Attempts that may have repeated a mail; one nameless count.
+    Repeated,
+    /// Addresses that are suppressed; one nameless count.
+    Suppressed,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Class => "class",
+            Self::Finished => "finished",
+            Self::Mail => "mail",
+            Self::Open => "open",
+            Self::Repeated => "repeated",
+            Self::Suppressed => "suppressed",
+        }
+    }
+}
+
+/// Collects the changes of one transaction, and writes each count once.
+#[derive(Default)]
+pub(super) struct Tally(BTreeMap<(Kind, String), i64>);
+
+impl Tally {
+    /// Adds to a count.
+    pub(super) fn add(&mut self, kind: Kind, name: &str, by: i64) {
+        if by != 0 {
+            *self.0.entry((kind, name.to_owned())).or_default() += by;
+        }
+    }
+
+    /// Adds to a count of mails.
+    pub(super) fn mail(&mut self, status: MailStatus, by: i64) {
+        self.add(Kind::Mail, status.name(), by);
+    }
+
+    /// Adds to the count of a class of mails, if they have one.
+    pub(super) fn class(&mut self, status: MailStatus, class: Option<Class>, by: i64) {
+        if let Some(class) = class {
+            self.add(Kind::Class, &format!("{}/{}", status.name(), class.name()), by);
+        }
+    }
+
+    /// Writes the changes, in the order of the names, so that two transactions never wait for each other in a circle.
+    pub(super) async fn write(self, tx: &Transaction<'_>) -> Result<()> {
+        let changed = self.0.into_iter().filter(|(_, n)| *n != 0);
+        let (names, counts): (Vec<_>, Vec<i64>) = changed.unzip();
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let kinds: Vec<&str> = names.iter().map(|(kind, _)| kind.name()).collect();
+        let names: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();
+        let add = tx
+            .prepare_cached(
+                "INSERT INTO tally (kind, name, slot, n)
+                 SELECT d.kind, d.name, (pg_backend_pid() % 64)::smallint, d.n
+                 FROM unnest($1::text[], $2::text[], $3::bigint[]) AS d(kind, name, n)
+                 ON CONFLICT (kind, name, slot) DO UPDATE SET n = tally.n + EXCLUDED.n",
+            )
+            .await?;
+        tx.execute(&add, &[&kinds, &names, &counts]).await?;
+        Ok(())
+    }
+}
+
+/// The counts of some kinds that are not zero, by kind and name, of one moment.
+pub(super) async fn read(client: &impl GenericClient, kinds: &[Kind]) -> Result<Vec<(Kind, String, u64)>> {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    let select = client
+        .prepare_cached(
+            "SELECT kind, name, sum(n)::bigint FROM tally WHERE kind = ANY($1) GROUP BY kind, name HAVING sum(n) > 0",
+        )
+        .await?;
+    let found = client.query(&select, &[&names]).await?;
+    let count = |row: &deadpool_postgres::tokio_postgres::Row| {
+        let kind = kinds.iter().find(|kind| kind.name() == row.get::<_, &str>(0))?;
+        Some((*kind, row.get(1), row.get::<_, i64>(2) as u64))
+    };
+    Ok(found.iter().filter_map(count).collect())
+}
