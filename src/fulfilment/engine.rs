@@ -4,7 +4,10 @@ use std::{
     time::Duration,
 };
 
-use super::progress::{Counters, Progress};
+use super::{
+    foreign::Foreign,
+    progress::{Counters, Progress},
+};
 use crate::{
     clock::Monotonic,
     domain::{Flow, Order, OrderId, StateEvent, Timestamp},
@@ -28,6 +31,17 @@ pub enum Accepted {
     Repeat,
     /// Another order has this id; this one is a dead letter.
     Conflict,
+    /// An old service worked on it: it is finished, or waits for its next state.
+    Adopted,
+}
+
+/// Whose orders are carried on, and for how long.
+#[derive(Debug, Clone)]
+pub struct Adopting {
+    /// What the old service did.
+    pub foreign: Arc<Foreign>,
+    /// Input records before this offset may be its orders.
+    pub until: u64,
 }
 
 /// An event that waits for its commit.
@@ -63,7 +77,13 @@ pub struct Engine {
     /// The output offset that the next event will have at least.
     end: u64,
     counters: Counters,
+    adopting: Option<Adopting>,
+    /// Orders in `waiting` whose last state an old service wrote, elsewhere.
+    adopted: usize,
 }
+
+/// The offset of a state that an old service wrote on whatever partition: no watermark may hang on it.
+const ELSEWHERE: u64 = u64::MAX;
 
 #[derive(Debug)]
 struct Waiting {
@@ -88,20 +108,57 @@ impl Engine {
             remember,
             end: 0,
             counters: Counters::default(),
+            adopting: None,
+            adopted: 0,
         }
     }
 
     /// Takes a new order in: stages its first state.
     pub fn accept(&mut self, order: Order, now: Now) -> Accepted {
         let content = order.fingerprint();
-        match self.known.entry(order.id) {
-            Entry::Occupied(known) if *known.get() == content => return Accepted::Repeat,
-            Entry::Occupied(_) => return Accepted::Conflict,
-            Entry::Vacant(vacant) => vacant.insert(content),
-        };
+        let known = self.known.get(&order.id).copied();
+        if known == Some(content) {
+            return Accepted::Repeat;
+        }
+        if let Some((seq, at)) = self.adopting.as_ref().and_then(|adopting| adopting.foreign.state_of(&order)) {
+            // old services give ids twice; of two orders in flight with one id, one is a conflict all the same
+            if known.is_some() && self.is_in_flight(order.id) {
+                return Accepted::Conflict;
+            }
+            self.known.insert(order.id, content);
+            self.counters.accepted += 1;
+            self.adopt(order, seq, at, now);
+            return Accepted::Adopted;
+        }
+        if known.is_some() {
+            return Accepted::Conflict;
+        }
+        self.known.insert(order.id, content);
         self.counters.accepted += 1;
         self.stage(Box::new(order), 1, now.wall, None);
         Accepted::New
+    }
+
+    fn adopt(&mut self, order: Order, seq: u8, at: Timestamp, now: Now) {
+        if seq >= self.flow.last_seq() {
+            self.counters.finished += 1;
+            return;
+        }
+        self.adopted += 1;
+        let since = now.wall.since(at);
+        self.enqueue(Box::new(order), seq, at, since, ELSEWHERE, now.monotonic);
+    }
+
+    fn is_in_flight(&self, id: OrderId) -> bool {
+        let waiting = self.waiting.iter().flatten().any(|waiting| waiting.order.id == id);
+        waiting || self.staged.iter().any(|staged| staged.event.order.id == id && staged.event.next_at.is_some())
+    }
+
+    /// The input is taken up to `next`: once no order of an old service can come or wait any more, it is forgotten.
+    pub fn taken(&mut self, next: u64) {
+        if self.adopted == 0 && self.adopting.as_ref().is_some_and(|adopting| next >= adopting.until) {
+            self.adopting = None;
+        }
     }
 
     /// Counts an input record that became a dead letter.
@@ -117,6 +174,7 @@ impl Engine {
             while self.staged.len() < limit
                 && let Some(order) = self.waiting[i].pop_front_if(|order| order.due <= now.monotonic)
             {
+                self.adopted -= usize::from(order.offset == ELSEWHERE);
                 // by the wall clock, too, no state may look shorter than its dwell: that clock can be set back
                 let at = now.wall.max(order.at + step.dwell);
                 self.stage(order.order, i as u8 + 2, at, Some(order.due));
@@ -140,11 +198,12 @@ impl Engine {
 
     /// What must be written with the input offset when the staged events are committed.
     pub fn progress(&self) -> Progress {
-        let oldest = |queue: &VecDeque<Waiting>| queue.front().map(|order| order.offset);
+        let oldest = |queue: &VecDeque<Waiting>| queue.iter().map(|order| order.offset).find(|at| *at != ELSEWHERE);
         let waiting = self.waiting.iter().filter_map(oldest);
         let remembered = self.finished.front().map(|(_, offset)| *offset);
         let watermark = waiting.chain(remembered).min().unwrap_or(self.end);
-        Progress { watermark, counters: self.counters }
+        let adopts_until = self.adopting.as_ref().map(|adopting| adopting.until);
+        Progress { watermark, counters: self.counters, adopts_until }
     }
 
     /// The staged events are durable at these offsets: their orders' timers start.
@@ -168,7 +227,13 @@ impl Engine {
             Some(queue) => {
                 let dwell = self.flow.steps()[usize::from(seq) - 1].dwell;
                 let due = now + dwell.saturating_sub(since);
-                queue.push_back(Waiting { order, at, due, offset });
+                let waiting = Waiting { order, at, due, offset };
+                if offset == ELSEWHERE {
+                    // arrives late and out of turn; the others keep their order of offsets
+                    queue.insert(queue.partition_point(|other| other.due <= due), waiting);
+                } else {
+                    queue.push_back(waiting);
+                }
             }
         }
     }
@@ -200,12 +265,28 @@ pub struct Restore {
     latest: HashMap<OrderId, (u8, u64)>,
     events: Vec<Option<(u64, StateEvent)>>,
     end: u64,
+    adopted: Vec<(Order, u8, Timestamp)>,
+    adopting: Option<Adopting>,
 }
 
 impl Restore {
     /// Nothing read yet; `from` is the offset at which reading starts.
     pub fn new(flow: Arc<Flow>, from: u64) -> Self {
-        Self { flow, latest: HashMap::new(), events: Vec::new(), end: from }
+        Self { flow, latest: HashMap::new(), events: Vec::new(), end: from, adopted: Vec::new(), adopting: None }
+    }
+
+    /// Takes an order of the input that is committed, after all events: an old service may have begun it.
+    pub fn adopt(&mut self, order: Order, foreign: &Foreign) {
+        if let Some((seq, at)) = foreign.state_of(&order)
+            && !self.latest.contains_key(&order.id)
+        {
+            self.adopted.push((order, seq, at));
+        }
+    }
+
+    /// Orders that are still to come may be an old service's.
+    pub fn adopting(&mut self, adopting: Adopting) {
+        self.adopting = Some(adopting);
     }
 
     /// Takes the next event of the output.
@@ -245,9 +326,16 @@ impl Restore {
             let since = now.wall.since(event.at);
             engine.enqueue(event.order, seq, event.at, since, offset, now.monotonic);
         }
-        let in_flight: u64 = engine.waiting.iter().map(|queue| queue.len() as u64).sum();
         let finished = engine.finished.len() as u64;
         engine.forget();
+        engine.adopting = self.adopting;
+        for (order, seq, at) in self.adopted {
+            if engine.known.insert(order.id, order.fingerprint()).is_none() {
+                engine.adopt(order, seq, at, now);
+            }
+        }
+        let finished = finished + std::mem::take(&mut engine.counters).finished;
+        let in_flight: u64 = engine.waiting.iter().map(|queue| queue.len() as u64).sum();
         let counters = match counters {
             Some(counters) => Counters { finished: counters.finished + cut_short, ..counters },
             None => Counters { accepted: finished, finished, dead: 0 },

@@ -8,13 +8,16 @@
 //! in the runtime (a million of them, lost at every crash).
 
 mod engine;
+mod foreign;
 mod metrics;
+mod partition;
 mod processor;
 mod progress;
 mod restore;
 pub mod retention;
 
-pub use engine::{Accepted, Engine, Mismatch, Now, Restore, Staged};
+pub use engine::{Accepted, Adopting, Engine, Mismatch, Now, Restore, Staged};
+pub use foreign::Foreign;
 pub use metrics::Metrics;
 pub use processor::{Deps, Options, Processor};
 pub use progress::{Counters, Progress};

@@ -1,12 +1,18 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Accepted, Engine, Error, GROUP, Now, Staged, metrics::Metrics, restore::restore};
+use super::{
+    Error, GROUP, Now,
+    metrics::Metrics,
+    partition::Partition,
+    restore::{Restored, Restorer},
+};
 use crate::{
     clock::{Clock, Monotonic},
-    domain::{DeadLetter, Flow, Invalid, Order, Source, wire},
+    domain::Flow,
     eventlog::{self, Commits, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, Record, TopicPartition},
 };
 
@@ -44,24 +50,30 @@ pub struct Options {
 
 /// Most events and dead letters in one commit: bounds memory and how long a commit takes.
 const COMMIT_MAX: usize = 5_000;
-/// Longest pause between two tries of a commit that the log cannot take now.
+/// Input records kept for partitions that are being restored; then no more are taken.
+const KEPT_MAX: usize = 20_000;
+/// Longest pause between two tries of what the log cannot do now.
 const RETRY_MAX: Duration = Duration::from_secs(1);
+/// How often it looks for restored partitions while it listens.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// The engines of the partitions that are ours, and the loop that feeds them. It owns its thread.
 pub struct Processor {
     deps: Deps,
     options: Options,
     partitions: BTreeMap<u32, Partition>,
+    /// Assigned, but their engines are still read from the log.
+    restoring: BTreeMap<u32, Restoring>,
+    restored: (Sender<Restored>, Receiver<Restored>),
+    tickets: u64,
 }
 
-struct Partition {
-    engine: Engine,
-    /// The next input offset to take.
-    next: u64,
-    /// The input offset of the last commit.
-    committed: u64,
-    /// Poison found since the last commit.
-    dead: Vec<NewRecord>,
+/// A partition whose engine is not there yet.
+struct Restoring {
+    ticket: u64,
+    started: Monotonic,
+    /// What its input brings meanwhile.
+    kept: Vec<Record>,
 }
 
 /// How the work on one membership ended.
@@ -84,20 +96,42 @@ impl Processor {
             let (orders, states) = (options.orders, options.states);
             return Err(Error::Partitions { orders, states, orders_n, states_n });
         }
-        Ok(Self { deps, options, partitions: BTreeMap::new() })
+        let (partitions, restoring) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { deps, options, partitions, restoring, restored: unbounded(), tickets: 0 })
     }
 
     /// Works until `stop`; blocks its thread.
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), Error> {
-        loop {
+        while let Some(mut member) = self.join(stop)? {
             self.partitions.clear();
-            let topics = [&*self.options.orders];
-            let mut member = self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Outputs)?;
+            self.restoring.clear();
             match self.work(member.as_mut(), stop)? {
-                End::Stopped => return Ok(()),
-                End::Rejoin(error) => warn!(%error, "rebuilding from the log"),
+                End::Stopped => break,
+                End::Rejoin(error) => {
+                    warn!(%error, "rebuilding from the log");
+                    self.deps.metrics.commit_retried();
+                }
             }
         }
+        info!("fulfilment stops");
+        Ok(())
+    }
+
+    /// Joins, for as long as the log cannot let us in now.
+    fn join(&self, stop: &CancellationToken) -> Result<Option<Box<dyn Member>>, Error> {
+        let topics = [&*self.options.orders];
+        let mut pause = self.options.tick;
+        while !stop.is_cancelled() {
+            match self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Outputs) {
+                Err(error @ eventlog::Error::Unavailable(_)) => {
+                    warn!(%error, retry_in = ?pause, "cannot join, trying again");
+                    thread::park_timeout(pause);
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                joined => return Ok(Some(joined?)),
+            }
+        }
+        Ok(None)
     }
 
     fn work(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<End, Error> {
@@ -105,93 +139,157 @@ impl Processor {
         let pace = Clock::system();
         while !stop.is_cancelled() {
             let round_ends = pace.monotonic() + self.options.tick;
-            member.pause(self.in_flight() >= self.options.in_flight_max);
+            self.pause_if_full(member);
             while self.collected() < COMMIT_MAX
                 && let Some(wait) = round_ends.checked_sub(pace.monotonic())
-                && let Some(end) = self.listen(member, wait, stop)?
             {
-                if let Some(end) = end {
-                    return Ok(end);
+                match self.listen(member, wait) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => return rejoin(error),
                 }
             }
             if let Some(end) = self.commit(member, stop)? {
                 return Ok(end);
             }
         }
-        info!("fulfilment stops");
         Ok(End::Stopped)
     }
 
-    /// Hears one thing from the log. `None`: nothing came in the time; `Some(None)`: go on.
-    #[expect(clippy::option_option, reason = "private, and the caller's loop reads well with it")]
-    fn listen(
-        &mut self,
-        member: &mut dyn Member,
-        wait: Duration,
-        stop: &CancellationToken,
-    ) -> Result<Option<Option<End>>, Error> {
-        match member.next(wait)? {
+    fn pause_if_full(&self, member: &mut dyn Member) {
+        let kept: usize = self.restoring.values().map(|restoring| restoring.kept.len()).sum();
+        member.pause(self.in_flight() >= self.options.in_flight_max || kept >= KEPT_MAX);
+    }
+
+    /// Hears one thing from the log, or of a partition that was restored. Returns whether there was something.
+    fn listen(&mut self, member: &mut dyn Member, wait: Duration) -> Result<bool, Error> {
+        if let Ok(restored) = self.restored.1.try_recv() {
+            self.begin(restored)?;
+            return Ok(true);
+        }
+        let wait = if self.restoring.is_empty() { wait } else { wait.min(LOOK) };
+        let input = member.next(wait)?;
+        if matches!(input, Input::Idle) {
+            return Ok(!self.restoring.is_empty());
+        }
+        self.hear(input, Some(member))?;
+        Ok(true)
+    }
+
+    /// What the log says. `member` is there when it can be asked for a last commit.
+    fn hear(&mut self, input: Input, member: Option<&mut dyn Member>) -> Result<(), Error> {
+        match input {
             Input::Assigned(assigned) => self.assign(assigned)?,
-            Input::Records(of, records) => self.accept(&of, records),
+            Input::Records(of, records) => self.take(&of, records),
             Input::Revoking(revoked) => {
-                let end = self.commit(member, stop)?;
+                if let Some(member) = member
+                    && let Some(error) = self.commit_once(member)?
+                {
+                    // nothing of it is there, so the next owner does it again
+                    warn!(%error, "partitions are given up without a last commit");
+                }
                 self.drop_partitions(&revoked);
-                return Ok(Some(end));
             }
             Input::Lost(lost) => self.drop_partitions(&lost),
-            Input::Idle => return Ok(None),
+            Input::Idle => {}
         }
-        Ok(Some(None))
+        Ok(())
     }
 
     fn assign(&mut self, assigned: Vec<GroupOffset>) -> Result<(), Error> {
-        let started = self.deps.clock.monotonic();
-        for GroupOffset { of, offset, metadata } in assigned {
-            let output = TopicPartition { topic: self.options.states.clone(), partition: of.partition };
-            let (flow, remember) = (&self.options.flow, self.options.remember);
-            let engine = restore(self.deps.log.as_ref(), &output, &metadata, flow, &self.deps.clock, remember)?;
-            debug!(topic = of.topic, partition = of.partition, offset, in_flight = engine.in_flight(), "assigned");
-            self.partitions
-                .insert(of.partition, Partition { engine, next: offset, committed: offset, dead: Vec::new() });
+        if assigned.is_empty() && self.restoring.is_empty() {
+            info!("no partition for this instance yet");
+            self.deps.metrics.ready();
         }
-        let took = self.deps.clock.monotonic().saturating_sub(started);
-        info!(partitions = self.partitions.len(), in_flight = self.in_flight(), ?took, "orders in flight restored");
+        self.tickets += 1;
+        let started = self.deps.clock.monotonic();
+        for offset in &assigned {
+            self.partitions.remove(&offset.of.partition);
+            let restoring = Restoring { ticket: self.tickets, started, kept: Vec::new() };
+            self.restoring.insert(offset.of.partition, restoring);
+        }
+        self.restorer().start(self.tickets, assigned, &self.restored.0)
+    }
+
+    fn restorer(&self) -> Restorer {
+        Restorer {
+            log: self.deps.log.clone(),
+            clock: self.deps.clock.clone(),
+            flow: self.options.flow.clone(),
+            states: self.options.states.clone(),
+            remember: self.options.remember,
+        }
+    }
+
+    /// A partition's engine is there: its timers run from now on.
+    fn begin(&mut self, restored: Restored) -> Result<(), Error> {
+        let Restored { ticket, offset, result } = restored;
+        let number = offset.of.partition;
+        if self.restoring.get(&number).is_none_or(|restoring| restoring.ticket != ticket) {
+            return Ok(()); // given up meanwhile
+        }
+        let engine = match result {
+            Ok(engine) => engine,
+            Err(Error::Log(error @ eventlog::Error::Unavailable(_))) => {
+                warn!(%error, partition = number, "a partition cannot be restored now, trying again");
+                return self.restorer().start(ticket, vec![offset], &self.restored.0);
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(Restoring { started, kept, .. }) = self.restoring.remove(&number) else { return Ok(()) };
+        debug!(partition = number, offset = offset.offset, in_flight = engine.in_flight(), "restored");
+        let of = offset.of.clone();
+        self.partitions.insert(number, Partition::new(engine, offset));
+        self.take(&of, kept);
+        if self.restoring.is_empty() {
+            let took = self.deps.clock.monotonic().saturating_sub(started);
+            info!(partitions = self.partitions.len(), in_flight = self.in_flight(), ?took, "orders in flight restored");
+            self.deps.metrics.ready();
+        }
         self.report();
-        self.deps.metrics.ready();
         Ok(())
     }
 
     fn drop_partitions(&mut self, gone: &[TopicPartition]) {
         for of in gone {
             self.partitions.remove(&of.partition);
+            self.restoring.remove(&of.partition);
         }
         self.report();
     }
 
-    fn accept(&mut self, of: &TopicPartition, records: Vec<Record>) {
+    fn take(&mut self, of: &TopicPartition, records: Vec<Record>) {
         let now = self.now();
-        let Some(partition) = self.partitions.get_mut(&of.partition) else {
-            return; // given up meanwhile: its new owner reads these
-        };
-        for record in records {
-            if record.offset < partition.next {
-                continue;
-            }
-            partition.next = record.offset + 1;
-            let refused = match wire::decode_order(&record.value, &record.headers, record.at) {
-                Ok(order) => partition.accept(order, now, &self.deps.metrics),
-                Err(reason) => Some(reason),
-            };
-            if let Some(reason) = refused {
-                warn!(topic = of.topic, partition = of.partition, offset = record.offset, %reason, "dead letter");
-                partition.engine.count_dead();
-                partition.dead.push(dead_letter(&self.options.dead, of, record, reason, now));
-            }
-        }
+        if let Some(restoring) = self.restoring.get_mut(&of.partition) {
+            restoring.kept.extend(records);
+        } else if let Some(partition) = self.partitions.get_mut(&of.partition) {
+            partition.take(records, &self.options.dead, now, &self.deps.metrics);
+        } // else given up meanwhile: its new owner reads these
     }
 
     /// Commits what is due and what was collected, if there is anything. Tries again while the log cannot take it.
     fn commit(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<Option<End>, Error> {
+        let mut pause = self.options.tick;
+        loop {
+            let error = match self.commit_once(member) {
+                Ok(None) => return Ok(None),
+                Ok(Some(error)) => error,
+                Err(error) => return rejoin(error).map(Some),
+            };
+            if stop.is_cancelled() {
+                return Ok(Some(End::Stopped)); // nothing is lost: the input is not committed
+            }
+            warn!(%error, retry_in = ?pause, "commit refused, trying again");
+            self.deps.metrics.commit_retried();
+            if let Err(error) = self.wait_for_log(member, pause) {
+                return rejoin(error).map(Some);
+            }
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// One try. Returns why the log cannot take it now; nothing was written then, and all of it still waits.
+    fn commit_once(&mut self, member: &mut dyn Member) -> Result<Option<eventlog::Error>, Error> {
         let now = self.now();
         let mut room = COMMIT_MAX;
         for partition in self.partitions.values_mut() {
@@ -202,60 +300,38 @@ impl Processor {
             return Ok(None);
         }
         let (outputs, offsets) = self.prepare(now);
-        let mut pause = self.options.tick;
-        loop {
-            let begun = self.deps.clock.monotonic();
-            match member.commit(&outputs, &offsets) {
-                Outcome::Committed(positions) => {
-                    self.deps.metrics.committed(self.deps.clock.monotonic().saturating_sub(begun));
+        let begun = self.deps.clock.monotonic();
+        match member.commit(&outputs, &offsets) {
+            Outcome::Committed(positions) => {
+                self.deps.metrics.committed(self.deps.clock.monotonic().saturating_sub(begun));
+                if self.restoring.is_empty() {
                     self.deps.metrics.ready();
-                    self.settle(positions.iter().map(|position| position.offset));
-                    return Ok(None);
                 }
-                Outcome::Aborted(error @ eventlog::Error::Unavailable(_)) => {
-                    if stop.is_cancelled() {
-                        return Ok(Some(End::Stopped)); // nothing is lost: the input is not committed
-                    }
-                    warn!(%error, retry_in = ?pause, "commit refused, trying again");
-                    self.deps.metrics.commit_retried();
-                    if let Some(end) = self.wait_for_log(member, pause)? {
-                        return Ok(Some(end));
-                    }
-                    pause = (pause * 2).min(RETRY_MAX);
-                }
-                Outcome::Aborted(error @ eventlog::Error::Fatal(_)) => return Err(error.into()),
-                Outcome::Aborted(error) | Outcome::Unknown(error) => return Ok(Some(End::Rejoin(error))),
+                self.settle(positions.iter().map(|position| position.offset));
+                Ok(None)
             }
+            Outcome::Aborted(error @ eventlog::Error::Unavailable(_)) => Ok(Some(error)),
+            Outcome::Aborted(error) | Outcome::Unknown(error) => Err(error.into()),
         }
     }
 
-    /// Waits while staying a live member of the group. Any change of the assignment meanwhile means to start over.
-    #[expect(clippy::unused_self, reason = "reads as a step of `commit`")]
-    fn wait_for_log(&self, member: &mut dyn Member, pause: Duration) -> Result<Option<End>, Error> {
+    /// Waits while staying a live member of the group. What changes meanwhile is in the next try.
+    fn wait_for_log(&mut self, member: &mut dyn Member, pause: Duration) -> Result<(), Error> {
         member.pause(true);
         let input = member.next(pause)?;
-        member.pause(false);
-        Ok(match input {
-            Input::Idle | Input::Records(..) => None,
-            _ => Some(End::Rejoin(eventlog::Error::Fenced("the assignment changed during a commit".into()))),
-        })
+        self.hear(input, None)?;
+        self.pause_if_full(member);
+        Ok(())
     }
 
     /// The outputs of every partition, events first, and the offset of every partition that is ours: an offset for
     /// each partition written to is what fences a member that lost it (design rule 3).
     fn prepare(&mut self, now: Now) -> (Vec<NewRecord>, Vec<GroupOffset>) {
-        let (mut outputs, mut dead, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, partition) in &mut self.partitions {
-            let events = partition.engine.staged().iter();
-            outputs.extend(events.map(|staged| event_record(&self.options.states, *number, staged, now)));
-            dead.append(&mut partition.dead);
-            offsets.push(GroupOffset {
-                of: TopicPartition { topic: self.options.orders.clone(), partition: *number },
-                offset: partition.next,
-                metadata: partition.engine.progress().to_string(),
-            });
-        }
-        outputs.append(&mut dead);
+        let states = &self.options.states;
+        let mut outputs: Vec<_> =
+            self.partitions.values().flat_map(|partition| partition.events(states, now)).collect();
+        outputs.extend(self.partitions.values().flat_map(|partition| partition.dead().iter().cloned()));
+        let offsets = self.partitions.values_mut().map(Partition::offset).collect();
         (outputs, offsets)
     }
 
@@ -266,9 +342,8 @@ impl Processor {
             for staged in partition.engine.staged() {
                 self.deps.metrics.transition(&staged.event.estado, staged.due.map(late));
             }
-            partition.committed = partition.next;
             let events = partition.engine.staged().len();
-            partition.engine.settle(positions.by_ref().take(events), now);
+            partition.settle(positions.by_ref().take(events), now);
         }
         self.report();
     }
@@ -278,7 +353,7 @@ impl Processor {
     }
 
     fn collected(&self) -> usize {
-        self.partitions.values().map(|partition| partition.engine.staged().len() + partition.dead.len()).sum()
+        self.partitions.values().map(Partition::collected).sum()
     }
 
     fn in_flight(&self) -> u64 {
@@ -290,47 +365,15 @@ impl Processor {
     }
 }
 
-impl Partition {
-    fn accept(&mut self, order: Order, now: Now, metrics: &Metrics) -> Option<Invalid> {
-        let id = order.id;
-        match self.engine.accept(order, now) {
-            Accepted::New => None,
-            Accepted::Repeat => {
-                debug!(order.id = %id, "repeat ignored");
-                metrics.repeat_ignored();
-                None
-            }
-            Accepted::Conflict => Some(Invalid(format!("order {id} is there already with other content").into())),
-        }
+/// What ends a membership, but not the work: fenced, or nobody can say how a commit ended, or the log is away.
+fn rejoin(error: Error) -> Result<End, Error> {
+    match error {
+        Error::Log(
+            error @ (eventlog::Error::Fenced(_)
+            | eventlog::Error::Unconfirmed(_)
+            | eventlog::Error::Unavailable(_)
+            | eventlog::Error::Overloaded(_)),
+        ) => Ok(End::Rejoin(error)),
+        error => Err(error),
     }
-
-    fn is_clean(&self) -> bool {
-        self.engine.staged().is_empty() && self.next == self.committed
-    }
-}
-
-fn event_record(topic: &str, partition: u32, staged: &Staged, now: Now) -> NewRecord {
-    NewRecord {
-        topic: topic.to_owned(),
-        partition: Some(partition),
-        key: Some(wire::key(staged.event.order.id)),
-        value: wire::encode_event(&staged.event),
-        headers: wire::event_headers(&staged.event),
-        at: now.wall,
-    }
-}
-
-fn dead_letter(topic: &str, of: &TopicPartition, record: Record, reason: Invalid, now: Now) -> NewRecord {
-    let letter = DeadLetter {
-        source: Source { topic: of.topic.clone(), partition: of.partition, offset: record.offset },
-        reason: reason.to_string(),
-        attempts: wire::attempts(&record.headers),
-        at: now.wall,
-        key: record.key,
-        value: record.value,
-        headers: record.headers,
-    };
-    let headers = wire::dead_letter_headers(&letter);
-    let DeadLetter { key, value, .. } = letter;
-    NewRecord { topic: topic.to_owned(), partition: Some(0), key, value, headers, at: now.wall }
 }

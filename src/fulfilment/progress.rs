@@ -2,13 +2,16 @@ use std::fmt;
 
 /// What a partition's commit says beside the input offset: enough to restore the engine and to account for every order.
 ///
-/// Travels as the offset's metadata: `v1 w=120 a=40 f=30 d=1`.
+/// Travels as the offset's metadata: `v1 w=120 a=40 f=30 d=1`, and `x=900` behind it for as long as orders of an old
+/// service are carried on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     /// The lowest output offset that an order in flight or remembered still needs.
     pub watermark: u64,
     /// The partition's orders, counted from its first record.
     pub counters: Counters,
+    /// Input records before this offset may be orders that an old service worked on.
+    pub adopts_until: Option<u64>,
 }
 
 /// Orders since the partition's first record: accepted = in flight + finished + dead-lettered, at all times.
@@ -37,6 +40,7 @@ impl Progress {
         Some(Self {
             watermark: field("w=")?,
             counters: Counters { accepted: field("a=")?, finished: field("f=")?, dead: field("d=")? },
+            adopts_until: field("x="),
         })
     }
 }
@@ -44,7 +48,8 @@ impl Progress {
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counters { accepted, finished, dead } = self.counters;
-        write!(f, "v1 w={} a={accepted} f={finished} d={dead}", self.watermark)
+        write!(f, "v1 w={} a={accepted} f={finished} d={dead}", self.watermark)?;
+        self.adopts_until.map_or(Ok(()), |until| write!(f, " x={until}"))
     }
 }
 
@@ -54,10 +59,14 @@ mod tests {
 
     #[test]
     fn metadata_round_trips_and_foreign_text_is_none() {
-        let progress = Progress { watermark: 120, counters: Counters { accepted: 40, finished: 30, dead: 1 } };
+        let counters = Counters { accepted: 40, finished: 30, dead: 1 };
+        let progress = Progress { watermark: 120, counters, adopts_until: None };
         assert_eq!(progress.to_string(), "v1 w=120 a=40 f=30 d=1");
         assert_eq!(Progress::parse(&progress.to_string()), Some(progress));
         assert_eq!(progress.counters.in_flight(), 9);
+        let adopting = Progress { adopts_until: Some(900), ..progress };
+        assert_eq!(adopting.to_string(), "v1 w=120 a=40 f=30 d=1 x=900");
+        assert_eq!(Progress::parse(&adopting.to_string()), Some(adopting));
         for text in ["", "v1", "v2 w=1 a=1 f=1 d=1", "v1 w=-1 a=1 f=1 d=1", "leader"] {
             assert_eq!(Progress::parse(text), None, "{text:?}");
         }

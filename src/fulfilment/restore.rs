@@ -1,57 +1,175 @@
-//! Restores a partition's engine from the log.
+//! Restores engines from the log, several partitions side by side, while those that run go on.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
-use super::{Engine, Error, Now, Progress, Restore};
+use crossbeam_channel::Sender;
+
+use super::{Adopting, Engine, Error, Foreign, Now, Progress, Restore, foreign::ranges};
 use crate::{
     clock::Clock,
     domain::{Flow, wire},
-    eventlog::{self, EventLog, TopicPartition},
+    eventlog::{self, EventLog, GroupOffset, Record, TopicPartition},
 };
 
 /// Records read at a time; bounds memory, not the length of the output.
 const READ_MAX: usize = 10_000;
+/// Partitions restored at once.
+const THREADS: usize = 4;
+/// Pause after the log could not be read.
+const RETRY: Duration = Duration::from_millis(200);
 
-/// Reads the output from the watermark in `metadata` to its stable end and starts the timers from there. Without
-/// metadata of ours (a new group, or an old service's), from the first record that the output holds.
-pub fn restore(
+/// What every restore needs.
+#[derive(Clone)]
+pub struct Restorer {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// The time.
+    pub clock: Clock,
+    /// The states and their dwells.
+    pub flow: Arc<Flow>,
+    /// Topic of the states.
+    pub states: String,
+    /// Finished orders to remember.
+    pub remember: usize,
+}
+
+/// An engine that was restored, or why not.
+pub struct Restored {
+    /// Tells assignments of the same partition apart.
+    pub ticket: u64,
+    /// What was assigned.
+    pub offset: GroupOffset,
+    /// The engine.
+    pub result: Result<Engine, Error>,
+}
+
+/// What an old service left is read once for all partitions that come together, and only when one needs it.
+type Shared = Mutex<Option<Arc<Foreign>>>;
+
+impl Restorer {
+    /// Restores partitions on threads of their own; each is sent when it is done.
+    pub fn start(&self, ticket: u64, assigned: Vec<GroupOffset>, done: &Sender<Restored>) -> Result<(), Error> {
+        let threads = THREADS.min(assigned.len());
+        let work = Arc::new(Mutex::new(assigned));
+        let foreign: Arc<Shared> = Arc::default();
+        for _ in 0..threads {
+            let (this, work, foreign, done) = (self.clone(), work.clone(), foreign.clone(), done.clone());
+            let restore = move || {
+                let take = || work.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                while let Some(offset) = take() {
+                    let result = this.restore(&offset, &foreign);
+                    if matches!(result, Err(Error::Log(eventlog::Error::Unavailable(_)))) {
+                        thread::park_timeout(RETRY);
+                    }
+                    if done.send(Restored { ticket, offset, result }).is_err() {
+                        return; // nobody waits any more
+                    }
+                }
+            };
+            let started = thread::Builder::new().name("restore".into()).spawn(restore);
+            started.map_err(|error| eventlog::Error::Fatal(format!("cannot start a thread: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// Reads the output from the watermark to its stable end and starts the timers from there. Without metadata of ours
+    /// (a new group), from the first record that the output holds.
+    fn restore(&self, offset: &GroupOffset, shared: &Shared) -> Result<Engine, Error> {
+        let progress = Progress::parse(&offset.metadata);
+        let output = TopicPartition { topic: self.states.clone(), partition: offset.of.partition };
+        let until = progress.and_then(|progress| progress.adopts_until);
+        let first = progress.is_none() || until.is_some();
+        let from = match progress {
+            // which order is finished with us must be known, not only what is in flight
+            Some(progress) if !first => progress.watermark,
+            _ => self.first(&output)?,
+        };
+        let mut restore = Restore::new(self.flow.clone(), from);
+        // an old service may also have worked while we were away
+        let mut foreign = first;
+        read_to_end(self.log.as_ref(), &output, from, |record| {
+            if record.key.is_none() {
+                foreign = true;
+            } else if let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at) {
+                restore.event(record.offset, event);
+            } // else the projection, which reads every one, reports it
+        })?;
+        if foreign {
+            self.adopt(&mut restore, offset, first, until, shared)?;
+        }
+        let now = Now { wall: self.clock.now(), monotonic: self.clock.monotonic() };
+        let counters = progress.map(|progress| progress.counters);
+        restore.finish(counters, now, self.remember).map_err(|source| Error::Restore {
+            topic: output.topic,
+            partition: output.partition,
+            source,
+        })
+    }
+
+    /// Carries on what an old service began: of the input that is committed, unless all of that went through our hands,
+    /// and later of what comes up to `until`.
+    fn adopt(
+        &self,
+        restore: &mut Restore,
+        input: &GroupOffset,
+        first: bool,
+        until: Option<u64>,
+        shared: &Shared,
+    ) -> Result<(), Error> {
+        let foreign = {
+            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if shared.is_none() {
+                *shared = Some(Arc::new(Foreign::read(self.log.as_ref(), &self.states, &self.flow)?));
+            }
+            shared.clone().expect("it was read just now")
+        };
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        let range = ranges(self.log.as_ref(), &input.of.topic)?[input.of.partition as usize];
+        if first && range.start < input.offset {
+            read_to_end(self.log.as_ref(), &input.of, range.start, |record| {
+                if record.offset < input.offset
+                    && let Ok(order) = wire::decode_order(&record.value, &record.headers, record.at)
+                {
+                    restore.adopt(order, &foreign);
+                }
+            })?;
+        }
+        let until = until.unwrap_or(0).max(range.end);
+        tracing::info!(
+            topic = input.of.topic,
+            partition = input.of.partition,
+            until,
+            "carrying on an old service's orders"
+        );
+        restore.adopting(Adopting { foreign, until });
+        Ok(())
+    }
+
+    fn first(&self, of: &TopicPartition) -> Result<u64, Error> {
+        let range = ranges(self.log.as_ref(), &of.topic)?.get(of.partition as usize).copied();
+        Ok(range.ok_or_else(|| eventlog::Error::Unknown(of.to_string()))?.start)
+    }
+}
+
+/// Every record of a partition from an offset to its stable end.
+pub(super) fn read_to_end(
     log: &dyn EventLog,
-    output: &TopicPartition,
-    metadata: &str,
-    flow: &Arc<Flow>,
-    clock: &Clock,
-    remember: usize,
-) -> Result<Engine, Error> {
-    let progress = Progress::parse(metadata);
-    let from = match progress {
-        Some(progress) => progress.watermark,
-        None => first_offset(log, output)?,
-    };
-    let mut reader = log.read(output, from)?;
-    let mut restore = Restore::new(flow.clone(), from);
+    of: &TopicPartition,
+    from: u64,
+    mut each: impl FnMut(Record),
+) -> Result<(), Error> {
+    let mut reader = log.read(of, from)?;
     loop {
         let records = reader.next(READ_MAX)?;
         if records.is_empty() {
-            break;
+            return Ok(());
         }
-        for record in records {
-            // a record that nobody can read is reported by the projection, which reads every one
-            if let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at) {
-                restore.event(record.offset, event);
-            }
-        }
+        records.into_iter().for_each(&mut each);
     }
-    let now = Now { wall: clock.now(), monotonic: clock.monotonic() };
-    restore.finish(progress.map(|progress| progress.counters), now, remember).map_err(|source| Error::Restore {
-        topic: output.topic.clone(),
-        partition: output.partition,
-        source,
-    })
-}
-
-fn first_offset(log: &dyn EventLog, partition: &TopicPartition) -> Result<u64, Error> {
-    let topics = log.topics()?;
-    let topic = topics.iter().find(|topic| topic.name == partition.topic);
-    let range = topic.and_then(|topic| topic.partitions.get(partition.partition as usize));
-    Ok(range.ok_or_else(|| eventlog::Error::Unknown(partition.to_string()))?.start)
 }

@@ -6,10 +6,10 @@ mod appending;
 mod committing;
 mod consuming;
 #[cfg(feature = "kafka")]
-mod kafka;
+pub mod kafka;
 mod keeping;
 #[cfg(feature = "kafka")]
-mod named;
+pub mod named;
 #[cfg(feature = "kafka")]
 mod sharing;
 
@@ -102,7 +102,7 @@ fn open_with(harness: &dyn Harness, topic: &str, partitions: u32) -> Arc<dyn Eve
     log
 }
 
-fn part(topic: &str, partition: u32) -> TopicPartition {
+pub fn part(topic: &str, partition: u32) -> TopicPartition {
     TopicPartition { topic: topic.into(), partition }
 }
 
@@ -127,16 +127,16 @@ fn number(record: &Record) -> u64 {
     std::str::from_utf8(&record.value).unwrap().parse().unwrap()
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-fn append(log: &dyn EventLog, records: Vec<NewRecord>) -> Vec<Position> {
+pub fn append(log: &dyn EventLog, records: Vec<NewRecord>) -> Vec<Position> {
     wait(log.append(records)).unwrap()
 }
 
 /// Everything that a partition holds, from `from` on.
-fn read_all(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Vec<Record> {
+pub fn read_all(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Vec<Record> {
     let mut reader = log.read(of, from).unwrap();
     let mut all = Vec::new();
     loop {

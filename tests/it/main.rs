@@ -5,6 +5,8 @@ mod cli;
 mod documents;
 mod eventlog;
 mod flow;
+#[cfg(feature = "kafka")]
+mod fulfilment;
 mod harness;
 mod idempotency;
 mod ids;

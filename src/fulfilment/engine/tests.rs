@@ -232,6 +232,82 @@ fn orders_of_an_old_service_are_carried_on() {
     assert_eq!(engine.counters().accepted, 1);
 }
 
+/// An order that an old service brought as far as `seq`, `seconds` ago, in a map that counts until input offset 10.
+fn adopting(orders: &[(u64, u8, u64)]) -> Adopting {
+    let mut foreign = Foreign::default();
+    for (id, seq, seconds) in orders {
+        foreign.add(&order(*id), *seq, at(*seconds).wall);
+    }
+    Adopting { foreign: Arc::new(foreign), until: 10 }
+}
+
+#[test]
+fn orders_of_an_old_service_go_on_from_their_last_state_when_they_arrive() {
+    let mut restore = Restore::new(flow(), 0);
+    restore.adopting(adopting(&[(1, 4, 0), (2, 2, 6), (3, 1, 9)]));
+    let (mut engine, mut output) = (restore.finish(None, at(10), 10).unwrap(), Output::default());
+    for id in 1..=3 {
+        assert_eq!(engine.accept(order(id), at(10)), Accepted::Adopted);
+        assert_eq!(engine.accept(order(id), at(10)), Accepted::Repeat);
+    }
+    assert_eq!(engine.accept(order(4), at(10)), Accepted::New);
+    engine.taken(4);
+    let progress = output.commit(&mut engine, at(10));
+    assert_eq!((progress.watermark, progress.adopts_until), (0, Some(10)));
+    assert_eq!(progress.counters, Counters { accepted: 4, finished: 1, dead: 0 });
+    for second in 11..60 {
+        engine.tick(at(second), usize::MAX);
+        engine.taken(10);
+        output.commit(&mut engine, at(second));
+    }
+    let seqs = |id| output.states_of(id).iter().map(|(seq, _)| *seq).collect::<Vec<_>>();
+    assert_eq!([seqs(1), seqs(2), seqs(3), seqs(4)], [vec![], vec![3, 4], vec![2, 3, 4], vec![1, 2, 3, 4]]);
+    assert_eq!(output.states_of(2)[0].1, at(14).wall, "not earlier and not later than its dwell");
+    assert_eq!(engine.progress().adopts_until, None, "once all have moved they are ours");
+    assert_eq!(engine.counters(), Counters { accepted: 4, finished: 4, dead: 0 });
+}
+
+#[test]
+fn a_restart_while_orders_of_an_old_service_wait_carries_them_on_once() {
+    let foreign = adopting(&[(1, 4, 0), (2, 2, 6), (3, 1, 9)]);
+    let mut restore = Restore::new(flow(), 0);
+    restore.adopting(foreign.clone());
+    let (mut engine, mut output) = (restore.finish(None, at(10), 10).unwrap(), Output::default());
+    for id in 1..=3 {
+        assert_eq!(engine.accept(order(id), at(10)), Accepted::Adopted);
+    }
+    engine.tick(at(14), usize::MAX); // order 2 moves, order 3 waits still
+    let progress = output.commit(&mut engine, at(14));
+    let mut restore = Restore::new(flow(), 0);
+    output.0.iter().enumerate().for_each(|(offset, event)| restore.event(offset as u64, event.clone()));
+    (1..=3).for_each(|id| restore.adopt(order(id), &foreign.foreign));
+    restore.adopting(foreign);
+    let mut engine = restore.finish(Some(progress.counters), at(15), 10).unwrap();
+    for second in 15..60 {
+        engine.tick(at(second), usize::MAX);
+        output.commit(&mut engine, at(second));
+    }
+    let seqs = |id| output.states_of(id).iter().map(|(seq, _)| *seq).collect::<Vec<_>>();
+    assert_eq!([seqs(1), seqs(2), seqs(3)], [vec![], vec![3, 4], vec![2, 3, 4]]);
+    assert_eq!(engine.counters(), Counters { accepted: 3, finished: 3, dead: 0 });
+}
+
+#[test]
+fn an_id_that_an_old_service_gave_twice_is_two_orders() {
+    let other = Order { email: "eva@example.org".parse().unwrap(), ..order(1) };
+    let mut foreign = Foreign::default();
+    foreign.add(&order(1), 4, at(0).wall);
+    foreign.add(&other, 2, at(9).wall);
+    let mut restore = Restore::new(flow(), 0);
+    restore.adopting(Adopting { foreign: Arc::new(foreign), until: 2 });
+    let mut engine = restore.finish(None, at(10), 10).unwrap();
+    assert_eq!(engine.accept(order(1), at(10)), Accepted::Adopted);
+    assert_eq!(engine.accept(other, at(10)), Accepted::Adopted);
+    assert_eq!(engine.counters(), Counters { accepted: 2, finished: 1, dead: 0 });
+    let third = Order { email: "iva@example.org".parse().unwrap(), ..order(1) };
+    assert_eq!(engine.accept(third, at(10)), Accepted::Conflict);
+}
+
 proptest! {
     /// Whatever the arrivals, crashes and lost commits: every order has every state once, in order, never early, and
     /// the counters account for it.

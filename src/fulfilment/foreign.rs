@@ -1,0 +1,62 @@
+//! What an old service did with the orders before us.
+//!
+//! Its states have no key and stand on whatever partition, while an order belongs to the partition of its input record.
+//! So they are read from all output partitions into a map, which is asked when the order arrives. An order that is
+//! found there is carried on from its last state, and one that is finished stays so; neither state is written again.
+
+use std::collections::HashMap;
+
+use super::Error;
+use crate::{
+    domain::{Flow, Order, OrderId, Timestamp, wire},
+    eventlog::{self, EventLog, PartitionRange, TopicPartition},
+};
+
+/// The last state of each order that an old service worked on; an id that it gave twice is two orders.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Foreign(HashMap<(OrderId, u64), (u8, Timestamp)>);
+
+impl Foreign {
+    /// Takes a state of an old service; later ones in the flow win.
+    pub fn add(&mut self, order: &Order, seq: u8, at: Timestamp) {
+        let last = self.0.entry((order.id, order.fingerprint())).or_insert((seq, at));
+        if seq > last.0 {
+            *last = (seq, at);
+        }
+    }
+
+    /// The order's last state there, and when it entered it.
+    pub fn state_of(&self, order: &Order) -> Option<(u8, Timestamp)> {
+        self.0.get(&(order.id, order.fingerprint())).copied()
+    }
+
+    /// Whether no old service left anything.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads them from the whole output.
+    pub(super) fn read(log: &dyn EventLog, states: &str, flow: &Flow) -> Result<Self, Error> {
+        let mut foreign = Self::default();
+        for (range, partition) in ranges(log, states)?.into_iter().zip(0..) {
+            let of = TopicPartition { topic: states.to_owned(), partition };
+            super::restore::read_to_end(log, &of, range.start, |record| {
+                if record.key.is_some() {
+                    return;
+                }
+                if let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at)
+                    && let Some(seq) = event.seq.or_else(|| flow.seq_of(&event.estado))
+                {
+                    foreign.add(&event.order, seq, event.at);
+                }
+            })?;
+        }
+        Ok(foreign)
+    }
+}
+
+/// The ranges of a topic's partitions.
+pub(super) fn ranges(log: &dyn EventLog, topic: &str) -> Result<Vec<PartitionRange>, Error> {
+    let found = log.topics()?.into_iter().find(|info| info.name == topic);
+    Ok(found.ok_or_else(|| eventlog::Error::Unknown(topic.to_owned()))?.partitions)
+}
