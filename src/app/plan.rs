@@ -26,7 +26,7 @@ use crate::{
     fulfilment::{self, Processor},
     intake::{self, Intake},
     mail::{self, Composer, Mailer, Transport},
-    ops::{Check, Late, Ops},
+    ops::{Check, Late, Ops, Relay},
     store::Store,
     tracking::{self, Api, Projection},
 };
@@ -46,6 +46,7 @@ pub(super) struct Plan {
     tracking: tracking::Metrics,
     mail: mail::Metrics,
     started: Arc<AtomicBool>,
+    relay: Relay,
     pub(super) log: Late<dyn EventLog>,
     pub(super) store: Late<dyn Store>,
     pub(super) doors: Doors,
@@ -87,6 +88,7 @@ impl Plan {
             tracking,
             mail,
             started: Arc::default(),
+            relay: Relay::default(),
             log: Arc::new(OnceLock::new()),
             store: Arc::new(OnceLock::new()),
             doors: Doors::default(),
@@ -104,6 +106,7 @@ impl Plan {
             registry: self.registry.clone(),
             checks: self.roles.iter().map(|role| self.check(*role)).collect(),
             mailbox: mailbox.transpose()?,
+            relay: self.relay.clone(),
             on_loopback: self.addresses.ops.ip().is_loopback(),
         })
     }

@@ -16,6 +16,7 @@ use crate::{
     store::{
         Store,
         dead::{Action, DeadId, DeadItem},
+        ledger::Class,
     },
 };
 
@@ -156,10 +157,17 @@ impl Show {
         let now = Clock::system().now();
         out.line(&out.paint(Tone::Bold, &format!("Dead letter {}", plain(&item.id.to_string()))))?;
         out.field("reason", &out.paint(Tone::Bad, &plain(&item.reason)))?;
+        if let Some(class) = item.class {
+            out.field("class", class.name())?;
+        }
         out.field("since", &format!("{}  ({})", time::full(item.at), time::ago(item.at, now)))?;
         out.field("tries", &item.attempts.to_string())?;
         if let Some(order) = item.order {
             out.field("order", &format!("{order}  (encargo show {order})"))?;
+            if let (DeadId::Mail(mail), Some((view, history))) = (&item.id, store.order(order).await?) {
+                let state = history.iter().find(|entry| entry.seq == mail.seq).map_or("?", |entry| &entry.estado);
+                out.field("mail", &format!("about {}, to {}", plain(state), plain(&view.order.email.masked())))?;
+            }
         }
         if let Some(letter) = &item.letter {
             let lossy = |bytes: &[u8]| plain(&String::from_utf8_lossy(bytes));
@@ -170,6 +178,9 @@ impl Show {
             out.field("value", &lossy(&letter.value))?;
         }
         out.line("")?;
+        if died_of_its_address(&item) {
+            out.line("Let its address have mail again first: encargo mail suppressed list, release")?;
+        }
         out.line(&format!("Try again: encargo dead redrive {0}\nGive it up: encargo dead drop {0}", self.id))?;
         out.flush()
     }
@@ -179,17 +190,18 @@ impl Decide {
     async fn run(self, settings: &Settings, action: Action) -> Result<()> {
         let store = open_store(settings, &self.store).await?;
         let now = Clock::system().now();
-        let mut done = Done { out: Out::new(), json: self.json, mails: 0, records: 0 };
+        let mut done = Done { out: Out::new(), json: self.json, mails: 0, records: 0, of_addresses: 0 };
         if self.which.ids.is_empty() {
             self.decide_by_reason(store.as_ref(), action, now, &mut done).await?;
         } else {
             for id in &self.which.ids {
-                let found = store.dead_one(id).await?.is_some();
-                if !found || (!self.dry_run && !store.decide(id, action, now).await?) {
-                    done.out.flush()?;
-                    return Err(no_such(id));
+                match store.dead_one(id).await? {
+                    Some(item) if self.dry_run || store.decide(id, action, now).await? => done.note(&item, action)?,
+                    _ => {
+                        done.out.flush()?;
+                        return Err(no_such(id));
+                    }
                 }
-                done.note(id, action)?;
             }
         }
         done.out.flush()?;
@@ -206,7 +218,7 @@ impl Decide {
             let mut decided = 0;
             for item in items.iter().filter(|item| item.at <= now) {
                 if self.dry_run || store.decide(&item.id, action, now).await? {
-                    done.note(&item.id, action)?;
+                    done.note(item, action)?;
                     decided += 1;
                 }
             }
@@ -223,10 +235,14 @@ struct Done {
     json: bool,
     mails: u64,
     records: u64,
+    /// Mails whose address was refused: driven again, they die again while it is suppressed.
+    of_addresses: u64,
 }
 
 impl Done {
-    fn note(&mut self, id: &DeadId, action: Action) -> Result<()> {
+    fn note(&mut self, item: &DeadItem, action: Action) -> Result<()> {
+        let id = &item.id;
+        self.of_addresses += u64::from(died_of_its_address(item));
         match id {
             DeadId::Mail(_) => self.mails += 1,
             DeadId::Record(_) => self.records += 1,
@@ -245,11 +261,27 @@ impl Done {
             (Action::Drop, false) => format!("Gave up {mails} and {records}."),
             (Action::Redrive, false) => {
                 format!(
-                    "Trying {mails} and {records} again: the running server does it now, or else at its next start."
+                    "Trying {mails} and {records} again: the running server does it now, or else at its next start.{}",
+                    self.warning()
                 )
             }
         }
     }
+
+    fn warning(&self) -> String {
+        if self.of_addresses == 0 {
+            return String::new();
+        }
+        let mails = count(self.of_addresses, "mail");
+        format!(
+            "\nThe address of {mails} was refused: unless it is released, they die again (encargo mail suppressed)."
+        )
+    }
+}
+
+/// Whether the server refused a mail's address, then or before.
+fn died_of_its_address(item: &DeadItem) -> bool {
+    matches!(item.class, Some(Class::Address | Class::Suppressed))
 }
 
 const fn word(action: Action) -> &'static str {
@@ -274,6 +306,6 @@ fn as_json(item: &DeadItem) -> Value {
     });
     json!({
         "id": item.id.to_string(), "order": item.order.map(crate::domain::OrderId::get), "reason": item.reason,
-        "attempts": item.attempts, "at": item.at, "record": letter,
+        "class": item.class.map(Class::name), "attempts": item.attempts, "at": item.at, "record": letter,
     })
 }

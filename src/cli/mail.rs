@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{
     Settings,
     output::{Out, Tone, explain},
+    queue, suppressed,
 };
 use crate::{
     app,
@@ -35,6 +36,11 @@ pub(super) enum Command {
     #[command(after_help = "Examples:\n  encargo mail check\n  encargo mail check --mail smtp://localhost:25\n  \
                             encargo mail check --to you@example.org")]
     Check(Check),
+    /// List the mails that wait for their next attempt, first due first
+    Queue(queue::Queue),
+    /// Look at the addresses that get no mail any more, and release them
+    #[command(subcommand)]
+    Suppressed(suppressed::Command),
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +98,8 @@ impl Command {
         match self {
             Self::Preview(preview) => preview.run(settings),
             Self::Check(check) => check.run(settings).await,
+            Self::Queue(queue) => queue.run(settings).await,
+            Self::Suppressed(command) => command.run(settings).await,
         }
     }
 }

@@ -44,7 +44,14 @@ fn every_command_and_flag_says_what_it_does() {
 #[test]
 fn every_reading_command_speaks_json() {
     let reading = ["show", "list", "log topics", "log groups", "log read", "dead list", "dead show", "catalog check"];
-    for path in reading.into_iter().chain(["catalog search", "config show", "mail check", "place", "dead redrive"]) {
+    for path in reading.into_iter().chain([
+        "catalog search",
+        "config show",
+        "mail check",
+        "place",
+        "dead redrive",
+        "mail queue",
+    ]) {
         let command = command(path);
         assert!(command.get_arguments().any(|argument| argument.get_long() == Some("json")), "{path} has no --json");
     }

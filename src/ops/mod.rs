@@ -1,7 +1,9 @@
 //! Operations, on :9000: is it alive, is it ready, what does it measure, which mails did it write.
 
 mod access;
+mod ledger;
 mod mailbox;
+mod relay;
 mod words;
 
 use std::{
@@ -18,22 +20,18 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::{
-    clock::Clock,
-    domain::Timestamp,
-    eventlog::EventLog,
-    store::{Store, ledger::MailStatus},
-    web,
-};
+use self::ledger::Ledger;
+use crate::{clock::Clock, domain::Timestamp, eventlog::EventLog, store::Store, web};
 
 pub use mailbox::{Mailbox, Place, Sample, Samples};
+pub use relay::{Relay, RelayState, Trouble};
 
 /// The pages by path, with the word for each.
-const NAVIGATION: [(&str, &str); 2] = [("/mailbox", "mailbox"), ("/mailbox/gallery", "gallery")];
+const NAVIGATION: [(&str, &str); 3] = [("/mailbox", "mailbox"), ("/mailbox/gallery", "gallery"), ("/ledger", "ledger")];
 
 /// A named question with a yes or no, for `/readyz`.
 pub type Check = (&'static str, Arc<dyn Fn() -> bool + Send + Sync>);
@@ -59,6 +57,8 @@ pub struct Ops {
     pub checks: Vec<Check>,
     /// The mails, as pages, where they are sent from here.
     pub mailbox: Option<Mailbox>,
+    /// How their destination fares.
+    pub relay: Relay,
     /// Whether only this machine reaches the listener, which alone may see addresses.
     pub on_loopback: bool,
 }
@@ -67,7 +67,9 @@ impl Ops {
     /// The routes.
     pub fn router(self) -> Router {
         let mailbox = self.mailbox.clone().map_or_else(Router::new, Mailbox::router);
-        let with_addresses = mailbox.layer(middleware::from_fn_with_state(self.on_loopback, access::guard));
+        let ledger = Ledger::of(&self).map_or_else(Router::new, Ledger::router);
+        let with_addresses =
+            mailbox.merge(ledger).layer(middleware::from_fn_with_state(self.on_loopback, access::guard));
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
@@ -117,7 +119,7 @@ async fn metrics(State(ops): State<Ops>) -> Response {
     let mut text = String::new();
     let mut from_store = Registry::default();
     if let Some(store) = ops.store()
-        && let Err(error) = store_metrics(store.as_ref(), &ops.clock, &mut from_store).await
+        && let Err(error) = ledger::measure(store.as_ref(), &ops.clock, &mut from_store).await
     {
         tracing::warn!(%error, "metrics lack the store's numbers");
     }
@@ -132,20 +134,7 @@ async fn metrics(State(ops): State<Ops>) -> Response {
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 
-async fn store_metrics(store: &dyn Store, clock: &Clock, registry: &mut Registry) -> crate::store::Result<()> {
-    let ledger = store.ledger_counts().await?;
-    let mails = prometheus_client::metrics::family::Family::<[(&'static str, &'static str); 1], Gauge>::default();
-    for status in MailStatus::ALL {
-        let count = ledger.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, count)| *count);
-        mails.get_or_create(&[("status", status.name())]).set(count as i64);
-    }
-    registry.register("encargo_ledger_mails", "Mails in the ledger by status", mails);
-    let oldest: Gauge = Gauge::default();
-    let age = |since: Timestamp| clock.now().since(since).as_secs() as i64;
-    oldest.set(ledger.oldest_unsettled_at.map_or(0, age));
-    registry.register("encargo_ledger_oldest_unsettled_seconds", "Age of the oldest unsettled mail", oldest);
-    let dead: Gauge = Gauge::default();
-    dead.set(store.dead_record_count().await? as i64);
-    registry.register("encargo_dead_records", "Poison records that nobody has decided about", dead);
-    Ok(())
+/// `2026-01-31 12:00:00`, for pages.
+fn moment(at: Timestamp) -> String {
+    at.to_string().split('.').next().unwrap_or_default().replace('T', " ")
 }

@@ -13,6 +13,7 @@ const ALL: &[(&str, &str, &str)] = &[
     // navigation
     ("mailbox", "Buzón", "Mailbox"),
     ("gallery", "Muestras", "Gallery"),
+    ("ledger", "Libro de correos", "Ledger"),
     // mailbox
     ("mailbox_lead", "Los correos que hay en", "The mails in"),
     ("search", "Buscar", "Search"),
@@ -61,14 +62,74 @@ const ALL: &[(&str, &str, &str)] = &[
         "Cada estado en cada idioma, con un pedido de muestra",
         "Every state in every language, with a sample order",
     ),
+    // ledger
+    ("ledger_lead", "Qué ha sido de cada correo.", "What became of every mail."),
+    ("count", "Correos", "Mails"),
+    ("status_pending", "Pendiente", "Pending"),
+    ("status_sending", "Enviándose", "Sending"),
+    ("status_sent", "Enviado", "Sent"),
+    ("status_dead", "Rechazado", "Dead"),
+    ("status_dropped", "Descartado", "Dropped"),
+    ("oldest", "El más antiguo por enviar", "Oldest unsettled"),
+    ("repeated", "Posibles repetidos", "Possible repeats"),
+    ("suppressed", "Direcciones suprimidas", "Suppressed addresses"),
+    ("dead_records", "Registros ilegibles", "Poison records"),
+    ("destination", "Destino", "Destination"),
+    ("relay_working", "funciona", "working"),
+    ("relay_returning", "está volviendo", "returning"),
+    ("relay_paused", "no responde", "paused"),
+    ("relay_denied", "nos rechaza", "denied"),
+    ("relay_slowed", "más despacio", "slowed down"),
+    ("reason", "Motivo", "Reason"),
+    ("reasons", "Motivos", "Reasons"),
+    ("since", "Desde (UTC)", "Since (UTC)"),
+    ("next_try", "Próximo intento (UTC)", "Next try (UTC)"),
+    ("failures", "Fallos", "Failures"),
+    ("tries", "Intentos", "Tries"),
+    ("mail_status", "Correo", "Mail"),
+    ("waiting", "En espera", "Waiting"),
+    ("nothing_waits", "No espera ningún correo.", "No mail waits."),
+    ("ambiguous", "quizá ya llegó", "may have arrived"),
+    ("now", "ya", "now"),
+    ("dead", "Rechazados e ilegibles", "Dead letters"),
+    ("nothing_dead", "No hay ninguno.", "There are none."),
+    ("dead_what_now", "Para volver a intentarlo o dejarlo:", "To try again, or to give up:"),
+    ("address", "Dirección", "Address"),
+    ("nobody_suppressed", "No hay ninguna.", "There are none."),
+    (
+        "suppressed_what_now",
+        "No reciben más correos. Para volver a escribirles:",
+        "They get no mail any more. To write to them again:",
+    ),
+    ("class_deferred", "aplazado por el servidor", "deferred by the server"),
+    ("class_unreachable", "servidor inaccesible", "server unreachable"),
+    ("class_unanswered", "sin respuesta", "no answer"),
+    ("class_stopped", "devuelto sin intentarlo", "given back untried"),
+    ("class_address", "dirección rechazada", "address refused"),
+    ("class_suppressed", "dirección suprimida", "address suppressed"),
+    ("class_refused", "correo rechazado", "mail refused"),
+    ("class_expired", "fuera de plazo", "past its deadline"),
+    ("class_composing", "no se pudo redactar", "could not be composed"),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::ledger::{Class, MailStatus};
 
     #[test]
     fn no_word_is_there_twice() {
         assert_eq!(words(Lang::Es).len(), ALL.len());
+    }
+
+    #[test]
+    fn every_status_and_class_has_a_word() {
+        let words = words(Lang::En);
+        for status in MailStatus::ALL {
+            assert!(words.contains_key(&*format!("status_{}", status.name())), "{status:?}");
+        }
+        for class in Class::ALL {
+            assert!(words.contains_key(&*format!("class_{}", class.name())), "{class:?}");
+        }
     }
 }

@@ -21,10 +21,10 @@ fn encargo(folder: &Path, arguments: &[&str]) -> Command {
 
 /// What a command did.
 #[derive(Debug)]
-struct Done {
-    status: i32,
-    out: String,
-    err: String,
+pub(crate) struct Done {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Done {
@@ -37,12 +37,12 @@ impl From<Output> for Done {
 
 impl Done {
     /// Standard output of a command that succeeded.
-    fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.status, 0, "{}", self.err);
         self.out
     }
 
-    fn json(self) -> Vec<Value> {
+    pub(crate) fn json(self) -> Vec<Value> {
         self.ok().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 }
@@ -52,7 +52,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Done {
 }
 
 /// Runs the binary while this process serves what it asks.
-async fn beside(app: &TestApp, arguments: &[&str]) -> Done {
+pub(crate) async fn beside(app: &TestApp, arguments: &[&str]) -> Done {
     let data = app.config.data.display().to_string();
     let mut command = encargo(app.folder(), arguments);
     command.args(["--data", &data]);

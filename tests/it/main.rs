@@ -12,6 +12,7 @@ mod idempotency;
 mod ids;
 mod intake;
 mod kill;
+mod ledger;
 mod mail;
 mod mail_seen;
 mod mailbox;

@@ -23,7 +23,7 @@ use minijinja::{Value, context};
 use serde::Deserialize;
 
 use self::index::{Entry, Found, Index};
-use super::words::words;
+use super::{moment, words::words};
 use crate::{
     domain::{Lang, Timestamp},
     web::{Pages, Problem, foreign_html, language},
@@ -192,8 +192,7 @@ fn time(seconds: i64) -> String {
     if seconds == 0 {
         return String::new();
     }
-    let text = Timestamp::from_millis(seconds.saturating_mul(1_000)).to_string();
-    text.split('.').next().unwrap_or_default().replace('T', " ")
+    moment(Timestamp::from_millis(seconds.saturating_mul(1_000)))
 }
 
 #[derive(Debug, Default, Deserialize)]

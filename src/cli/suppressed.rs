@@ -1,0 +1,201 @@
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    Settings, open,
+    output::{Out, count, explain, plain},
+    table::Table,
+    time,
+};
+use crate::{
+    clock::Clock,
+    domain::{EmailAddress, Timestamp},
+    store::{
+        Store,
+        dead::{Action, DeadId},
+        ledger::Class,
+        mails::{SuppressedQuery, Suppression},
+    },
+};
+
+/// Addresses fetched at once.
+const PAGE: usize = 500;
+/// Most dead letters looked through for those of a released address.
+const DEAD_MAX: usize = 1_000_000;
+
+/// `encargo mail suppressed`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the addresses that get no mail any more, since a server refused them for good
+    #[command(
+        after_help = "Examples:\n  encargo mail suppressed list\n  encargo mail suppressed list --search example.org"
+    )]
+    List(List),
+    /// Let addresses have mail again
+    #[command(after_help = "Examples:\n  encargo mail suppressed release ana@example.org\n  \
+                            encargo mail suppressed release ana@example.org --redrive\n  \
+                            encargo mail suppressed release --all --dry-run")]
+    Release(Release),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only addresses with this text
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Most addresses to list
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// Print one line of JSON per address
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: open::StoreFlag,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
+pub(super) struct Release {
+    /// Addresses, as `encargo mail suppressed list` shows them
+    #[arg(value_name = "ADDRESS", required_unless_present = "all")]
+    addresses: Vec<EmailAddress>,
+    /// All that are suppressed
+    #[arg(long, conflicts_with = "addresses")]
+    all: bool,
+    /// Also try their dead mails again
+    #[arg(long)]
+    redrive: bool,
+    /// Only say what it would be
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one line of JSON per address and per mail
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: open::StoreFlag,
+}
+
+impl Command {
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
+        match self {
+            Self::List(list) => list.run(settings).await?,
+            Self::Release(release) => release.run(settings).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl List {
+    async fn run(self, settings: &Settings) -> Result<()> {
+        let store = open::store(&settings.load(&self.store.settings())?.config).await?;
+        let query = SuppressedQuery { containing: self.search, after: None, limit: self.limit };
+        let found = store.suppressed(query).await?;
+        let now = Clock::system().now();
+        let mut out = Out::new();
+        let mut table = Table::new(["ADDRESS", "SINCE", "MAIL", "REASON"]);
+        for Suppression { address, at, reason, mail } in &found {
+            let mail = DeadId::Mail(*mail).to_string();
+            if self.json {
+                out.json(&json!({ "address": address.as_str(), "at": at, "mail": mail, "reason": reason }))?;
+            } else {
+                // whole: who releases one has to name it
+                table.row([
+                    plain(address.as_str()).into(),
+                    time::ago(*at, now).into(),
+                    mail.into(),
+                    plain(reason).into(),
+                ]);
+            }
+        }
+        table.print(&mut out)?;
+        out.flush()?;
+        match found.len() {
+            0 => explain("No suppressed addresses."),
+            n if n == self.limit => explain(&format!("{n} shown, there may be more: --limit N")),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Release {
+    async fn run(self, settings: &Settings) -> Result<()> {
+        let store = open::store(&settings.load(&self.store.settings())?.config).await?;
+        let now = Clock::system().now();
+        let addresses = if self.all { all(store.as_ref()).await? } else { self.addresses.clone() };
+        let mut out = Out::new();
+        for address in &addresses {
+            let was_suppressed = if self.dry_run {
+                store.suppression(address).await?.is_some()
+            } else {
+                store.release_address(address).await?
+            };
+            if !was_suppressed {
+                out.flush()?;
+                bail!("{} is not suppressed; `encargo mail suppressed list` shows who is", plain(address.as_str()));
+            }
+            if self.json {
+                out.json(&json!({ "address": address.as_str(), "action": "release" }))?;
+            } else {
+                out.line(&plain(address.as_str()))?;
+            }
+        }
+        let mails = if self.redrive { self.redrive(store.as_ref(), &addresses, now, &mut out).await? } else { 0 };
+        out.flush()?;
+        explain(&self.summary(addresses.len() as u64, mails));
+        Ok(())
+    }
+
+    /// Drives the dead mails of these addresses again, those that died of it and those that others died of before.
+    async fn redrive(
+        &self,
+        store: &dyn Store,
+        addresses: &[EmailAddress],
+        now: Timestamp,
+        out: &mut Out,
+    ) -> Result<u64> {
+        let mut mails = 0;
+        for item in store.dead(None, DEAD_MAX).await? {
+            let (Some(order), Some(Class::Address | Class::Suppressed)) = (item.order, item.class) else { continue };
+            let Some((view, _)) = store.order(order).await? else { continue };
+            let is_theirs = addresses.iter().any(|it| it.as_str().eq_ignore_ascii_case(view.order.email.as_str()));
+            if is_theirs && (self.dry_run || store.decide(&item.id, Action::Redrive, now).await?) {
+                mails += 1;
+                if self.json {
+                    out.json(&json!({ "id": item.id.to_string(), "action": "redrive" }))?;
+                } else {
+                    out.line(&item.id.to_string())?;
+                }
+            }
+        }
+        Ok(mails)
+    }
+
+    fn summary(&self, addresses: u64, mails: u64) -> String {
+        let addresses = format!("{addresses} address{}", if addresses == 1 { "" } else { "es" });
+        let again = if self.redrive { format!(" and redrive {}", count(mails, "mail")) } else { String::new() };
+        if self.dry_run {
+            return format!("Would release {addresses}{again}; nothing was changed.");
+        }
+        if self.redrive {
+            return format!("Released {addresses}; {} will be tried again.", count(mails, "mail"));
+        }
+        format!("Released {addresses}. Their dead mails stay dead: `encargo dead redrive` tries them again.")
+    }
+}
+
+async fn all(store: &dyn Store) -> Result<Vec<EmailAddress>> {
+    let mut addresses: Vec<EmailAddress> = Vec::new();
+    loop {
+        let query = SuppressedQuery { containing: None, after: addresses.last().cloned(), limit: PAGE };
+        let page = store.suppressed(query).await?;
+        let is_last = page.len() < PAGE;
+        addresses.extend(page.into_iter().map(|found| found.address));
+        if is_last {
+            return Ok(addresses);
+        }
+    }
+}

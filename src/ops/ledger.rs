@@ -1,0 +1,243 @@
+//! `/ledger`: the mails in numbers, where they go, what waits, what is dead, and who gets none; as a page, and as JSON.
+//! The numbers are metrics, too.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use minijinja::{Value, context};
+use prometheus_client::{
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Late, Ops, Relay, moment, words::words};
+use crate::{
+    clock::Clock,
+    domain::Timestamp,
+    store::{
+        self, Store,
+        dead::DeadItem,
+        ledger::{LedgerCounts, MailStatus},
+        mails::{MailEntry, SuppressedQuery, Suppression},
+    },
+    web::{Pages, Problem, language},
+};
+
+/// Most rows of each list; the command line shows all.
+const ROWS_MAX: usize = 50;
+
+/// The ledger's page; a cheap handle.
+#[derive(Clone)]
+pub(super) struct Ledger(Arc<Inner>);
+
+struct Inner {
+    store: Late<dyn Store>,
+    relay: Relay,
+    clock: Clock,
+    pages: Pages,
+}
+
+/// What it tells.
+struct Facts {
+    now: Timestamp,
+    counts: LedgerCounts,
+    dead_records: u64,
+    relay: Option<super::RelayState>,
+    waiting: Vec<MailEntry>,
+    dead: Vec<DeadItem>,
+    suppressed: Vec<Suppression>,
+}
+
+impl Ledger {
+    /// None where this process has no store.
+    pub(super) fn of(ops: &Ops) -> Option<Self> {
+        let pages = Pages::new(
+            &[("ledger.html", include_str!("templates/ledger.html"))],
+            words,
+            // without a mailer there is no mailbox to go to
+            if ops.mailbox.is_some() { &super::NAVIGATION } else { &super::NAVIGATION[2..] },
+        );
+        let store = ops.store.clone()?;
+        Some(Self(Arc::new(Inner { store, relay: ops.relay.clone(), clock: ops.clock.clone(), pages })))
+    }
+
+    pub(super) fn router(self) -> Router {
+        Router::new().route("/ledger", get(ledger)).with_state(self)
+    }
+
+    async fn facts(&self) -> Result<Facts, Problem> {
+        let Inner { store, relay, clock, .. } = &*self.0;
+        let store = store.get().ok_or_else(|| Problem::unavailable("the store is not open yet"))?;
+        let gather = async {
+            Ok::<_, store::Error>(Facts {
+                now: clock.now(),
+                counts: store.ledger_counts().await?,
+                dead_records: store.dead_record_count().await?,
+                relay: relay.get().map(|state| state()),
+                waiting: store.mails_waiting(ROWS_MAX).await?,
+                dead: store.dead(None, ROWS_MAX).await?,
+                suppressed: store.suppressed(SuppressedQuery { limit: ROWS_MAX, ..SuppressedQuery::default() }).await?,
+            })
+        };
+        gather.await.map_err(|error| {
+            tracing::warn!(%error, "the ledger cannot be read");
+            Problem::unavailable("the store does not answer; nothing is lost, ask again in a moment")
+        })
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    lang: Option<String>,
+    format: String,
+}
+
+/// `GET /ledger`: a page for browsers, JSON for others and with `?format=json`.
+async fn ledger(
+    State(ledger): State<Ledger>,
+    headers: HeaderMap,
+    query: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let asked = query.map(|Query(asked)| asked).unwrap_or_default();
+    let facts = ledger.facts().await?;
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut response = if accepts.contains("text/html") && asked.format != "json" {
+        let lang = language(asked.lang.as_deref(), &headers);
+        ledger.0.pages.render("ledger.html", lang, context! {}, facts.values())
+    } else {
+        Json(facts.json()).into_response()
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept, accept-language"));
+    Ok(response)
+}
+
+impl Facts {
+    fn count(&self, status: MailStatus) -> u64 {
+        count(&self.counts, status)
+    }
+
+    fn oldest(&self) -> Option<Duration> {
+        // to the second, as pages are read
+        self.counts.oldest_unsettled_at.map(|at| Duration::from_secs(self.now.since(at).as_secs()))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let Self { counts, waiting, dead, suppressed, .. } = self;
+        let mails: serde_json::Map<_, _> =
+            MailStatus::ALL.iter().map(|status| (status.name().to_owned(), self.count(*status).into())).collect();
+        let reasons: Vec<_> = counts
+            .by_class
+            .iter()
+            .map(|(status, class, count)| json!({ "status": status.name(), "class": class.name(), "count": count }))
+            .collect();
+        let waiting: Vec<_> = waiting
+            .iter()
+            .map(|mail| {
+                json!({
+                    "order": mail.id.order.get(), "seq": mail.id.seq, "estado": mail.estado,
+                    "status": mail.status.name(), "at": mail.at, "due_at": mail.due_at, "attempts": mail.attempts,
+                    "ambiguous": mail.ambiguous, "class": mail.class.map(store::ledger::Class::name),
+                    "reason": mail.reply,
+                })
+            })
+            .collect();
+        let dead: Vec<_> = dead
+            .iter()
+            .map(|item| {
+                json!({
+                    "id": item.id.to_string(), "order": item.order.map(crate::domain::OrderId::get),
+                    "class": item.class.map(store::ledger::Class::name), "reason": item.reason,
+                    "attempts": item.attempts, "at": item.at,
+                })
+            })
+            .collect();
+        let addresses: Vec<_> = suppressed
+            .iter()
+            .map(|found| json!({ "address": found.address.as_str(), "at": found.at, "reason": found.reason }))
+            .collect();
+        json!({
+            "mails": mails, "reasons": reasons, "repeated": counts.repeated,
+            "oldest_unsettled_at": counts.oldest_unsettled_at,
+            "oldest_unsettled_seconds": self.oldest().map_or(0, |age| age.as_secs()),
+            "destination": self.relay.as_ref().map(super::RelayState::json),
+            "waiting": waiting, "dead": dead, "dead_records": self.dead_records,
+            "suppressed": { "count": counts.suppressed, "addresses": addresses },
+        })
+    }
+
+    /// For the template.
+    fn values(&self) -> Value {
+        let Self { counts, now, .. } = self;
+        let statuses = MailStatus::ALL.map(|status| context! { name => status.name(), count => self.count(status) });
+        let reasons = counts.by_class.iter().map(|(status, class, count)| {
+            context! { status => status.name(), class => class.name(), count => *count }
+        });
+        let waiting = self.waiting.iter().map(|mail| {
+            let due = mail.due_at.filter(|due| due > now).map(moment);
+            context! {
+                order => mail.id.order.get(), estado => mail.estado.as_ref(), status => mail.status.name(), due,
+                attempts => mail.attempts, class => mail.class.map(store::ledger::Class::name),
+                reason => mail.reply.as_deref(), is_ambiguous => mail.ambiguous,
+            }
+        });
+        let dead = self.dead.iter().map(|item| {
+            context! {
+                id => item.id.to_string(), order => item.order.map(crate::domain::OrderId::get),
+                at => moment(item.at), class => item.class.map(store::ledger::Class::name),
+                reason => item.reason.as_str(), attempts => item.attempts,
+            }
+        });
+        let suppressed = self.suppressed.iter().map(|found| {
+            context! { address => found.address.as_str(), at => moment(found.at), reason => found.reason.as_str() }
+        });
+        context! {
+            statuses => Value::from(statuses.to_vec()), reasons => reasons.collect::<Value>(),
+            waiting => waiting.collect::<Value>(), dead => dead.collect::<Value>(),
+            suppressed => suppressed.collect::<Value>(), suppressed_count => counts.suppressed,
+            repeated => counts.repeated, dead_records => self.dead_records,
+            oldest => self.oldest().map(|age| humantime::format_duration(age).to_string()),
+            relay => self.relay.as_ref().map(super::RelayState::values),
+        }
+    }
+}
+
+fn count(counts: &LedgerCounts, status: MailStatus) -> u64 {
+    counts.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, count)| *count)
+}
+
+/// The same numbers as metrics.
+pub(super) async fn measure(store: &dyn Store, clock: &Clock, registry: &mut Registry) -> store::Result<()> {
+    let counts = store.ledger_counts().await?;
+    let mails = Family::<[(&'static str, &'static str); 1], Gauge>::default();
+    for status in MailStatus::ALL {
+        mails.get_or_create(&[("status", status.name())]).set(count(&counts, status) as i64);
+    }
+    registry.register("encargo_ledger_mails", "Mails in the ledger by status", mails);
+    let reasons = Family::<[(&'static str, &'static str); 2], Gauge>::default();
+    for (status, class, count) in &counts.by_class {
+        reasons.get_or_create(&[("status", status.name()), ("class", class.name())]).set(*count as i64);
+    }
+    let help = "Mails that were tried and not accepted, by the class of the last reason";
+    registry.register("encargo_ledger_failed_mails", help, reasons);
+    let gauge = |value: u64| {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value as i64);
+        gauge
+    };
+    let age = counts.oldest_unsettled_at.map_or(0, |since| clock.now().since(since).as_secs());
+    registry.register("encargo_ledger_oldest_unsettled_seconds", "Age of the oldest unsettled mail", gauge(age));
+    let suppressed = gauge(counts.suppressed);
+    registry.register("encargo_suppressed_addresses", "Addresses that get no mail any more", suppressed);
+    let dead = gauge(store.dead_record_count().await?);
+    registry.register("encargo_dead_records", "Poison records that nobody has decided about", dead);
+    Ok(())
+}

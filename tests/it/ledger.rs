@@ -1,0 +1,137 @@
+//! The ledger for an operator: an address that bounced gets no mail, visibly, until it is released.
+
+use std::time::Duration;
+
+use encargo::{
+    clock::Clock,
+    domain::{DeadLetter, Order, OrderId, Product, Source, StateEvent},
+    store::{
+        ledger::{Class, Reason, Settlement, Verdict},
+        orders::{Batch, Incoming},
+    },
+};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::beside,
+    harness::{app::TestApp, eventually},
+};
+
+/// The order behind the first refusal; beyond those that intake numbers here.
+const REFUSED: u64 = 901;
+
+/// An order's first state comes into the store, and a server refuses its address for good. The mailer does not take part:
+/// nobody tells it of the row, and its clock stands still.
+async fn bounce(app: &TestApp, email: &str) {
+    let (store, at) = (app.app().store(), app.clock.now());
+    let order = Order {
+        id: OrderId::new(REFUSED).unwrap(),
+        product: Product::new("3170", "King's Bounty", "7.99").unwrap(),
+        email: email.parse().unwrap(),
+        lang: None,
+        placed_at: at,
+        handle: None,
+        trace: None,
+    };
+    let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: REFUSED };
+    let letter =
+        DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
+    let event = StateEvent { order: order.into(), estado: "recibido".into(), seq: Some(1), at, next_at: None };
+    let incoming = Incoming { event, seq: 1, last: false, letter };
+    let batch = Batch { group: "test".into(), events: vec![incoming], mail: true, now: at, ..Batch::default() };
+    store.apply(batch.into()).await.unwrap();
+    let [mail] = &store.lease(at, at + Duration::from_mins(1), 10).await.unwrap()[..] else { panic!("one is due") };
+    let reason = Reason::new(Class::Address, "550 5.1.1 no such user");
+    let settlement = Settlement { id: mail.id, attempt: mail.attempt, verdict: Verdict::Dead(reason) };
+    assert_eq!(store.settle(vec![settlement]).await.unwrap(), 1);
+}
+
+async fn ledger(app: &TestApp) -> Value {
+    app.http.get(app.ops("/ledger")).send().await.unwrap().json().await.unwrap()
+}
+
+/// The ledger, once so many mails are dead.
+async fn dead(app: &TestApp, count: u64) -> Value {
+    eventually(&format!("{count} dead mails"), async || {
+        let ledger = ledger(app).await;
+        if ledger["mails"]["dead"] == count { Ok(ledger) } else { Err(ledger.to_string()) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_bounced_gets_no_mail_until_it_is_released() {
+    let app = TestApp::start().await;
+    bounce(&app, "Rosa@example.org").await;
+    let placed = app.place("1010", "rosa@Example.org").await["orderid"].as_u64().unwrap();
+    app.place("1010", "ana@example.org").await;
+    app.mails(1).await;
+    let seen = dead(&app, 2).await;
+    let addresses = &seen["suppressed"]["addresses"];
+    assert_eq!((&seen["suppressed"]["count"], &addresses[0]["address"]), (&json!(1), &json!("rosa@example.org")));
+    assert!(seen["dead"][1]["reason"].as_str().unwrap().contains("550 5.1.1 no such user"), "{seen}");
+    let mut classes: Vec<_> = seen["reasons"].as_array().unwrap().iter().map(|row| row["class"].clone()).collect();
+    classes.sort_by_key(Value::to_string);
+    assert_eq!(classes, ["address", "suppressed"]);
+    assert_eq!(app.metric("encargo_suppressed_addresses").await, 1);
+    assert_eq!(app.metric("encargo_ledger_failed_mails{status=\"dead\",class=\"suppressed\"}").await, 1);
+
+    let listed = beside(&app, &["mail", "suppressed", "list"]).await.ok();
+    assert!(listed.contains("rosa@example.org") && listed.contains(&format!("mail:{REFUSED}.1")), "{listed}");
+    let shown = beside(&app, &["dead", "show", &format!("mail:{placed}.1")]).await.ok();
+    assert!(shown.contains("about recibido, to r***@Example.org") && shown.contains("suppressed"), "{shown}");
+    let redriven = beside(&app, &["dead", "redrive", "--all", "--dry-run"]).await;
+    assert!(redriven.err.starts_with("Would redrive 2 mails"), "{}", redriven.err);
+
+    let release = ["mail", "suppressed", "release", "ROSA@example.org", "--redrive"];
+    let tried = beside(&app, &[&release[..], &["--dry-run"]].concat()).await;
+    assert_eq!(tried.err, "Would release 1 address and redrive 2 mails; nothing was changed.\n");
+    assert_eq!(ledger(&app).await["suppressed"]["count"], 1);
+    let released = beside(&app, &release).await;
+    assert_eq!(released.err, "Released 1 address; 2 mails will be tried again.\n", "{released:?}");
+    // the command has decided at the real time
+    app.clock.set_wall(Clock::system().now());
+    app.clock.advance(Duration::from_secs(2));
+    let mails = app.mails(3).await;
+    let rosa = mails.iter().filter(|mail| mail.to.eq_ignore_ascii_case("rosa@example.org")).count();
+    assert_eq!(rosa, 2, "{mails:?}");
+    assert_eq!(dead(&app, 0).await["suppressed"], json!({ "count": 0, "addresses": [] }));
+    let again = beside(&app, &release).await;
+    assert_eq!((again.status, again.err.contains("ROSA@example.org is not suppressed")), (1, true), "{again:?}");
+    assert_eq!(beside(&app, &["mail", "suppressed", "release"]).await.status, 2);
+    assert_eq!(beside(&app, &["mail", "suppressed", "list"]).await.err, "No suppressed addresses.\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_is_a_page_for_people_and_json_for_programs() {
+    let app = TestApp::start_with(&[("mail.url", "smtp://127.0.0.1:1")]).await;
+    bounce(&app, "rosa@example.org").await;
+    let placed = app.place("1010", "ana@example.org").await["orderid"].as_u64().unwrap();
+    let seen = eventually("a failed attempt", async || {
+        let ledger = ledger(&app).await;
+        let waiting = ledger["waiting"][0].clone();
+        if waiting["attempts"] == 1 && waiting["status"] == "pending" { Ok(ledger) } else { Err(ledger.to_string()) }
+    })
+    .await;
+    let waiting = &seen["waiting"][0];
+    assert_eq!((&waiting["order"], &waiting["class"]), (&json!(placed), &json!("unreachable")));
+    assert_eq!(seen["mails"], json!({ "pending": 1, "sending": 0, "sent": 0, "dead": 1, "dropped": 0 }));
+    let page = async |language: &str| {
+        let request = app.http.get(app.ops("/ledger")).header("Accept", "text/html");
+        let response = request.header("Accept-Language", language).send().await.unwrap();
+        assert_eq!(response.headers()["vary"], "accept, accept-language");
+        response.text().await.unwrap()
+    };
+    let english = page("en").await;
+    for words in ["<html lang=\"en\">", "server unreachable", "rosa@example.org", "550 5.1.1", "mail:901.1"] {
+        assert!(english.contains(words) && !english.contains("<script"), "{words} is missing in {english}");
+    }
+    assert!(page("es").await.contains("Direcciones suprimidas"));
+    let forced = app.http.get(app.ops("/ledger?format=json")).header("Accept", "text/html").send().await.unwrap();
+    assert_eq!(forced.headers()["content-type"], "application/json");
+
+    let queue = beside(&app, &["mail", "queue"]).await.ok();
+    assert!(queue.contains(&format!("{placed}.1")) && queue.contains("recibido"), "{queue}");
+    let of_order = beside(&app, &["mail", "queue", "--order", &REFUSED.to_string(), "--json"]).await.json();
+    assert_eq!((of_order.len(), &of_order[0]["status"], &of_order[0]["class"]), (1, &json!("dead"), &json!("address")));
+}
