@@ -1,0 +1,40 @@
+# Sourced by the other scripts: which of Debian's packages are missing, and how they are installed.
+
+# Programs for servers: Kafka runs on Java and comes by Maven, PostgreSQL is Debian's.
+missing_for_servers() {
+  [[ $(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') -ge 17 ]] || java_package
+  command -v mvn >/dev/null || echo maven
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
+}
+
+# SQLite and librdkafka are built from source.
+missing_for_builds() {
+  command -v cc >/dev/null && command -v c++ >/dev/null && command -v make >/dev/null || echo build-essential
+}
+
+missing_for_python() {
+  python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+}
+
+java_package() {
+  local wanted=openjdk-17-jre-headless
+  apt-cache show "$wanted" >/dev/null 2>&1 && echo "$wanted" || echo default-jre-headless
+}
+
+# Installs packages as root; otherwise says which ones are missing. Nothing to do without any.
+install_packages() {
+  (($#)) || return 0
+  command -v apt-get >/dev/null || { echo "missing: $*, and there is no apt-get to install them" >&2; return 1; }
+  ((EUID == 0)) || { echo "missing Debian packages: apt-get install $*" >&2; return 1; }
+  echo "installing $*"
+  apt-get update -qq || { echo "apt-get update failed, and $* must be installed" >&2; return 1; }
+  local no_server=/etc/postgresql-common/createcluster.d/encargo.conf status=0
+  if [[ " $* " == *" postgresql "* ]]; then # the package would start a server of its own
+    mkdir -p "${no_server%/*}"
+    echo 'create_main_cluster = false' >"$no_server"
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null || status=1
+  rm -f "$no_server"
+  ((status == 0)) || echo "cannot install $*" >&2
+  return "$status"
+}
