@@ -4,6 +4,7 @@
 //! What is local and wrong fails at once. A broker or a database that is away does not: the listeners are up, `/readyz`
 //! says what is missing, orders are answered 503, and the services start when it is there.
 
+pub mod beside;
 mod housekeeping;
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -12,6 +13,7 @@ mod open;
 mod options;
 mod outage;
 mod plan;
+mod postgres;
 mod roles;
 mod services;
 

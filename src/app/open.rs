@@ -84,7 +84,7 @@ pub(super) async fn store(config: Config) -> Result<Arc<dyn Store>> {
             let waiting_max = config.store.queue_max;
             tokio::task::spawn_blocking(move || local_store(&path, waiting_max)).await.context("opening the store")?
         }
-        StoreUrl::Postgres(_) => anyhow::bail!("PostgreSQL is not there yet"),
+        StoreUrl::Postgres(url) => Ok(Arc::new(super::postgres::open(&config, url).await?)),
     }
 }
 

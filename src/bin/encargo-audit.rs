@@ -1,21 +1,33 @@
-//! Audits a data folder: were the promises of `docs/guarantees.md` kept?
+//! Audits a deployment: were the promises of `docs/guarantees.md` kept?
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Parser;
 use encargo::{
+    app::beside,
     audit::{self, Facts, Report, Rules, Sources},
-    eventlog::sqlite::SqliteLog,
-    store::sqlite::SqliteStore,
+    config,
 };
 
-/// Recounts log, store and mailbox of a data folder, and objects to anything lost, doubled, early or out of order.
+/// Recounts log, store and mailbox, and objects to anything lost, doubled, early or out of order.
+///
+/// Settings that have no flag here (names of topics, properties of the Kafka client) come from the configuration file
+/// and the environment, as those of `encargo` do.
 #[derive(Parser)]
 struct Arguments {
-    /// The data folder.
-    #[arg(long, default_value = "encargo-data")]
-    data: PathBuf,
+    /// Configuration file [default: encargo.toml in the working folder, if there].
+    #[arg(long, env = "ENCARGO_CONFIG", hide_env = true)]
+    config: Option<PathBuf>,
+    /// The data folder [default: encargo-data].
+    #[arg(long)]
+    data: Option<String>,
+    /// The event log: `sqlite:PATH`, `kafka://HOST:PORT,…` [default: log.db in the data folder].
+    #[arg(long)]
+    log: Option<String>,
+    /// The store: `sqlite:PATH`, `postgres://…` [default: store.db in the data folder].
+    #[arg(long)]
+    store: Option<String>,
     /// The states, in order.
     #[arg(long, value_delimiter = ',', default_value = "recibido,preparando,entregando,finalizado")]
     states: Vec<String>,
@@ -51,14 +63,17 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let log = SqliteLog::open_read_only(&arguments.data.join("log.db"))?;
-    let store = SqliteStore::open_tool(&arguments.data.join("store.db"))?;
+    let flags = [("data", &arguments.data), ("log.url", &arguments.log), ("store.url", &arguments.store)];
+    let flags: Vec<_> = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
+    let config = config::load(arguments.config.as_deref(), &flags)?.config;
+    let (log, store) = (beside::log(&config)?, beside::store(&config).await?);
+    let topics = &config.topics;
     let mut facts = audit::collect(Sources {
-        log: &log,
-        store: &store,
-        orders: "compra_detalle",
-        states: "compra_confirmada",
-        dead: "compra_dead_letters",
+        log: log.as_ref(),
+        store: store.as_ref(),
+        orders: &topics.orders,
+        states: &topics.states,
+        dead: &topics.dead,
     })
     .await?;
     if let Some(path) = &arguments.acknowledged {
@@ -80,7 +95,7 @@ async fn main() -> Result<ExitCode> {
     };
     let mut report = audit::judge(&facts, &rules);
     if let Some(path) = &arguments.second_opinion {
-        let ours = audit::read_log(&log, &["compra_detalle", "compra_confirmada"])?;
+        let ours = audit::read_log(log.as_ref(), &[&topics.orders, &topics.states])?;
         report.objections.extend(audit::differences(&ours, &audit::read_dump(path)?));
     }
     print(&report, &facts, arguments.json);

@@ -17,6 +17,7 @@ mod mail;
 mod mail_seen;
 mod mailbox;
 mod overload;
+mod roles;
 mod setup;
 mod store;
 mod support;

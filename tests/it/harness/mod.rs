@@ -1,6 +1,8 @@
 //! What the integration tests share.
 
 pub mod app;
+pub mod cluster;
+pub mod load;
 pub mod process;
 pub mod smtp;
 

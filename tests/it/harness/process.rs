@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
 
@@ -11,16 +11,16 @@ use serde_json::Value;
 
 use super::eventually;
 
-/// `encargo up`, running; killed when dropped.
+/// `encargo up`, or a role, running; killed when dropped.
 pub struct Process {
     child: Child,
     addresses: Value,
+    log: PathBuf,
 }
 
 impl Process {
     /// The command on a data folder, with free ports; its log goes to `log` in the folder above it.
     pub fn command(data: &Path, arguments: &[&str]) -> Command {
-        let log = File::options().create(true).append(true).open(data.with_extension("log")).expect("a log file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
         command
             .args(["up", "--json", "--intake-listen", "127.0.0.1:0", "--tracking-listen", "127.0.0.1:0"])
@@ -28,24 +28,42 @@ impl Process {
             .arg(data)
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(log);
+            .stderr(open_log(&data.with_extension("log")));
         command
     }
 
     /// Starts it and waits until it is ready.
     pub async fn start(data: &Path, arguments: &[&str]) -> Self {
-        let mut child = Self::command(data, arguments).spawn().expect("the binary starts");
+        let process = Self::spawn(Self::command(data, arguments), data.with_extension("log"));
+        process.ready().await;
+        process
+    }
+
+    /// Starts a command that prints its addresses as JSON; its log goes to a file.
+    pub fn spawn(mut command: Command, log: PathBuf) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(open_log(&log)).spawn().expect("the binary starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it prints");
-        let addresses = serde_json::from_str(&line).unwrap_or_else(|_| panic!("it failed: {}", read_log(data)));
-        let process = Self { child, addresses };
-        let url = process.url("ops", "/readyz");
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        let addresses = serde_json::from_str(&line).unwrap_or_else(|_| panic!("it failed: {}", said()));
+        Self { child, addresses, log }
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self) {
         eventually("/readyz", async || {
-            let response = reqwest::get(&url).await.map_err(|e| e.to_string())?;
-            if response.status().is_success() { Ok(()) } else { Err(response.text().await.unwrap_or_default()) }
+            let (status, checks) = self.readyz().await?;
+            let log = || std::fs::read_to_string(&self.log).unwrap_or_default();
+            if status == 200 { Ok(()) } else { Err(format!("{checks}\n{}", log())) }
         })
         .await;
-        process
+    }
+
+    /// What `/readyz` says.
+    pub async fn readyz(&self) -> Result<(u16, Value), String> {
+        let response = reqwest::get(self.url("ops", "/readyz")).await.map_err(|e| e.to_string())?;
+        let status = response.status().as_u16();
+        Ok((status, response.json().await.map_err(|e| e.to_string())?))
     }
 
     pub fn url(&self, listener: &str, path: &str) -> String {
@@ -71,6 +89,10 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn open_log(path: &Path) -> File {
+    File::options().create(true).append(true).open(path).expect("a log file")
 }
 
 /// What it logged so far.

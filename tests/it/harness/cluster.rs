@@ -1,0 +1,148 @@
+//! The real binary on three Kafka brokers and a PostgreSQL, which the environment names: `scripts/test` sees to that.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::{Command, Output},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use encargo::{
+    app::beside,
+    config::{self, Config},
+    eventlog::EventLog,
+    store::Store,
+};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::process::Process;
+
+/// Groups have the same names in every set-up, so there is one set-up on the cluster at a time.
+static CLUSTER: Mutex<()> = Mutex::const_new(());
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A server that the environment must name.
+pub fn needed(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} must name a server; scripts/test starts one, scripts/test --quick does without")
+    })
+}
+
+/// Topics, a database and a folder that no other test uses.
+pub struct Cluster {
+    pub folder: TempDir,
+    settings: BTreeMap<&'static str, String>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// Makes the names, with settings of the test's own; the topics are not there yet.
+    pub async fn name(settings: &[(&'static str, &str)]) -> Self {
+        let alone = CLUSTER.lock().await;
+        let own = format!("{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let mut all: BTreeMap<&'static str, String> = [
+            ("log.url", format!("kafka://{}", needed("ENCARGO_TEST_KAFKA3"))),
+            ("log.session_timeout", "2s".to_owned()),
+            ("store.url", database(&format!("roles_{own}")).await),
+            ("mail.url", format!("maildir:{}", path("mail"))),
+            ("mail.lease", "3s".to_owned()),
+            ("flow.dwell", "500ms".to_owned()),
+            ("topics.orders", format!("compra_detalle_{own}")),
+            ("topics.states", format!("compra_confirmada_{own}")),
+            ("topics.dead", format!("compra_dead_letters_{own}")),
+            ("topics.ids", format!("encargo_ids_{own}")),
+            ("intake.listen", "127.0.0.1:0".to_owned()),
+            ("tracking.listen", "127.0.0.1:0".to_owned()),
+            ("ops.listen", "127.0.0.1:0".to_owned()),
+            ("tracking.public_url", "http://shop.example".to_owned()),
+            ("data", path("data")),
+        ]
+        .into();
+        all.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        Self { folder, settings: all, _alone: alone }
+    }
+
+    /// The same, with its topics.
+    pub async fn prepare(settings: &[(&'static str, &str)]) -> Self {
+        let this = Self::name(settings).await;
+        this.run(&["log", "init"]);
+        this
+    }
+
+    /// Changes a setting for what is started from now on.
+    pub fn set(&mut self, key: &'static str, value: impl Into<String>) {
+        self.settings.insert(key, value.into());
+    }
+
+    pub fn config(&self) -> Config {
+        let flags: Vec<_> = self.settings.iter().map(|(key, value)| (*key, value.clone())).collect();
+        config::load(None, &flags).expect("settings").config
+    }
+
+    /// The binary with the set-up's settings in its environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
+        let variable = |key: &str| format!("ENCARGO_{}", key.to_uppercase().replace('.', "_"));
+        command.args(arguments).envs(self.settings.iter().map(|(key, value)| (variable(key), value)));
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs a command to its end, good or bad.
+    pub fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the binary starts")
+    }
+
+    /// Runs a command, which must succeed; what it printed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "encargo {arguments:?}: {}: {said}", output.status);
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// Starts `up` or a role, which need not be ready.
+    pub fn spawn(&self, role: &str, slot: u32) -> Process {
+        let mut command = self.command(&[role, "--json"]);
+        command.env("ENCARGO_SLOT", slot.to_string());
+        Process::spawn(command, self.log_of(role, slot))
+    }
+
+    /// Starts `up` or a role, and waits until it is ready.
+    pub async fn start(&self, role: &str, slot: u32) -> Process {
+        let process = self.spawn(role, slot);
+        process.ready().await;
+        process
+    }
+
+    /// Where a process logs.
+    pub fn log_of(&self, role: &str, slot: u32) -> PathBuf {
+        self.folder.path().join(format!("{role}-{slot}.log"))
+    }
+
+    pub fn log(&self) -> Arc<dyn EventLog> {
+        beside::log(&self.config()).expect("the log opens")
+    }
+
+    pub async fn store(&self) -> Arc<dyn Store> {
+        beside::store(&self.config()).await.expect("the store opens")
+    }
+}
+
+/// Makes an empty database; its address.
+async fn database(name: &str) -> String {
+    let url = needed("ENCARGO_TEST_POSTGRES");
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a database server");
+    let connection = tokio::spawn(connection);
+    client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a user who may create databases");
+    drop(client);
+    connection.await.expect("no panic").expect("an orderly end");
+    let (server, _) = url.rsplit_once('/').expect("an address that ends in /DATABASE");
+    format!("{server}/{name}")
+}

@@ -1,0 +1,66 @@
+//! Customers that order all the time and keep account of what they were told.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use encargo::audit::Placed;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::eventually;
+
+/// What the senders know: by idempotency key, the order that was acknowledged, or none yet.
+pub type Requests = Arc<Mutex<BTreeMap<String, Option<Placed>>>>;
+
+/// Places orders until the server is gone or does not take one; every second one with an idempotency key that is tried again later.
+pub async fn send(url: String, round: u32, sender: usize, most: usize, requests: Requests) -> Vec<Placed> {
+    let http = reqwest::Client::new();
+    let mut acknowledged = Vec::new();
+    for number in 0..most {
+        let email = format!("r{round}s{sender}n{number}@example.org");
+        let key = (number % 2 == 0).then(|| email.replace('@', "-"));
+        if let Some(key) = &key {
+            requests.lock().await.insert(key.clone(), None);
+        }
+        let Some(placed) = place(&http, &url, &email, key.as_deref()).await else { break };
+        match key {
+            Some(key) => drop(requests.lock().await.insert(key, Some(placed))),
+            None => acknowledged.push(placed),
+        }
+    }
+    acknowledged
+}
+
+/// `None` when there is no answer: the order may be there or not.
+async fn place(http: &reqwest::Client, url: &str, email: &str, key: Option<&str>) -> Option<Placed> {
+    let mut request = http.post(url).json(&json!({ "product": "1010", "email": email }));
+    if let Some(key) = key {
+        request = request.header("Idempotency-Key", key);
+    }
+    let response = request.send().await.ok()?;
+    let status = response.status();
+    let answer: Value = response.json().await.ok()?;
+    assert!([202, 409, 503].contains(&status.as_u16()), "{status}: {answer}");
+    let id = answer["orderid"].as_u64().filter(|_| status == 202)?;
+    Some(Placed { id, product: "1010".into(), email: email.to_owned() })
+}
+
+/// Tries every request that has no answer again under its key, as a careful client does.
+pub async fn settle_all(url: &str, requests: &Requests) {
+    let http = reqwest::Client::new();
+    let open: Vec<String> =
+        requests.lock().await.iter().filter(|(_, placed)| placed.is_none()).map(|(key, _)| key.clone()).collect();
+    for key in open {
+        let email = key.replace("-example", "@example");
+        let placed = eventually("an answer under the same key", async || {
+            place(&http, url, &email, Some(&key)).await.ok_or_else(|| "still running".to_owned())
+        })
+        .await;
+        requests.lock().await.insert(key, Some(placed));
+    }
+}
+
+pub fn random_below(limit: u64) -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("random numbers");
+    u64::from_le_bytes(bytes) % limit
+}
