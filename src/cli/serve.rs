@@ -67,6 +67,9 @@ fn greet(addresses: Addresses, config: &Config, roles: &[Role], json: bool) -> R
         if let Some(tracking) = tracking {
             println!("  tracking    http://{tracking}   {dim}GET /?value=1, /orders/1, /track/HANDLE{reset}");
         }
+        if roles.contains(&Role::Mail) {
+            println!("  mails       http://{ops}/mailbox   {dim}and /mailbox/gallery, /ledger{reset}");
+        }
         println!("  operations  http://{ops}   {dim}GET /readyz, /livez, /metrics{reset}");
         println!("  data        {}", whereabouts(config, roles));
         println!();
