@@ -1,5 +1,4 @@
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,10 +12,15 @@ use tokio_util::sync::CancellationToken;
 use super::Watched;
 use crate::{
     clock::Clock,
-    eventlog::{self, EventLog},
+    eventlog::{self, EventLog, Lag},
 };
 
+/// Shortest pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A look takes at most this part of the time: on a cluster it is a few requests to several brokers.
+const LOOK_SHARE: u32 = 20;
+/// Longest pause, however slow the log answers; orders taken meanwhile may go beyond the limit.
+const LOOK_AT_LEAST: Duration = Duration::from_secs(2);
 
 /// The gate that is shut while those who read the orders are too far behind: what is accepted must still be in time.
 pub(super) struct Admission {
@@ -45,8 +49,10 @@ impl Admission {
 
     /// Looks now and then, until `stop`.
     pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let pace = Clock::system();
         let mut failed = false;
         while !self.watched.is_empty() {
+            let begun = pace.monotonic();
             let look = tokio::task::spawn_blocking({
                 let this = self.clone();
                 move || largest_backlog(&*this.log, &this.watched)
@@ -64,9 +70,10 @@ impl Admission {
                 Ok(Err(_)) => {}
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
+            let took = pace.monotonic().saturating_sub(begun);
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.clock.sleep(LOOK_EVERY) => {}
+                () = self.clock.sleep((took * LOOK_SHARE).clamp(LOOK_EVERY, LOOK_AT_LEAST)) => {}
             }
         }
         stop.cancelled().await;
@@ -86,22 +93,12 @@ impl Admission {
     }
 }
 
-/// Records that a group has still to read of a topic; all that are kept, when it has committed nothing yet.
+/// Records that a group has still to read of a topic; the largest of what is watched.
 fn largest_backlog(log: &dyn EventLog, watched: &[Watched]) -> eventlog::Result<u64> {
-    let topics = log.topics()?;
-    let groups = log.groups()?;
     let mut largest = 0;
     for Watched { group, topic } in watched {
-        let group = groups.iter().find(|info| info.name == *group);
-        let offsets = group.map_or(&[][..], |info| &info.offsets);
-        let committed: HashMap<u32, u64> =
-            offsets.iter().filter(|at| at.of.topic == *topic).map(|at| (at.of.partition, at.offset)).collect();
-        let partitions = topics.iter().find(|info| info.name == *topic).map_or(&[][..], |info| &info.partitions);
-        let behind = partitions.iter().enumerate().map(|(partition, range)| {
-            let next = committed.get(&(partition as u32)).map_or(range.start, |next| *next.max(&range.start));
-            range.end.saturating_sub(next)
-        });
-        largest = largest.max(behind.sum());
+        let lags = log.lag(group, &[topic])?;
+        largest = largest.max(lags.iter().map(Lag::records).sum());
     }
     Ok(largest)
 }

@@ -71,12 +71,18 @@ impl Shared {
         let committed = self.committed(group, &all)?;
         let committed: HashMap<_, _> = committed.into_iter().map(|offset| (offset.of, offset.offset)).collect();
         let ends = self.topics.ends(&all)?;
-        let missing: Vec<_> = all.iter().filter(|of| !committed.contains_key(of)).cloned().collect();
-        let mut starts = self.topics.starts(&missing)?.into_iter();
-        let next = |of: &TopicPartition| committed.get(of).copied().or_else(|| starts.next()).unwrap_or(0);
-        let nexts: Vec<u64> = all.iter().map(next).collect();
-        let lags = all.into_iter().zip(nexts).zip(ends);
-        Ok(lags.map(|((of, next), end)| Lag { of, next, end }).collect())
+        let mut lags: Vec<Lag> = all
+            .into_iter()
+            .zip(ends)
+            .map(|(of, end)| Lag { next: *committed.get(&of).unwrap_or(&0), of, end })
+            .collect();
+        // only who is behind may be so far behind that records are gone
+        let behind: Vec<_> = lags.iter().filter(|lag| lag.records() > 0).map(|lag| lag.of.clone()).collect();
+        let starts = self.topics.starts(&behind)?;
+        for (lag, start) in lags.iter_mut().filter(|lag| lag.records() > 0).zip(starts) {
+            lag.next = lag.next.max(start);
+        }
+        Ok(lags)
     }
 }
 

@@ -212,6 +212,8 @@ impl Options {
             .set("transactional.id", transactional_id(group, slot))
             .set("transaction.timeout.ms", &timeout)
             .set("message.timeout.ms", &timeout)
+            // the library wants no request to outlive the transaction
+            .set("socket.timeout.ms", self.transaction_timeout.as_millis().min(10_000).to_string())
             .set("linger.ms", "0");
         self.with_properties(config)
     }

@@ -206,7 +206,8 @@ fn is_fatal(failure: &Failure) -> bool {
     }
 }
 
-/// Somebody else is in our place: in the group, or under our id.
+/// Somebody else is in our place: in the group, or under our id. An old generation is no such thing: partitions moved
+/// between two looks, the member hears of it at its next call, and what it still owns can be committed then.
 fn is_fence(failure: &Failure) -> bool {
     let Failure::Kafka(error) = failure else { return false };
     matches!(
@@ -215,7 +216,6 @@ fn is_fence(failure: &Failure) -> bool {
             Code::Fenced
                 | Code::ProducerFenced
                 | Code::InvalidProducerEpoch
-                | Code::IllegalGeneration
                 | Code::UnknownMemberId
                 | Code::FencedInstanceId
         )

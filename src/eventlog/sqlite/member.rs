@@ -13,7 +13,7 @@ use super::{
     schema,
 };
 use crate::eventlog::{
-    Error, GroupOffset, Input, METADATA_MAX, Member, NewRecord, Outcome, Position, Result, TopicPartition,
+    Commits, Error, GroupOffset, Input, METADATA_MAX, Member, NewRecord, Outcome, Position, Result, TopicPartition,
 };
 
 /// A member, which owns all partitions of its topics as long as it lives.
@@ -28,6 +28,7 @@ pub(super) struct SqliteMember {
     /// What the first `next` tells; until then nothing is owned.
     assignment: Option<Vec<GroupOffset>>,
     paused: bool,
+    commits: Commits,
 }
 
 /// A partition as it is read.
@@ -45,7 +46,13 @@ impl Lane {
 }
 
 impl SqliteMember {
-    pub(super) fn join(server: &Arc<Server>, conn: Pooled, group: &str, topics: &[&str]) -> Result<Self> {
+    pub(super) fn join(
+        server: &Arc<Server>,
+        conn: Pooled,
+        group: &str,
+        topics: &[&str],
+        commits: Commits,
+    ) -> Result<Self> {
         let mut topics = topics.iter().map(|name| server.catalog.get(name)).collect::<Result<Vec<_>>>()?;
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         topics.dedup_by(|a, b| Arc::ptr_eq(a, b));
@@ -63,6 +70,7 @@ impl SqliteMember {
             turn: 0,
             assignment: None,
             paused: false,
+            commits,
         };
         let mut assignment = Vec::new();
         for topic in topics {
@@ -119,6 +127,9 @@ impl SqliteMember {
     }
 
     fn try_commit(&self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Result<Vec<Position>> {
+        if self.commits == Commits::Offsets && !outputs.is_empty() {
+            return Err(Error::Fatal(format!("this member of {} commits offsets only", self.group)));
+        }
         let offsets = offsets.iter().map(|offset| self.check(offset)).collect::<Result<Vec<_>>>()?;
         let batch = Batch::pack(&self.server.catalog, outputs)?;
         let group = self.group.clone();

@@ -202,8 +202,8 @@ impl EventLog for SqliteLog {
         Ok(Box::new(SqliteReader { conn, of, id: row.id, position: from, bytes_max: self.bytes_max }))
     }
 
-    fn join(&self, group: &str, topics: &[&str], _slot: u32, _commits: Commits) -> Result<Box<dyn Member>> {
-        let member = SqliteMember::join(self.server()?, self.readers.take()?, group, topics)?;
+    fn join(&self, group: &str, topics: &[&str], _slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
+        let member = SqliteMember::join(self.server()?, self.readers.take()?, group, topics, commits)?;
         Ok(Box::new(member))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use encargo::eventlog::{GroupInfo, METADATA_MAX};
+use encargo::eventlog::{GroupInfo, Lag, METADATA_MAX};
 
 use super::*;
 
@@ -145,6 +145,29 @@ pub fn offsets_alone_and_outputs_alone(harness: &dyn Harness) {
     assert_eq!(commit(&mut *member, &[], &[]), []);
     assert_eq!(read_all(&*log, &part("out", 0), 0).len(), 1);
     assert_eq!(committed(&*log, "g"), [offset("in", 0, 1, "")]);
+}
+
+pub fn members_for_offsets_write_no_records(harness: &dyn Harness) {
+    let log = open(harness);
+    let mut member = log.join("g", &["in"], 0, Commits::Offsets).unwrap();
+    assert!(matches!(member.next(DEADLINE).unwrap(), Input::Assigned(_)));
+    let error = aborted(&mut *member, &numbered("out", 0, 0..1), &[offset("in", 0, 1, "")]);
+    assert!(matches!(error, Error::Fatal(_)), "{error:?}");
+    assert!(read_all(&*log, &part("out", 0), 0).is_empty());
+    assert_eq!(commit(&mut *member, &[], &[offset("in", 0, 2, "w")]), []);
+    assert_eq!(committed(&*log, "g"), [offset("in", 0, 2, "w")]);
+}
+
+pub fn lag_is_what_is_left(harness: &dyn Harness) {
+    let log = open(harness);
+    let left = |group: &str| log.lag(group, &["in"]).unwrap().iter().map(Lag::records).collect::<Vec<_>>();
+    assert_eq!(left("g"), [10, 10]);
+    let (mut member, _) = join(&*log, "g", &["in"]);
+    commit(&mut *member, &[], &[offset("in", 1, 4, "")]);
+    assert_eq!(left("g"), [10, 6]);
+    log.delete_before(&part("in", 0), 3).unwrap();
+    assert_eq!(left("g"), [7, 6], "what is deleted is not to be read");
+    assert!(matches!(log.lag("g", &["in", "nothing"]), Err(Error::Unknown(_))));
 }
 
 /// Every commit writes the same number into two partitions and, as its metadata, into the offset. Whoever reads while

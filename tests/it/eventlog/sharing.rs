@@ -9,10 +9,7 @@ use super::{
 };
 use encargo::{
     clock::Clock,
-    eventlog::{
-        Lag,
-        kafka::{KafkaLog, Options},
-    },
+    eventlog::kafka::{KafkaLog, Options},
 };
 
 const STEP: Duration = Duration::from_millis(50);
@@ -200,20 +197,6 @@ fn kafka_a_static_member_comes_back_to_its_partitions() {
 }
 
 #[test]
-fn kafka_a_member_for_offsets_writes_no_records() {
-    let cluster = cluster();
-    let log = open(&cluster);
-    append(&log, numbered("in", 0, 0..10));
-    let mut member = Player::join(&log, 0, Commits::Offsets);
-    until(&mut [&mut member], "it has all", |all| all[0].owned.len() == 4);
-    let error = aborted(&mut *member.member, &[record("out", 0, "1")], &[offset("in", 0, 3, "")]);
-    assert!(matches!(error, Error::Fatal(_)), "{error:?}");
-    commit(&mut *member.member, &[], &[offset("in", 0, 4, "w")]);
-    assert_eq!(log.groups().unwrap()[0].offsets, [offset("in", 0, 4, "w")]);
-    assert_eq!(log.groups().unwrap()[0].members, 1);
-}
-
-#[test]
 fn kafka_too_many_waiting_appends_are_refused() {
     let cluster = Cluster::one().with(|options| options.waiting_max = 10);
     let log = open(&cluster);
@@ -268,18 +251,4 @@ fn kafka_differences_of_topics_are_told() {
         (&*differences[0].what, &*differences[0].wanted, differences[0].refuses),
         ("retention.ms", "60000", false)
     );
-}
-
-#[test]
-fn kafka_lag_counts_what_is_left_to_read() {
-    let cluster = Cluster::one();
-    let log = open(&cluster);
-    append(&log, numbered("in", 1, 0..10));
-    let left = || -> Vec<u64> { log.lag("g", &["in"]).unwrap().iter().map(Lag::records).collect() };
-    assert_eq!(left(), [0, 10, 0, 0]);
-    let mut member = Player::join(&log, 0, Commits::Offsets);
-    until(&mut [&mut member], "it has all", |all| all[0].owned.len() == 4);
-    commit(&mut *member.member, &[], &[offset("in", 1, 4, "")]);
-    assert_eq!(left(), [0, 6, 0, 0]);
-    assert!(matches!(log.lag("g", &["nothing"]), Err(Error::Unknown(_))));
 }

@@ -1,0 +1,211 @@
+//! A broker of the test's own, which may be stopped and killed.
+
+use std::{path::Path, process::Command};
+
+use encargo::{
+    clock::Clock,
+    eventlog::kafka::{KafkaLog, Options},
+};
+
+use super::*;
+
+/// One broker, ended when it is dropped.
+pub struct Broker {
+    folder: tempfile::TempDir,
+    port: u16,
+    tls: bool,
+}
+
+impl Broker {
+    pub fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    pub fn start_with(tls: bool) -> Self {
+        let broker = Self { folder: tempfile::tempdir().unwrap(), port: free_ports(), tls };
+        broker.script(&["start", "1"]);
+        broker
+    }
+
+    fn script(&self, arguments: &[&str]) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka-local");
+        let mut command = Command::new(script);
+        command.args(arguments).env("KAFKA_DIR", self.folder.path()).env("KAFKA_PORT", self.port.to_string());
+        if self.tls {
+            command.env("KAFKA_TLS", "1");
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(self.folder.path().join("n1/pid")).unwrap();
+        assert!(Command::new("kill").args([name, pid.trim()]).status().unwrap().success());
+    }
+
+    /// It answers nobody, until it is woken.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn wake(&self) {
+        self.signal("-CONT");
+    }
+
+    pub fn kill(&self) {
+        self.script(&["kill9", "1"]);
+    }
+
+    pub fn restart(&self) {
+        self.script(&["restart", "1"]);
+    }
+
+    pub fn options(&self) -> Options {
+        Options {
+            brokers: format!("127.0.0.1:{}", self.port),
+            replication: 1,
+            min_insync_replicas: 1,
+            retention: Duration::MAX,
+            message_timeout: Duration::from_secs(2),
+            transaction_timeout: Duration::from_secs(4),
+            request_timeout: Duration::from_secs(4),
+            ..Options::default()
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let pid = std::fs::read_to_string(self.folder.path().join("n1/pid")).unwrap_or_default();
+        // also when it is frozen, or dead already
+        let _ = Command::new("kill").args(["-KILL", pid.trim()]).output();
+    }
+}
+
+/// The first of three ports that nobody listens on.
+fn free_ports() -> u16 {
+    loop {
+        let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if (1..=2).all(|more| std::net::TcpListener::bind(("127.0.0.1", first + more)).is_ok()) {
+            return first;
+        }
+    }
+}
+
+fn open(options: Options) -> KafkaLog {
+    let log = KafkaLog::open(options).unwrap();
+    for topic in ["in", "out"] {
+        log.create(&TopicSpec { name: topic.into(), partitions: 1 }).unwrap();
+    }
+    log
+}
+
+/// Appends numbers until one is taken; returns it. Those before may be there or not.
+fn append_until_taken(log: &KafkaLog, from: u64) -> u64 {
+    let clock = Clock::system();
+    let ends = clock.monotonic() + DEADLINE;
+    let mut number = from;
+    loop {
+        assert!(clock.monotonic() < ends, "nothing is taken again");
+        match wait(log.append(numbered("in", 0, number..number + 1))) {
+            Ok(_) => return number,
+            Err(Error::Unconfirmed(_)) => {}
+            Err(Error::Unavailable(_)) => std::thread::park_timeout(Duration::from_millis(20)),
+            Err(other) => panic!("{other:?}"),
+        }
+        number += 1;
+    }
+}
+
+#[test]
+fn kafka_appends_end_in_time_and_go_on_when_the_broker_is_back() {
+    let broker = Broker::start();
+    let log = open(broker.options());
+    let clock = Clock::system();
+    append(&log, numbered("in", 0, 0..1));
+
+    broker.freeze();
+    let begun = clock.monotonic();
+    let result = wait(log.append(numbered("in", 0, 1..2)));
+    let took = clock.monotonic().saturating_sub(begun);
+    assert!(matches!(result, Err(Error::Unconfirmed(_))), "{result:?}");
+    let bound = broker.options().message_timeout;
+    assert!((bound..bound + Duration::from_secs(3)).contains(&took), "{took:?}");
+    broker.wake();
+    let mut sure = vec![0, append_until_taken(&log, 2)];
+
+    broker.kill();
+    let mut next = sure[1] + 1;
+    let ends = clock.monotonic() + DEADLINE;
+    loop {
+        let result = wait(log.append(numbered("in", 0, next..next + 1)));
+        next += 1;
+        match result {
+            Err(Error::Unavailable(_)) => break, // from now on it is known to be away, and nobody waits
+            Err(Error::Unconfirmed(_)) => assert!(clock.monotonic() < ends, "it is never known to be away"),
+            other => panic!("{other:?}"),
+        }
+    }
+    broker.restart();
+    let begun = clock.monotonic();
+    sure.push(append_until_taken(&log, next));
+    let took = clock.monotonic().saturating_sub(begun);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+
+    let read: Vec<_> = read_all(&log, &part("in", 0), 0).iter().map(number).collect();
+    assert!(sure.iter().all(|number| read.contains(number)), "{sure:?} in {read:?}");
+    assert!(read.windows(2).all(|pair| pair[0] < pair[1]), "none twice, in order: {read:?}");
+}
+
+#[test]
+fn kafka_a_commit_without_an_answer_is_unknown_or_aborted_and_a_new_member_knows() {
+    let broker = Broker::start();
+    let log = open(broker.options());
+    append(&log, numbered("in", 0, 0..10));
+    let (mut member, _) = join(&log, "g", &["in"]);
+    commit(&mut *member, &numbered("out", 0, 0..1), &[offset("in", 0, 1, "")]);
+    broker.freeze();
+    let outcome = member.commit(&numbered("out", 0, 1..2), &[offset("in", 0, 2, "")]);
+    assert!(matches!(outcome, Outcome::Unknown(_) | Outcome::Aborted(_)), "{outcome:?}");
+    broker.wake();
+    drop(member);
+    let (mut member, assigned) = join(&log, "g", &["in"]);
+    let written = read_all(&log, &part("out", 0), 0).len() as u64;
+    assert_eq!(assigned, [offset("in", 0, written, "")], "outputs and offset agree");
+    if matches!(outcome, Outcome::Aborted(_)) {
+        assert_eq!(written, 1);
+    }
+    commit(&mut *member, &numbered("out", 0, 2..3), &[offset("in", 0, 3, "")]);
+}
+
+#[cfg(feature = "kafka-tls")]
+#[test]
+fn kafka_tls_and_a_password_let_us_in_and_a_wrong_one_is_told() {
+    let broker = Broker::start_with(true);
+    let tls = broker.folder.path().join("tls");
+    let password = std::fs::read_to_string(tls.join("password")).unwrap();
+    let options = |password: &str| {
+        let mut options = Options { brokers: format!("127.0.0.1:{}", broker.port + 2), ..broker.options() };
+        for (name, value) in [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "SCRAM-SHA-256"),
+            ("sasl.username", "encargo"),
+            ("sasl.password", password),
+            ("ssl.ca.location", tls.join("ca.pem").to_str().unwrap()),
+        ] {
+            options.properties.insert(name.into(), value.into());
+        }
+        options
+    };
+    let log = open(options(password.trim()));
+    append(&log, numbered("in", 0, 0..10));
+    let (mut member, _) = join(&log, "g", &["in"]);
+    assert_eq!(next(&mut *member).1.len(), 10);
+    commit(&mut *member, &numbered("out", 0, 0..1), &[offset("in", 0, 10, "")]);
+    assert_eq!(read_all(&log, &part("out", 0), 0).len(), 1);
+    let refused = KafkaLog::open(options("wrong")).map(drop).unwrap_err();
+    assert!(!refused.to_string().contains("wrong"), "{refused}");
+    let mut stranger = options(password.trim());
+    stranger.properties.remove("ssl.ca.location");
+    assert!(KafkaLog::open(stranger).is_err(), "a certificate of nobody's");
+}
