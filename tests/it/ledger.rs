@@ -13,8 +13,9 @@ use encargo::{
 use serde_json::{Value, json};
 
 use crate::{
-    cli::beside,
+    cli,
     harness::{app::TestApp, eventually},
+    store::{PgSchema, Place as _},
 };
 
 /// The order behind the first refusal; beyond those that intake numbers here.
@@ -61,12 +62,26 @@ async fn dead(app: &TestApp, count: u64) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_bounced_gets_no_mail_until_it_is_released() {
-    let app = TestApp::start().await;
-    bounce(&app, "Rosa@example.org").await;
+    bounce_and_release(&TestApp::start().await, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_bounced_gets_no_mail_until_it_is_released_on_postgres() {
+    let schema = PgSchema::new();
+    drop(schema.open().await);
+    let url = schema.url();
+    let mut app = TestApp::start_with(&[("store.url", &url)]).await;
+    bounce_and_release(&app, &["--store", &url]).await;
+    app.stop().await; // before the schema goes
+}
+
+async fn bounce_and_release(app: &TestApp, store: &[&str]) {
+    let beside = async |command: &[&str]| cli::beside(app, &[command, store].concat()).await;
+    bounce(app, "Rosa@example.org").await;
     let placed = app.place("1010", "rosa@Example.org").await["orderid"].as_u64().unwrap();
     app.place("1010", "ana@example.org").await;
     app.mails(1).await;
-    let seen = dead(&app, 2).await;
+    let seen = dead(app, 2).await;
     let addresses = &seen["suppressed"]["addresses"];
     assert_eq!((&seen["suppressed"]["count"], &addresses[0]["address"]), (&json!(1), &json!("rosa@example.org")));
     assert!(seen["dead"][1]["reason"].as_str().unwrap().contains("550 5.1.1 no such user"), "{seen}");
@@ -76,18 +91,18 @@ async fn an_address_that_bounced_gets_no_mail_until_it_is_released() {
     assert_eq!(app.metric("encargo_suppressed_addresses").await, 1);
     assert_eq!(app.metric("encargo_ledger_failed_mails{status=\"dead\",class=\"suppressed\"}").await, 1);
 
-    let listed = beside(&app, &["mail", "suppressed", "list"]).await.ok();
+    let listed = beside(&["mail", "suppressed", "list"]).await.ok();
     assert!(listed.contains("rosa@example.org") && listed.contains(&format!("mail:{REFUSED}.1")), "{listed}");
-    let shown = beside(&app, &["dead", "show", &format!("mail:{placed}.1")]).await.ok();
+    let shown = beside(&["dead", "show", &format!("mail:{placed}.1")]).await.ok();
     assert!(shown.contains("about recibido, to r***@Example.org") && shown.contains("suppressed"), "{shown}");
-    let redriven = beside(&app, &["dead", "redrive", "--all", "--dry-run"]).await;
+    let redriven = beside(&["dead", "redrive", "--all", "--dry-run"]).await;
     assert!(redriven.err.starts_with("Would redrive 2 mails"), "{}", redriven.err);
 
     let release = ["mail", "suppressed", "release", "ROSA@example.org", "--redrive"];
-    let tried = beside(&app, &[&release[..], &["--dry-run"]].concat()).await;
+    let tried = beside(&[&release[..], &["--dry-run"]].concat()).await;
     assert_eq!(tried.err, "Would release 1 address and redrive 2 mails; nothing was changed.\n");
-    assert_eq!(ledger(&app).await["suppressed"]["count"], 1);
-    let released = beside(&app, &release).await;
+    assert_eq!(ledger(app).await["suppressed"]["count"], 1);
+    let released = beside(&release).await;
     assert_eq!(released.err, "Released 1 address; 2 mails will be tried again.\n", "{released:?}");
     // the command has decided at the real time
     app.clock.set_wall(Clock::system().now());
@@ -95,11 +110,11 @@ async fn an_address_that_bounced_gets_no_mail_until_it_is_released() {
     let mails = app.mails(3).await;
     let rosa = mails.iter().filter(|mail| mail.to.eq_ignore_ascii_case("rosa@example.org")).count();
     assert_eq!(rosa, 2, "{mails:?}");
-    assert_eq!(dead(&app, 0).await["suppressed"], json!({ "count": 0, "addresses": [] }));
-    let again = beside(&app, &release).await;
+    assert_eq!(dead(app, 0).await["suppressed"], json!({ "count": 0, "addresses": [] }));
+    let again = beside(&release).await;
     assert_eq!((again.status, again.err.contains("ROSA@example.org is not suppressed")), (1, true), "{again:?}");
-    assert_eq!(beside(&app, &["mail", "suppressed", "release"]).await.status, 2);
-    assert_eq!(beside(&app, &["mail", "suppressed", "list"]).await.err, "No suppressed addresses.\n");
+    assert_eq!(beside(&["mail", "suppressed", "release"]).await.status, 2);
+    assert_eq!(beside(&["mail", "suppressed", "list"]).await.err, "No suppressed addresses.\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,8 +145,8 @@ async fn the_ledger_is_a_page_for_people_and_json_for_programs() {
     let forced = app.http.get(app.ops("/ledger?format=json")).header("Accept", "text/html").send().await.unwrap();
     assert_eq!(forced.headers()["content-type"], "application/json");
 
-    let queue = beside(&app, &["mail", "queue"]).await.ok();
+    let queue = cli::beside(&app, &["mail", "queue"]).await.ok();
     assert!(queue.contains(&format!("{placed}.1")) && queue.contains("recibido"), "{queue}");
-    let of_order = beside(&app, &["mail", "queue", "--order", &REFUSED.to_string(), "--json"]).await.json();
+    let of_order = cli::beside(&app, &["mail", "queue", "--order", &REFUSED.to_string(), "--json"]).await.json();
     assert_eq!((of_order.len(), &of_order[0]["status"], &of_order[0]["class"]), (1, &json!("dead"), &json!("address")));
 }

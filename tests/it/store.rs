@@ -16,7 +16,7 @@ mod support;
 
 /// A place where a store lies: empty at first, and opened again after every [`drop`] of what `open` gave.
 #[async_trait]
-trait Place: Send + Sync {
+pub(crate) trait Place: Send + Sync {
     async fn open(&self) -> Box<dyn Store>;
 
     /// Another place of the same kind, empty.
@@ -43,12 +43,12 @@ impl Place for SqliteFile {
 }
 
 /// A schema of its own in the database that `ENCARGO_TEST_POSTGRES` names; it is dropped afterwards.
-struct PgSchema {
+pub(crate) struct PgSchema {
     name: String,
 }
 
 impl PgSchema {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { name: format!("test_{:016x}", getrandom::u64().expect("random numbers")) }
     }
 
@@ -58,7 +58,7 @@ impl PgSchema {
             .expect("ENCARGO_TEST_POSTGRES must name a PostgreSQL database for tests, postgres://USER@HOST/DATABASE")
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let database = Self::database();
         let separator = if database.contains('?') { '&' } else { '?' };
         format!("{database}{separator}options=-csearch_path%3D{}", self.name)
