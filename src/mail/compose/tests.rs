@@ -106,7 +106,7 @@ fn a_mail_in_spanish() {
     <tr><td style="padding:32px 32px 0">
     <p class="mark" style="margin:0 0 8px;font-size:13px;font-weight:600;letter-spacing:.04em;text-transform:uppercase;color:#c2410c">En preparación</p>
     <h1 class="text" style="margin:0 0 12px;font-size:24px;line-height:1.25;color:#1d2129">Estamos preparando tu pedido</h1>
-    <p class="text" style="margin:0;font-size:16px;line-height:1.55;color:#1d2129">Nos hemos puesto manos a la obra con <strong><bdi>King&#x27;s Bounty: Armored Princess</bdi></strong>. No tienes que hacer nada.</p>
+    <p class="text" style="margin:0;font-size:16px;line-height:1.55;color:#1d2129;word-break:break-word;overflow-wrap:anywhere">Nos hemos puesto manos a la obra con <strong><bdi>King&#x27;s Bounty: Armored Princess</bdi></strong>. No tienes que hacer nada.</p>
     </td></tr>
     <tr><td style="padding:24px 32px 0">
     <table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="table-layout:fixed"><tr>
@@ -213,7 +213,7 @@ fn a_mail_in_english() {
     <tr><td style="padding:32px 32px 0">
     <p class="mark" style="margin:0 0 8px;font-size:13px;font-weight:600;letter-spacing:.04em;text-transform:uppercase;color:#c2410c">Received</p>
     <h1 class="text" style="margin:0 0 12px;font-size:24px;line-height:1.25;color:#1d2129">Thank you for your order!</h1>
-    <p class="text" style="margin:0;font-size:16px;line-height:1.55;color:#1d2129">It is our turn now: we have received your order of <strong><bdi>King&#x27;s Bounty: Armored Princess</bdi></strong> and will write to you at every step.</p>
+    <p class="text" style="margin:0;font-size:16px;line-height:1.55;color:#1d2129;word-break:break-word;overflow-wrap:anywhere">It is our turn now: we have received your order of <strong><bdi>King&#x27;s Bounty: Armored Princess</bdi></strong> and will write to you at every step.</p>
     </td></tr>
     <tr><td style="padding:24px 32px 0">
     <table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="table-layout:fixed"><tr>
