@@ -147,6 +147,8 @@ mod sections {
     pub struct Mail {
         #[serde(deserialize_with = "optional")]
         pub url: Option<Destination>,
+        pub password: String,
+        pub ca: PathBuf,
         #[serde(deserialize_with = "parsed")]
         pub from: Sender,
         pub lang: Lang,
@@ -202,7 +204,15 @@ impl Config {
 
     /// Where mails go.
     pub fn mail_url(&self) -> Destination {
-        self.mail.url.clone().unwrap_or_else(|| Destination::Maildir(self.data.join("mail")))
+        let url = self.mail.url.clone().unwrap_or_else(|| Destination::Maildir(self.data.join("mail")));
+        // `check` has tried it; without its password the destination says so itself
+        self.complete(url.clone()).unwrap_or(url)
+    }
+
+    fn complete(&self, url: Destination) -> Result<Destination, String> {
+        let Mail { password, ca, .. } = &self.mail;
+        let password = Some(&**password).filter(|text| !text.is_empty());
+        url.complete(password, Some(ca.clone()).filter(|path| !path.as_os_str().is_empty()))
     }
 
     /// The flow that the settings describe.
@@ -229,6 +239,9 @@ impl Config {
             if too_small {
                 return bad(key, "must not be zero");
             }
+        }
+        if let Err(reason) = self.mail.url.clone().map_or(Ok(Destination::None), |url| self.complete(url)) {
+            return bad("mail.password", &reason);
         }
         if self.mail.retry_min > self.mail.retry_max {
             return bad("mail.retry_min", "must not be longer than mail.retry_max");

@@ -1,4 +1,5 @@
 use super::*;
+use crate::mail::Destination;
 
 fn file(text: &str) -> Result<Config> {
     let mut layers = Layers::defaults();
@@ -97,7 +98,7 @@ fn wrong_values_name_the_place_and_the_way_out() {
     insta::assert_snapshot!(error("[flow]\nstates = [\"a\", \"a\"]"), @r#"tienda.toml:2: flow.states the state "a" is there twice"#);
     insta::assert_snapshot!(error("[log]\nurl = \"redis://x\""), @"tienda.toml:2: log.url cannot be that: redis: is not supported, sqlite:PATH and kafka://HOST:PORT are");
     insta::assert_snapshot!(error("[store]\nurl = \"sqlite:\""), @"tienda.toml:2: store.url cannot be that: a path must follow, like sqlite:data/file.db");
-    insta::assert_snapshot!(error("[mail]\nurl = \"mailto:ana\""), @r#"tienda.toml:2: mail.url cannot be that: mail URL "mailto:ana": must be maildir:DIR, smtp://HOST:PORT or none:"#);
+    insta::assert_snapshot!(error("[mail]\nurl = \"mailto:ana\""), @r#"tienda.toml:2: mail.url cannot be that: mail URL "mailto:ana": must be maildir:DIR, smtp://HOST:PORT, smtps://HOST:PORT or none:"#);
     insta::assert_snapshot!(error("[mail]\nfrom = \"Shop\""), @r#"tienda.toml:2: mail.from cannot be "Shop": must look like "Shop <orders@shop.example>""#);
     insta::assert_snapshot!(error("[mail]\nlang = \"fr\""), @r#"tienda.toml:2: mail.lang cannot be "fr", expected "es" or "en""#);
     insta::assert_snapshot!(error("[logging]\nlevel = \"inof\""), @r#"tienda.toml:2: logging.level must be error, warn, info, debug or trace, or filters like "info,encargo=debug""#);
@@ -220,4 +221,25 @@ fn any_property_of_the_kafka_client_can_be_given_and_secrets_stay_hidden() {
     insta::assert_snapshot!(error("[log.kafka]\n\"linger.ms\" = [5]"), @r#"tienda.toml:2: log.kafka.linger.ms must be text in quotes, not a list"#);
     insta::assert_snapshot!(error("[log.kafka]\n\"bootstrap.servers\" = \"a:1\""), @"tienda.toml:2: log.kafka.bootstrap.servers stands in log.url: kafka://HOST:PORT,HOST:PORT");
     insta::assert_snapshot!(error("[log]\nkafka = \"a:1\""), @"tienda.toml:2: log.kafka is a section: write [log.kafka] and its keys below");
+}
+
+#[test]
+fn the_mail_password_belongs_to_the_user_in_the_address() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "geheim\n").unwrap();
+    let text = |url: &str| format!("[mail]\nurl = {url:?}\npassword_file = {:?}", secret.path().display().to_string());
+    let mut layers = Layers::defaults();
+    layers.file(Path::new("t.toml"), &text("smtps://ana@relay.example")).unwrap();
+    let Destination::Smtp(server) = layers.settings().unwrap().mail_url() else { panic!() };
+    assert!(server.login.unwrap().password == crate::mail::Password::Text("geheim".into()));
+    assert_eq!(value(&layers, "mail.password"), "\"(set, hidden)\"");
+    for (text, expected) in [
+        (text("smtps://relay.example"), "mail.password needs a user in mail.url"),
+        ("[mail]\nurl = \"smtps://ana@relay.example\"".into(), "mail.password is missing"),
+    ] {
+        let mut layers = Layers::defaults();
+        layers.file(Path::new("t.toml"), &text).unwrap();
+        let error = layers.settings().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use super::Invalid;
 
@@ -23,6 +23,18 @@ impl EmailAddress {
     /// The part after the `@`.
     pub fn domain(&self) -> &str {
         self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+
+    /// The address in ASCII, its domain as RFC 5890 A-labels; `None` when the local part is not ASCII, which only
+    /// SMTPUTF8 (RFC 6531) can carry, or when the domain has no such form.
+    pub fn to_ascii(&self) -> Option<Cow<'_, str>> {
+        if self.0.is_ascii() {
+            return Some(Cow::Borrowed(&self.0));
+        }
+        let (local, domain) = self.0.rsplit_once('@')?;
+        let domain = idna::domain_to_ascii_strict(domain).ok().filter(|_| local.is_ascii())?;
+        // the longer form must be an address still
+        Some(Cow::Owned(format!("{local}@{domain}").parse::<Self>().ok()?.0.into()))
     }
 
     /// First character and domain, `a***@example.org`: enough to recognise an address, fit for a log.
@@ -129,6 +141,15 @@ mod tests {
         }
         let long = format!("{}@example.org", "a".repeat(65));
         assert!(long.parse::<EmailAddress>().is_err());
+    }
+
+    #[test]
+    fn a_domain_beyond_ascii_has_an_ascii_form_and_a_local_part_has_none() {
+        let ascii = |text: &str| text.parse::<EmailAddress>().unwrap().to_ascii().map(Cow::into_owned);
+        assert_eq!(ascii("Ana@Example.org").unwrap(), "Ana@Example.org");
+        assert_eq!(ascii("ana@españa.example").unwrap(), "ana@xn--espaa-rta.example");
+        assert_eq!(ascii("ana@例子.example").unwrap(), "ana@xn--fsqu00a.example");
+        assert_eq!(ascii("josé@example.org"), None);
     }
 
     #[test]

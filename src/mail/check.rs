@@ -84,8 +84,10 @@ async fn send(
     let to = to.as_str();
     match outcome {
         Some(Outcome::Sent(reply)) => Ok(format!("a test mail to {to} was accepted: {reply}")),
-        Some(Outcome::Permanent(reason)) => Err(format!("a test mail to {to} was refused: {reason}")),
-        Some(Outcome::Transient(reason) | Outcome::Unreachable(reason)) => {
+        Some(Outcome::Permanent(reason) | Outcome::BadAddress(reason) | Outcome::Denied(reason)) => {
+            Err(format!("a test mail to {to} was refused: {reason}"))
+        }
+        Some(Outcome::Transient(_, reason) | Outcome::Busy(reason) | Outcome::Unreachable(reason)) => {
             Err(format!("a test mail to {to} was not accepted now: {reason}"))
         }
         Some(Outcome::Ambiguous(reason)) => Err(format!("a test mail to {to} may have been accepted: {reason}")),

@@ -120,9 +120,11 @@ impl Composer {
     fn compose_as(&self, message_id: String, mail: &Mail) -> Result<Message> {
         let lang = mail.order.lang.unwrap_or(self.options.lang);
         let Rendered { subject, text, html } = self.render(mail)?;
+        let email = &mail.order.email;
+        let to = email.to_ascii().unwrap_or_else(|| email.as_str().into()); // ASCII where it can be
         let mut builder = MessageBuilder::new()
             .from(Address::new_address(self.options.from_name.as_deref(), self.options.from.as_str()))
-            .to(mail.order.email.as_str())
+            .to(&*to)
             .header("Subject", unstructured(one_line(&subject)))
             .date(Date::new(mail.at.as_millis().div_euclid(1_000)))
             .message_id(message_id.as_str());

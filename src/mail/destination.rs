@@ -1,8 +1,10 @@
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{fmt, num::NonZeroU32, path::PathBuf, str::FromStr};
 
 use super::{Error, Result};
 
-/// Where mails go, as the configuration says it: `maildir:DIR`, `smtp://host:port` or `none:`.
+mod smtp_url;
+
+/// Where mails go, as the configuration says it: `maildir:DIR`, `smtp://host:port`, `smtps://host:port` or `none:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// Into the `new` folder of a Maildir.
@@ -20,10 +22,56 @@ pub struct SmtpServer {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// How the connection is protected.
+    pub tls: Tls,
+    /// Who logs in there, if somebody does; never without TLS.
+    pub login: Option<Login>,
+    /// A PEM file with authorities that are trusted besides the system's.
+    pub ca: Option<PathBuf>,
     /// Most connections at once.
     pub connections_max: usize,
     /// Most mails on one connection.
     pub mails_per_connection_max: u32,
+    /// Most mails per second, over all connections.
+    pub rate_max: Option<NonZeroU32>,
+}
+
+/// How a connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all.
+    None,
+    /// By STARTTLS (RFC 3207): a server that does not offer it gets no mail.
+    StartTls,
+    /// From the first byte on (RFC 8314).
+    Implicit,
+}
+
+/// A user with a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user's name.
+    pub user: String,
+    /// Where the password comes from.
+    pub password: Password,
+}
+
+/// Where a password comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    /// It is here.
+    Text(String),
+    /// The first line of a file, read again for every connection.
+    File(PathBuf),
+    /// It has to come from elsewhere in the configuration.
+    Missing,
+}
+
+impl fmt::Debug for Login {
+    /// Without password, and without the user, which may be an address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login(hidden)")
+    }
 }
 
 impl SmtpServer {
@@ -38,9 +86,33 @@ impl Destination {
     pub fn is_off(&self) -> bool {
         *self == Self::None
     }
+
+    /// Adds what the configuration says beside the URL: a password for the URL's user, and an authority's file. What
+    /// the URL says itself wins. The error is for whoever wrote the configuration.
+    pub fn complete(mut self, password: Option<&str>, ca: Option<PathBuf>) -> std::result::Result<Self, String> {
+        let Self::Smtp(server) = &mut self else {
+            let useless = password.is_some();
+            return if useless { Err("means nothing without an SMTP server in mail.url".into()) } else { Ok(self) };
+        };
+        match (&mut server.login, password) {
+            (None, Some(_)) => return Err("needs a user in mail.url, like smtps://user@relay.example".into()),
+            (Some(Login { password: place @ Password::Missing, .. }), Some(text)) => {
+                *place = Password::Text(text.to_owned());
+            }
+            (Some(Login { password: Password::Missing, .. }), None) => {
+                return Err("is missing: mail.url names a user (or add ?password_file=PATH there)".into());
+            }
+            _ => {}
+        }
+        if server.ca.is_none() {
+            server.ca = ca;
+        }
+        Ok(self)
+    }
 }
 
 impl fmt::Display for SmtpServer {
+    /// Host and port alone: this goes to logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port, .. } = self;
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
@@ -51,6 +123,7 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Maildir(dir) => write!(f, "maildir:{}", dir.display()),
+            Self::Smtp(server) if server.tls == Tls::Implicit => write!(f, "smtps://{server}"),
             Self::Smtp(server) => write!(f, "smtp://{server}"),
             Self::None => f.write_str("none:"),
         }
@@ -65,106 +138,23 @@ impl FromStr for Destination {
             Some(("none", "")) => Ok(Self::None),
             Some(("maildir", "")) => Err("a folder must follow, like maildir:encargo-data/mail".into()),
             Some(("maildir", dir)) => Ok(Self::Maildir(dir.into())),
-            Some(("smtp", rest)) => smtp(rest).map(Self::Smtp),
-            Some(("smtps", _)) => Err("TLS is not there yet: use smtp://HOST:PORT?tls=none for a relay that may be \
-                                       spoken to in clear text"
-                .into()),
-            _ => Err("must be maildir:DIR, smtp://HOST:PORT or none:".into()),
+            Some(("smtp", rest)) => smtp_url::parse(rest, false).map(Self::Smtp),
+            Some(("smtps", rest)) => smtp_url::parse(rest, true).map(Self::Smtp),
+            _ => Err("must be maildir:DIR, smtp://HOST:PORT, smtps://HOST:PORT or none:".into()),
         };
-        parsed.map_err(|problem| Error::Url { url: without_password(url), problem })
+        parsed.map_err(|problem| Error::Url { url: without_login(url), problem })
     }
 }
 
-fn smtp(rest: &str) -> std::result::Result<SmtpServer, String> {
-    let rest = rest.strip_prefix("//").ok_or("must look like smtp://HOST:PORT")?;
-    let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let authority = authority.strip_suffix('/').unwrap_or(authority);
-    if authority.contains('@') {
-        return Err("user and password need TLS, which is not there yet".into());
-    }
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port),
-        _ => (authority, "25"),
-    };
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || "/[]@".contains(c)) {
-        return Err("must name a host, like smtp://relay.example:25".into());
-    }
-    let mut server = SmtpServer {
-        host: host.to_owned(),
-        port: port.parse().map_err(|_| format!("{port:?} is no port"))?,
-        connections_max: SmtpServer::CONNECTIONS,
-        mails_per_connection_max: SmtpServer::MAILS_PER_CONNECTION,
-    };
-    let mut clear_text = is_loopback(host);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=') {
-            Some(("tls", "none")) => clear_text = true,
-            Some(("connections", n)) => server.connections_max = in_range(n, 1, 100)?,
-            Some(("mails", n)) => server.mails_per_connection_max = in_range(n, 1, 100_000)?,
-            _ => return Err(format!("unknown option {pair:?}: there are tls=none, connections=N and mails=N")),
-        }
-    }
-    if clear_text {
-        return Ok(server);
-    }
-    Err("mails would cross the network in clear text, as TLS is not there yet: add ?tls=none to accept that, or use a \
-         relay on this machine"
-        .into())
-}
-
-fn in_range<T: FromStr + PartialOrd + fmt::Display>(text: &str, min: T, max: T) -> std::result::Result<T, String> {
-    let parsed = text.parse().ok().filter(|n| (&min..=&max).contains(&n));
-    parsed.ok_or_else(|| format!("{text:?} must be a number from {min} to {max}"))
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn without_password(url: &str) -> String {
-    match (url.split_once("//"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}//***@{host}"),
-        _ => url.to_owned(),
+/// For an error message: without whatever could be a user or a password.
+fn without_login(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("//") else { return url.to_owned() };
+    let address = rest.split('?').next().unwrap_or_default();
+    match address.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}//***@{host}"),
+        None => format!("{scheme}//{address}"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_what_it_prints() {
-        for url in ["maildir:/var/mail/encargo", "maildir:a b", "smtp://localhost:2525", "smtp://[::1]:25", "none:"] {
-            assert_eq!(url.parse::<Destination>().unwrap().to_string(), url);
-        }
-        let Ok(Destination::Smtp(server)) = "smtp://relay.example/?tls=none&connections=9&mails=7".parse() else {
-            panic!("must parse")
-        };
-        assert_eq!((&*server.host, server.port), ("relay.example", 25));
-        assert_eq!((server.connections_max, server.mails_per_connection_max), (9, 7));
-    }
-
-    #[test]
-    fn refuses_with_words_that_help() {
-        for (url, expected) in [
-            ("", "must be maildir:"),
-            ("maildir:", "a folder must follow"),
-            ("mailto:ana", "must be maildir:"),
-            ("none:x", "must be maildir:"),
-            ("smtp:localhost", "must look like"),
-            ("smtp://", "must name a host"),
-            ("smtp://localhost:x", "\"x\" is no port"),
-            ("smtp://localhost:25?connections=0", "number from 1 to 100"),
-            ("smtp://localhost:25?conections=1", "unknown option \"conections=1\""),
-            ("smtp://relay.example:25", "add ?tls=none"),
-            ("smtp://128.0.0.1:25", "add ?tls=none"),
-            ("smtps://relay.example", "TLS is not there yet"),
-        ] {
-            let error = url.parse::<Destination>().unwrap_err().to_string();
-            assert!(error.contains(expected), "{url}: {error}");
-        }
-        let error = "smtp://user:geheim@relay.example".parse::<Destination>().unwrap_err().to_string();
-        assert!(error.contains("need TLS") && !error.contains("geheim"), "{error}");
-    }
-}
+mod tests;

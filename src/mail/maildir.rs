@@ -55,6 +55,10 @@ impl Maildir {
 
 #[async_trait]
 impl Transport for Maildir {
+    fn name(&self) -> String {
+        format!("maildir:{}", self.0.root.display())
+    }
+
     fn concurrency(&self) -> usize {
         CONCURRENCY
     }

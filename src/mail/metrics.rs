@@ -3,6 +3,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::Outcome;
+
 /// The mailer's metrics; a cheap handle.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -20,6 +22,9 @@ pub struct Metrics {
     pub send_seconds: Histogram,
     /// 1 while the destination cannot be reached.
     pub paused: Gauge,
+    /// Recipients' domains that are slowed down.
+    pub slowed: Gauge,
+    failures: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Metrics {
@@ -36,6 +41,8 @@ impl Metrics {
             // from a loopback server's 0.1 ms to a patient relay's minute
             send_seconds: Histogram::new([0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
             paused: Gauge::default(),
+            slowed: Gauge::default(),
+            failures: Family::default(),
         };
         registry.register("encargo_mails", "Attempts to send a mail, by result", mails);
         registry.register("encargo_mails_in_air", "Mails leased and not settled yet", new.in_air.clone());
@@ -43,6 +50,25 @@ impl Metrics {
         registry.register("encargo_mail_send_duration_seconds", "Time from hand-over to the answer", seconds);
         let paused = new.paused.clone();
         registry.register("encargo_mail_paused", "1 while the destination cannot be reached", paused);
+        let slowed = new.slowed.clone();
+        registry.register("encargo_mail_domains_slowed", "Recipients' domains that are slowed down", slowed);
+        let failures = new.failures.clone();
+        registry.register("encargo_mail_failures", "Attempts that did not end in acceptance, by reason", failures);
         new
+    }
+
+    /// Counts an attempt that was not accepted.
+    pub fn failed(&self, outcome: &Outcome) {
+        let reason = match outcome {
+            Outcome::Sent(_) => return,
+            Outcome::Transient(..) => "deferred",
+            Outcome::Busy(_) => "busy",
+            Outcome::Unreachable(_) => "unreachable",
+            Outcome::Denied(_) => "denied",
+            Outcome::Permanent(_) => "refused",
+            Outcome::BadAddress(_) => "address",
+            Outcome::Ambiguous(_) => "unanswered",
+        };
+        self.failures.get_or_create(&[("reason", reason)]).inc();
     }
 }

@@ -21,10 +21,10 @@ mod words;
 
 pub use check::{Format, Report, check, preview};
 pub use compose::{Composer, Message};
-pub use destination::{Destination, SmtpServer};
-pub use mailer::{Deps, Mailer, Options};
+pub use destination::{Destination, Login, Password, SmtpServer, Tls};
+pub use mailer::{Deps, Destinations, DomainState, Mailer, Options, RelayState, Snapshot};
 pub use metrics::Metrics;
-pub use transport::{Outcome, Transport, open};
+pub use transport::{Outcome, Transport, Whose, open};
 
 /// Longest time for one step of a delivery: connecting, or an answer of the server.
 pub const STEP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);

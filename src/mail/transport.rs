@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -10,24 +10,49 @@ use crate::clock::Clock;
 pub enum Outcome {
     /// Accepted, with the reply.
     Sent(String),
-    /// Not now, and certainly not accepted: try again.
-    Transient(String),
+    /// Not now, and certainly not accepted: try again. Says whose fault it is as far as one can tell.
+    Transient(Whose, String),
+    /// Not now, and the recipient's domain wants to be left alone for a while.
+    Busy(String),
     /// Not now, and not because of this mail: the destination cannot be used at all.
     Unreachable(String),
-    /// Never.
+    /// The destination wants none of our mails until somebody changes something, a password perhaps.
+    Denied(String),
+    /// Never this mail.
     Permanent(String),
+    /// Never any mail to this address.
+    BadAddress(String),
     /// Handed over whole, but no answer: it may have been accepted. Try again, and count that as a possible repeat.
     Ambiguous(String),
+}
+
+/// What a temporary failure is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The mail or the mailbox: others are not touched.
+    Mail,
+    /// Perhaps the recipient's domain: when it happens again and again there, it is slowed down.
+    Domain,
+    /// Perhaps the relay itself: when it happens again and again, everything pauses.
+    Relay,
 }
 
 /// Where mails go.
 #[async_trait]
 pub trait Transport: Send + Sync {
+    /// What it is called on pages and in logs: the destination without secrets.
+    fn name(&self) -> String;
+
     /// How many calls of [`Transport::deliver`] are useful at once.
     fn concurrency(&self) -> usize;
 
     /// Most messages in one call.
     fn batch_max(&self) -> usize;
+
+    /// Most messages per second, if that is bounded: a call waits for its turn.
+    fn rate_max(&self) -> Option<NonZeroU32> {
+        None
+    }
 
     /// Hands messages over; returns one outcome for each, in their order. When the future is dropped, what it had in
     /// its hands is ambiguous.
@@ -51,7 +76,7 @@ pub fn open(
         Destination::None => None,
         Destination::Maildir(dir) => Some(Arc::new(Maildir::open(dir, host)?)),
         Destination::Smtp(server) => {
-            Some(Arc::new(Smtp::new(server.clone(), host.to_owned(), step_timeout, clock.clone())))
+            Some(Arc::new(Smtp::new(server.clone(), host.to_owned(), step_timeout, clock.clone())?))
         }
     })
 }

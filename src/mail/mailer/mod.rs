@@ -8,14 +8,14 @@
 //! settled, or its lease runs out and it is ambiguous. One order's mails never meet here: the ledger leases at most
 //! the first unsettled one of an order.
 
-mod breaker;
+mod destinations;
 mod retry;
 mod settler;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
 
-use breaker::{Admission, Breaker};
+use destinations::Admission;
 use tokio::{
     sync::{Mutex, Notify, mpsc},
     task::JoinSet,
@@ -23,6 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use self::destinations::{Destinations, DomainState, RelayState, Snapshot};
 use self::{
     settler::{Settled, Settler},
     worker::{Leased, Worker},
@@ -65,6 +66,9 @@ pub struct Options {
     pub retry_max: Duration,
     /// Greatest pause of a destination that cannot be reached.
     pub pause_max: Duration,
+    /// Pause of a destination that refuses us for good, as far as it is concerned: often enough to notice that somebody
+    /// has mended it, seldom enough not to get an account locked.
+    pub denied_pause: Duration,
     /// From the order's entering the state until its mail is given up.
     pub deadline: Duration,
     /// How long a shutdown waits for what is in the air.
@@ -84,6 +88,7 @@ impl Default for Options {
             retry_min: Duration::from_secs(5),
             retry_max: Duration::from_hours(1),
             pause_max: Duration::from_mins(1),
+            denied_pause: Duration::from_mins(5),
             deadline: Duration::from_hours(72),
             stop_deadline: Duration::from_secs(10),
             poll: Duration::from_secs(1),
@@ -96,7 +101,7 @@ impl Default for Options {
 pub struct Mailer {
     deps: Deps,
     options: Options,
-    breaker: Arc<Breaker>,
+    destinations: Destinations,
     /// Notified when mails were settled: there is room, and the next in their lanes may be due.
     progress: Arc<Notify>,
 }
@@ -109,8 +114,14 @@ const WAIT_MIN: Duration = Duration::from_millis(10);
 impl Mailer {
     /// A mailer that has not begun.
     pub fn new(deps: Deps, options: Options) -> Self {
-        let breaker = Arc::new(Breaker::new(options.retry_min, options.pause_max, deps.metrics.paused.clone()));
-        Self { deps, options, breaker, progress: Arc::default() }
+        let gauges = [deps.metrics.paused.clone(), deps.metrics.slowed.clone()];
+        let destinations = Destinations::new(deps.transport.name(), deps.clock.clone(), options.clone(), gauges);
+        Self { deps, options, destinations, progress: Arc::default() }
+    }
+
+    /// How the destination fares; for the operations page.
+    pub fn destinations(&self) -> Destinations {
+        self.destinations.clone()
     }
 
     /// Sends mails until it is stopped. It ends by itself only with an error that does not go away.
@@ -124,7 +135,7 @@ impl Mailer {
         let queued = Arc::new(Mutex::new(queued));
         let mut workers = JoinSet::new();
         for _ in 0..self.deps.transport.concurrency() {
-            let worker = Worker::new(self.deps.clone(), self.options.clone(), self.breaker.clone(), done.clone());
+            let worker = Worker::new(self.deps.clone(), self.options.clone(), self.destinations.clone(), done.clone());
             workers.spawn(worker.run(queued.clone(), halt.clone()));
         }
         let settler = Settler { deps: self.deps.clone(), progress: self.progress.clone() };
@@ -200,14 +211,15 @@ impl Mailer {
     async fn lease(&self, queue: &mpsc::Sender<Leased>) -> store::Result<Next> {
         let Deps { ledger, clock, metrics, .. } = &self.deps;
         let in_air = metrics.in_air.get() as usize; // nobody else changes it
-        let limit = match self.breaker.admit(clock.monotonic()) {
+        let most = self.in_air_max();
+        let (limit, most) = match self.destinations.admit() {
             Admission::Closed(wait) => return Ok(Next::Wait(wait.max(WAIT_MIN))),
             Admission::Probe if in_air > 0 => return Ok(Next::Wait(self.options.poll)),
-            Admission::Probe => 1,
-            Admission::Open => self.options.lease_max.min(self.options.in_air_max),
+            Admission::Probe => (1, most),
+            Admission::Open(window) => (self.options.lease_max.min(window).min(most), most.min(window)),
         };
         // a small lease costs as much as a large one: wait for more room, which the next settlement makes
-        if self.options.in_air_max - in_air < limit {
+        if most.saturating_sub(in_air) < limit {
             return Ok(Next::Wait(self.options.poll));
         }
         let (now, expires) = (clock.now(), clock.monotonic() + self.options.lease);
@@ -225,6 +237,13 @@ impl Mailer {
         }
         let due = ledger.next_due().await?.map(|due| due.since(clock.now()));
         Ok(Next::Wait(due.unwrap_or(self.options.poll).clamp(WAIT_MIN, self.options.poll)))
+    }
+
+    /// What can wait for its turn at a bounded rate and still be sent before its lease ends.
+    fn in_air_max(&self) -> usize {
+        let Some(rate) = self.deps.transport.rate_max() else { return self.options.in_air_max };
+        let in_time = (self.options.lease / 4).as_secs().saturating_mul(rate.get().into()) as usize;
+        self.options.in_air_max.min(in_time.max(1))
     }
 
     /// Waits before the store is asked again, or passes on what will not get better.

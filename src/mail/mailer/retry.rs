@@ -14,12 +14,18 @@ use crate::{
 /// The jitter spreads what failed together (AWS Architecture Blog, "Exponential Backoff And Jitter").
 pub(super) fn backoff(min: Duration, max: Duration, attempt: u32) -> Duration {
     let ceiling = min.saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(max).max(min);
-    // without randomness the spread is lost, the backoff is not
-    let random = getrandom::u64().unwrap_or(0) as f64 / u64::MAX as f64;
-    min + ceiling.saturating_sub(min).mul_f64(random)
+    min + spread(ceiling.saturating_sub(min))
 }
 
-/// The verdict on an attempt that ended at `now`; `pause` is the rest of the destination's pause.
+/// Any delay up to `most`.
+pub(super) fn spread(most: Duration) -> Duration {
+    // without randomness the spread is lost, the backoff is not
+    let random = getrandom::u64().unwrap_or(0) as f64 / u64::MAX as f64;
+    most.mul_f64(random)
+}
+
+/// The verdict on an attempt that ended at `now`; `pause` says how long to leave the destination, or
+/// the recipient's domain, alone.
 pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, pause: Duration, options: &Options) -> Verdict {
     let deadline = mail.at + options.deadline;
     // the last attempt is made at the deadline and not given up before
@@ -28,15 +34,16 @@ pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, pause: Dura
         let text = format!("given up after {} attempts, the last one: {reason}", mail.attempt);
         Verdict::Dead(Reason::new(Class::Expired, text))
     };
-    let backoff = || backoff(options.retry_min, options.retry_max, mail.attempt);
+    let backoff = || backoff(options.retry_min, options.retry_max, mail.attempt).max(pause);
     match outcome {
         Outcome::Sent(reply) => Verdict::Sent(reply),
         Outcome::Permanent(reason) => Verdict::Dead(Reason::new(Class::Refused, reason)),
-        Outcome::Transient(reason) => match retry_at(backoff()) {
+        Outcome::BadAddress(reason) => Verdict::Dead(Reason::new(Class::Address, reason)),
+        Outcome::Transient(_, reason) | Outcome::Busy(reason) => match retry_at(backoff()) {
             Some(at) => Verdict::Retry(at, Reason::new(Class::Deferred, reason)),
             None => gave_up(reason),
         },
-        Outcome::Unreachable(reason) => match retry_at(pause) {
+        Outcome::Unreachable(reason) | Outcome::Denied(reason) => match retry_at(pause) {
             Some(at) => Verdict::Retry(at, Reason::new(Class::Unreachable, reason)),
             None => gave_up(reason),
         },

@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Deps, Options,
-    breaker::{Admission, Breaker},
+    destinations::{Admission, Destinations},
     retry,
     settler::Settled,
 };
@@ -17,6 +17,8 @@ use crate::{
     store::ledger::{Class, Mail, Reason, Settlement, Verdict},
 };
 
+/// A mail is begun only while more than this part of its lease is left.
+const LEASE_MARGIN: u32 = 4;
 /// Composed in one go before others get the thread.
 const COMPOSE_MAX: usize = 32;
 
@@ -32,7 +34,7 @@ pub(super) struct Leased {
 impl Leased {
     /// Gives a mail back that was not begun.
     pub(super) fn hand_back(self, now: Timestamp) -> Settled {
-        settled(&self.mail, Verdict::Retry(now, Reason::new(Class::Stopped, "not begun before the stop")))
+        settled(&self.mail, Verdict::Retry(now, Reason::new(Class::Stopped, "not begun in time")))
     }
 }
 
@@ -40,7 +42,7 @@ impl Leased {
 pub(super) struct Worker {
     deps: Deps,
     options: Options,
-    breaker: Arc<Breaker>,
+    destinations: Destinations,
     done: mpsc::UnboundedSender<Settled>,
 }
 
@@ -48,10 +50,10 @@ impl Worker {
     pub(super) fn new(
         deps: Deps,
         options: Options,
-        breaker: Arc<Breaker>,
+        destinations: Destinations,
         done: mpsc::UnboundedSender<Settled>,
     ) -> Self {
-        Self { deps, options, breaker, done }
+        Self { deps, options, destinations, done }
     }
 
     /// Runs until `halt`, and then finishes what it has begun.
@@ -73,7 +75,7 @@ impl Worker {
     }
 
     async fn send(&self, batch: Vec<Leased>) {
-        if let Admission::Closed(pause) = self.breaker.admit(self.deps.clock.monotonic()) {
+        if let Admission::Closed(pause) = self.destinations.admit() {
             for leased in batch {
                 self.settle(&leased.mail, Outcome::Unreachable("the destination is paused".into()), pause);
             }
@@ -98,10 +100,8 @@ impl Worker {
         let seconds = self.deps.clock.monotonic().saturating_sub(begun).as_secs_f64();
         self.deps.metrics.send_seconds.observe(seconds);
         for (mail, outcome) in mails.iter().zip(outcomes) {
-            let pause = match &outcome {
-                Outcome::Unreachable(reason) => self.breaker.failed(self.deps.clock.monotonic(), reason),
-                _ => self.breaker.succeeded(),
-            };
+            self.deps.metrics.failed(&outcome);
+            let pause = self.destinations.note(mail.order.email.domain(), &outcome);
             self.settle(mail, outcome, pause);
         }
     }
@@ -110,16 +110,22 @@ impl Worker {
     async fn compose(&self, batch: Vec<Leased>) -> (Vec<Mail>, Vec<Message>, Monotonic) {
         let (mut mails, mut messages) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         let mut first = Monotonic::MAX;
+        let margin = self.options.lease / LEASE_MARGIN;
         let (now, monotonic) = (self.deps.clock.now(), self.deps.clock.monotonic());
         for (i, Leased { mail, until, expires }) in batch.into_iter().enumerate() {
-            if now >= until || monotonic >= expires {
-                debug!(order.id = %mail.id.order, mail.seq = mail.id.seq, "the lease ended before the mail was begun");
-                self.release();
+            // what cannot be sent in time is given back, which keeps it from counting as ambiguous
+            if now + margin >= until || monotonic + margin >= expires {
+                debug!(order.id = %mail.id.order, mail.seq = mail.id.seq, "the lease ends before the mail was begun");
+                let _ = self.done.send(Leased { mail, until, expires }.hand_back(now)); // as in `settle`
                 continue;
             }
             if let Some(suppressed) = &mail.suppressed {
                 let text = format!("the address is suppressed since {}: {}", suppressed.at, suppressed.reason);
                 self.end(&mail, Verdict::Dead(Reason::new(Class::Suppressed, text)));
+                continue;
+            }
+            if let Some((wait, reason)) = self.destinations.wait_for(mail.order.email.domain()) {
+                self.settle(&mail, Outcome::Busy(format!("its domain is slowed down: {reason}")), wait);
                 continue;
             }
             match self.deps.composer.compose(&mail) {

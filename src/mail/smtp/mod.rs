@@ -4,38 +4,54 @@
 //! and each call holds one session. TCP_NODELAY is set and body and final dot leave in one write: with Nagle's
 //! algorithm or a separate dot each mail would wait 40 ms for a delayed acknowledgement.
 
+mod connection;
+mod hello;
+mod login;
+mod meaning;
+mod rate;
 mod reply;
 mod session;
+mod tls;
+mod wire;
 
 use std::{
+    num::NonZeroU32,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use async_trait::async_trait;
-use session::{End, Session};
-
-use super::{Message, Outcome, SmtpServer, Transport};
+use self::{
+    hello::{NotOpen, Opener},
+    rate::Rate,
+    session::{End, Session},
+    tls::Connector,
+};
+use super::{Message, Outcome, Result, SmtpServer, Tls, Transport, Whose};
 use crate::clock::{Clock, Monotonic};
+use async_trait::async_trait;
 
 /// A session idle for longer than this is closed before the server does it in the middle of a command.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 
 pub(super) struct Smtp {
-    server: SmtpServer,
-    /// How this host introduces itself.
-    host: String,
-    step_timeout: Duration,
+    opener: Opener,
+    rate: Option<Rate>,
     clock: Clock,
     idle: Mutex<Vec<(Monotonic, Session)>>,
 }
 
 impl Smtp {
-    pub(super) fn new(server: SmtpServer, host: String, step_timeout: Duration, clock: Clock) -> Self {
-        Self { server, host, step_timeout, clock, idle: Mutex::default() }
+    /// Reads the authorities' file, if there is one; `host` is how this host introduces itself.
+    pub(super) fn new(server: SmtpServer, host: String, timeout: Duration, clock: Clock) -> Result<Self> {
+        let tls = if server.tls == Tls::None { None } else { Some(Connector::new(&server)?) };
+        let rate = server.rate_max.map(|rate| Rate::new(rate, clock.clone()));
+        Ok(Self { opener: Opener { server, host, timeout, tls }, rate, clock, idle: Mutex::default() })
     }
 
     async fn deliver_one(&self, message: &Message) -> Outcome {
+        if let Some(rate) = &self.rate {
+            rate.turn().await;
+        }
         if let Some(mut session) = self.take_idle() {
             // that an old session has ended says nothing about the server: only a new one counts then
             match session.send(message).await {
@@ -43,9 +59,8 @@ impl Smtp {
                 end => return self.finish(session, end).await,
             }
         }
-        let session = Session::open(&self.server, &self.host, self.step_timeout).await;
-        match session {
-            Err(reason) => Outcome::Unreachable(reason),
+        match Session::open(&self.opener).await {
+            Err(not_open) => not_open.into(),
             Ok(mut session) => {
                 let end = session.send(message).await;
                 self.finish(session, end).await
@@ -56,7 +71,7 @@ impl Smtp {
     async fn finish(&self, session: Session, end: End) -> Outcome {
         match end {
             End::InStep(outcome) => {
-                if session.mails() < self.server.mails_per_connection_max {
+                if session.mails() < self.opener.server.mails_per_connection_max {
                     self.idle().push((self.clock.monotonic(), session));
                 } else {
                     session.quit().await;
@@ -64,7 +79,7 @@ impl Smtp {
                 outcome
             }
             End::Broken(outcome) => outcome,
-            End::Stale => Outcome::Transient(format!("{} closed the connection", self.server)),
+            End::Stale => Outcome::Transient(Whose::Relay, format!("{} closed the connection", self.opener.server)),
         }
     }
 
@@ -83,12 +98,20 @@ impl Smtp {
 
 #[async_trait]
 impl Transport for Smtp {
+    fn name(&self) -> String {
+        super::Destination::Smtp(self.opener.server.clone()).to_string()
+    }
+
     fn concurrency(&self) -> usize {
-        self.server.connections_max
+        self.opener.server.connections_max
     }
 
     fn batch_max(&self) -> usize {
         1
+    }
+
+    fn rate_max(&self) -> Option<NonZeroU32> {
+        self.opener.server.rate_max
     }
 
     async fn deliver(&self, messages: Vec<Message>) -> Vec<Outcome> {
@@ -99,9 +122,17 @@ impl Transport for Smtp {
         outcomes
     }
 
-    async fn probe(&self) -> Result<String, String> {
-        let session = Session::open(&self.server, &self.host, self.step_timeout).await?;
-        let text = format!("{} answers, {}", self.server, session.abilities());
+    async fn probe(&self) -> std::result::Result<String, String> {
+        let session = Session::open(&self.opener).await.map_err(|not_open| match not_open {
+            NotOpen::Unreachable(reason) | NotOpen::Denied(reason) => reason,
+        })?;
+        let server = &self.opener.server;
+        let secured = match (server.tls, &server.login) {
+            (Tls::None, _) => ", in clear text",
+            (_, None) => " under TLS",
+            (_, Some(_)) => " under TLS, takes the login",
+        };
+        let text = format!("{server} answers{secured}, {}", session.abilities());
         session.quit().await;
         Ok(text)
     }

@@ -1,76 +1,234 @@
-//! What a server's reply means. RFC 5321 §4.2.1: 2yz and 3yz go on, 4yz may succeed later, 5yz never will.
+//! A server's reply, read within bounds whatever the server writes (RFC 5321 §4.2).
 
-use smtp_proto::Response;
+use std::borrow::Cow;
 
-use crate::{domain::EmailAddress, mail::Outcome};
+use crate::domain::EmailAddress;
 
-/// Longest text of a reply that is kept, in characters.
+/// Longest text of a reply that is kept, in bytes; what a server writes beyond it is read and dropped.
+const KEPT_MAX: usize = 2 << 10;
+/// A reply longer than this is no reply, in bytes.
+const LENGTH_MAX: usize = 64 << 10;
+/// Longest description of a reply, in characters.
 const TEXT_MAX: usize = 300;
 
-/// A reply that ends the attempt. A 421 speaks of the server, whatever it answers to.
-pub(super) fn refusal(step: &str, reply: &Response<String>, to: &EmailAddress) -> Outcome {
-    let text = format!("{step}: {}", describe(reply, to));
-    match reply.code {
-        421 => Outcome::Unreachable(text),
-        500..=599 => Outcome::Permanent(text),
-        // 1yz, and 2yz or 3yz out of place: the two sides are out of step, which a new session mends
-        _ => Outcome::Transient(text),
+/// What a server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) code: u16,
+    /// The enhanced status code (RFC 3463), where there is one.
+    pub(super) status: Option<(u8, u16, u16)>,
+    /// The lines' texts without the code, one a line.
+    pub(super) text: String,
+}
+
+/// What was read is no reply of a server that is in step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Malformed {
+    #[error("the answer is not SMTP")]
+    NotSmtp,
+    #[error("the answer has no end")]
+    Endless,
+}
+
+/// Takes bytes as they come until a reply is whole.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    code: Option<u16>,
+    text: Vec<u8>,
+    /// The beginning of a line whose end has not come yet.
+    line: Vec<u8>,
+    length: usize,
+}
+
+impl Reader {
+    /// Reads on; returns how many bytes it took, and the reply once it is whole. What follows the reply is left.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(usize, Option<Reply>), Malformed> {
+        let mut used = 0;
+        while used < bytes.len() {
+            let rest = &bytes[used..];
+            let end = memchr::memchr(b'\n', rest);
+            let taken = end.map_or(rest.len(), |at| at + 1);
+            used += taken;
+            self.length += taken;
+            if self.length > LENGTH_MAX {
+                return Err(Malformed::Endless);
+            }
+            let room = KEPT_MAX.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&rest[..end.unwrap_or(taken).min(room)]);
+            if end.is_some() && self.end_line()? {
+                return Ok((used, Some(self.take())));
+            }
+        }
+        Ok((used, None))
+    }
+
+    /// Whether the line was the last of its reply.
+    fn end_line(&mut self) -> Result<bool, Malformed> {
+        let line = std::mem::take(&mut self.line);
+        let line = line.strip_suffix(b"\r").unwrap_or(&line);
+        let (code, rest) = line.split_at_checked(3).ok_or(Malformed::NotSmtp)?;
+        let valid = matches!(code, [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9']);
+        let code = code.iter().fold(0, |code, digit| code * 10 + u16::from(digit.wrapping_sub(b'0')));
+        // another code within a reply: these are two replies in a tangle
+        if !valid || self.code.is_some_and(|first| first != code) {
+            return Err(Malformed::NotSmtp);
+        }
+        self.code = Some(code);
+        let (last, text) = match rest {
+            [] => (true, rest),
+            [b' ', text @ ..] => (true, text),
+            [b'-', text @ ..] => (false, text),
+            _ => return Err(Malformed::NotSmtp),
+        };
+        let room = KEPT_MAX.saturating_sub(self.text.len());
+        self.text.extend_from_slice(&text[..text.len().min(room)]);
+        if !last && room > text.len() {
+            self.text.push(b'\n');
+        }
+        Ok(last)
+    }
+
+    fn take(&mut self) -> Reply {
+        let this = std::mem::take(self);
+        let text = match String::from_utf8_lossy(&this.text) {
+            Cow::Borrowed(text) => text.to_owned(),
+            Cow::Owned(text) => text,
+        };
+        Reply { code: this.code.unwrap_or(0), status: status(&text), text }
     }
 }
 
-/// Code and text of a reply, without the customer's address.
-pub(super) fn describe(reply: &Response<String>, to: &EmailAddress) -> String {
-    one_line(reply, &masked(&reply.message, to))
-}
-
-/// Code and text of a reply that is not about a mail.
-pub(super) fn greeting(reply: &Response<String>) -> String {
-    one_line(reply, &reply.message)
-}
-
-/// Of bounded length and without control characters: this goes to logs.
-fn one_line(reply: &Response<String>, text: &str) -> String {
-    let [class, subject, detail] = reply.esc;
-    let mut line = match class {
-        0 => format!("{} ", reply.code),
-        _ => format!("{} {class}.{subject}.{detail} ", reply.code),
+/// `5.1.1` at the beginning of a text.
+fn status(text: &str) -> Option<(u8, u16, u16)> {
+    let mut parts = text.split([' ', '\n', '\t']).next()?.split('.');
+    let mut number = |digits_max: usize| {
+        let part = parts.next().filter(|part| part.len() <= digits_max)?;
+        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u16>().ok()).flatten()
     };
+    let (class, subject, detail) = (number(1)?, number(3)?, number(3)?);
+    (matches!(class, 2 | 4 | 5) && parts.next().is_none()).then_some((class as u8, subject, detail))
+}
+
+impl Reply {
+    /// Code and text on one line, of bounded length, without control characters: this goes to logs.
+    pub(super) fn describe(&self) -> String {
+        one_line(self.code, &self.text)
+    }
+
+    /// The same without the customer's address.
+    pub(super) fn describe_for(&self, to: &EmailAddress) -> String {
+        if self.text.contains('@') { one_line(self.code, &masked(&self.text, to)) } else { self.describe() }
+    }
+
+    /// The same without these words, which are secret.
+    pub(super) fn describe_without(&self, secrets: &[&str]) -> String {
+        let hide = |text: String, secret: &&str| {
+            if secret.is_empty() { text } else { text.replace(*secret, "***") }
+        };
+        one_line(self.code, &secrets.iter().fold(self.text.clone(), hide))
+    }
+}
+
+fn one_line(code: u16, text: &str) -> String {
+    let mut line = format!("{code} ");
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     line.extend(words.flat_map(|word| [word, " "]).flat_map(str::chars).take(TEXT_MAX));
     line.truncate(line.trim_end().len());
     line
 }
 
-/// Servers like to repeat the address, sometimes in lower case.
+/// Servers like to repeat the address, sometimes in lower case or as they got it.
 fn masked(text: &str, to: &EmailAddress) -> String {
-    let lower = to.as_str().to_lowercase();
-    text.replace(to.as_str(), &to.masked()).replace(&lower, &to.masked())
+    let mut text = text.replace(to.as_str(), &to.masked());
+    for form in [to.as_str().to_lowercase(), to.to_ascii().unwrap_or_default().into_owned()] {
+        if !form.is_empty() {
+            text = text.replace(&form, &to.masked());
+        }
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn reply(code: u16, message: &str) -> Response<String> {
-        Response { code, esc: [0; 3], message: message.into() }
+    fn read(bytes: &[u8]) -> Result<(usize, Option<Reply>), Malformed> {
+        Reader::default().read(bytes)
+    }
+
+    fn reply(text: &str) -> Reply {
+        read(text.as_bytes()).unwrap().1.unwrap()
     }
 
     #[test]
-    fn codes_decide() {
-        let to = "Ana@example.org".parse().unwrap();
-        let kind = |code| refusal("RCPT TO", &reply(code, "x"), &to);
-        assert_eq!(kind(450), Outcome::Transient("RCPT TO: 450 x".into()));
-        assert_eq!(kind(550), Outcome::Permanent("RCPT TO: 550 x".into()));
-        assert_eq!(kind(421), Outcome::Unreachable("RCPT TO: 421 x".into()));
-        assert!(matches!(kind(354), Outcome::Transient(_)));
+    fn replies_are_read_one_by_one() {
+        let (used, first) = read(b"250-2.1.0 one\r\n250 two\r\n354 go\r\n").unwrap();
+        assert_eq!(
+            (used, first.unwrap()),
+            (24, Reply { code: 250, status: Some((2, 1, 0)), text: "2.1.0 one\ntwo".into() })
+        );
+        assert_eq!(reply("250\r\n"), Reply { code: 250, status: None, text: String::new() });
+        assert_eq!(reply("451 4.7.650 later\n").status, Some((4, 7, 650)), "a line feed alone ends a line as well");
+        assert_eq!(read(b"250 o").unwrap().1, None);
+        for text in ["550 5.1 x\r\n", "550 1.1.1 x\r\n", "550 5.1.1.1 x\r\n", "550 5.a.1 x\r\n", "550 5.99999.1 x\r\n"]
+        {
+            assert_eq!(reply(text).status, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_reply_is_told_as_such() {
+        for bytes in [
+            &b"HTTP/1.1 400\r\n"[..],
+            b"25\r\n",
+            b"150 x\r\n",
+            b"650 x\r\n",
+            b"250_x\r\n",
+            b"250-a\r\n354 b\r\n",
+            b"\r\n",
+        ] {
+            assert_eq!(read(bytes), Err(Malformed::NotSmtp), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn an_over_long_reply_is_understood_and_cut_and_an_endless_one_ends() {
+        let long = format!("250-{}\r\n250 2.0.0 queued\r\n", "é".repeat(20_000));
+        let reply = reply(&long);
+        assert_eq!(reply.code, 250);
+        assert!(reply.text.len() <= KEPT_MAX + 3 && reply.describe().chars().count() <= TEXT_MAX + 4);
+        assert_eq!(read("250-more\r\n".repeat(10_000).as_bytes()), Err(Malformed::Endless));
+        assert_eq!(read(&vec![b'2'; LENGTH_MAX + 1]), Err(Malformed::Endless));
     }
 
     #[test]
     fn descriptions_are_fit_for_a_log() {
-        let to: EmailAddress = "Ana@example.org".parse().unwrap();
-        let text = "<Ana@example.org>: user\r\n\u{1b}[1munknown ana@example.org\n";
-        let described = describe(&Response { code: 550, esc: [5, 1, 1], message: text.into() }, &to);
-        assert_eq!(described, "550 5.1.1 <A***@example.org>: user [1munknown A***@example.org");
-        assert!(describe(&reply(550, &"é".repeat(5_000)), &to).chars().count() <= TEXT_MAX + 10);
+        let to: EmailAddress = "Ana@España.example".parse().unwrap();
+        let text = "550-5.1.1 <Ana@España.example>: user\r\n550 \u{1b}[1munknown ana@españa.example Ana@xn--espaa-rta.example\r\n";
+        let masked = "550 5.1.1 <A***@España.example>: user [1munknown A***@España.example A***@España.example";
+        assert_eq!(reply(text).describe_for(&to), masked);
+        assert_eq!(
+            reply("535 5.7.8 c2Vjcg== of ana\r\n").describe_without(&["c2Vjcg==", "ana", ""]),
+            "535 5.7.8 *** of ***"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_no_difference_and_memory_is_bounded(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0_usize..300) {
+            for prefix in [&b""[..], b"250-", b"250 ok\r\n"] {
+                let bytes = [prefix, &bytes].concat();
+                let whole = read(&bytes);
+                let (first, second) = bytes.split_at(cut.min(bytes.len()));
+                let mut reader = Reader::default();
+                let in_pieces = match reader.read(first) {
+                    Ok((used, None)) => reader.read(second).map(|(more, reply)| (used + more, reply)),
+                    other => other,
+                };
+                prop_assert_eq!(whole, in_pieces);
+            }
+        }
     }
 }

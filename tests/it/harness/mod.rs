@@ -1,6 +1,7 @@
 //! What the integration tests share.
 
 pub mod app;
+pub mod authority;
 pub mod cluster;
 pub mod load;
 pub mod process;

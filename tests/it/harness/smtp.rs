@@ -1,5 +1,5 @@
-//! An SMTP server that does as it is told: it keeps what it accepts, and refuses, drops or hangs where a script says
-//! so. [`Sink::counting`] keeps nothing, for benchmarks.
+//! An SMTP server that does as it is told: it keeps what it accepts, and refuses, drops, hangs or babbles where a
+//! script says so. [`Sink::counting`] keeps nothing, for benchmarks.
 
 #![allow(dead_code, reason = "the tests and the bench include this file and use a part of it each")]
 
@@ -13,15 +13,19 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
 
 /// Where in a session something goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Connect,
+    Ehlo,
+    StartTls,
+    Auth,
     Mail,
     Rcpt,
     Data,
@@ -34,6 +38,10 @@ pub enum Step {
 pub enum Fault {
     /// This reply, without line end.
     Reply(&'static str),
+    /// These bytes, as they stand; whoever writes the script knows whether that accepts anything.
+    Bytes(Vec<u8>),
+    /// This reply, one byte at a time.
+    Drip(&'static str),
     /// The connection ends. At [`Step::Dot`] the mail was accepted.
     Drop,
     /// No answer ever comes. At [`Step::Dot`] the mail was accepted.
@@ -43,6 +51,8 @@ pub enum Fault {
 /// A mail as it was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
+    /// Whether it came under TLS.
+    pub secured: bool,
     pub from: String,
     pub to: String,
     /// Without dot-stuffing.
@@ -64,9 +74,38 @@ pub struct Sink {
     accepting: JoinHandle<()>,
 }
 
+/// How a server is set up.
+#[derive(Clone)]
+pub struct Setup {
+    /// Keywords of its answer to EHLO; STARTTLS and AUTH come by themselves.
+    pub capabilities: &'static str,
+    /// Whether mails are kept.
+    pub keep: bool,
+    pub tls: Option<TlsAcceptor>,
+    /// TLS from the first byte on, and not by STARTTLS.
+    pub implicit: bool,
+    /// User and password without which it takes nothing.
+    pub login: Option<(&'static str, &'static str)>,
+    /// What it offers for that.
+    pub mechanisms: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            capabilities: "PIPELINING SMTPUTF8",
+            keep: true,
+            tls: None,
+            implicit: false,
+            login: None,
+            mechanisms: "PLAIN LOGIN",
+        }
+    }
+}
+
 struct State {
-    capabilities: &'static str,
-    keep: bool,
+    setup: Setup,
+    commands: Mutex<Vec<String>>,
     mails: Mutex<Vec<Received>>,
     script: Mutex<Vec<(Step, Fault, u32)>>,
     accepted: AtomicU64,
@@ -77,30 +116,35 @@ struct State {
 impl Sink {
     /// On a free port, with pipelining.
     pub async fn start() -> Self {
-        Self::on("127.0.0.1:0".parse().unwrap(), "250-PIPELINING\r\n250 SMTPUTF8\r\n", true).await
+        Self::with(Setup::default()).await
     }
 
     /// One that offers nothing.
     pub async fn plain() -> Self {
-        Self::on("127.0.0.1:0".parse().unwrap(), "250 HELP\r\n", true).await
+        Self::with(Setup { capabilities: "HELP", ..Setup::default() }).await
     }
 
     /// One that only counts.
     pub async fn counting() -> Self {
-        Self::on("127.0.0.1:0".parse().unwrap(), "250 PIPELINING\r\n", false).await
+        Self::with(Setup { capabilities: "PIPELINING", keep: false, ..Setup::default() }).await
+    }
+
+    /// Set up as it is wanted.
+    pub async fn with(setup: Setup) -> Self {
+        Self::on("127.0.0.1:0".parse().unwrap(), setup).await
     }
 
     /// On a port that was used before.
     pub async fn again(addr: SocketAddr) -> Self {
-        Self::on(addr, "250-PIPELINING\r\n250 SMTPUTF8\r\n", true).await
+        Self::on(addr, Setup::default()).await
     }
 
-    async fn on(addr: SocketAddr, capabilities: &'static str, keep: bool) -> Self {
+    pub async fn on(addr: SocketAddr, setup: Setup) -> Self {
         let listener = TcpListener::bind(addr).await.expect("the port is free");
         let addr = listener.local_addr().expect("it is bound");
         let state = Arc::new(State {
-            capabilities,
-            keep,
+            setup,
+            commands: Mutex::default(),
             mails: Mutex::default(),
             script: Mutex::default(),
             accepted: AtomicU64::new(0),
@@ -113,8 +157,7 @@ impl Sink {
                 let mut sessions = JoinSet::new(); // dropped with this task, and with it each session
                 while let Ok((stream, _)) = listener.accept().await {
                     while sessions.try_join_next().is_some() {}
-                    let session = Session { state: state.clone(), stream, buffer: Vec::new(), closing: false };
-                    sessions.spawn(session.run());
+                    sessions.spawn(Session::run(state.clone(), stream));
                 }
             }
         });
@@ -134,6 +177,11 @@ impl Sink {
     /// Faults that have not happened yet.
     pub fn faults_left(&self) -> u32 {
         self.state.script.lock().unwrap().iter().map(|(_, _, times)| times).sum()
+    }
+
+    /// Every command line so far, but for the mails' own lines.
+    pub fn commands(&self) -> Vec<String> {
+        self.state.commands.lock().unwrap().clone()
     }
 
     pub fn mails(&self) -> Vec<Received> {
@@ -169,26 +217,46 @@ impl State {
     }
 }
 
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about a connection")]
 struct Session {
     state: Arc<State>,
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     buffer: Vec<u8>,
+    secured: bool,
+    logged_in: bool,
+    /// The next replies go byte by byte.
+    dripping: bool,
     /// A 421 was said.
     closing: bool,
 }
 
 impl Session {
-    async fn run(mut self) {
-        let _ = self.serve().await; // clients may go at any time
+    async fn run(state: Arc<State>, stream: TcpStream) {
+        state.connections.fetch_add(1, Relaxed);
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let stream: Box<dyn Duplex> = match &state.setup.tls {
+            Some(acceptor) if state.setup.implicit => match acceptor.accept(stream).await {
+                Ok(stream) => Box::new(stream),
+                Err(_) => return,
+            },
+            _ => Box::new(stream),
+        };
+        let secured = state.setup.implicit;
+        let mut this =
+            Self { state, stream, buffer: Vec::new(), secured, logged_in: false, dripping: false, closing: false };
+        let _ = this.serve().await; // clients may go at any time
     }
 
     async fn serve(&mut self) -> io::Result<()> {
-        self.state.connections.fetch_add(1, Relaxed);
-        self.stream.set_nodelay(true)?;
         let (mut from, mut to) = (String::new(), String::new());
         let mut replies = self.reply(Step::Connect, "220 sink ESMTP").await?;
         loop {
-            self.stream.write_all(replies.as_bytes()).await?;
+            self.write(&replies).await?;
             if self.closing {
                 return Ok(());
             }
@@ -196,51 +264,120 @@ impl Session {
             self.fill().await?;
             // every whole command, so that pipelined ones get their replies in one packet
             while let Some(line) = self.line().filter(|_| !self.closing) {
+                if self.state.setup.keep {
+                    self.state.commands.lock().unwrap().push(line.clone());
+                }
                 let address = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
                 let verb = line.split([' ', ':']).next().unwrap_or_default();
                 match verb {
-                    "EHLO" => replies.extend(["250-sink\r\n", self.state.capabilities]),
+                    "EHLO" => replies.extend(self.ehlo().await?),
+                    "STARTTLS" => {
+                        let reply = self.reply(Step::StartTls, "220 2.0.0 go on").await?;
+                        self.write(&reply).await?;
+                        if reply.starts_with(b"220") {
+                            self.start_tls().await?;
+                        }
+                    }
+                    "AUTH" => replies.extend(self.log_in(&line).await?),
+                    "MAIL" if self.state.setup.login.is_some() && !self.logged_in => {
+                        replies.extend(b"530 5.7.0 authentication required\r\n");
+                    }
                     "MAIL" => {
                         let reply = self.reply(Step::Mail, "250 2.1.0 ok").await?;
-                        from = if reply.starts_with("250") { address() } else { String::new() };
+                        from = if reply.starts_with(b"250") { address() } else { String::new() };
                         to.clear();
-                        replies += &reply;
+                        replies.extend(reply);
                     }
-                    "RCPT" if from.is_empty() => replies += "503 5.5.1 MAIL first\r\n",
+                    "RCPT" if from.is_empty() => replies.extend(b"503 5.5.1 MAIL first\r\n"),
                     "RCPT" => {
                         let reply = self.reply(Step::Rcpt, "250 2.1.5 ok").await?;
-                        to = if reply.starts_with("250") { address() } else { String::new() };
-                        replies += &reply;
+                        to = if reply.starts_with(b"250") { address() } else { String::new() };
+                        replies.extend(reply);
                     }
                     "DATA" => {
                         let usual = if to.is_empty() { "554 5.5.1 no valid recipients" } else { "354 go on" };
                         let reply = self.reply(Step::Data, usual).await?;
-                        replies += &reply;
-                        if reply.starts_with("354") {
-                            self.stream.write_all(replies.as_bytes()).await?;
+                        let go_on = reply.starts_with(b"354");
+                        replies.extend(reply);
+                        if go_on {
+                            self.write(&replies).await?;
                             replies = self.mail(&from, &to).await?;
                         }
                     }
-                    "RSET" | "NOOP" => replies += "250 2.0.0 ok\r\n",
-                    "QUIT" => return self.stream.write_all(b"221 2.0.0 bye\r\n").await,
-                    _ => replies += "500 5.5.1 what?\r\n",
+                    "RSET" | "NOOP" => replies.extend(b"250 2.0.0 ok\r\n"),
+                    "QUIT" => return self.write(b"221 2.0.0 bye\r\n").await,
+                    _ => replies.extend(b"500 5.5.1 what?\r\n"),
                 }
             }
         }
     }
 
+    async fn ehlo(&mut self) -> io::Result<Vec<u8>> {
+        let Setup { capabilities, tls, login, mechanisms, .. } = &self.state.setup;
+        let mut lines: Vec<_> = capabilities.split(' ').map(str::to_owned).collect();
+        if tls.is_some() && !self.secured {
+            lines.push("STARTTLS".into());
+        }
+        if login.is_some() && (self.secured || tls.is_none()) {
+            lines.push(format!("AUTH {mechanisms}"));
+        }
+        let last = lines.pop().unwrap_or_default();
+        let mut usual = String::from("250-sink\r\n");
+        for line in &lines {
+            usual.extend(["250-", line, "\r\n"]);
+        }
+        usual.extend(["250 ", &last]);
+        let fault = self.state.fault(Step::Ehlo);
+        self.answer(fault, &usual).await
+    }
+
+    async fn start_tls(&mut self) -> io::Result<()> {
+        let plain = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        let acceptor = self.state.setup.tls.clone().expect("it was offered");
+        self.stream = Box::new(acceptor.accept(plain).await?);
+        (self.secured, self.logged_in) = (true, false);
+        self.buffer.clear();
+        Ok(())
+    }
+
+    async fn log_in(&mut self, line: &str) -> io::Result<Vec<u8>> {
+        let encode = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+        let (user, password) = self.state.setup.login.unwrap_or_default();
+        let good = if line == "AUTH LOGIN" {
+            let mut good = true;
+            for (prompt, expected) in [("334 VXNlcm5hbWU6\r\n", user), ("334 UGFzc3dvcmQ6\r\n", password)] {
+                self.write(prompt.as_bytes()).await?;
+                while !self.buffer.ends_with(b"\r\n") {
+                    self.fill().await?;
+                }
+                good &= self.line() == Some(encode(expected));
+            }
+            good
+        } else {
+            line == format!("AUTH PLAIN {}", encode(&format!("\0{user}\0{password}")))
+        };
+        let reply =
+            self.reply(Step::Auth, if good { "235 2.7.0 welcome" } else { "535 5.7.8 wrong user or password" }).await?;
+        self.logged_in = reply.starts_with(b"235");
+        Ok(reply)
+    }
+
     /// Takes a mail to its final dot and returns the reply.
-    async fn mail(&mut self, from: &str, to: &str) -> io::Result<String> {
+    async fn mail(&mut self, from: &str, to: &str) -> io::Result<Vec<u8>> {
         // no client here sends anything on after the dot, so it ends the buffer
         while !self.buffer.ends_with(b"\r\n.\r\n") {
             self.fill().await?;
         }
         let fault = self.state.fault(Step::Dot);
-        if !matches!(fault, Some(Fault::Reply(_))) {
+        let refused = match &fault {
+            Some(Fault::Reply(reply) | Fault::Drip(reply)) => !reply.starts_with('2'),
+            _ => false,
+        };
+        if !refused {
             self.state.accepted.fetch_add(1, Relaxed);
-            if self.state.keep {
+            if self.state.setup.keep {
                 let raw = unstuffed(&self.buffer[..self.buffer.len() - 3]);
-                let mail = Received { from: from.to_owned(), to: to.to_owned(), raw };
+                let mail = Received { secured: self.secured, from: from.to_owned(), to: to.to_owned(), raw };
                 self.state.mails.lock().unwrap().push(mail);
             }
         }
@@ -248,20 +385,35 @@ impl Session {
         self.answer(fault, "250 2.0.0 queued").await
     }
 
-    async fn reply(&mut self, step: Step, usual: &str) -> io::Result<String> {
+    async fn reply(&mut self, step: Step, usual: &str) -> io::Result<Vec<u8>> {
         let fault = self.state.fault(step);
         self.answer(fault, usual).await
     }
 
-    async fn answer(&mut self, fault: Option<Fault>, usual: &str) -> io::Result<String> {
+    async fn answer(&mut self, fault: Option<Fault>, usual: &str) -> io::Result<Vec<u8>> {
         let reply = match fault {
             None => usual,
             Some(Fault::Reply(reply)) => reply,
+            Some(Fault::Bytes(bytes)) => return Ok(bytes),
+            Some(Fault::Drip(reply)) => {
+                self.dripping = true;
+                reply
+            }
             Some(Fault::Drop) => return Err(io::ErrorKind::ConnectionAborted.into()),
             Some(Fault::Hang) => std::future::pending().await,
         };
         self.closing = reply.starts_with("421");
-        Ok(format!("{reply}\r\n"))
+        Ok(format!("{reply}\r\n").into_bytes())
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let size = if std::mem::take(&mut self.dripping) { 1 } else { bytes.len().max(1) };
+        for piece in bytes.chunks(size) {
+            self.stream.write_all(piece).await?;
+            self.stream.flush().await?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     async fn fill(&mut self) -> io::Result<()> {

@@ -1,0 +1,203 @@
+//! From the first byte to a session that takes mails: greeting, EHLO, STARTTLS and EHLO again, AUTH.
+
+use std::{io, time::Duration};
+
+use tokio::net::{TcpStream, lookup_host};
+
+use super::{
+    connection::{Connection, Failure, Stream, within},
+    login::{self, Refused},
+    reply::Reply,
+    tls::{self, Connector},
+};
+use crate::mail::{Outcome, SmtpServer, Tls};
+
+/// What a server says it can do (RFC 5321 §4.1.1.1). What it said before TLS counts for nothing after it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a keyword of its own that is there or not")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Abilities {
+    pub(super) pipelining: bool,
+    pub(super) smtputf8: bool,
+    pub(super) starttls: bool,
+    /// It has AUTH, with whatever mechanisms.
+    pub(super) auth: bool,
+    pub(super) auth_plain: bool,
+    pub(super) auth_login: bool,
+}
+
+impl Abilities {
+    fn of(ehlo: &Reply) -> Self {
+        let mut able = Self::default();
+        // the first line is the server's name
+        for line in ehlo.text.lines().skip(1) {
+            let mut words = line.split([' ', '=']).map(str::to_ascii_uppercase);
+            match words.next().as_deref() {
+                Some("PIPELINING") => able.pipelining = true,
+                Some("SMTPUTF8") => able.smtputf8 = true,
+                Some("STARTTLS") => able.starttls = true,
+                Some("AUTH") => {
+                    able.auth = true;
+                    for mechanism in words {
+                        able.auth_plain |= mechanism == "PLAIN";
+                        able.auth_login |= mechanism == "LOGIN";
+                    }
+                }
+                _ => {}
+            }
+        }
+        able
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(super) enum NotOpen {
+    /// It may be better later.
+    Unreachable(String),
+    /// Somebody has to change something, here or there.
+    Denied(String),
+}
+
+impl From<NotOpen> for Outcome {
+    fn from(not_open: NotOpen) -> Self {
+        match not_open {
+            NotOpen::Unreachable(reason) => Self::Unreachable(reason),
+            NotOpen::Denied(reason) => Self::Denied(reason),
+        }
+    }
+}
+
+/// Opens connections to one server.
+pub(super) struct Opener {
+    pub(super) server: SmtpServer,
+    /// How this host introduces itself.
+    pub(super) host: String,
+    pub(super) timeout: Duration,
+    /// `None` where there is no TLS.
+    pub(super) tls: Option<Connector>,
+}
+
+impl Opener {
+    /// A connection that takes mails; the error is for an operator.
+    pub(super) async fn open(&self) -> Result<(Connection, Abilities), NotOpen> {
+        let stream = self.connect().await.map_err(|e| {
+            let reason = format!("cannot connect to {}: {e}", self.server);
+            NotOpen::Unreachable(reason)
+        })?;
+        let stream = match (&self.tls, self.server.tls) {
+            (Some(connector), Tls::Implicit) => self.handshake(connector, stream).await?,
+            _ => Stream::Plain(stream),
+        };
+        let mut connection = Connection::new(stream, self.timeout);
+        let greeting = connection.read().await.map_err(|e| self.unreachable("does not greet", &e))?;
+        if greeting.code != 220 {
+            return Err(self.unreachable("does not greet", &greeting.describe()));
+        }
+        let mut able = self.ehlo(&mut connection).await?;
+        if let (Some(connector), Tls::StartTls) = (&self.tls, self.server.tls) {
+            connection = self.start_tls(connector, connection, able).await?;
+            able = self.ehlo(&mut connection).await?;
+        }
+        if let (Some(login), Some(_)) = (&self.server.login, &self.tls) {
+            login::log_in(&mut connection, &able, login).await.map_err(|refused| match refused {
+                Refused::ForNow(reason) => self.unreachable("does not take the login", &reason),
+                Refused::ForGood(reason) => self.denied("does not take the login", &reason),
+            })?;
+        }
+        Ok((connection, able))
+    }
+
+    /// Tries each of the name's addresses, and gives each a fair share of the time.
+    async fn connect(&self) -> Result<TcpStream, Failure> {
+        let SmtpServer { host, port, .. } = &self.server;
+        let addresses: Vec<_> = within(self.timeout, lookup_host((&**host, *port))).await?.collect();
+        let share = self.timeout / (addresses.len().max(1) as u32);
+        let mut last = Failure::Lost(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        for address in addresses {
+            match within(share, TcpStream::connect(address)).await {
+                Ok(stream) => {
+                    // without this a mail waits 40 ms for a delayed acknowledgement
+                    stream.set_nodelay(true)?;
+                    return Ok(stream);
+                }
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ehlo(&self, connection: &mut Connection) -> Result<Abilities, NotOpen> {
+        let ask = async |connection: &mut Connection, verb| {
+            let reply = connection.ask(&format!("{verb} {}", self.host)).await;
+            reply.map_err(|e| self.unreachable("does not take EHLO", &e))
+        };
+        let reply = ask(connection, "EHLO").await?;
+        match reply.code {
+            250 => Ok(Abilities::of(&reply)),
+            // older than 1995 (RFC 5321 §3.2)
+            500 | 502 => match ask(connection, "HELO").await? {
+                reply if reply.code == 250 => Ok(Abilities::default()),
+                reply => Err(self.unreachable("does not take HELO", &reply.describe())),
+            },
+            _ => Err(self.unreachable("does not take EHLO", &reply.describe())),
+        }
+    }
+
+    async fn start_tls(
+        &self,
+        connector: &Connector,
+        mut connection: Connection,
+        able: Abilities,
+    ) -> Result<Connection, NotOpen> {
+        if !able.starttls {
+            let hint = "add ?tls=none to mail.url to send in clear text all the same";
+            return Err(self.denied("offers no STARTTLS", &hint));
+        }
+        let reply = connection.ask("STARTTLS").await.map_err(|e| self.unreachable("does not start TLS", &e))?;
+        if reply.code != 220 {
+            return Err(self.unreachable("does not start TLS", &reply.describe()));
+        }
+        let stream = connection.into_plain().map_err(|e| self.denied("cannot be trusted before TLS", &e))?;
+        Ok(Connection::new(self.handshake(connector, stream).await?, self.timeout))
+    }
+
+    async fn handshake(&self, connector: &Connector, stream: TcpStream) -> Result<Stream, NotOpen> {
+        match within(self.timeout, connector.connect(stream)).await {
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Err(Failure::Lost(e)) if tls::is_about_the_certificate(&e) => {
+                Err(self.denied("has a certificate that is not trusted", &e))
+            }
+            Err(e) => Err(self.unreachable("does not get TLS going", &e)),
+        }
+    }
+
+    fn unreachable(&self, what: &str, why: &dyn std::fmt::Display) -> NotOpen {
+        NotOpen::Unreachable(format!("{} {what}: {why}", self.server))
+    }
+
+    fn denied(&self, what: &str, why: &dyn std::fmt::Display) -> NotOpen {
+        NotOpen::Denied(format!("{} {what}: {why}", self.server))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn abilities_are_read_however_they_are_written() {
+        let text = "relay.example at your service\nPipelining\nauth=LOGIN\nAUTH PLAIN CRAM-MD5\nSIZE 1000\nSMTPUTF8";
+        let able = Abilities::of(&Reply { code: 250, status: None, text: text.into() });
+        let expected = Abilities {
+            pipelining: true,
+            smtputf8: true,
+            starttls: false,
+            auth: true,
+            auth_plain: true,
+            auth_login: true,
+        };
+        assert_eq!(able, expected);
+        let only_a_name = Reply { code: 250, status: None, text: "PIPELINING".into() };
+        assert_eq!(Abilities::of(&only_a_name), Abilities::default());
+    }
+}

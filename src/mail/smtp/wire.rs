@@ -1,0 +1,109 @@
+//! A mail as it crosses the wire (RFC 5321 §4.5.2): dots doubled, the lone dot at the end, and nothing that a server
+//! could take for the end before that.
+
+/// Longest line without its end, in bytes (RFC 5321 §4.5.3.1.6).
+const LINE_MAX: usize = 998;
+
+/// Why a mail must not be sent as it stands. The composer makes none of these; this is the last line of defence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Flaw {
+    #[error("it has a line feed or a carriage return of its own")]
+    BareLineEnd,
+    #[error("it has a line of more than 998 bytes")]
+    LongLine,
+    #[error("it has a NUL")]
+    Nul,
+}
+
+/// Appends the mail to `out`, ready for DATA. On a flaw `out` is left as it was.
+pub(super) fn append(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Flaw> {
+    let begin = out.len();
+    out.reserve(raw.len() + raw.len() / 64 + 8);
+    let mut rest = raw;
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        let (line, after) = rest.split_at(end);
+        rest = after;
+        if let Err(flaw) = append_line(line, out) {
+            out.truncate(begin);
+            return Err(flaw);
+        }
+    }
+    out.extend_from_slice(b".\r\n");
+    Ok(())
+}
+
+/// `line` with its line feed, which only the last line may lack.
+fn append_line(line: &[u8], out: &mut Vec<u8>) -> Result<(), Flaw> {
+    let text = match line {
+        [text @ .., b'\r', b'\n'] => text,
+        [.., b'\n'] => return Err(Flaw::BareLineEnd),
+        text => text,
+    };
+    match memchr::memchr2(b'\r', 0, text) {
+        Some(at) if text[at] == 0 => return Err(Flaw::Nul),
+        Some(_) => return Err(Flaw::BareLineEnd),
+        None if text.len() > LINE_MAX => return Err(Flaw::LongLine),
+        None => {}
+    }
+    if text.first() == Some(&b'.') {
+        out.push(b'.');
+    }
+    out.extend_from_slice(text);
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn on_the_wire(raw: &[u8]) -> Result<Vec<u8>, Flaw> {
+        let mut out = b"DATA".to_vec();
+        let result = append(raw, &mut out);
+        assert!(out.starts_with(b"DATA") && (result.is_ok() || out.len() == 4));
+        result.map(|()| out.split_off(4))
+    }
+
+    #[test]
+    fn dots_are_doubled_and_the_end_is_unmistakable() {
+        assert_eq!(on_the_wire(b"A: b\r\n\r\n.\r\n..\r\na.\r\n").unwrap(), b"A: b\r\n\r\n..\r\n...\r\na.\r\n.\r\n");
+        assert_eq!(on_the_wire(b"no end").unwrap(), b"no end\r\n.\r\n");
+        assert_eq!(on_the_wire(b"").unwrap(), b".\r\n");
+    }
+
+    #[test]
+    fn what_could_smuggle_is_refused() {
+        for (raw, flaw) in [
+            (&b"a\n.\r\nMAIL FROM:<x@y>\r\n"[..], Flaw::BareLineEnd),
+            (b"a\r.\r\n", Flaw::BareLineEnd),
+            (b"a\r\r\n", Flaw::BareLineEnd),
+            (b"a\r", Flaw::BareLineEnd),
+            (b"a\0b\r\n", Flaw::Nul),
+            (&[b'a'; 999], Flaw::LongLine),
+        ] {
+            assert_eq!(on_the_wire(raw), Err(flaw), "{raw:?}");
+        }
+        assert!(on_the_wire(&[b'a'; 998]).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn a_server_reads_back_what_was_meant(raw in prop::collection::vec(prop::sample::select(&b".\r\n\0ab"[..]), 0..60)) {
+            let Ok(wire) = on_the_wire(&raw) else { return Ok(()) };
+            let end = wire.windows(5).position(|five| five == b"\r\n.\r\n");
+            prop_assert!(wire == b".\r\n" || end == Some(wire.len() - 5), "one end, at the end: {wire:?}");
+            let mut read = Vec::new();
+            for line in wire[..wire.len() - 3].split_inclusive(|byte| *byte == b'\n') {
+                read.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+            }
+            let mut meant = raw;
+            if !meant.is_empty() && !meant.ends_with(b"\r\n") {
+                meant.extend_from_slice(b"\r\n");
+            }
+            prop_assert_eq!(read, meant);
+        }
+    }
+}
