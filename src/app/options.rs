@@ -49,16 +49,18 @@ pub(super) fn tracking(config: &Config, flow: Arc<Flow>, mail: bool) -> tracking
 }
 
 pub(super) fn intake(config: &Config, addresses: Addresses) -> intake::Options {
-    let watched = |group: &str, topic: &String| intake::Watched { group: group.to_owned(), topic: topic.clone() };
+    let readers = [
+        ("fulfilment", fulfilment::GROUP, &config.topics.orders),
+        ("tracking", tracking::GROUP, &config.topics.states),
+    ];
+    let watched = readers.into_iter().filter(|(role, ..)| config.intake.backlog_of.iter().any(|other| other == role));
+    let watched = watched.map(|(_, group, topic)| intake::Watched { group: group.to_owned(), topic: topic.clone() });
     intake::Options {
         orders_topic: config.topics.orders.clone(),
         ids_topic: config.topics.ids.clone(),
         usermail: config.intake.usermail.clone(),
         tracking_url: public_url(config, addresses),
-        watched: vec![
-            watched(fulfilment::GROUP, &config.topics.orders),
-            watched(tracking::GROUP, &config.topics.states),
-        ],
+        watched: watched.collect(),
         backlog_max: config.intake.backlog_max,
         // on a cluster, the time for the id's record and the order's, and some more
         reservation: RESERVATION_MIN.max(config.log.message_timeout * 2 + Duration::from_secs(5)),

@@ -112,6 +112,7 @@ mod sections {
         #[serde(deserialize_with = "parsed")]
         pub usermail: EmailAddress,
         pub backlog_max: u64,
+        pub backlog_of: Vec<String>,
         #[serde(deserialize_with = "duration")]
         pub idempotency_ttl: Duration,
     }
@@ -247,6 +248,10 @@ impl Config {
             return bad("mail.retry_min", "must not be longer than mail.retry_max");
         }
         self.check_log()?;
+        if let Some(other) = self.intake.backlog_of.iter().find(|role| !["fulfilment", "tracking"].contains(&&***role))
+        {
+            return bad("intake.backlog_of", &format!("can name fulfilment and tracking, not {other:?}"));
+        }
         let Topics { orders, states, dead, ids } = &self.topics;
         for (key, name, others) in [
             ("topics.states", states, [orders, dead, ids]),

@@ -105,6 +105,10 @@ async fn topics_are_shown_created_and_compared() {
     assert!(!refused.status.success() && said.contains("encargo log init --log kafka://"), "{said}");
     assert_eq!(state(&cluster.run(&["log", "init", "--json"])), ["created"; 4]);
     assert_eq!(state(&cluster.run(&["log", "init", "--json"])), ["fits"; 4]);
+    let config = cluster.config();
+    cluster.run(&["log", "init", "--first-id", "1500"]);
+    let ids = |log: &dyn encargo::eventlog::EventLog| log.lag("nobody", &[&config.topics.ids]).unwrap()[0].end;
+    assert_eq!(ids(cluster.log().as_ref()), 1499, "the next order is number 1500");
     // the partitions that are there count, other settings are only told
     cluster.set("log.partitions", "4");
     cluster.set("log.replication", "2");

@@ -59,6 +59,25 @@ fn a_data_folder_that_cannot_be_made_is_named() {
     assert!(said.contains("file/data") && said.contains("--data"), "{said}");
 }
 
+#[test]
+fn a_role_refuses_what_other_processes_cannot_share() {
+    let role = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_encargo")).args(arguments).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for name in ["intake", "fulfilment", "tracking"] {
+        let said = role(&[name]);
+        assert!(said.contains("cannot share the event log sqlite:") && said.contains("encargo up"), "{name}: {said}");
+    }
+    for name in ["intake", "tracking", "mail"] {
+        let log = ["--log", "kafka://127.0.0.1:1"];
+        let arguments = [name].into_iter().chain(log.into_iter().filter(|_| name != "mail")).collect::<Vec<_>>();
+        let said = role(&arguments);
+        assert!(said.contains("cannot share the store sqlite:") && said.contains("postgres://"), "{name}: {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_instance_on_the_same_data_is_refused_and_the_first_goes_on() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,6 +12,9 @@ use crate::{
     config::LogUrl,
 };
 
+/// Numbers below the first one cost a record each, for a while.
+const FIRST_ID_MAX: u64 = 10_000_000;
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  encargo log init --log kafka://localhost:9092 --dry-run\n  \
                         encargo log init --log kafka://localhost:9092 --partitions 12\n  \
@@ -23,6 +26,9 @@ pub(in crate::cli) struct Init {
     /// Print one line of JSON per topic
     #[arg(long)]
     json: bool,
+    /// Let order numbers begin here, above those of an old service
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..=FIRST_ID_MAX))]
+    first_id: Option<u64>,
     #[command(flatten)]
     log: LogFlag,
     #[command(flatten)]
@@ -34,7 +40,7 @@ pub(in crate::cli) struct Init {
 }
 
 impl Init {
-    pub(super) fn run(self, settings: &Settings) -> Result<ExitCode> {
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         let flags =
             [self.log.setting(), self.partitions.setting(), self.replication.setting(), self.min_insync.setting()];
         let config = settings.load(&flags)?.config;
@@ -44,7 +50,13 @@ impl Init {
                 Ok(ExitCode::SUCCESS)
             }
             #[cfg(feature = "kafka")]
-            LogUrl::Kafka(brokers) => on_kafka::init(&config, brokers, self.dry_run, self.json),
+            LogUrl::Kafka(brokers) => {
+                let failed = on_kafka::init(&config, brokers.clone(), self.dry_run, self.json)?;
+                if let (Some(first), false) = (self.first_id, self.dry_run || failed) {
+                    on_kafka::begin_at(&config, brokers, first).await?;
+                }
+                Ok(ExitCode::from(u8::from(failed)))
+            }
             #[cfg(not(feature = "kafka"))]
             LogUrl::Kafka(_) => Err(crate::app::without_kafka()),
         }
@@ -53,8 +65,6 @@ impl Init {
 
 #[cfg(feature = "kafka")]
 mod on_kafka {
-    use std::process::ExitCode;
-
     use anyhow::{Context as _, Result};
     use serde_json::json;
 
@@ -64,12 +74,16 @@ mod on_kafka {
             output::{Out, Tone, count, explain, plain},
             table::{Cell, Table},
         },
+        clock::Clock,
         config::Config,
         eventlog::{
-            EventLog as _, TopicSpec,
+            EventLog as _, NewRecord, TopicSpec,
             kafka::{Difference, KafkaLog},
         },
     };
+
+    /// Order numbers used up at once.
+    const BLOCK: u64 = 1_000;
 
     /// A topic, with how it differs from what is wanted.
     struct Topic {
@@ -77,7 +91,8 @@ mod on_kafka {
         differences: Vec<Difference>,
     }
 
-    pub(super) fn init(config: &Config, brokers: String, dry_run: bool, as_json: bool) -> Result<ExitCode> {
+    /// Returns whether a topic cannot be used.
+    pub(super) fn init(config: &Config, brokers: String, dry_run: bool, as_json: bool) -> Result<bool> {
         let log = connect(config, brokers)?;
         let wanted = wanted_topics(&log, config)?;
         let topics = compare(&log, wanted)?;
@@ -99,12 +114,34 @@ mod on_kafka {
             (_, true) => explain(&format!("Would create {}; nothing was changed.", count(created, "topic"))),
             (_, false) => explain(&format!("Created {}.", count(created, "topic"))),
         }
-        if wrong == 0 {
-            return Ok(ExitCode::SUCCESS);
+        if wrong > 0 {
+            let text = "cannot be used as it is: give it another name (topics.*), or use the brokers' own tools";
+            explain(&format!("{} {text}.", count(wrong, "topic")));
         }
-        let text = "cannot be used as it is: give it another name (topics.*), or change it with the brokers' own tools";
-        explain(&format!("{} {text}.", count(wrong, "topic")));
-        Ok(ExitCode::FAILURE)
+        Ok(wrong > 0)
+    }
+
+    /// Uses up the order numbers below `first`: each is an offset of the ids topic.
+    pub(super) async fn begin_at(config: &Config, brokers: String, first: u64) -> Result<()> {
+        let log = connect(config, brokers)?;
+        let topic = &config.topics.ids;
+        let used = log.lag("encargo-asking", &[topic])?.first().map_or(0, |lag| lag.end);
+        let record = NewRecord {
+            topic: topic.clone(),
+            partition: Some(0),
+            key: None,
+            value: Vec::new(),
+            headers: Vec::new(),
+            at: Clock::system().now(),
+        };
+        let mut left = (first - 1).saturating_sub(used);
+        while left > 0 {
+            let some = left.min(BLOCK);
+            log.append(vec![record.clone(); some as usize]).await?;
+            left -= some;
+        }
+        explain(&format!("The next order is number {}.", used.max(first - 1) + 1));
+        Ok(())
     }
 
     fn compare(log: &KafkaLog, wanted: Vec<TopicSpec>) -> Result<Vec<Topic>> {

@@ -45,7 +45,7 @@ pub(super) struct Flags {
 impl Command {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         match self {
-            Self::Init(init) => return init.run(settings),
+            Self::Init(init) => return init.run(settings).await,
             Self::Topics(flags) => topics(&*open::log(&settings.load(&flags.log.settings())?.config)?, flags.json)?,
             Self::Groups(flags) => {
                 groups::print(&*open::log(&settings.load(&flags.log.settings())?.config)?, flags.json)?;
