@@ -4,7 +4,7 @@
 
 mod appending;
 #[cfg(feature = "kafka")]
-mod away;
+pub mod away;
 mod committing;
 mod consuming;
 #[cfg(feature = "kafka")]

@@ -11,7 +11,7 @@ use encargo::{
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::eventlog::{append, kafka::Cluster, named::Named, part, read_all};
+use crate::eventlog::{append, away::Broker, kafka::Cluster, named::Named, part, read_all};
 
 const PARTITIONS: u32 = 6;
 const DWELL: Duration = Duration::from_millis(500);
@@ -223,4 +223,29 @@ fn kafka_an_output_that_was_trimmed_too_far_ends_it_loudly() {
     shop.log.delete_before(&part("states", 0), end).unwrap();
     let ended = shop.start_with(0, slow).thread.join().unwrap();
     assert!(matches!(ended, Err(Error::Log(eventlog::Error::Trimmed { partition: 0, .. }))), "{ended:?}");
+}
+
+#[test]
+fn kafka_orders_go_on_when_the_broker_is_back() {
+    let broker = Broker::start();
+    let shop = Shop::open(Cluster::of(broker.options()));
+    let instance = shop.start(0);
+    append(&shop.log, (1..=50).map(placed).collect());
+    shop.until("orders are taken", |states| states.len() == 50);
+    broker.kill();
+    let clock = Clock::system();
+    let ends = clock.monotonic() + DEADLINE;
+    while instance.metrics.is_ready() {
+        assert!(clock.monotonic() < ends, "it never hears that the broker is away");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    broker.restart();
+    let back = clock.monotonic();
+    shop.until("they are finished", |states| finished(states) == 50);
+    let took = clock.monotonic().saturating_sub(back);
+    assert!(took < Duration::from_secs(10) + 3 * DWELL, "{took:?}");
+    append(&shop.log, (51..=60).map(placed).collect());
+    shop.until("and new ones", |states| finished(states) == 60);
+    instance.end().unwrap();
+    check(&shop.states(), 1..=60, DWELL);
 }

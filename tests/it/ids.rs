@@ -156,3 +156,40 @@ async fn used_records_are_deleted() {
     assert!(matches!(bench.log.read(&partition, 0), Err(Error::Trimmed { .. })));
     assert!(matches!(bench.ids.take().await, Err(ids::Error::Unavailable(_))), "stopped");
 }
+
+/// Two intakes on one cluster.
+#[cfg(feature = "kafka")]
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_intakes_share_the_ids() {
+    let cluster = crate::eventlog::kafka::Cluster::one();
+    let stop = CancellationToken::new();
+    let mut takers = Vec::new();
+    for _ in 0..2 {
+        let log = cluster.kafka();
+        let log = tokio::task::spawn_blocking(move || {
+            log.create(&TopicSpec { name: TOPIC.into(), partitions: 1 }).unwrap();
+            Arc::new(log)
+        });
+        let ids = Ids::new(log.await.unwrap(), Clock::system(), TOPIC.into());
+        tokio::spawn(ids.clone().refill(stop.clone()));
+        takers.extend((0..8).map(|_| {
+            let ids = ids.clone();
+            tokio::spawn(async move {
+                let mut taken = Vec::new();
+                for _ in 0..100 {
+                    taken.push(ids.take().await.unwrap().get());
+                }
+                taken
+            })
+        }));
+    }
+    let mut all = HashSet::new();
+    for taker in takers {
+        let taken = taker.await.unwrap();
+        assert!(taken.windows(2).all(|pair| pair[0] < pair[1]), "one taker's ids grow");
+        all.extend(taken);
+    }
+    assert_eq!(all.len(), 1_600, "no id twice");
+    assert!(all.contains(&1), "they begin at 1");
+    stop.cancel();
+}

@@ -37,11 +37,13 @@ struct Shared {
     clock: Clock,
     said: Mutex<Vec<(String, Monotonic)>>,
     down: AtomicBool,
+    /// Why the brokers do not let us in.
+    refused: Mutex<Option<String>>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { clock: Clock::system(), said: Mutex::default(), down: AtomicBool::default() }
+        Self { clock: Clock::system(), said: Mutex::default(), down: AtomicBool::default(), refused: Mutex::default() }
     }
 }
 
@@ -56,11 +58,24 @@ impl Plain {
         self.0.down.store(false, Ordering::Relaxed);
     }
 
+    /// Why the brokers refused our name or password, if they did.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, error: &KafkaError) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.0.down.store(true, Ordering::Relaxed),
+            Some(RDKafkaErrorCode::Authentication) => {
+                *self.0.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+            }
+            _ => {}
+        }
+    }
+
     /// Notes an error that a poll brought.
     pub(super) fn note(&self, error: &KafkaError) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.0.down.store(true, Ordering::Relaxed);
-        }
+        self.remember(error);
         if self.is_news(&error.to_string()) {
             tracing::warn!(%error, "Kafka");
         }
@@ -104,9 +119,7 @@ impl ClientContext for Plain {
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.0.down.store(true, Ordering::Relaxed);
-        }
+        self.remember(&error);
         if self.is_news(reason) {
             tracing::warn!(%error, reason, "Kafka");
         }

@@ -79,7 +79,13 @@ impl KafkaLog {
         check_library()?;
         let plain = Plain::default();
         let topics = Topics::connect(&options, &plain)?;
-        topics.check_brokers()?;
+        if let Err(error) = topics.check_brokers() {
+            topics.serve();
+            return Err(match plain.refused() {
+                Some(why) => Error::Fatal(format!("the Kafka brokers do not let us in: {why}")),
+                None => error,
+            });
+        }
         // asks for its producer id at once, so that the first append need not wait for one
         let producer = produce::start(&options.appending(), plain.clone())?;
         producer

@@ -85,14 +85,18 @@ impl Topics {
         AdminOptions::new().request_timeout(Some(self.wait())).operation_timeout(Some(self.wait()))
     }
 
-    /// Asks for the partitions of one topic or of all, and remembers them.
-    pub(super) fn metadata(&self, topic: Option<&str>) -> Result<Metadata> {
-        // nothing else serves this client's few events
+    /// Nothing else takes these clients' few events.
+    pub(super) fn serve(&self) {
         for client in [&self.stable, &self.latest] {
             while let Some(Err(error)) = client.poll(Duration::ZERO) {
                 self.plain.note(&error);
             }
         }
+    }
+
+    /// Asks for the partitions of one topic or of all, and remembers them.
+    pub(super) fn metadata(&self, topic: Option<&str>) -> Result<Metadata> {
+        self.serve();
         let metadata = self.stable.fetch_metadata(topic, self.wait());
         let metadata = metadata.map_err(|error| question_error("topics", &error))?;
         self.plain.up();
@@ -223,6 +227,7 @@ impl Topics {
                 Err(error) => return Err(question_error(&asked(), &error)),
             }
         };
+        self.plain.up();
         let entries = answer.elements();
         let found = of.iter().zip(&entries).map(|(of, entry)| {
             debug_assert_eq!((&*of.topic, of.partition as i32), (entry.topic(), entry.partition()));

@@ -30,7 +30,6 @@ impl Cluster {
     }
 
     fn at(variable: &str, replication: u16, min_insync_replicas: u16) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         let brokers = std::env::var(variable).unwrap_or_else(|_| {
             panic!("{variable} is not set: it says where a Kafka cluster for tests is (see scripts/kafka-local)")
         });
@@ -42,6 +41,12 @@ impl Cluster {
             retention: Duration::MAX,
             ..Options::default()
         };
+        Self::of(options)
+    }
+
+    /// Whatever cluster the options lead to.
+    pub fn of(options: Options) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let now = Clock::system().now().as_millis();
         Self { options, prefix: format!("t{now}-{}-{number}-", std::process::id()) }
