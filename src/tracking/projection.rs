@@ -78,7 +78,7 @@ impl Projection {
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         let mut member = self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Offsets)?;
         while !stop.is_cancelled() {
-            let batch = self.collect(member.as_mut())?;
+            let batch = self.collect(member.as_mut(), stop)?;
             if !batch.advances.is_empty() {
                 self.apply(member.as_mut(), batch, stop)?;
             }
@@ -90,17 +90,24 @@ impl Projection {
     }
 
     /// Waits for records, then takes what else is there, up to a full batch.
-    fn collect(&mut self, member: &mut dyn Member) -> Result<Batch, Error> {
+    ///
+    /// When partitions come or go, what was collected so far is let go of and read again: the store knows from where.
+    fn collect(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<Batch, Error> {
         let mut batch =
             Batch { group: GROUP.to_owned(), mail: self.options.mail, now: self.deps.clock.now(), ..Batch::default() };
         let mut wait = IDLE;
         while batch.events.len() + batch.dead.len() < BATCH_MAX {
             match member.next(wait)? {
-                Input::Assigned(assigned) => self.assign(member, &assigned)?,
+                Input::Assigned(assigned) => {
+                    self.reread(member, &batch.advances)?;
+                    self.assign(member, &assigned, stop)?;
+                    return Ok(Batch::default());
+                }
                 Input::Records(of, records) => self.add(&mut batch, of, records),
                 // the store's compare-and-set fences us, so nothing has to be finished first
                 Input::Revoking(gone) | Input::Lost(gone) => {
                     self.applied.retain(|of, _| !gone.contains(of));
+                    self.reread(member, &batch.advances)?;
                     return Ok(Batch::default());
                 }
                 Input::Idle => break,
@@ -110,23 +117,41 @@ impl Projection {
         Ok(batch)
     }
 
-    fn assign(&mut self, member: &mut dyn Member, assigned: &[GroupOffset]) -> Result<(), Error> {
-        self.applied.extend(assigned.iter().map(|offset| (offset.of.clone(), 0)));
-        self.rewind(member)?;
+    fn assign(
+        &mut self,
+        member: &mut dyn Member,
+        assigned: &[GroupOffset],
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        let new: Vec<TopicPartition> = assigned.iter().map(|offset| offset.of.clone()).collect();
+        self.rewind(member, &new, stop)?;
         info!(partitions = self.applied.len(), "tracking reads on from the store's offsets");
         self.deps.metrics.ready();
         Ok(())
     }
 
+    /// Goes back to where a batch began that is not applied.
+    fn reread(&self, member: &mut dyn Member, advances: &[Advance]) -> Result<(), Error> {
+        for Advance { of, from, .. } in advances.iter().filter(|advance| self.applied.contains_key(&advance.of)) {
+            member.seek(of, (*from).max(self.first_kept(of)?))?;
+        }
+        Ok(())
+    }
+
     /// Reads on where the store is: its offsets are the truth, those in the log only follow.
-    fn rewind(&mut self, member: &mut dyn Member) -> Result<(), Error> {
-        let stored = self.retrying(|this| this.runtime.block_on(this.deps.store.offsets(GROUP)))?;
-        let ours: Vec<TopicPartition> = self.applied.keys().cloned().collect();
-        for of in ours {
-            let offset = stored.iter().find(|(stored, _)| *stored == of).map(|(_, offset)| *offset);
+    fn rewind(
+        &mut self,
+        member: &mut dyn Member,
+        partitions: &[TopicPartition],
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        let stored = self.retrying(stop, |this| this.runtime.block_on(this.deps.store.offsets(GROUP)))?;
+        let Some(stored) = stored else { return Ok(()) }; // stopping: nothing is read any more
+        for of in partitions {
+            let offset = stored.iter().find(|(stored, _)| stored == of).map(|(_, offset)| *offset);
             // a store that knows nothing of the partition takes all that is left of it
-            member.seek(&of, offset.map_or_else(|| self.first_kept(&of), Ok)?)?;
-            self.applied.insert(of, offset.unwrap_or(0));
+            member.seek(of, offset.map_or_else(|| self.first_kept(of), Ok)?)?;
+            self.applied.insert(of.clone(), offset.unwrap_or(0));
         }
         Ok(())
     }
@@ -139,6 +164,7 @@ impl Projection {
 
     fn add(&self, batch: &mut Batch, of: TopicPartition, records: Vec<Record>) {
         let Some(next) = records.last().map(|record| record.offset + 1) else { return };
+        let Some(from) = self.applied.get(&of).copied() else { return }; // given up: its new owner reads these
         for record in records {
             if of.topic == self.options.dead {
                 batch.dead.push(self.read_dead_letter(&of, record));
@@ -149,7 +175,6 @@ impl Projection {
         if let Some(advance) = batch.advances.iter_mut().find(|advance| advance.of == of) {
             advance.to = next;
         } else {
-            let from = self.applied.get(&of).copied().unwrap_or(0);
             batch.advances.push(Advance { of, from, to: next });
         }
     }
@@ -193,14 +218,9 @@ impl Projection {
         let dead = batch.dead.len() as u64;
         let newest = batch.events.iter().map(|incoming| incoming.event.at).max();
         let batch = Arc::new(batch);
-        let applied = self.retrying(|this| {
-            if stop.is_cancelled() {
-                return Ok(None); // what is not applied now is read again at the next start
-            }
-            this.runtime.block_on(this.deps.store.apply(batch.clone())).map(Some)
-        });
+        let applied = self.retrying(stop, |this| this.runtime.block_on(this.deps.store.apply(batch.clone())));
         match applied {
-            Ok(None) => Ok(()),
+            Ok(None) => Ok(()), // what is not applied now is read again at the next start
             Ok(Some(applied)) => {
                 for Advance { of, to, .. } in advances {
                     self.applied.insert(of, to);
@@ -213,25 +233,37 @@ impl Projection {
             }
             Err(Error::Store(store::Error::Fenced(partition))) => {
                 warn!(partition, "another instance was faster, reading on from the store's offsets");
-                self.rewind(member)
+                let ours: Vec<TopicPartition> = self.applied.keys().cloned().collect();
+                self.rewind(member, &ours, stop)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Repeats a call of the store for as long as it cannot be done now.
-    fn retrying<T>(&self, mut call: impl FnMut(&Self) -> store::Result<T>) -> Result<T, Error> {
+    /// Repeats a call of the store for as long as it cannot be done now; `None` when it is time to stop.
+    fn retrying<T>(
+        &self,
+        stop: &CancellationToken,
+        mut call: impl FnMut(&Self) -> store::Result<T>,
+    ) -> Result<Option<T>, Error> {
         let mut pause = RETRY.start;
-        loop {
+        while !stop.is_cancelled() {
             match call(self) {
                 Err(error @ (store::Error::Unavailable(_) | store::Error::Overloaded(_))) => {
-                    warn!(%error, retry_in = ?pause, "the store cannot take a batch now, trying again");
-                    self.runtime.block_on(Clock::system().sleep(pause));
+                    warn!(%error, retry_in = ?pause, "the store cannot be used now, trying again");
+                    let clock = Clock::system();
+                    self.runtime.block_on(async {
+                        tokio::select! {
+                            () = stop.cancelled() => {}
+                            () = clock.sleep(pause) => {}
+                        }
+                    });
                     pause = (pause * 2).min(RETRY.end);
                 }
-                result => return Ok(result?),
+                result => return Ok(Some(result?)),
             }
         }
+        Ok(None)
     }
 
     fn report(&mut self, member: &mut dyn Member, at_once: bool) {
