@@ -7,11 +7,14 @@ use encargo::store::{
 };
 
 mod dead;
+mod faults;
 mod keys;
 mod ledger;
 mod mails;
 mod model;
 mod orders;
+mod proxy;
+mod sharing;
 mod support;
 
 /// A place where a store lies: empty at first, and opened again after every [`drop`] of what `open` gave.
@@ -58,15 +61,39 @@ impl PgSchema {
             .expect("ENCARGO_TEST_POSTGRES must name a PostgreSQL database for tests, postgres://USER@HOST/DATABASE")
     }
 
+    /// The server's host and port.
+    fn host() -> String {
+        let database = Self::database();
+        let rest = database.split_once("://").map_or(&*database, |(_, rest)| rest);
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        if host.contains(':') { host.to_owned() } else { format!("{host}:5432") }
+    }
+
     pub(crate) fn url(&self) -> String {
         let database = Self::database();
         let separator = if database.contains('?') { '&' } else { '?' };
         format!("{database}{separator}options=-csearch_path%3D{}", self.name)
     }
 
+    /// The same by way of another host and port, without TLS.
+    fn url_at(&self, host: &str) -> String {
+        let url = self.url().replacen(&Self::host(), host, 1);
+        assert!(url.contains(host), "ENCARGO_TEST_POSTGRES must name the port");
+        format!("{url}&sslmode=disable")
+    }
+
+    async fn create(&self) {
+        Self::execute(&format!("CREATE SCHEMA IF NOT EXISTS {}", self.name)).await;
+    }
+
+    async fn run(&self, sql: &str) {
+        Self::execute(&format!("SET search_path = {}; {sql}", self.name)).await;
+    }
+
     async fn execute(sql: &str) {
-        let (client, connection) =
-            tokio_postgres::connect(&Self::database(), tokio_postgres::NoTls).await.expect("the test database answers");
+        let connecting = tokio_postgres::connect(&Self::database(), tokio_postgres::NoTls).await;
+        let (client, connection) = connecting.expect("the test database answers");
         let (done, _) = tokio::join!(async move { client.batch_execute(sql).await }, connection);
         done.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
@@ -75,7 +102,7 @@ impl PgSchema {
 #[async_trait]
 impl Place for PgSchema {
     async fn open(&self) -> Box<dyn Store> {
-        Self::execute(&format!("CREATE SCHEMA IF NOT EXISTS {}", self.name)).await;
+        self.create().await;
         let options = encargo::store::postgres::Options::new(self.url());
         Box::new(encargo::store::postgres::PgStore::open(options).await.expect("the store opens"))
     }

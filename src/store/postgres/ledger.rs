@@ -153,6 +153,7 @@ async fn settle(client: &mut Object, settlements: &[Settlement]) -> Result<u64> 
     }
     let tx = client.transaction().await?;
     let mut tally = Tally::default();
+    lock(&tx, &[&sent.ids[..], &dead.ids[..]].concat()).await?;
     let mut settled = sent.end(&tx, &mut tally).await?;
     settled += dead.bury(&tx, &mut tally).await?;
     settled += retried.put_off(&tx, &mut tally).await?;
@@ -247,19 +248,36 @@ impl Rows {
     }
 }
 
+/// Locks what waits in the lanes of these keys. Of two mails of one order that are settled at the same moment (an earlier
+/// one came late while the other was in the air), the second sees what the first has left.
+async fn lock(tx: &Transaction<'_>, keys: &[i64]) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let sql = "SELECT FROM unnest($1::bigint[]) AS o(id)
+         JOIN lane l ON l.id > o.id << 8 AND l.id < (o.id + 1) << 8 FOR UPDATE OF l";
+    tx.execute(&tx.prepare_cached(sql).await?, &[&orders(keys)]).await?;
+    Ok(())
+}
+
+/// The orders of these keys, once each and sorted.
+fn orders(keys: &[i64]) -> Vec<i64> {
+    let mut orders: Vec<i64> = keys.iter().map(|key| key >> 8).collect();
+    orders.sort_unstable();
+    orders.dedup();
+    orders
+}
+
 /// Makes the first unsettled mail in the lanes of these keys their head.
 pub(super) async fn promote(tx: &Transaction<'_>, keys: &[i64]) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
     }
-    let mut orders: Vec<i64> = keys.iter().map(|key| key >> 8).collect();
-    orders.sort_unstable();
-    orders.dedup();
     // nearly always there is none
     let sql = "UPDATE lane l SET head = 1 FROM unnest($1::bigint[]) AS o(id)
          WHERE l.id = (SELECT n.id FROM lane n WHERE n.id > o.id << 8 AND n.id < (o.id + 1) << 8
                        ORDER BY n.id LIMIT 1) AND l.head <> 1";
-    tx.execute(&tx.prepare_cached(sql).await?, &[&orders]).await?;
+    tx.execute(&tx.prepare_cached(sql).await?, &[&orders(keys)]).await?;
     Ok(())
 }
 
