@@ -60,9 +60,10 @@ pub(super) enum Protection {
 }
 
 /// Every session works like this: plans go by the keys and indexes of the schema, whatever the statistics say; nothing
-/// waits without end; a commit that was answered is on disk, even where the database is set to be careless.
+/// waits without end; a commit that was answered is on disk, even where the database is set to be careless. No bitmaps: they
+/// give up the order of an index, and look at all its dead entries each time.
 const SESSION: &str = "
-    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+    SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
     SET plan_cache_mode = force_generic_plan; SET jit = off;
     SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s';
     SET client_connection_check_interval = '5s';

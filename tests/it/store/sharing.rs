@@ -98,10 +98,12 @@ async fn several_trackers_and_mailers_share_the_work() {
         tracked.store(true, Ordering::SeqCst);
         both.0 + both.1
     };
-    let (taken, x, y, z) =
-        tokio::join!(tracking, mail(&a, &air, &tracked), mail(&b, &air, &tracked), mail(&c, &air, &tracked));
-    assert_eq!(taken, 4 * ORDERS);
-    assert_eq!(x + y + z, 4 * ORDERS);
+    let mailing = async {
+        let sent = tokio::join!(mail(&a, &air, &tracked), mail(&b, &air, &tracked), mail(&c, &air, &tracked));
+        sent.0 + sent.1 + sent.2
+    };
+    let (taken, mailed) = tokio::join!(tracking, mailing);
+    assert_eq!((taken, mailed), (4 * ORDERS, 4 * ORDERS));
     let counts = a.ledger_counts().await.unwrap();
     assert_eq!((counts.by_status, counts.repeated), (vec![(MailStatus::Sent, 4 * ORDERS)], 0));
     assert_eq!(counts.oldest_unsettled_at, None);
