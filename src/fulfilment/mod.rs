@@ -4,6 +4,13 @@
 //! partition whose number its order came from, together with the input offset, in one atomic commit; so each state
 //! happens once, and the output is all the state there is: a restart reads it from the watermark on.
 //!
+//! On a cluster several instances share the partitions. What is given up is committed once before; what comes is restored
+//! on other threads while the rest goes on. Records of other writers may have no key, no headers, and stand anywhere: an
+//! order belongs to the partition on which its input record stands, and the same order on two partitions is two there
+//! (the projection knows one). States of an old service are carried on (see `foreign`). Dead letters of all partitions
+//! go to one; what fences them is the input offset of the same commit. Records that a restore needs and that
+//! retention deleted end fulfilment loudly.
+//!
 //! Refused on purpose: a database of timers (a second truth that can disagree with the log), and a timer per order
 //! in the runtime (a million of them, lost at every crash).
 

@@ -22,7 +22,8 @@ pub struct Options {
     pub retention: Duration,
     /// After this time without a confirmation an append is given up as not confirmed.
     pub message_timeout: Duration,
-    /// After this time the brokers abort a transaction whose member stalls or died.
+    /// After this time the brokers abort a transaction whose member stalls or died. Until then it holds up who takes its
+    /// partitions over, so it should be shorter than the session.
     pub transaction_timeout: Duration,
     /// After this time without a sign of life a member loses its partitions.
     pub session_timeout: Duration,
@@ -47,7 +48,7 @@ impl Default for Options {
             min_insync_replicas: 2,
             retention: Duration::from_hours(7 * 24),
             message_timeout: Duration::from_secs(3),
-            transaction_timeout: Duration::from_secs(10),
+            transaction_timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(6),
             static_membership: false,
             request_timeout: Duration::from_secs(10),
