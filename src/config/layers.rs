@@ -10,7 +10,7 @@ use toml::{Table, Value, de::DeTable};
 
 use super::{
     Config, DEFAULT, Error, Result,
-    names::{self, DWELLS, KAFKA, NOT_KEYS, PREFIX},
+    names::{self, DWELLS, KAFKA, PREFIX},
     tree::{flatten, insert_at, line_of, start_of},
     values::without_password,
     words::{in_words, kind, shown},
@@ -123,7 +123,7 @@ impl Layers {
             let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
             let text = text.into_string().map_err(|_| Error::NotText(name.to_owned()))?;
             // empty is how scripts and compose files say "not set"
-            if !text.is_empty() && !NOT_KEYS.contains(&name) {
+            if !text.is_empty() && !names::is_no_key(name) {
                 ours.insert(name.to_owned(), text);
             }
         }

@@ -13,7 +13,14 @@ const SHORT: [(&str, &str); 5] = [
 /// What all our variables begin with.
 pub(super) const PREFIX: &str = "ENCARGO_";
 /// Variables that are no keys.
-pub(super) const NOT_KEYS: [&str; 1] = ["ENCARGO_CONFIG"];
+const NOT_KEYS: [&str; 2] = ["ENCARGO_CONFIG", "ENCARGO_KILL_ROUNDS"];
+/// What all variables begin with that only the tests read.
+const TESTS: &str = "ENCARGO_TEST_";
+
+/// Whether a variable that looks like ours stands for no setting, and rightly so.
+pub(super) fn is_no_key(name: &str) -> bool {
+    NOT_KEYS.contains(&name) || name.starts_with(TESTS)
+}
 /// The table of dwells, where any state's name may stand: `flow.dwells.STATE`.
 pub(super) const DWELLS: &str = "flow.dwells";
 /// The table of the Kafka client's properties, whose names only the client knows.

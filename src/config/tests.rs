@@ -117,6 +117,7 @@ fn every_key_has_a_variable() {
         ("ENCARGO_SHUTDOWN_DEADLINE", "1m"),
         ("ENCARGO_MAIL", ""),
         ("ENCARGO_CONFIG", "elsewhere.toml"),
+        ("ENCARGO_TEST_KAFKA", "127.0.0.1:9092"),
         ("ENCARGO_INTAKE_LISTN", "x"),
         ("ENCARGO_COLOUR", "blue"),
     ])
