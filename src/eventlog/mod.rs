@@ -278,6 +278,11 @@ pub trait EventLog: Send + Sync {
     /// All groups that have committed something or have members, by name.
     fn groups(&self) -> Result<Vec<GroupInfo>>;
 
+    /// Which member owns a partition now, by a name that tells instances apart; none are known on the embedded log.
+    fn owners(&self, _group: &str) -> Result<Vec<(TopicPartition, String)>> {
+        Ok(Vec::new())
+    }
+
     /// How far a group is behind in each partition of some topics: cheap enough to be asked every second.
     fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>>;
 

@@ -73,6 +73,11 @@ async fn one_process_does_it_all_and_the_commands_see_it() {
     let fulfilment: Vec<_> = groups.iter().filter(|line| line["group"] == "encargo-fulfilment").collect();
     assert_eq!(fulfilment.iter().filter(|line| line["topic"] == *config.topics.orders).count(), 4, "{groups:?}");
     assert!(fulfilment.iter().all(|line| line["members"] == 1 && line["lag_seconds"] == 0.0), "{groups:?}");
+    let mine = |line: &Value| line["owner"].as_str().is_some_and(|owner| owner.starts_with("encargo-slot-0@"));
+    assert!(
+        fulfilment.iter().filter(|line| line["topic"] == *config.topics.orders).all(|line| mine(line)),
+        "{groups:?}"
+    );
     assert!(up.terminate().success());
 }
 

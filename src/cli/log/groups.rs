@@ -34,19 +34,22 @@ pub(super) fn print(log: &dyn EventLog, as_json: bool) -> Result<()> {
     }
     let now = Clock::system().now();
     let mut out = Out::new();
-    let mut table = Table::new(["GROUP", ">MEMBERS", "TOPIC", ">PARTITION", ">NEXT", ">END", ">LAG", "BEHIND"]);
+    let mut table =
+        Table::new(["GROUP", ">MEMBERS", "TOPIC", ">PARTITION", ">NEXT", ">END", ">LAG", "BEHIND", "OWNER"]);
     for group in &groups {
+        let owners: HashMap<_, _> = log.owners(&group.name)?.into_iter().collect();
         for (i, committed) in group.offsets.iter().enumerate() {
             let behind = behind(log, committed, ranges.get(&committed.of))?;
+            let owner = owners.get(&committed.of).map(String::as_str);
             if as_json {
-                out.json(&as_json_line(group, committed, &behind, now))?;
+                out.json(&as_json_line(group, committed, &behind, owner, now))?;
             } else {
-                table.row(row(group, committed, &behind, i == 0, now));
+                table.row(row(group, committed, &behind, owner, i == 0, now));
             }
         }
         if group.offsets.is_empty() && !as_json {
             let (name, members) = (plain(&group.name).into(), (group.members as u64).into());
-            table.row([name, members, "".into(), "".into(), "".into(), "".into(), "".into(), "".into()]);
+            table.row([name, members, "".into(), "".into(), "".into(), "".into(), "".into(), "".into(), "".into()]);
         }
     }
     table.print(&mut out)?;
@@ -78,15 +81,28 @@ fn seconds(behind: &Behind, now: Timestamp) -> f64 {
     behind.since.map_or(0.0, |since| now.since(since).as_secs_f64())
 }
 
-fn as_json_line(group: &GroupInfo, committed: &GroupOffset, behind: &Behind, now: Timestamp) -> serde_json::Value {
+fn as_json_line(
+    group: &GroupInfo,
+    committed: &GroupOffset,
+    behind: &Behind,
+    owner: Option<&str>,
+    now: Timestamp,
+) -> serde_json::Value {
     json!({
         "group": group.name, "members": group.members, "topic": committed.of.topic,
         "partition": committed.of.partition, "offset": committed.offset, "end": behind.end, "lag": behind.records,
-        "lag_seconds": seconds(behind, now), "metadata": committed.metadata,
+        "lag_seconds": seconds(behind, now), "owner": owner, "metadata": committed.metadata,
     })
 }
 
-fn row(group: &GroupInfo, committed: &GroupOffset, behind: &Behind, is_first: bool, now: Timestamp) -> [Cell; 8] {
+fn row(
+    group: &GroupInfo,
+    committed: &GroupOffset,
+    behind: &Behind,
+    owner: Option<&str>,
+    is_first: bool,
+    now: Timestamp,
+) -> [Cell; 9] {
     let tone = if behind.since.is_none() { Tone::Good } else { Tone::Busy };
     let age = behind.since.map_or_else(|| "-".to_owned(), |since| time::span(now.since(since)));
     [
@@ -98,5 +114,6 @@ fn row(group: &GroupInfo, committed: &GroupOffset, behind: &Behind, is_first: bo
         behind.end.into(),
         Cell::from(behind.records).tone(tone),
         Cell::from(age).tone(tone),
+        plain(owner.unwrap_or("-")).into(),
     ]
 }

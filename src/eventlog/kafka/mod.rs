@@ -227,6 +227,10 @@ impl EventLog for KafkaLog {
         self.0.list_groups()
     }
 
+    fn owners(&self, group: &str) -> Result<Vec<(TopicPartition, String)>> {
+        self.0.group_owners(group)
+    }
+
     fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
         self.0.group_lag(group, topics)
     }
