@@ -137,7 +137,7 @@ fn assigned(bytes: &[u8]) -> Option<Vec<TopicPartition>> {
         Some(taken)
     }
     fn short(bytes: &mut &[u8]) -> Option<usize> {
-        u16::from_be_bytes(take(bytes, 2)?.try_into().ok()?).try_into().ok()
+        Some(u16::from_be_bytes(take(bytes, 2)?.try_into().ok()?).into())
     }
     fn long(bytes: &mut &[u8]) -> Option<u32> {
         Some(u32::from_be_bytes(take(bytes, 4)?.try_into().ok()?))
