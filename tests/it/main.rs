@@ -4,7 +4,9 @@ mod catalog;
 mod cli;
 mod documents;
 mod eventlog;
+mod faults;
 mod flow;
+mod foreign;
 #[cfg(feature = "kafka")]
 mod fulfilment;
 mod harness;

@@ -1,0 +1,234 @@
+//! Each of our services among strangers: the old ones, played by Python on both of its Kafka libraries, in every
+//! mixture, on a real broker and a real database.
+
+mod ours;
+mod players;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use encargo::{audit, domain::Flow};
+use ours::{Ours, by_place};
+use players::{LIBRARIES, Player, catalog, dump};
+use serde_json::{Value, json};
+
+use crate::harness::{eventually, process::Process};
+
+const UNKNOWN: &str = "ERROR: No existe ninguna transaccion con ese numero ID";
+const STATES: [&str; 4] = Flow::STATES;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_intake_then_ours_and_old_notifications_beside_ours() {
+    let ours = Ours::prepare("compra_detalles", "300ms").await;
+    let _fulfilment = ours.cluster.start("fulfilment", 0).await;
+    let (tracking, _mail) = (ours.cluster.start("tracking", 0).await, ours.cluster.start("mail", 0).await);
+    let files = LIBRARIES.map(|library| ours.cluster.folder.path().join(format!("{library}.jsonl")));
+    let notifications: Vec<_> =
+        LIBRARIES.iter().zip(&files).map(|(library, file)| Player::notifications(library, file, &ours)).collect();
+
+    let mut placed = BTreeMap::new();
+    for (first, compression) in [1, 101, 201, 301, 401].into_iter().zip(["none", "gzip", "snappy", "lz4", "zstd"]) {
+        for (first, library) in [first, first + 1_000].into_iter().zip(LIBRARIES) {
+            let intake = Player::intake(library, compression, first, &ours);
+            for row in 1..=2 {
+                assert_eq!(post_form(&intake.url("/"), row).await, "Transaccion enviada!");
+                placed.insert(first + row - 1, five_fields(first + row - 1, row));
+            }
+        }
+    }
+
+    all_finished(&tracking, &placed).await;
+    all_mailed(&ours, &placed).await;
+    for (player, file) in notifications.iter().zip(&files) {
+        all_notified(file, &placed).await;
+        assert_eq!(get(&player.url("/?value=1")).await, get(&tracking.url("tracking", "/?value=1")).await);
+    }
+    assert_eq!(text(&tracking.url("tracking", "/?value=77")).await, UNKNOWN);
+    both_readers_agree(&ours);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ours_then_old_processing_then_ours() {
+    for library in LIBRARIES {
+        let ours = Ours::prepare("compra_detalle", "300ms").await;
+        let (intake, tracking) = (ours.cluster.start("intake", 0).await, ours.cluster.start("tracking", 0).await);
+        let _mail = ours.cluster.start("mail", 0).await;
+        let _processing = Player::processing(library, "0.1", "4", &ours);
+        let placed = place(&intake, 6).await;
+        all_finished(&tracking, &placed).await;
+        all_mailed(&ours, &placed).await;
+        both_readers_agree(&ours);
+    }
+}
+
+/// Its records have no key, so the states of one order lie on several partitions, and one that was away reads them in
+/// any order.
+#[tokio::test(flavor = "multi_thread")]
+async fn states_of_old_processing_are_all_told_in_whatever_order_they_are_read() {
+    let ours = Ours::prepare("compra_detalle", "300ms").await;
+    let intake = ours.cluster.start("intake", 0).await;
+    let placed = place(&intake, 8).await;
+    let processing = Player::processing("kafka-python", "0.02", "8", &ours);
+    eventually("all states published", async || {
+        let found = ours.records(&ours.states).len();
+        if found == placed.len() * 4 { Ok(()) } else { Err(format!("{found} states")) }
+    })
+    .await;
+    drop(processing);
+    let mut split: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    for ((partition, _), state) in ours.records(&ours.states) {
+        split.entry(state["orderid"].as_u64().expect("a number")).or_default().insert(partition);
+    }
+    assert!(split.values().any(|partitions| partitions.len() > 1), "no order is on several partitions: {split:?}");
+
+    let (tracking, _mail) = (ours.cluster.start("tracking", 0).await, ours.cluster.start("mail", 0).await);
+    all_finished(&tracking, &placed).await;
+    all_mailed(&ours, &placed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ours_takes_over_what_old_processing_has_in_the_middle() {
+    for library in LIBRARIES {
+        let ours = Ours::prepare("compra_detalles", "500ms").await;
+        let intake = Player::intake(library, "none", 1, &ours);
+        let (tracking, _mail) = (ours.cluster.start("tracking", 0).await, ours.cluster.start("mail", 0).await);
+        let mut placed = BTreeMap::new();
+        for id in 1..=9 {
+            post_form(&intake.url("/"), 1 + id % 3).await;
+            placed.insert(id, five_fields(id, 1 + id % 3));
+        }
+        // six of nine on their way, one after the other in the middle of their states
+        let processing = Player::processing(library, "1.5", "6", &ours);
+        eventually("orders in the middle of their states", async || {
+            let states = ours.records(&ours.states);
+            let preparing = states.values().filter(|state| state["estado"] == "preparando").count();
+            if preparing >= 3 { Ok(()) } else { Err(format!("{preparing} preparando")) }
+        })
+        .await;
+        drop(processing);
+        let before = ours.records(&ours.states);
+
+        let _fulfilment = ours.cluster.start("fulfilment", 0).await;
+        all_finished(&tracking, &placed).await;
+        all_mailed(&ours, &placed).await;
+        each_state_once(&ours, &placed);
+        let after = ours.records(&ours.states);
+        assert!(before.iter().all(|(place, state)| after.get(place) == Some(state)), "what was written stays");
+    }
+}
+
+/// Places orders as a customer of ours; the five fields of each, by id.
+async fn place(intake: &Process, count: u64) -> BTreeMap<u64, Value> {
+    let (http, url) = (reqwest::Client::new(), intake.url("intake", "/orders"));
+    let mut placed = BTreeMap::new();
+    for row in (1..=3).cycle().take(count as usize) {
+        let product = five_fields(0, row)["gameid"].clone();
+        let body = json!({ "product": product, "email": "cliente@example.org" });
+        let answer = http.post(&url).json(&body).send().await.expect("an answer");
+        assert_eq!(answer.status(), 202);
+        let answer: Value = answer.json().await.expect("JSON");
+        let id = answer["orderid"].as_u64().expect("a number");
+        placed.insert(id, five_fields(id, row));
+    }
+    placed
+}
+
+/// The order of a catalogue row, as everybody writes it.
+fn five_fields(id: u64, row: u64) -> Value {
+    let mut rows = csv::Reader::from_path(catalog()).expect("the catalogue");
+    let product = rows.records().nth(row as usize - 1).expect("that many rows").expect("CSV");
+    json!({
+        "orderid": id, "gameid": product[0], "name": product[1], "price": product[2],
+        "usermail": "cliente@example.org",
+    })
+}
+
+async fn post_form(url: &str, row: u64) -> String {
+    let request = reqwest::Client::new().post(url).header("Content-Type", "application/x-www-form-urlencoded");
+    request.body(format!("value={row}")).send().await.expect("an answer").text().await.expect("text")
+}
+
+async fn text(url: &str) -> String {
+    reqwest::get(url).await.expect("an answer").text().await.expect("text")
+}
+
+async fn get(url: &str) -> Value {
+    let text = text(url).await;
+    serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"))
+}
+
+/// Our tracking shows each order finished, as the old service would, and its four states in order.
+async fn all_finished(tracking: &Process, placed: &BTreeMap<u64, Value>) {
+    for (id, order) in placed {
+        let mut expected = order.clone();
+        expected["estado"] = "finalizado".into();
+        let url = tracking.url("tracking", &format!("/orders/{id}"));
+        eventually(&format!("order {id} told whole"), async || {
+            let found: Value =
+                reqwest::get(&url).await.map_err(|e| e.to_string())?.json().await.map_err(|e| e.to_string())?;
+            let history = found["history"].as_array().cloned().unwrap_or_default();
+            let states: Vec<_> = history.iter().filter_map(|entry| entry["estado"].as_str()).collect();
+            if states == STATES { Ok(()) } else { Err(found.to_string()) }
+        })
+        .await;
+        assert_eq!(get(&tracking.url("tracking", &format!("/?value={id}"))).await, expected);
+    }
+}
+
+/// Every (order, state) is in our Maildir, once, to the right address.
+async fn all_mailed(ours: &Ours, placed: &BTreeMap<u64, Value>) {
+    let maildir = ours.cluster.folder.path().join("mail");
+    let mails = eventually("all mails", async || {
+        let mails = audit::read_maildir(&maildir).map_err(|e| format!("{e:#}"))?;
+        if mails.len() >= placed.len() * 4 { Ok(mails) } else { Err(format!("{} mails", mails.len())) }
+    })
+    .await;
+    assert_eq!(mails.len(), placed.len() * 4);
+    let told: BTreeSet<(u64, &str)> = mails.iter().map(|mail| (mail.id, mail.estado.as_str())).collect();
+    let expected = placed.keys().flat_map(|id| STATES.map(|estado| (*id, estado))).collect();
+    assert_eq!(told, expected);
+    assert!(mails.iter().all(|mail| mail.to == "cliente@example.org"));
+}
+
+/// The old service mailed each state once and in order.
+async fn all_notified(file: &Path, placed: &BTreeMap<u64, Value>) {
+    let lines = eventually("all old mails", async || {
+        let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
+        if text.lines().count() >= placed.len() * 4 { Ok(text) } else { Err(format!("{} mails", text.lines().count())) }
+    })
+    .await;
+    let mut told: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for line in lines.lines() {
+        let mail: Value = serde_json::from_str(line).expect("a line of JSON");
+        let id = mail["orderid"].as_u64().expect("a number");
+        told.entry(id).or_default().push(mail["estado"].as_str().expect("text").to_owned());
+        let same = |(name, value): (&String, &Value)| mail[name.as_str()] == *value;
+        assert!(placed[&id].as_object().expect("fields").iter().all(same), "{mail} is not {}", placed[&id]);
+    }
+    assert_eq!(told, placed.keys().map(|id| (*id, STATES.map(str::to_owned).into())).collect());
+}
+
+/// The topic has each state of each order once, whoever wrote it.
+fn each_state_once(ours: &Ours, placed: &BTreeMap<u64, Value>) {
+    let records = ours.records(&ours.states);
+    let mut told: Vec<(u64, &str)> = records
+        .values()
+        .map(|state| (state["orderid"].as_u64().expect("a number"), state["estado"].as_str().expect("text")))
+        .collect();
+    told.sort_unstable();
+    let mut expected: Vec<_> = placed.keys().flat_map(|id| STATES.map(|estado| (*id, estado))).collect();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+}
+
+/// A `read_committed` reader in another language sees the same records.
+fn both_readers_agree(ours: &Ours) {
+    for topic in [&ours.orders, &ours.states] {
+        let theirs =
+            by_place(&dump(ours, topic), |text| serde_json::from_str(text.as_str().expect("text")).expect("JSON"));
+        assert!(!theirs.is_empty());
+        assert_eq!(ours.records(topic), theirs, "{topic}");
+    }
+}
