@@ -104,6 +104,8 @@ struct Lane {
     committed: Option<GroupOffset>,
     /// The first offset kept, when that is behind our position.
     trimmed: Option<u64>,
+    /// The library has given up fetching, since the offset was not there: a seek alone does not start it again.
+    stopped: bool,
 }
 
 /// A member.
@@ -244,6 +246,7 @@ impl KafkaMember {
                 reaches: range.end,
                 committed,
                 trimmed: (next.offset < range.start).then_some(range.start),
+                stopped: false,
             });
             offsets.push(next);
         }
@@ -297,6 +300,7 @@ impl KafkaMember {
         for (lane, (_, range)) in self.lanes.iter_mut().zip(self.shared.topics.ranges(&all)?) {
             let next = lane.ahead.back().map_or(lane.position, |last| last.offset + 1);
             lane.trimmed = (next < range.start).then_some(range.start);
+            lane.stopped |= lane.trimmed.is_some();
             if next > range.end && next > self.shared.topics.written(&lane.of)? {
                 return Err(beyond(&lane.of, next, range.end));
             }
@@ -423,6 +427,26 @@ impl KafkaMember {
         outcome
     }
 
+    /// Gives a partition back to the library and takes it again at an offset. Not while the assignment changes: the
+    /// library would take it for our answer to that.
+    fn start_again(&mut self, of: &TopicPartition, offset: u64) -> Result<()> {
+        self.fetch(Duration::ZERO)?;
+        if self.consumer.context().turns().is_empty() {
+            let list = self.list(std::slice::from_ref(of))?;
+            self.consumer.incremental_unassign(&list).map_err(|error| self.cannot("seek", &error))?;
+            let mut list = TopicPartitionList::new();
+            let at = Offset::Offset(client::signed(offset)?);
+            list.add_partition_offset(&of.topic, of.partition as i32, at)
+                .and_then(|()| self.consumer.incremental_assign(&list))
+                .map_err(|error| self.cannot("seek", &error))?;
+            self.fetch(Duration::ZERO)?;
+        }
+        if self.consumer.context().turns().is_empty() {
+            return Ok(());
+        }
+        Err(Error::Unavailable(format!("the assignment of {} changes", self.group)))
+    }
+
     fn seek_now(&self, of: &TopicPartition, offset: u64) -> Result<()> {
         let ends = self.shared.clock.monotonic() + SEEK;
         loop {
@@ -481,9 +505,14 @@ impl Member for KafkaMember {
         let end = if offset > range.end { self.shared.topics.written(partition)? } else { range.end };
         check_from(partition, offset, range.start, end)?;
         if !self.assigning.as_ref().is_some_and(|new| new.contains(partition)) {
-            self.seek_now(partition, offset)?;
+            if self.lane(partition)?.stopped || self.lane(partition)?.trimmed.is_some() {
+                self.start_again(partition, offset)?;
+            } else {
+                self.seek_now(partition, offset)?;
+            }
         }
         let lane = self.lane(partition)?;
+        lane.stopped = false;
         lane.position = offset;
         lane.ahead.clear();
         lane.trimmed = None;
@@ -506,6 +535,9 @@ impl Member for KafkaMember {
     fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {
         if let Err(error) = offsets.iter().try_for_each(|offset| self.check(offset)) {
             return Outcome::Aborted(error);
+        }
+        if self.consumer.context().turns().iter().any(|turn| matches!(turn, Turn::Revoke(_))) {
+            return Outcome::Aborted(Error::Unavailable(format!("the assignment of {} changes", self.group)));
         }
         self.transact(outputs, offsets)
     }
