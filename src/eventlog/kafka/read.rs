@@ -124,10 +124,12 @@ impl KafkaReader {
                 let range = self.shared.topics.range(&self.of)?;
                 check_from(&self.of, self.position, range.start, self.shared.topics.written(&self.of)?)
             }
-            Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic) => {
-                Err(Error::Unknown(self.of.to_string()))
-            }
-            Some(Code::TopicAuthorizationFailed) => Err(question_error(&self.of.to_string(), error)),
+            Some(
+                Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
+                | Code::UnknownTopic
+                | Code::TopicAuthorizationFailed,
+            ) => Err(self.shared.topics.refused(&self.of, error)),
             _ => Ok(()), // it goes on by itself
         }
     }

@@ -155,6 +155,17 @@ impl Topics {
         Ok(partition as i32)
     }
 
+    /// What an error about a partition means. While its leader is away the brokers, and the library, do not know even one
+    /// that was there before.
+    pub(super) fn refused(&self, of: &TopicPartition, error: &KafkaError) -> Error {
+        match question_error(&of.to_string(), error) {
+            Error::Unknown(_) if self.known(&of.topic).is_some_and(|count| of.partition < count) => {
+                Error::Unavailable(format!("{of} has no leader now: {error}"))
+            }
+            other => other,
+        }
+    }
+
     fn check(&self, of: &TopicPartition) -> Result<()> {
         if of.partition < self.count(&of.topic)? { Ok(()) } else { Err(Error::Unknown(of.to_string())) }
     }
@@ -231,7 +242,7 @@ impl Topics {
         let entries = answer.elements();
         let found = of.iter().zip(&entries).map(|(of, entry)| {
             debug_assert_eq!((&*of.topic, of.partition as i32), (entry.topic(), entry.partition()));
-            entry.error().map_err(|error| question_error(&of.to_string(), &error))?;
+            entry.error().map_err(|error| self.refused(of, &error))?;
             match entry.offset() {
                 Offset::Offset(offset) => Ok(Some(offset as u64)),
                 _ => Ok(None), // by time: no record is that young
@@ -453,5 +464,17 @@ mod tests {
             assert_eq!(protocol_version(text), Some(version), "{text}");
         }
         assert_eq!(protocol_version("4"), None);
+    }
+
+    #[test]
+    fn a_partition_without_a_leader_is_not_taken_for_an_unknown_one() {
+        let topics = Topics::connect(&Options::default(), &Plain::default()).expect("clients");
+        topics.counts.write().expect("no panic before").insert("t".to_owned(), 2);
+        for code in [Code::UnknownPartition, Code::UnknownTopicOrPartition] {
+            let refused = |of| topics.refused(&of, &KafkaError::Global(code));
+            assert!(matches!(refused(part("t", 1)), Error::Unavailable(_)));
+            assert!(matches!(refused(part("t", 2)), Error::Unknown(_)));
+            assert!(matches!(refused(part("other", 0)), Error::Unknown(_)));
+        }
     }
 }
