@@ -14,7 +14,7 @@ from pathlib import Path
 import scale
 import verdict
 from fleet import Fleet
-from servers import need
+from servers import free_ports, need
 from strikes import FAULTS
 
 COLUMNS = "{:<13} {:>6} {:>7} {:>5} {:>10} {:>9} {:>8} {:>9} {:>7}  {}"
@@ -95,12 +95,13 @@ def main():
     parser.add_argument("--seconds", type=float, default=10, help="load after the last strike (10)")
     parser.add_argument("--instances", type=int, default=2, help="instances of each role (2)")
     parser.add_argument("--binary", type=Path, default=Path("target/release/encargo"), help="the binary under test")
-    parser.add_argument("--port", type=int, default=28092, help="first of about 60 ports (28092)")
+    parser.add_argument("--port", type=int, help="first of about 60 ports (free ones)")
     parser.add_argument("--untimed", action="store_true", help="judge the promises, not how long things took")
     parser.add_argument("--scale", action="store_true", help="no faults: the throughput of one and of two fulfilments")
     parser.add_argument("--keep", action="store_true", help="keep the logs of good runs as well")
     options = parser.parse_args()
     options.binary = options.binary.resolve()
+    options.port = options.port or free_ports()
     need(options.binary.exists(), f"no {options.binary}: cargo build --release, or --binary FILE")
     if options.scale:
         return scale.main(options)

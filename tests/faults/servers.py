@@ -1,8 +1,10 @@
 """Real servers for the runs, by scripts/kafka-local and scripts/postgres-local. Loopback only."""
 
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -30,6 +32,17 @@ def wait_for(what, state, seconds=60):
             last = error
         time.sleep(0.1)
     raise RuntimeError(f"waited {seconds} s for {what}: {last}")
+
+
+def free_ports(count=60):
+    """The first of so many ports on which nobody listens, below those that the system hands out."""
+    def is_free(port):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) != 0
+    while True:
+        first = random.randrange(20_000, 32_000 - count)
+        if all(is_free(port) for port in range(first, first + count)):
+            return first
 
 
 class Kafka:
