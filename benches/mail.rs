@@ -42,6 +42,7 @@ fn composer() -> Composer {
         from_name: Some("La Tienda".into()),
         domain: None,
         lang: Lang::Es,
+        zone: jiff::tz::TimeZone::UTC,
         track: Some("http://127.0.0.1:5000/track/".into()),
         handles: None,
         templates: None,

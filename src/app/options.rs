@@ -94,6 +94,7 @@ pub(super) fn composing(
         from_name: config.mail.from.name.clone(),
         domain: None,
         lang: config.mail.lang,
+        zone: config.mail.time_zone.0.clone(),
         track: Some(format!("{}/track/", public_url(config, addresses))),
         templates: Some(config.mail.templates.clone()).filter(|path| !path.as_os_str().is_empty()),
         flow: flow.clone(),

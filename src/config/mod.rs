@@ -19,7 +19,7 @@ use std::{
 pub use error::{Error, Result};
 pub use layers::{Entry, Layers, Origin};
 pub use settings::*;
-pub use values::{LogUrl, Sender, StoreUrl};
+pub use values::{LogUrl, Sender, StoreUrl, Zone};
 
 /// The commented defaults, as `encargo config init` writes them.
 pub const DEFAULT: &str = include_str!("default.toml");

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use serde::{Deserialize, Deserializer};
 
-use super::values::{LogUrl, Sender, Span, StoreUrl, duration, listen, optional, parsed};
+use super::values::{LogUrl, Sender, Span, StoreUrl, Zone, duration, listen, optional, parsed};
 use crate::{
     domain::{EmailAddress, Flow, Invalid, Lang, Step},
     mail::Destination,
@@ -49,7 +49,7 @@ pub struct Config {
 mod sections {
     use super::{
         BTreeMap, Deserialize, Destination, Duration, EmailAddress, Lang, LogUrl, PathBuf, Sender, SocketAddr,
-        StoreUrl, duration, durations, listen, optional, parsed,
+        StoreUrl, Zone, duration, durations, listen, optional, parsed,
     };
 
     #[derive(Debug, Clone, Deserialize)]
@@ -153,6 +153,8 @@ mod sections {
         #[serde(deserialize_with = "parsed")]
         pub from: Sender,
         pub lang: Lang,
+        #[serde(deserialize_with = "parsed")]
+        pub time_zone: Zone,
         pub templates: PathBuf,
         pub batch: usize,
         #[serde(deserialize_with = "duration")]

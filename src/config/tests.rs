@@ -101,6 +101,7 @@ fn wrong_values_name_the_place_and_the_way_out() {
     insta::assert_snapshot!(error("[mail]\nurl = \"mailto:ana\""), @r#"tienda.toml:2: mail.url cannot be that: mail URL "mailto:ana": must be maildir:DIR, smtp://HOST:PORT, smtps://HOST:PORT or none:"#);
     insta::assert_snapshot!(error("[mail]\nfrom = \"Shop\""), @r#"tienda.toml:2: mail.from cannot be "Shop": must look like "Shop <orders@shop.example>""#);
     insta::assert_snapshot!(error("[mail]\nlang = \"fr\""), @r#"tienda.toml:2: mail.lang cannot be "fr", expected "es" or "en""#);
+    insta::assert_snapshot!(error("[mail]\ntime_zone = \"Madrid\""), @r#"tienda.toml:2: mail.time_zone cannot be "Madrid": must be the name of a time zone, like UTC or Europe/Madrid"#);
     insta::assert_snapshot!(error("[logging]\nlevel = \"inof\""), @r#"tienda.toml:2: logging.level must be error, warn, info, debug or trace, or filters like "info,encargo=debug""#);
     insta::assert_snapshot!(error("[topics]\nstates = \"compra_detalle\""), @r#"tienda.toml:2: topics.states must be a topic of its own, "compra_detalle" is another's"#);
     insta::assert_snapshot!(error("[mail]\nretry_min = \"9m\""), @"tienda.toml:2: mail.retry_min must not be longer than mail.retry_max");

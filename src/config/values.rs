@@ -24,6 +24,19 @@ pub enum StoreUrl {
     Postgres(String),
 }
 
+/// A time zone by its name in the IANA database: `UTC`, `Europe/Madrid`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone(pub jiff::tz::TimeZone);
+
+impl FromStr for Zone {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let zone = jiff::tz::TimeZone::get(name);
+        zone.map(Self).map_err(|_| "must be the name of a time zone, like UTC or Europe/Madrid".into())
+    }
+}
+
 impl FromStr for LogUrl {
     type Err = String;
 

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, path::PathBuf};
 
+use jiff::tz::TimeZone;
 use mail_builder::{
     MessageBuilder,
     headers::{HeaderType, address::Address, content_type::ContentType, date::Date, message_id::MessageId, raw::Raw},
@@ -30,6 +31,8 @@ pub struct Options {
     pub domain: Option<String>,
     /// The language of orders that have none.
     pub lang: Lang,
+    /// The time zone in which mails tell times.
+    pub zone: TimeZone,
     /// Where handles are followed, without the handle: `https://shop.example/track/`.
     pub track: Option<String>,
     /// Makes the handles of orders that do not carry theirs.
@@ -197,7 +200,7 @@ impl Composer {
             price => product.price.as_str(),
             track => track,
             next_label => next.map(|step| words::state(lang, &step.state).into_owned()),
-            next_time => next.and(mail.next_at).map(|next| words::due(lang, mail.at, next)),
+            next_time => next.and(mail.next_at).map(|next| words::due(lang, &self.options.zone, mail.at, next)),
             steps => if in_flow { self.steps[lang as usize].get(place).cloned() } else { None },
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use jiff::{civil::DateTime, tz::Offset};
+use jiff::{ZonedDateTime, tz::TimeZone};
 
 use crate::domain::{Lang, Timestamp};
 
@@ -57,33 +57,33 @@ fn capitalised(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// When the next state is due, as seen at `at`: the time in UTC, with the date unless it is that of `at`.
-pub(super) fn due(lang: Lang, at: Timestamp, next: Timestamp) -> String {
-    let (today, then) = (utc(at), utc(next));
+/// When the next state is due, as seen at `at`: the time in the zone, with the date unless it is that of `at`.
+pub(super) fn due(lang: Lang, zone: &TimeZone, at: Timestamp, next: Timestamp) -> String {
+    let (today, then) = (local(zone, at), local(zone, next));
     let format = if next.since(at) < SECONDS_SHOWN_BELOW { "%H:%M:%S" } else { "%H:%M" };
-    let time = then.strftime(format);
+    let (time, zone) = (then.strftime(format), then.strftime("%Z"));
     if today.date() == then.date() {
         return match lang {
-            Lang::Es => format!("hacia las {time} (UTC)"),
-            Lang::En => format!("at about {time} (UTC)"),
+            Lang::Es => format!("hacia las {time} ({zone})"),
+            Lang::En => format!("at about {time} ({zone})"),
         };
     }
-    let (day, month) = (then.day(), month(lang, then));
+    let (day, month) = (then.day(), month(lang, &then));
     let year = if today.year() == then.year() { None } else { Some(then.year()) };
     match (lang, year) {
-        (Lang::Es, None) => format!("el {day} de {month}, hacia las {time} (UTC)"),
-        (Lang::Es, Some(year)) => format!("el {day} de {month} de {year}, hacia las {time} (UTC)"),
-        (Lang::En, None) => format!("on {day} {month}, at about {time} (UTC)"),
-        (Lang::En, Some(year)) => format!("on {day} {month} {year}, at about {time} (UTC)"),
+        (Lang::Es, None) => format!("el {day} de {month}, hacia las {time} ({zone})"),
+        (Lang::Es, Some(year)) => format!("el {day} de {month} de {year}, hacia las {time} ({zone})"),
+        (Lang::En, None) => format!("on {day} {month}, at about {time} ({zone})"),
+        (Lang::En, Some(year)) => format!("on {day} {month} {year}, at about {time} ({zone})"),
     }
 }
 
-fn utc(time: Timestamp) -> DateTime {
+fn local(zone: &TimeZone, time: Timestamp) -> ZonedDateTime {
     let time = jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    Offset::UTC.to_datetime(time)
+    time.to_zoned_datetime(zone.clone())
 }
 
-fn month(lang: Lang, date: DateTime) -> &'static str {
+fn month(lang: Lang, date: &ZonedDateTime) -> &'static str {
     const ES: [&str; 12] = [
         "enero",
         "febrero",
@@ -127,10 +127,24 @@ mod tests {
     fn due_times_say_as_much_as_is_needed() {
         let at: Timestamp = "2026-12-31T23:50:00.000Z".parse().unwrap();
         let in_minutes = |minutes| at + Duration::from_mins(minutes);
-        assert_eq!(due(Lang::Es, at, at + Duration::from_secs(8)), "hacia las 23:50:08 (UTC)");
-        assert_eq!(due(Lang::En, at - Duration::from_mins(30), at), "at about 23:50 (UTC)");
-        assert_eq!(due(Lang::En, at, in_minutes(60)), "on 1 January 2027, at about 00:50 (UTC)");
-        assert_eq!(due(Lang::Es, at - Duration::from_hours(72), at), "el 31 de diciembre, hacia las 23:50 (UTC)");
+        assert_eq!(due(Lang::Es, &TimeZone::UTC, at, at + Duration::from_secs(8)), "hacia las 23:50:08 (UTC)");
+        assert_eq!(due(Lang::En, &TimeZone::UTC, at - Duration::from_mins(30), at), "at about 23:50 (UTC)");
+        assert_eq!(due(Lang::En, &TimeZone::UTC, at, in_minutes(60)), "on 1 January 2027, at about 00:50 (UTC)");
+        assert_eq!(
+            due(Lang::Es, &TimeZone::UTC, at - Duration::from_hours(72), at),
+            "el 31 de diciembre, hacia las 23:50 (UTC)"
+        );
+    }
+
+    #[test]
+    fn due_times_are_those_of_the_shop() {
+        let madrid = TimeZone::get("Europe/Madrid").unwrap();
+        let at: Timestamp = "2026-12-31T22:50:00.000Z".parse().unwrap();
+        assert_eq!(due(Lang::Es, &madrid, at, at + Duration::from_secs(8)), "hacia las 23:50:08 (CET)");
+        let next = at + Duration::from_mins(20);
+        assert_eq!(due(Lang::En, &madrid, at, next), "on 1 January 2027, at about 00:10 (CET)");
+        let summer: Timestamp = "2026-07-01T10:00:00.000Z".parse().unwrap();
+        assert_eq!(due(Lang::En, &madrid, summer, summer + Duration::from_mins(30)), "at about 12:30 (CEST)");
     }
 
     #[test]

@@ -11,6 +11,7 @@ fn options() -> Options {
         from_name: Some("La Tienda Ñ".into()),
         domain: None,
         lang: Lang::Es,
+        zone: TimeZone::UTC,
         track: Some("http://127.0.0.1:5000/track/".into()),
         handles: None,
         templates: None,

@@ -18,6 +18,7 @@ fn options() -> mail::compose::Options {
         from_name: Some("La Tienda Ñ, S.L.".into()),
         domain: None,
         lang: Lang::Es,
+        zone: jiff::tz::TimeZone::UTC,
         track: Some("https://shop.example/track/".into()),
         handles: None,
         templates: None,
