@@ -1,10 +1,13 @@
 //! Mails per second of the real mailer over the embedded store: composing alone, into a Maildir, into an SMTP server
-//! on this machine that only counts. `cargo bench --bench mail [-- ORDERS]`
+//! on this machine that only counts, and into Postfix's `smtp-sink` beside Postfix's own `smtp-source`, which are both
+//! in Debian's package postfix. `cargo bench --bench mail [-- ORDERS]`; `-- ORDERS postfix` runs the last part alone.
 
 #[path = "../tests/it/harness/smtp.rs"]
 mod smtp;
 
 use std::{
+    net::TcpStream,
+    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,16 +27,62 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 const COMPOSED: u32 = 20_000;
+/// What one of our mails has, in bytes.
+const MAIL_BYTES: &str = "5700";
 
 #[tokio::main]
 async fn main() {
     let orders = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(20_000);
-    composing().await;
+    if !std::env::args().any(|arg| arg == "postfix") {
+        composing().await;
+        ours(orders).await;
+    }
+    for sessions in [1, 10] {
+        beside_postfix(sessions, orders).await;
+    }
+}
+
+async fn ours(orders: u64) {
     let sink = smtp::Sink::counting().await;
     for url in ["maildir".to_owned(), sink.url(), sink.url() + "?connections=8"] {
         sending(&url, orders).await;
     }
     println!("the sink took {} mails on {} connections", sink.accepted(), sink.connections());
+}
+
+/// The same number of mails of about the same size over the same number of sessions into the same sink, by
+/// `smtp-source` and by the mailer with its ledger.
+async fn beside_postfix(sessions: usize, orders: u64) {
+    let (port, mails) = (smtp::free_port(), orders * 4);
+    let address = format!("127.0.0.1:{port}");
+    let mut sink = Command::new("smtp-sink");
+    // it does not run as root
+    if Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n") {
+        sink.args(["-u", "nobody"]);
+    }
+    let mut sink = sink.args([&address, "1000"]).spawn().expect("smtp-sink is missing: install postfix");
+    while TcpStream::connect(&address).is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let theirs = source(&address, sessions, mails);
+    let ours = sending(&format!("smtp://{address}?connections={sessions}"), orders).await;
+    println!(
+        "{sessions} sessions into smtp-sink: smtp-source {theirs:.0} mails/s, encargo {ours:.0} mails/s, {:.0} %",
+        ours / theirs * 100.0
+    );
+    sink.kill().and_then(|()| sink.wait()).expect("it runs");
+}
+
+/// Mails per second of `smtp-source`, which uses its connections again (`-d`) as we do.
+#[expect(clippy::disallowed_methods, reason = "a measurement in real time")]
+fn source(address: &str, sessions: usize, mails: u64) -> f64 {
+    let begun = Instant::now();
+    let status = Command::new("smtp-source")
+        .args(["-d", "-s", &sessions.to_string(), "-m", &mails.to_string(), "-l", MAIL_BYTES])
+        .args(["-f", "pedidos@shop.example", "-t", "ana@example.org", address])
+        .status();
+    assert!(status.expect("smtp-source is missing: install postfix").success());
+    mails as f64 / begun.elapsed().as_secs_f64()
 }
 
 fn composer() -> Composer {
@@ -68,7 +117,7 @@ async fn composing() {
 
 /// Four mails for each order, all due at once; from the start of the mailer to the last settlement.
 #[expect(clippy::disallowed_methods, reason = "a measurement in real time")]
-async fn sending(url: &str, orders: u64) {
+async fn sending(url: &str, orders: u64) -> f64 {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Arc::new(SqliteStore::open(&folder.path().join("store.db"), Options::default()).expect("a store"));
     fill(&store, orders).await;
@@ -95,6 +144,7 @@ async fn sending(url: &str, orders: u64) {
     running.await.expect("no panic").expect("no error");
     let seconds = begun.elapsed().as_secs_f64();
     println!("{url}: {:.0} mails/s ({} mails in {seconds:.2} s)", (orders * 4) as f64 / seconds, orders * 4);
+    (orders * 4) as f64 / seconds
 }
 
 /// Projects all four states of that many orders.

@@ -7,6 +7,13 @@ missing_for_servers() {
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
 }
 
+# A mail server with TLS and a login, for scripts/postfix-local.
+missing_for_mail() {
+  [[ -x /usr/sbin/postfix ]] || echo postfix
+  [[ -x /usr/sbin/saslpasswd2 ]] || echo sasl2-bin
+  compgen -G '/usr/lib/*/sasl2/libplain.so*' >/dev/null || echo libsasl2-modules
+}
+
 # SQLite and librdkafka are built from source.
 missing_for_builds() {
   command -v cc >/dev/null && command -v c++ >/dev/null && command -v make >/dev/null || echo build-essential

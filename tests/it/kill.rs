@@ -67,7 +67,7 @@ async fn nothing_acknowledged_is_lost_doubled_early_or_out_of_order() {
     assert!(!read_log(&data).contains("@example.org"), "an address is in the log");
 }
 
-async fn wait_until_done(process: &Process) {
+pub async fn wait_until_done(process: &Process) {
     let url = process.url("ops", "/metrics");
     eventually("all orders finished and mailed", async || {
         let text = reqwest::get(&url).await.map_err(|e| e.to_string())?.text().await.map_err(|e| e.to_string())?;

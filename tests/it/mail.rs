@@ -19,6 +19,10 @@ use tempfile::TempDir;
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+mod injection;
+mod kill;
+mod outage;
+mod postfix;
 mod replies;
 mod tls;
 
@@ -41,7 +45,23 @@ struct Post {
     emails: HashMap<u64, EmailAddress>,
     products: HashMap<u64, Product>,
     projected: u64,
+    step_timeout: Duration,
     folder: TempDir,
+}
+
+fn composer() -> Composer {
+    Composer::new(mail::compose::Options {
+        from: "pedidos@shop.example".parse().unwrap(),
+        from_name: None,
+        domain: None,
+        lang: Lang::Es,
+        zone: jiff::tz::TimeZone::UTC,
+        track: None,
+        handles: None,
+        templates: None,
+        flow: Flow::standard(Duration::from_secs(8)),
+    })
+    .unwrap()
 }
 
 /// Short enough for a test that has to wait for it.
@@ -62,6 +82,7 @@ impl Post {
             emails: HashMap::new(),
             products: HashMap::new(),
             projected: 0,
+            step_timeout: STEP_TIMEOUT,
             folder,
         }
     }
@@ -80,20 +101,9 @@ impl Post {
     }
 
     fn run(&mut self, options: mail::Options) {
-        let composer = Composer::new(mail::compose::Options {
-            from: "pedidos@shop.example".parse().unwrap(),
-            from_name: None,
-            domain: None,
-            lang: Lang::Es,
-            zone: jiff::tz::TimeZone::UTC,
-            track: None,
-            handles: None,
-            templates: None,
-            flow: Flow::standard(Duration::from_secs(8)),
-        })
-        .unwrap();
+        let composer = composer();
         let destination = self.url.parse().unwrap();
-        let transport = mail::open(&destination, composer.domain(), STEP_TIMEOUT, &self.clock).unwrap().unwrap();
+        let transport = mail::open(&destination, composer.domain(), self.step_timeout, &self.clock).unwrap().unwrap();
         let deps = Deps {
             ledger: self.store.clone(),
             composer: Arc::new(composer),

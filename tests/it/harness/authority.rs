@@ -35,6 +35,14 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
+    /// Certificate and key of a server with these names, as PEM.
+    pub fn issue(&self, names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("good names");
+        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
+    }
+
     /// What a server with these names answers handshakes with.
     pub fn acceptor(&self, names: &[&str]) -> TlsAcceptor {
         let key = KeyPair::generate().expect("a key");

@@ -19,6 +19,12 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+/// A port on loopback that nobody listens on, for a server that cannot pick one itself.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    listener.local_addr().expect("it is bound").port()
+}
+
 /// Where in a session something goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -169,6 +175,12 @@ impl Sink {
         format!("smtp://{}", self.addr)
     }
 
+    /// Ends it, listener and all connections, wherever they are.
+    pub async fn end(&mut self) {
+        self.accepting.abort();
+        let _ = (&mut self.accepting).await; // it was aborted: that is no error
+    }
+
     /// The next `times` times, this goes wrong at that step.
     pub fn script(&self, step: Step, fault: Fault, times: u32) {
         self.state.script.lock().unwrap().push((step, fault, times));
@@ -182,6 +194,12 @@ impl Sink {
     /// Every command line so far, but for the mails' own lines.
     pub fn commands(&self) -> Vec<String> {
         self.state.commands.lock().unwrap().clone()
+    }
+
+    /// Command lines and mails since this was called last.
+    pub fn take(&self) -> (Vec<String>, Vec<Received>) {
+        let commands = std::mem::take(&mut *self.state.commands.lock().unwrap());
+        (commands, std::mem::take(&mut *self.state.mails.lock().unwrap()))
     }
 
     pub fn mails(&self) -> Vec<Received> {
