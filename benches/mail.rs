@@ -52,6 +52,7 @@ async fn ours(orders: u64) {
 
 /// The same number of mails of about the same size over the same number of sessions into the same sink, by
 /// `smtp-source` and by the mailer with its ledger.
+#[expect(clippy::disallowed_methods, reason = "a measurement in real time")]
 async fn beside_postfix(sessions: usize, orders: u64) {
     let (port, mails) = (smtp::free_port(), orders * 4);
     let address = format!("127.0.0.1:{port}");

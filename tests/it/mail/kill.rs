@@ -43,14 +43,16 @@ async fn every_mail_arrives_in_order_and_repeats_are_among_the_counted() {
         place(&running.url("intake", "/orders")).await;
         let (lasts, what) = (random_below(500), random_below(3));
         tokio::time::sleep(Duration::from_millis(lasts)).await;
-        if what != 0 {
-            process.take().map(|mut process| process.kill());
+        if what != 0
+            && let Some(mut process) = process.take()
+        {
+            process.kill();
         }
-        if what != 1 {
-            if let Some(mut sink) = sink.take() {
-                sink.end().await;
-                ended.push(sink);
-            }
+        if what != 1
+            && let Some(mut sink) = sink.take()
+        {
+            sink.end().await;
+            ended.push(sink);
         }
     }
     let sink = match sink {
