@@ -153,7 +153,8 @@ impl Restorer {
 
     fn first(&self, of: &TopicPartition) -> Result<u64, Error> {
         let range = ranges(self.log.as_ref(), &of.topic)?.get(of.partition as usize).copied();
-        Ok(range.ok_or_else(|| eventlog::Error::Unknown(of.to_string()))?.start)
+        // it was there when the service started, so it comes back
+        Ok(range.ok_or_else(|| eventlog::Error::Unavailable(format!("{of} is not there now")))?.start)
     }
 }
 

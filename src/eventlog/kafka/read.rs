@@ -129,7 +129,7 @@ impl KafkaReader {
                 | Code::UnknownPartition
                 | Code::UnknownTopic
                 | Code::TopicAuthorizationFailed,
-            ) => Err(self.shared.topics.refused(&self.of, error)),
+            ) => Err(self.shared.topics.refused(&self.of.to_string(), std::slice::from_ref(&self.of), error)),
             _ => Ok(()), // it goes on by itself
         }
     }

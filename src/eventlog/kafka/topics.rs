@@ -102,10 +102,9 @@ impl Topics {
         self.plain.up();
         let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
         for topic in metadata.topics() {
+            // one that was there is not forgotten: while leaders change the brokers may not know it for a moment
             if topic.error().is_none() && !topic.partitions().is_empty() {
                 counts.insert(topic.name().to_owned(), topic.partitions().len() as u32);
-            } else {
-                counts.remove(topic.name());
             }
         }
         drop(counts);
@@ -155,12 +154,13 @@ impl Topics {
         Ok(partition as i32)
     }
 
-    /// What an error about a partition means. While its leader is away the brokers, and the library, do not know even one
-    /// that was there before.
-    pub(super) fn refused(&self, of: &TopicPartition, error: &KafkaError) -> Error {
-        match question_error(&of.to_string(), error) {
-            Error::Unknown(_) if self.known(&of.topic).is_some_and(|count| of.partition < count) => {
-                Error::Unavailable(format!("{of} has no leader now: {error}"))
+    /// What an error about partitions means. While a leader is away the brokers, and the library, do not know even a
+    /// partition that was there before.
+    pub(super) fn refused(&self, asked: &str, of: &[TopicPartition], error: &KafkaError) -> Error {
+        let is_known = |of: &TopicPartition| self.known(&of.topic).is_some_and(|count| of.partition < count);
+        match question_error(asked, error) {
+            Error::Unknown(_) if of.iter().all(is_known) => {
+                Error::Unavailable(format!("{asked}: no leader now ({error})"))
             }
             other => other,
         }
@@ -235,14 +235,14 @@ impl Topics {
                 Ok(list) => break list,
                 // leaders move, and a new topic's are known to one broker before the other
                 Err(error) if is_passing(&error) && self.clock.monotonic() < ends => std::thread::park_timeout(POLL),
-                Err(error) => return Err(question_error(&asked(), &error)),
+                Err(error) => return Err(self.refused(&asked(), of, &error)),
             }
         };
         self.plain.up();
         let entries = answer.elements();
         let found = of.iter().zip(&entries).map(|(of, entry)| {
             debug_assert_eq!((&*of.topic, of.partition as i32), (entry.topic(), entry.partition()));
-            entry.error().map_err(|error| self.refused(of, &error))?;
+            entry.error().map_err(|error| self.refused(&of.to_string(), std::slice::from_ref(of), &error))?;
             match entry.offset() {
                 Offset::Offset(offset) => Ok(Some(offset as u64)),
                 _ => Ok(None), // by time: no record is that young
@@ -471,7 +471,7 @@ mod tests {
         let topics = Topics::connect(&Options::default(), &Plain::default()).expect("clients");
         topics.counts.write().expect("no panic before").insert("t".to_owned(), 2);
         for code in [Code::UnknownPartition, Code::UnknownTopicOrPartition] {
-            let refused = |of| topics.refused(&of, &KafkaError::Global(code));
+            let refused = |of| topics.refused("offsets", &[part("t", 0), of], &KafkaError::Global(code));
             assert!(matches!(refused(part("t", 1)), Error::Unavailable(_)));
             assert!(matches!(refused(part("t", 2)), Error::Unknown(_)));
             assert!(matches!(refused(part("other", 0)), Error::Unknown(_)));
