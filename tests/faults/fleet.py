@@ -45,7 +45,7 @@ class Fleet:
         sink = self.helper(HERE / "sink.py", "--mails", self.mails)
         self.settings = {
             "ENCARGO_LOG": f"kafka://{self.kafka.brokers}", "ENCARGO_STORE": self.postgres.url,
-            "ENCARGO_MAIL": f"smtp://127.0.0.1:{sink.first}", "ENCARGO_DWELL": f"{DWELL:g}s",
+            "ENCARGO_MAIL": f"smtp://127.0.0.1:{sink.first}?connections=10", "ENCARGO_DWELL": f"{DWELL:g}s",
             "ENCARGO_LOG_PARTITIONS": "12", "ENCARGO_LOGGING_FORMAT": "text",
         }
         self.encargo("log", "init")
