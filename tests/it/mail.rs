@@ -49,8 +49,8 @@ struct Post {
     folder: TempDir,
 }
 
-fn composer() -> Composer {
-    Composer::new(mail::compose::Options {
+fn options() -> mail::compose::Options {
+    mail::compose::Options {
         from: "pedidos@shop.example".parse().unwrap(),
         from_name: None,
         domain: None,
@@ -60,8 +60,11 @@ fn composer() -> Composer {
         handles: None,
         templates: None,
         flow: Flow::standard(Duration::from_secs(8)),
-    })
-    .unwrap()
+    }
+}
+
+fn composer() -> Composer {
+    Composer::new(options()).unwrap()
 }
 
 /// Short enough for a test that has to wait for it.
@@ -432,20 +435,8 @@ async fn a_redelivery_to_the_maildir_is_one_file() {
 
 #[tokio::test]
 async fn the_check_says_what_is_fine_and_what_is_not() {
-    let options = mail::compose::Options {
-        from: "pedidos@shop.example".parse().unwrap(),
-        from_name: None,
-        domain: None,
-        lang: Lang::Es,
-        zone: jiff::tz::TimeZone::UTC,
-        track: None,
-        handles: None,
-        templates: None,
-        flow: Flow::standard(Duration::from_secs(8)),
-    };
-    let check = async |url: &str| {
-        mail::check(options.clone(), &url.parse().unwrap(), None, STEP_TIMEOUT, &Clock::system()).await
-    };
+    let check =
+        async |url: &str| mail::check(options(), &url.parse().unwrap(), None, STEP_TIMEOUT, &Clock::system()).await;
     let sink = Sink::start().await;
     let report = check(&sink.url()).await;
     assert_eq!(

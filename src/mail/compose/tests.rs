@@ -385,7 +385,8 @@ proptest! {
         let raw = std::str::from_utf8(&message.raw).unwrap();
         prop_assert!(!raw.replace("\r\n", "").contains(['\r', '\n', '\0']));
         prop_assert!(raw.split("\r\n").all(|line| line.len() <= 998));
-        prop_assert!(raw.is_ascii() || !to.as_str().is_ascii());
+        let ascii = to.to_ascii();
+        prop_assert!(raw.is_ascii() || ascii.is_none());
         let mut names = vec!["From", "To", "Subject", "Date", "Message-ID"];
         if mail.id.seq != 1 {
             names.extend(["In-Reply-To", "References"]);
@@ -395,7 +396,8 @@ proptest! {
         prop_assert_eq!(header_names(raw), names);
 
         let parsed = MessageParser::new().parse(&message.raw).unwrap();
-        prop_assert_eq!(parsed.to().and_then(|to| to.first()).and_then(|to| to.address()), Some(to.as_str()));
+        let written = ascii.as_deref().unwrap_or(to.as_str());
+        prop_assert_eq!(parsed.to().and_then(|to| to.first()).and_then(|to| to.address()), Some(written));
         prop_assert_eq!((parsed.text_body_count(), parsed.html_body_count(), parsed.attachment_count()), (1, 1, 0));
         let text = parsed.body_text(0).unwrap();
         prop_assert!(text.contains(&*visible(&name)), "{:?} lacks {:?}", text, name);
