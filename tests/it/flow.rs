@@ -79,6 +79,7 @@ async fn a_restart_goes_on_where_it_was_and_a_clock_set_back_only_delays() {
     app.clock.advance(DWELL / 2);
     app.start_again().await;
     app.in_state(1, "preparando").await;
+    app.mails(2).await; // one that still waited would wait until the clock has caught up
 
     // an hour back while it is down: the order waits one dwell more, not an hour, and history stays in order
     app.stop().await;

@@ -26,7 +26,9 @@ async fn every_mail_arrives_in_order_and_repeats_are_among_the_counted() {
     let rounds: u32 = std::env::var("ENCARGO_MAIL_KILL_ROUNDS").map_or(4, |text| text.parse().expect("a number"));
     let folder = tempfile::tempdir().unwrap();
     let (data, config) = (folder.path().join("data"), folder.path().join("encargo.toml"));
-    std::fs::write(&config, "[mail]\nretry_min = \"50ms\"\n").unwrap();
+    // each start has another port for tracking, which would stand in the links of mails
+    let settings = "[mail]\nretry_min = \"50ms\"\n[tracking]\npublic_url = \"http://shop.example\"\n";
+    std::fs::write(&config, settings).unwrap();
     let addr = format!("127.0.0.1:{}", free_port()).parse().unwrap();
     let (url, config) = (format!("smtp://{addr}"), config.display().to_string());
     let arguments = ["--dwell", "60ms", "--mail", &url, "--config", &config];
