@@ -70,7 +70,7 @@ def judge(fleet, faults, strikes, load):
     return {
         "rounds": len(strikes), "orders": report.get("orders", 0), "refused": load["refused_503"],
         "late": report.get("late_ms_max", -1) / 1000, "wait": times.worst_wait(), "gap": times.worst_gap(),
-        "recovery": max(recovered.values(), default=0),
+        "recovery": max(recovered.values(), default=0), "recoveries": recovered,
         "repeats": f"{report.get('repeats')}/{report.get('repeats_counted')}", "wrong": wrong,
     }
 
@@ -116,6 +116,8 @@ def main():
         figures = [f"{row[name]:.1f}" for name in ("late", "wait", "gap", "recovery")]
         word = "broken" if row["wrong"] else "kept"
         print(COLUMNS.format(label, row["rounds"], row["orders"], row["refused"], *figures, row["repeats"], word))
+        if len(row["recoveries"]) > 1:
+            print("    as ever after " + ", ".join(f"{name} {took:.1f} s" for name, took in row["recoveries"].items()))
         for text, times in kinds(row["wrong"]).items():
             print(f"    {text}" + (f" (and {times - 1} alike)" if times > 1 else ""))
         sys.stdout.flush()
