@@ -119,6 +119,9 @@ impl ClientContext for Plain {
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return; // a reader asked to be told
+        }
         self.remember(&error);
         if self.is_news(reason) {
             tracing::warn!(%error, reason, "Kafka");
