@@ -143,6 +143,23 @@ pub(super) fn mailbox(
     Ok(ops::Mailbox::new(place, Arc::new(samples)))
 }
 
+/// How the mails' destination fares, as the operations listener shows it.
+pub(super) fn relay(snapshot: mail::Snapshot) -> ops::RelayState {
+    use mail::RelayState::{Denied, Paused, Returning, Working};
+    let trouble = |reason, since, probe_at, failures| Some(ops::Trouble { reason, since, probe_at, failures });
+    let (state, trouble) = match snapshot.state {
+        Working => ("working", None),
+        Returning(_) => ("returning", None),
+        Paused { reason, since, probe_at, failures } => ("paused", trouble(reason, since, probe_at, failures)),
+        Denied { reason, since, probe_at, failures } => ("denied", trouble(reason, since, probe_at, failures)),
+    };
+    let slowed = |domain: mail::DomainState| {
+        let mail::DomainState { domain, reason, since, probe_at, failures } = domain;
+        (domain, ops::Trouble { reason, since, probe_at, failures })
+    };
+    ops::RelayState { name: snapshot.name, state, trouble, domains: snapshot.domains.into_iter().map(slowed).collect() }
+}
+
 /// How customers reach the tracking listener.
 fn public_url(config: &Config, addresses: Addresses) -> String {
     let configured = config.tracking.public_url.trim_end_matches('/');

@@ -235,6 +235,8 @@ impl Plan {
             metrics: self.mail.clone(),
         };
         let mailer = Mailer::new(deps, options::mail(&self.config, self.has(Role::Tracking)));
+        let destinations = mailer.destinations();
+        let _ = self.relay.set(Box::new(move || options::relay(destinations.snapshot()))); // once
         services.spawn("mail", move |stop| async move { Ok(mailer.run(stop).await?) });
         Ok(())
     }

@@ -131,6 +131,9 @@ async fn the_ledger_is_a_page_for_people_and_json_for_programs() {
     let waiting = &seen["waiting"][0];
     assert_eq!((&waiting["order"], &waiting["class"]), (&json!(placed), &json!("unreachable")));
     assert_eq!(seen["mails"], json!({ "pending": 1, "sending": 0, "sent": 0, "dead": 1, "dropped": 0 }));
+    let destination = &seen["destination"];
+    assert_eq!((&destination["name"], &destination["state"]), (&json!("smtp://127.0.0.1:1"), &json!("paused")));
+    assert!(destination["trouble"]["reason"].as_str().unwrap().contains("127.0.0.1:1"), "{destination}");
     let page = async |language: &str| {
         let request = app.http.get(app.ops("/ledger")).header("Accept", "text/html");
         let response = request.header("Accept-Language", language).send().await.unwrap();
@@ -138,7 +141,7 @@ async fn the_ledger_is_a_page_for_people_and_json_for_programs() {
         response.text().await.unwrap()
     };
     let english = page("en").await;
-    for words in ["<html lang=\"en\">", "server unreachable", "rosa@example.org", "550 5.1.1", "mail:901.1"] {
+    for words in ["<html lang=\"en\">", "server unreachable", "paused", "rosa@example.org", "550 5.1.1", "mail:901.1"] {
         assert!(english.contains(words) && !english.contains("<script"), "{words} is missing in {english}");
     }
     assert!(page("es").await.contains("Direcciones suprimidas"));
