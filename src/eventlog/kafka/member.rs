@@ -104,8 +104,15 @@ struct Lane {
     committed: Option<GroupOffset>,
     /// The first offset kept, when that is behind our position.
     trimmed: Option<u64>,
-    /// The library has given up fetching, since the offset was not there: a seek alone does not start it again.
+    /// The library may have given up fetching, since an offset was not there: a seek alone does not start it again.
     stopped: bool,
+}
+
+impl Lane {
+    /// The offset that the library is to fetch next.
+    fn wanted(&self) -> u64 {
+        self.ahead.back().map_or(self.position, |last| last.offset + 1)
+    }
 }
 
 /// A member.
@@ -263,7 +270,7 @@ impl KafkaMember {
                 Some(Ok(message)) => {
                     let lane = self.lanes.iter_mut().find(|lane| record::is_of(&message, &lane.of));
                     if let Some(lane) = lane
-                        && message.offset() as u64 >= lane.ahead.back().map_or(lane.position, |last| last.offset + 1)
+                        && message.offset() as u64 >= lane.wanted()
                     {
                         lane.ahead.push_back(record::owned(&message));
                         ahead += 1;
@@ -294,13 +301,14 @@ impl KafkaMember {
         }
     }
 
-    /// The library does not say which partition's offset was not there.
+    /// The library does not say which partition's offset was not there, nor whether it asked for it before a seek; in
+    /// both cases it fetches no more there.
     fn find_gaps(&mut self) -> Result<()> {
         let all: Vec<_> = self.lanes.iter().map(|lane| lane.of.clone()).collect();
         for (lane, (_, range)) in self.lanes.iter_mut().zip(self.shared.topics.ranges(&all)?) {
-            let next = lane.ahead.back().map_or(lane.position, |last| last.offset + 1);
+            let next = lane.wanted();
             lane.trimmed = (next < range.start).then_some(range.start);
-            lane.stopped |= lane.trimmed.is_some();
+            lane.stopped = true;
             if next > range.end && next > self.shared.topics.written(&lane.of)? {
                 return Err(beyond(&lane.of, next, range.end));
             }
@@ -428,23 +436,33 @@ impl KafkaMember {
     }
 
     /// Gives a partition back to the library and takes it again at an offset. Not while the assignment changes: the
-    /// library would take it for our answer to that.
-    fn start_again(&mut self, of: &TopicPartition, offset: u64) -> Result<()> {
+    /// library would take it for our answer to that. Returns whether the partition was taken, and no change came.
+    fn start_again(&mut self, of: &TopicPartition, offset: u64) -> Result<bool> {
         self.fetch(Duration::ZERO)?;
         if self.consumer.context().turns().is_empty() {
             let list = self.list(std::slice::from_ref(of))?;
-            self.consumer.incremental_unassign(&list).map_err(|error| self.cannot("seek", &error))?;
+            self.consumer.incremental_unassign(&list).map_err(|error| self.cannot("start again", &error))?;
             let mut list = TopicPartitionList::new();
             let at = Offset::Offset(client::signed(offset)?);
             list.add_partition_offset(&of.topic, of.partition as i32, at)
                 .and_then(|()| self.consumer.incremental_assign(&list))
-                .map_err(|error| self.cannot("seek", &error))?;
+                .map_err(|error| self.cannot("start again", &error))?;
             self.fetch(Duration::ZERO)?;
         }
-        if self.consumer.context().turns().is_empty() {
-            return Ok(());
+        Ok(self.consumer.context().turns().is_empty())
+    }
+
+    /// Starts what has stopped though nothing is missing there.
+    fn restart(&mut self) -> Result<()> {
+        while let Some(lane) = self.lanes.iter_mut().find(|lane| lane.stopped && lane.trimmed.is_none()) {
+            lane.stopped = false;
+            let (of, wanted) = (lane.of.clone(), lane.wanted());
+            if !self.start_again(&of, wanted)? {
+                self.lane(&of)?.stopped = true;
+                break;
+            }
         }
-        Err(Error::Unavailable(format!("the assignment of {} changes", self.group)))
+        Ok(())
     }
 
     fn seek_now(&self, of: &TopicPartition, offset: u64) -> Result<()> {
@@ -483,6 +501,7 @@ impl Member for KafkaMember {
                 }
             }
             self.fetch(Duration::ZERO)?;
+            self.restart()?;
             if !self.consumer.context().turns().is_empty() {
                 continue;
             }
@@ -506,7 +525,9 @@ impl Member for KafkaMember {
         check_from(partition, offset, range.start, end)?;
         if !self.assigning.as_ref().is_some_and(|new| new.contains(partition)) {
             if self.lane(partition)?.stopped || self.lane(partition)?.trimmed.is_some() {
-                self.start_again(partition, offset)?;
+                if !self.start_again(partition, offset)? {
+                    return Err(Error::Unavailable(format!("the assignment of {} changes", self.group)));
+                }
             } else {
                 self.seek_now(partition, offset)?;
             }

@@ -175,8 +175,8 @@ impl Options {
             .set("group.id", group)
             .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "cooperative-sticky")
-            // the heartbeat's answer tells that partitions move
-            .set("heartbeat.interval.ms", (session / 6).clamp(100, 1_000).to_string())
+            // the heartbeat's answer tells that partitions move: what a dead member held waits for it
+            .set("heartbeat.interval.ms", (session / 20).clamp(100, 1_000).to_string())
             // partitions that come in the middle of a fetch wait for its end
             .set("fetch.wait.max.ms", "100");
         if self.static_membership {

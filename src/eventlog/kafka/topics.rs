@@ -1,7 +1,7 @@
 //! Topics: what is there, what should be, and where a record goes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicU32, Ordering},
@@ -223,32 +223,56 @@ impl Topics {
         if of.is_empty() {
             return Ok(Vec::new());
         }
-        let asked = || of.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let ends = self.clock.monotonic() + self.wait();
-        let answer = loop {
-            let mut list = TopicPartitionList::with_capacity(of.len());
-            for of in of {
-                let mut entry = list.add_partition(&of.topic, of.partition as i32);
-                entry.set_offset(at).map_err(|error| question_error("offsets", &error))?;
+        let ends = self.clock.monotonic() + self.wait().min(LEADERLESS);
+        loop {
+            match self.ask_once(client, of, at) {
+                Ok(offsets) => {
+                    self.plain.up();
+                    return Ok(offsets);
+                }
+                Err((of, error)) => match self.refused(&names(&of), &of, &error) {
+                    Error::Unavailable(_) if is_passing(&error) && self.clock.monotonic() < ends => {
+                        Self::look_again(client, &of);
+                    }
+                    error => return Err(error),
+                },
             }
-            match client.offsets_for_times(list, self.wait()) {
-                Ok(list) => break list,
-                // leaders move, and a new topic's are known to one broker before the other
-                Err(error) if is_passing(&error) && self.clock.monotonic() < ends => std::thread::park_timeout(POLL),
-                Err(error) => return Err(self.refused(&asked(), of, &error)),
-            }
-        };
-        self.plain.up();
+        }
+    }
+
+    /// An error names the partitions that it is about.
+    fn ask_once(
+        &self,
+        client: &BaseConsumer<Plain>,
+        of: &[TopicPartition],
+        at: Offset,
+    ) -> std::result::Result<Vec<Option<u64>>, (Vec<TopicPartition>, KafkaError)> {
+        let mut list = TopicPartitionList::with_capacity(of.len());
+        for of in of {
+            let set = list.add_partition(&of.topic, of.partition as i32).set_offset(at);
+            set.map_err(|error| (vec![of.clone()], error))?;
+        }
+        let answer = client.offsets_for_times(list, self.wait()).map_err(|error| (of.to_vec(), error))?;
         let entries = answer.elements();
         let found = of.iter().zip(&entries).map(|(of, entry)| {
             debug_assert_eq!((&*of.topic, of.partition as i32), (entry.topic(), entry.partition()));
-            entry.error().map_err(|error| self.refused(&of.to_string(), std::slice::from_ref(of), &error))?;
+            entry.error().map_err(|error| (vec![of.clone()], error))?;
             match entry.offset() {
                 Offset::Offset(offset) => Ok(Some(offset as u64)),
                 _ => Ok(None), // by time: no record is that young
             }
         });
         found.collect()
+    }
+
+    /// The library keeps it in mind that a partition had no leader, for minutes, and would ask nobody.
+    fn look_again(client: &BaseConsumer<Plain>, of: &[TopicPartition]) {
+        std::thread::park_timeout(POLL);
+        let topics: BTreeSet<_> = of.iter().map(|of| &*of.topic).collect();
+        for topic in topics {
+            // if it cannot be had, the next question says so
+            let _ = client.fetch_metadata(Some(topic), LEADERLESS);
+        }
     }
 
     /// The first offset whose record is not older than `at`, else the end.
@@ -418,12 +442,22 @@ impl Topics {
 const BROKER_MIN: (u32, u32) = (2, 5);
 /// Between two looks at whether a new topic can be used.
 const POLL: Duration = Duration::from_millis(20);
+/// How long a question waits for a partition's next leader.
+const LEADERLESS: Duration = Duration::from_secs(2);
 
+/// The first few, for a message.
+fn names(of: &[TopicPartition]) -> String {
+    of.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What a known partition answers, or the library for it, while its leader moves, or when it is new.
 fn is_passing(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
-            Code::NotLeaderForPartition
+            Code::UnknownPartition
+                | Code::UnknownTopicOrPartition
+                | Code::NotLeaderForPartition
                 | Code::LeaderNotAvailable
                 | Code::OffsetNotAvailable
                 | Code::ReplicaNotAvailable

@@ -114,7 +114,8 @@ pub fn deleted_records_are_trimmed(harness: &dyn Harness) {
         other => panic!("a gap is not passed over: {other:?}"),
     }
     assert_eq!(read_all(&*log, &part("t", 0), 4).iter().map(number).collect::<Vec<_>>(), [4, 5, 6, 7, 8, 9]);
-    assert_eq!(read_all(&*log, &part("t", 1), 0).len(), 10, "the other partition is whole");
+    let other = read_all(&*log, &part("t", 1), 0);
+    assert_eq!(other.iter().map(number).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>(), "the other is whole");
     assert_eq!(log.topics().unwrap()[0].partitions[0], PartitionRange { start: 4, end: 10 });
     // what is gone already is no error, and brings nothing back
     log.delete_before(&part("t", 0), 2).unwrap();
