@@ -13,10 +13,12 @@
 mod client;
 mod groups;
 mod member;
+mod offsets;
 mod options;
 mod produce;
 mod read;
 mod record;
+mod setup;
 mod slots;
 mod topics;
 mod transaction;
@@ -42,7 +44,7 @@ use self::{
     slots::Slots,
     topics::Topics,
 };
-pub use self::{options::Options, topics::Difference};
+pub use self::{options::Options, setup::Difference};
 use super::{
     Commits, Error, EventLog, Future1, GroupInfo, Lag, Member, NewRecord, Position, Reader, Result, TopicInfo,
     TopicPartition, TopicSpec,

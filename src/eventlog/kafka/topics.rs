@@ -1,7 +1,7 @@
 //! Topics: what is there, what should be, and where a record goes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicU32, Ordering},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode as Code},
     metadata::Metadata,
@@ -23,7 +23,6 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    domain::Timestamp,
     eventlog::{
         Error, NewRecord, PartitionRange, Result, TopicInfo, TopicPartition, TopicSpec, check_spec, is_name,
         partitioner,
@@ -32,31 +31,16 @@ use crate::{
 
 /// What is known of topics, and how to ask for more.
 pub(super) struct Topics {
-    options: Options,
-    plain: Plain,
+    pub(super) options: Options,
+    pub(super) plain: Plain,
     /// Sees whole commits only.
-    stable: BaseConsumer<Plain>,
+    pub(super) stable: BaseConsumer<Plain>,
     /// Sees how far the log was written, open transactions included.
-    latest: BaseConsumer<Plain>,
-    admin: AdminClient<Plain>,
+    pub(super) latest: BaseConsumer<Plain>,
+    pub(super) admin: AdminClient<Plain>,
     counts: RwLock<HashMap<String, u32>>,
     turn: AtomicU32,
-    clock: Clock,
-}
-
-/// What a topic should be, as `encargo log init` would make it, and what it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// The topic.
-    pub topic: String,
-    /// What differs: `missing`, or a setting's name.
-    pub what: String,
-    /// What is wanted.
-    pub wanted: String,
-    /// What is there; empty when the topic is missing.
-    pub found: String,
-    /// Whether Encargo cannot run like that. `create` mends missing topics; the rest is the operator's.
-    pub refuses: bool,
+    pub(super) clock: Clock,
 }
 
 impl Topics {
@@ -77,11 +61,11 @@ impl Topics {
         })
     }
 
-    fn wait(&self) -> Duration {
+    pub(super) fn wait(&self) -> Duration {
         self.options.request_timeout
     }
 
-    fn admin_options(&self) -> AdminOptions {
+    pub(super) fn admin_options(&self) -> AdminOptions {
         AdminOptions::new().request_timeout(Some(self.wait())).operation_timeout(Some(self.wait()))
     }
 
@@ -166,7 +150,7 @@ impl Topics {
         }
     }
 
-    fn check(&self, of: &TopicPartition) -> Result<()> {
+    pub(super) fn check(&self, of: &TopicPartition) -> Result<()> {
         if of.partition < self.count(&of.topic)? { Ok(()) } else { Err(Error::Unknown(of.to_string())) }
     }
 
@@ -183,106 +167,6 @@ impl Topics {
             topics.entry(of.topic).or_default().push(range);
         }
         Ok(topics.into_iter().map(|(name, partitions)| TopicInfo { name, partitions }).collect())
-    }
-
-    /// First offset and stable end of each partition, in the order asked, by two requests to each leader.
-    pub(super) fn ranges(&self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, PartitionRange)>> {
-        let starts = self.offsets(&self.stable, of, Offset::Beginning)?;
-        let ends = self.offsets(&self.stable, of, Offset::End)?;
-        let ranges = of.iter().zip(starts).zip(ends);
-        Ok(ranges.map(|((of, start), end)| (of.clone(), PartitionRange { start, end: end.max(start) })).collect())
-    }
-
-    /// The stable end of each partition.
-    pub(super) fn ends(&self, of: &[TopicPartition]) -> Result<Vec<u64>> {
-        self.offsets(&self.stable, of, Offset::End)
-    }
-
-    /// The first offset kept of each partition.
-    pub(super) fn starts(&self, of: &[TopicPartition]) -> Result<Vec<u64>> {
-        self.offsets(&self.stable, of, Offset::Beginning)
-    }
-
-    /// One past the last record, decided or not.
-    pub(super) fn written(&self, of: &TopicPartition) -> Result<u64> {
-        Ok(self.offsets(&self.latest, std::slice::from_ref(of), Offset::End)?[0])
-    }
-
-    /// First offset and stable end of one partition, checked.
-    pub(super) fn range(&self, of: &TopicPartition) -> Result<PartitionRange> {
-        self.check(of)?;
-        Ok(self.ranges(std::slice::from_ref(of))?[0].1)
-    }
-
-    fn offsets(&self, client: &BaseConsumer<Plain>, of: &[TopicPartition], at: Offset) -> Result<Vec<u64>> {
-        Ok(self.ask(client, of, at)?.into_iter().map(|offset| offset.unwrap_or(0)).collect())
-    }
-
-    /// One request to each leader. `at` is a time, or one of Kafka's two words for the ends.
-    fn ask(&self, client: &BaseConsumer<Plain>, of: &[TopicPartition], at: Offset) -> Result<Vec<Option<u64>>> {
-        if of.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ends = self.clock.monotonic() + self.wait().min(LEADERLESS);
-        loop {
-            match self.ask_once(client, of, at) {
-                Ok(offsets) => {
-                    self.plain.up();
-                    return Ok(offsets);
-                }
-                Err((of, error)) => match self.refused(&names(&of), &of, &error) {
-                    Error::Unavailable(_) if is_passing(&error) && self.clock.monotonic() < ends => {
-                        Self::look_again(client, &of);
-                    }
-                    error => return Err(error),
-                },
-            }
-        }
-    }
-
-    /// An error names the partitions that it is about.
-    fn ask_once(
-        &self,
-        client: &BaseConsumer<Plain>,
-        of: &[TopicPartition],
-        at: Offset,
-    ) -> std::result::Result<Vec<Option<u64>>, (Vec<TopicPartition>, KafkaError)> {
-        let mut list = TopicPartitionList::with_capacity(of.len());
-        for of in of {
-            let set = list.add_partition(&of.topic, of.partition as i32).set_offset(at);
-            set.map_err(|error| (vec![of.clone()], error))?;
-        }
-        let answer = client.offsets_for_times(list, self.wait()).map_err(|error| (of.to_vec(), error))?;
-        let entries = answer.elements();
-        let found = of.iter().zip(&entries).map(|(of, entry)| {
-            debug_assert_eq!((&*of.topic, of.partition as i32), (entry.topic(), entry.partition()));
-            entry.error().map_err(|error| (vec![of.clone()], error))?;
-            match entry.offset() {
-                Offset::Offset(offset) => Ok(Some(offset as u64)),
-                _ => Ok(None), // by time: no record is that young
-            }
-        });
-        found.collect()
-    }
-
-    /// The library keeps it in mind that a partition had no leader, for minutes, and would ask nobody.
-    fn look_again(client: &BaseConsumer<Plain>, of: &[TopicPartition]) {
-        std::thread::park_timeout(POLL);
-        let topics: BTreeSet<_> = of.iter().map(|of| &*of.topic).collect();
-        for topic in topics {
-            // if it cannot be had, the next question says so
-            let _ = client.fetch_metadata(Some(topic), LEADERLESS);
-        }
-    }
-
-    /// The first offset whose record is not older than `at`, else the end.
-    pub(super) fn offset_at(&self, of: &TopicPartition, at: Timestamp) -> Result<u64> {
-        self.check(of)?;
-        let at = Offset::Offset(at.as_millis().max(0));
-        match self.ask(&self.stable, std::slice::from_ref(of), at)?[0] {
-            Some(offset) => Ok(offset),
-            None => Ok(self.ends(std::slice::from_ref(of))?[0]),
-        }
     }
 
     /// Creates a topic and waits until it can be used.
@@ -324,7 +208,7 @@ impl Topics {
         }
     }
 
-    fn retention_ms(&self) -> i64 {
+    pub(super) fn retention_ms(&self) -> i64 {
         i64::try_from(self.options.retention.as_millis()).unwrap_or(-1)
     }
 
@@ -346,132 +230,10 @@ impl Topics {
         let refused = result.elements().iter().find_map(|entry| entry.error().err());
         refused.map_or(Ok(()), |error| Err(question_error(&asked, &error)))
     }
-
-    /// How the topics differ from what they should be. Partitions and their number must fit; copies and retention are
-    /// the operator's business and only told.
-    pub(super) fn differences(&self, wanted: &[TopicSpec]) -> Result<Vec<Difference>> {
-        let metadata = self.metadata(None)?;
-        let mut differences = Vec::new();
-        for spec in wanted {
-            let difference = |what: &str, wanted: String, found: String, refuses| Difference {
-                topic: spec.name.clone(),
-                what: what.into(),
-                wanted,
-                found,
-                refuses,
-            };
-            let topic = metadata.topics().iter().find(|topic| topic.name() == spec.name && topic.error().is_none());
-            let Some(topic) = topic else {
-                let wanted = format!(
-                    "{} partitions, {} copies, min.insync.replicas {}, retention.ms {}",
-                    spec.partitions,
-                    self.options.replication,
-                    self.options.min_insync_replicas,
-                    self.retention_ms()
-                );
-                differences.push(difference("missing", wanted, String::new(), true));
-                continue;
-            };
-            let partitions = topic.partitions();
-            let copies = partitions.iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
-            let settings = self.settings(&spec.name)?;
-            let setting = |name: &str| settings.get(name).cloned().unwrap_or_default();
-            for (what, wanted, found, refuses) in [
-                ("partitions", spec.partitions.to_string(), partitions.len().to_string(), true),
-                ("replication", self.options.replication.to_string(), copies.to_string(), false),
-                (
-                    "min.insync.replicas",
-                    self.options.min_insync_replicas.to_string(),
-                    setting("min.insync.replicas"),
-                    false,
-                ),
-                ("retention.ms", self.retention_ms().to_string(), setting("retention.ms"), false),
-                ("cleanup.policy", "delete".into(), setting("cleanup.policy"), true),
-            ] {
-                if wanted != found && !found.is_empty() {
-                    differences.push(difference(what, wanted, found, refuses));
-                }
-            }
-        }
-        Ok(differences)
-    }
-
-    /// A topic's settings; empty when we may not see them.
-    fn settings(&self, topic: &str) -> Result<HashMap<String, String>> {
-        self.describe(ResourceSpecifier::Topic(topic))
-    }
-
-    fn describe(&self, what: ResourceSpecifier<'_>) -> Result<HashMap<String, String>> {
-        let asked = "describe settings";
-        let results = block_on(self.admin.describe_configs([&what], &self.admin_options()));
-        match results.map_err(|error| question_error(asked, &error))?.pop() {
-            Some(Ok(resource)) => {
-                let entries = resource.entries.into_iter();
-                Ok(entries.filter_map(|entry| Some((entry.name, entry.value?))).collect())
-            }
-            Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) | None => Ok(HashMap::new()),
-            Some(Err(code)) => Err(question_error(asked, &KafkaError::Global(code))),
-        }
-    }
-
-    /// Refuses brokers that are too old for what we promise. From 4.0 on they no longer say a protocol version, and all
-    /// of those will do.
-    pub(super) fn check_brokers(&self) -> Result<()> {
-        let metadata = self.metadata(None)?;
-        let Some(broker) = metadata.brokers().first() else {
-            return Err(Error::Unavailable("the cluster shows no broker".into()));
-        };
-        let settings = self.describe(ResourceSpecifier::Broker(broker.id()))?;
-        let Some(version) = settings.get("inter.broker.protocol.version") else { return Ok(()) };
-        if protocol_version(version).is_some_and(|version| version < BROKER_MIN) {
-            let (major, minor) = BROKER_MIN;
-            let text = format!(
-                "broker {} ({}:{}) speaks the protocol of Kafka {version}; transactions that are fenced by the group's \
-                 generation need {major}.{minor} or newer (KIP-447)",
-                broker.id(),
-                broker.host(),
-                broker.port()
-            );
-            return Err(Error::Fatal(text));
-        }
-        Ok(())
-    }
 }
 
-/// The oldest brokers whose transactions are fenced by a group's generation.
-const BROKER_MIN: (u32, u32) = (2, 5);
 /// Between two looks at whether a new topic can be used.
-const POLL: Duration = Duration::from_millis(20);
-/// How long a question waits for a partition's next leader.
-const LEADERLESS: Duration = Duration::from_secs(2);
-
-/// The first few, for a message.
-fn names(of: &[TopicPartition]) -> String {
-    of.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// What a known partition answers, or the library for it, while its leader moves, or when it is new.
-fn is_passing(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::UnknownPartition
-                | Code::UnknownTopicOrPartition
-                | Code::NotLeaderForPartition
-                | Code::LeaderNotAvailable
-                | Code::OffsetNotAvailable
-                | Code::ReplicaNotAvailable
-                | Code::FencedLeaderEpoch
-                | Code::UnknownLeaderEpoch
-        )
-    )
-}
-
-fn protocol_version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text.split(['.', '-']);
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
+pub(super) const POLL: Duration = Duration::from_millis(20);
 pub(super) fn part(topic: &str, partition: u32) -> TopicPartition {
     TopicPartition { topic: topic.to_owned(), partition }
 }
@@ -491,14 +253,6 @@ pub(super) fn check_from(of: &TopicPartition, from: u64, start: u64, end: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn old_brokers_are_told_by_their_protocol() {
-        for (text, version) in [("3.7-IV4", (3, 7)), ("2.4", (2, 4)), ("2.5-IV0", (2, 5)), ("0.10.2", (0, 10))] {
-            assert_eq!(protocol_version(text), Some(version), "{text}");
-        }
-        assert_eq!(protocol_version("4"), None);
-    }
 
     #[test]
     fn a_partition_without_a_leader_is_not_taken_for_an_unknown_one() {

@@ -1,0 +1,148 @@
+//! Takes records out of the library, and starts it again where it stopped.
+
+use std::time::Duration;
+
+use rdkafka::{
+    consumer::Consumer,
+    error::{KafkaError, RDKafkaErrorCode as Code},
+    message::Message,
+    topic_partition_list::{Offset, TopicPartitionList},
+};
+
+use super::{ASK, KafkaMember};
+use crate::eventlog::{
+    Error, Input, Result, TopicPartition,
+    kafka::{
+        client::{self, question_error},
+        record,
+        topics::{beyond, check_from},
+    },
+};
+
+/// Records taken out of the library ahead of the owner.
+const AHEAD_MAX: usize = 4_096;
+/// How long a seek may find its partition not started yet.
+const SEEK: Duration = Duration::from_secs(5);
+
+impl KafkaMember {
+    /// Takes what the library has, and at most `wait` for something to come.
+    pub(super) fn fetch(&mut self, wait: Duration) -> Result<()> {
+        let mut ahead: usize = self.lanes.iter().map(|lane| lane.ahead.len()).sum();
+        let mut wait = wait;
+        while ahead < AHEAD_MAX {
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    let lane = self.lanes.iter_mut().find(|lane| record::is_of(&message, &lane.of));
+                    if let Some(lane) = lane
+                        && message.offset() as u64 >= lane.wanted()
+                    {
+                        lane.ahead.push_back(record::owned(&message));
+                        ahead += 1;
+                    }
+                }
+                Some(Err(error)) => self.failed(&error)?,
+                None => return Ok(()),
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    pub(super) fn failed(&mut self, error: &KafkaError) -> Result<()> {
+        if let Some(why) = client::fatal(self.consumer.client()) {
+            let (group, slot) = (&self.group, self.slot);
+            return Err(Error::Fatal(format!("member {slot} of {group} has ended, is the slot used twice? {why}")));
+        }
+        match error.rdkafka_error_code() {
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.find_gaps(),
+            Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed) => {
+                Err(question_error(&format!("read as {}", self.group), error))
+            }
+            _ => {
+                self.consumer.context().plain.note(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// The library does not say which partition's offset was not there, nor whether it asked for it before a seek; in
+    /// both cases it fetches no more there.
+    pub(super) fn find_gaps(&mut self) -> Result<()> {
+        let all: Vec<_> = self.lanes.iter().map(|lane| lane.of.clone()).collect();
+        for (lane, (_, range)) in self.lanes.iter_mut().zip(self.shared.topics.ranges(&all)?) {
+            let next = lane.wanted();
+            lane.trimmed = (next < range.start).then_some(range.start);
+            lane.stopped = true;
+            if next > range.end && next > self.shared.topics.written(&lane.of)? {
+                return Err(beyond(&lane.of, next, range.end));
+            }
+        }
+        Ok(())
+    }
+
+    /// Records of the next partition in turn that has some.
+    pub(super) fn take(&mut self) -> Result<Option<Input>> {
+        let count = self.lanes.len();
+        let options = &self.shared.options;
+        for step in 0..count {
+            let turn = (self.turn + step) % count;
+            let lane = &mut self.lanes[turn];
+            if let (Some(start), true) = (lane.trimmed, lane.ahead.is_empty()) {
+                check_from(&lane.of, lane.position, start, u64::MAX)?;
+            }
+            let records = lane.take(options.batch_records_max, options.batch_bytes_max);
+            if !records.is_empty() {
+                self.turn = turn + 1;
+                return Ok(Some(Input::Records(lane.of.clone(), records)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives a partition back to the library and takes it again at an offset. Not while the assignment changes: the
+    /// library would take it for our answer to that. Returns whether the partition was taken, and no change came.
+    pub(super) fn start_again(&mut self, of: &TopicPartition, offset: u64) -> Result<bool> {
+        self.fetch(Duration::ZERO)?;
+        if self.consumer.context().turns().is_empty() {
+            let list = self.list(std::slice::from_ref(of))?;
+            self.consumer.incremental_unassign(&list).map_err(|error| self.cannot("start again", &error))?;
+            let mut list = TopicPartitionList::new();
+            let at = Offset::Offset(client::signed(offset)?);
+            list.add_partition_offset(&of.topic, of.partition as i32, at)
+                .and_then(|()| self.consumer.incremental_assign(&list))
+                .map_err(|error| self.cannot("start again", &error))?;
+            self.fetch(Duration::ZERO)?;
+        }
+        Ok(self.consumer.context().turns().is_empty())
+    }
+
+    /// Starts what has stopped though nothing is missing there.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        while let Some(lane) = self.lanes.iter_mut().find(|lane| lane.stopped && lane.trimmed.is_none()) {
+            lane.stopped = false;
+            let (of, wanted) = (lane.of.clone(), lane.wanted());
+            if !self.start_again(&of, wanted)? {
+                self.lane(&of)?.stopped = true;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn seek_now(&self, of: &TopicPartition, offset: u64) -> Result<()> {
+        let ends = self.shared.clock.monotonic() + SEEK;
+        loop {
+            let mut list = TopicPartitionList::new();
+            let at = Offset::Offset(client::signed(offset)?);
+            let added = list.add_partition_offset(&of.topic, of.partition as i32, at);
+            let result = added.and_then(|()| self.consumer.seek_partitions(list, ASK));
+            let refused = result.and_then(|list| list.elements()[0].error());
+            match refused {
+                Ok(()) => return Ok(()),
+                Err(error) if self.shared.clock.monotonic() > ends => return Err(self.cannot("seek", &error)),
+                // its fetcher starts just now
+                Err(_) => std::thread::park_timeout(Duration::from_millis(5)),
+            }
+        }
+    }
+}

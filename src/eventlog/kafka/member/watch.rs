@@ -1,0 +1,80 @@
+//! Notes what the group changes, for the member that tells its owner.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rdkafka::{
+    ClientContext, Statistics,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::KafkaError,
+    topic_partition_list::TopicPartitionList,
+    types::RDKafkaRespErr,
+};
+
+use crate::eventlog::{
+    TopicPartition,
+    kafka::{client::Plain, topics::part},
+};
+
+/// Notes changes of the assignment.
+pub(super) struct Watch {
+    pub(super) plain: Plain,
+    turns: Mutex<VecDeque<Turn>>,
+    /// From now on changes are answered at once, since nobody asks any more.
+    closing: AtomicBool,
+}
+
+/// A change of the assignment that waits for its answer.
+pub(super) enum Turn {
+    Assign(Vec<TopicPartition>),
+    Revoke(Vec<TopicPartition>),
+}
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        Self { plain: Plain::default(), turns: Mutex::default(), closing: AtomicBool::new(false) }
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn turns(&self) -> MutexGuard<'_, VecDeque<Turn>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Watch {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.plain.log(level, facility, message);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.plain.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Watch {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assign = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Relaxed) {
+            let answer = if assign { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
+            if let Err(error) = answer {
+                self.plain.note(&error);
+            }
+            return;
+        }
+        let of = list.elements().iter().map(|entry| part(entry.topic(), entry.partition() as u32)).collect();
+        self.turns().push_back(if assign { Turn::Assign(of) } else { Turn::Revoke(of) });
+    }
+}

@@ -1,0 +1,146 @@
+//! Where partitions begin and end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode as Code},
+    topic_partition_list::{Offset, TopicPartitionList},
+};
+
+use super::{
+    client::Plain,
+    topics::{POLL, Topics},
+};
+use crate::{
+    domain::Timestamp,
+    eventlog::{Error, PartitionRange, Result, TopicPartition},
+};
+
+/// How long a question waits for a partition's next leader.
+const LEADERLESS: Duration = Duration::from_secs(2);
+
+impl Topics {
+    /// First offset and stable end of each partition, in the order asked, by two requests to each leader.
+    pub(super) fn ranges(&self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, PartitionRange)>> {
+        let starts = self.offsets(&self.stable, of, Offset::Beginning)?;
+        let ends = self.offsets(&self.stable, of, Offset::End)?;
+        let ranges = of.iter().zip(starts).zip(ends);
+        Ok(ranges.map(|((of, start), end)| (of.clone(), PartitionRange { start, end: end.max(start) })).collect())
+    }
+
+    /// The stable end of each partition.
+    pub(super) fn ends(&self, of: &[TopicPartition]) -> Result<Vec<u64>> {
+        self.offsets(&self.stable, of, Offset::End)
+    }
+
+    /// The first offset kept of each partition.
+    pub(super) fn starts(&self, of: &[TopicPartition]) -> Result<Vec<u64>> {
+        self.offsets(&self.stable, of, Offset::Beginning)
+    }
+
+    /// One past the last record, decided or not.
+    pub(super) fn written(&self, of: &TopicPartition) -> Result<u64> {
+        Ok(self.offsets(&self.latest, std::slice::from_ref(of), Offset::End)?[0])
+    }
+
+    /// First offset and stable end of one partition, checked.
+    pub(super) fn range(&self, of: &TopicPartition) -> Result<PartitionRange> {
+        self.check(of)?;
+        Ok(self.ranges(std::slice::from_ref(of))?[0].1)
+    }
+
+    fn offsets(&self, client: &BaseConsumer<Plain>, of: &[TopicPartition], at: Offset) -> Result<Vec<u64>> {
+        Ok(self.ask(client, of, at)?.into_iter().map(|offset| offset.unwrap_or(0)).collect())
+    }
+
+    /// One request to each leader. `at` is a time, or one of Kafka's two words for the ends.
+    fn ask(&self, client: &BaseConsumer<Plain>, of: &[TopicPartition], at: Offset) -> Result<Vec<Option<u64>>> {
+        if of.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ends = self.clock.monotonic() + self.wait().min(LEADERLESS);
+        loop {
+            match self.ask_once(client, of, at) {
+                Ok(offsets) => {
+                    self.plain.up();
+                    return Ok(offsets);
+                }
+                Err((of, error)) => match self.refused(&names(&of), &of, &error) {
+                    Error::Unavailable(_) if is_passing(&error) && self.clock.monotonic() < ends => {
+                        Self::look_again(client, &of);
+                    }
+                    error => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// An error names the partitions that it is about.
+    fn ask_once(
+        &self,
+        client: &BaseConsumer<Plain>,
+        of: &[TopicPartition],
+        at: Offset,
+    ) -> std::result::Result<Vec<Option<u64>>, (Vec<TopicPartition>, KafkaError)> {
+        let mut list = TopicPartitionList::with_capacity(of.len());
+        for of in of {
+            let set = list.add_partition(&of.topic, of.partition as i32).set_offset(at);
+            set.map_err(|error| (vec![of.clone()], error))?;
+        }
+        let answer = client.offsets_for_times(list, self.wait()).map_err(|error| (of.to_vec(), error))?;
+        let entries = answer.elements();
+        let found = of.iter().zip(&entries).map(|(of, entry)| {
+            debug_assert_eq!((&*of.topic, of.partition as i32), (entry.topic(), entry.partition()));
+            entry.error().map_err(|error| (vec![of.clone()], error))?;
+            match entry.offset() {
+                Offset::Offset(offset) => Ok(Some(offset as u64)),
+                _ => Ok(None), // by time: no record is that young
+            }
+        });
+        found.collect()
+    }
+
+    /// The library keeps it in mind that a partition had no leader, for minutes, and would ask nobody.
+    fn look_again(client: &BaseConsumer<Plain>, of: &[TopicPartition]) {
+        std::thread::park_timeout(POLL);
+        let topics: BTreeSet<_> = of.iter().map(|of| &*of.topic).collect();
+        for topic in topics {
+            // if it cannot be had, the next question says so
+            let _ = client.fetch_metadata(Some(topic), LEADERLESS);
+        }
+    }
+
+    /// The first offset whose record is not older than `at`, else the end.
+    pub(super) fn offset_at(&self, of: &TopicPartition, at: Timestamp) -> Result<u64> {
+        self.check(of)?;
+        let at = Offset::Offset(at.as_millis().max(0));
+        match self.ask(&self.stable, std::slice::from_ref(of), at)?[0] {
+            Some(offset) => Ok(offset),
+            None => Ok(self.ends(std::slice::from_ref(of))?[0]),
+        }
+    }
+}
+
+/// The first few, for a message.
+fn names(of: &[TopicPartition]) -> String {
+    of.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What a known partition answers, or the library for it, while its leader moves, or when it is new.
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::UnknownPartition
+                | Code::UnknownTopicOrPartition
+                | Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::OffsetNotAvailable
+                | Code::ReplicaNotAvailable
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+        )
+    )
+}

@@ -1,0 +1,142 @@
+//! Whether brokers and topics are what Encargo needs.
+
+use std::collections::HashMap;
+
+use rdkafka::{
+    admin::ResourceSpecifier,
+    error::{KafkaError, RDKafkaErrorCode as Code},
+};
+
+use super::{
+    client::{block_on, question_error},
+    topics::Topics,
+};
+use crate::eventlog::{Error, Result, TopicSpec};
+
+/// The oldest brokers whose transactions are fenced by a group's generation.
+const BROKER_MIN: (u32, u32) = (2, 5);
+
+/// What a topic should be, as `encargo log init` would make it, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The topic.
+    pub topic: String,
+    /// What differs: `missing`, or a setting's name.
+    pub what: String,
+    /// What is wanted.
+    pub wanted: String,
+    /// What is there; empty when the topic is missing.
+    pub found: String,
+    /// Whether Encargo cannot run like that. `create` mends missing topics; the rest is the operator's.
+    pub refuses: bool,
+}
+
+impl Topics {
+    /// How the topics differ from what they should be. Partitions and their number must fit; copies and retention are
+    /// the operator's business and only told.
+    pub(super) fn differences(&self, wanted: &[TopicSpec]) -> Result<Vec<Difference>> {
+        let metadata = self.metadata(None)?;
+        let mut differences = Vec::new();
+        for spec in wanted {
+            let difference = |what: &str, wanted: String, found: String, refuses| Difference {
+                topic: spec.name.clone(),
+                what: what.into(),
+                wanted,
+                found,
+                refuses,
+            };
+            let topic = metadata.topics().iter().find(|topic| topic.name() == spec.name && topic.error().is_none());
+            let Some(topic) = topic else {
+                let wanted = format!(
+                    "{} partitions, {} copies, min.insync.replicas {}, retention.ms {}",
+                    spec.partitions,
+                    self.options.replication,
+                    self.options.min_insync_replicas,
+                    self.retention_ms()
+                );
+                differences.push(difference("missing", wanted, String::new(), true));
+                continue;
+            };
+            let partitions = topic.partitions();
+            let copies = partitions.iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
+            let settings = self.settings(&spec.name)?;
+            let setting = |name: &str| settings.get(name).cloned().unwrap_or_default();
+            for (what, wanted, found, refuses) in [
+                ("partitions", spec.partitions.to_string(), partitions.len().to_string(), true),
+                ("replication", self.options.replication.to_string(), copies.to_string(), false),
+                (
+                    "min.insync.replicas",
+                    self.options.min_insync_replicas.to_string(),
+                    setting("min.insync.replicas"),
+                    false,
+                ),
+                ("retention.ms", self.retention_ms().to_string(), setting("retention.ms"), false),
+                ("cleanup.policy", "delete".into(), setting("cleanup.policy"), true),
+            ] {
+                if wanted != found && !found.is_empty() {
+                    differences.push(difference(what, wanted, found, refuses));
+                }
+            }
+        }
+        Ok(differences)
+    }
+
+    /// A topic's settings; empty when we may not see them.
+    fn settings(&self, topic: &str) -> Result<HashMap<String, String>> {
+        self.describe(ResourceSpecifier::Topic(topic))
+    }
+
+    fn describe(&self, what: ResourceSpecifier<'_>) -> Result<HashMap<String, String>> {
+        let asked = "describe settings";
+        let results = block_on(self.admin.describe_configs([&what], &self.admin_options()));
+        match results.map_err(|error| question_error(asked, &error))?.pop() {
+            Some(Ok(resource)) => {
+                let entries = resource.entries.into_iter();
+                Ok(entries.filter_map(|entry| Some((entry.name, entry.value?))).collect())
+            }
+            Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) | None => Ok(HashMap::new()),
+            Some(Err(code)) => Err(question_error(asked, &KafkaError::Global(code))),
+        }
+    }
+
+    /// Refuses brokers that are too old for what we promise. From 4.0 on they no longer say a protocol version, and all
+    /// of those will do.
+    pub(super) fn check_brokers(&self) -> Result<()> {
+        let metadata = self.metadata(None)?;
+        let Some(broker) = metadata.brokers().first() else {
+            return Err(Error::Unavailable("the cluster shows no broker".into()));
+        };
+        let settings = self.describe(ResourceSpecifier::Broker(broker.id()))?;
+        let Some(version) = settings.get("inter.broker.protocol.version") else { return Ok(()) };
+        if protocol_version(version).is_some_and(|version| version < BROKER_MIN) {
+            let (major, minor) = BROKER_MIN;
+            let text = format!(
+                "broker {} ({}:{}) speaks the protocol of Kafka {version}; transactions that are fenced by the group's \
+                 generation need {major}.{minor} or newer (KIP-447)",
+                broker.id(),
+                broker.host(),
+                broker.port()
+            );
+            return Err(Error::Fatal(text));
+        }
+        Ok(())
+    }
+}
+
+fn protocol_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(['.', '-']);
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_brokers_are_told_by_their_protocol() {
+        for (text, version) in [("3.7-IV4", (3, 7)), ("2.4", (2, 4)), ("2.5-IV0", (2, 5)), ("0.10.2", (0, 10))] {
+            assert_eq!(protocol_version(text), Some(version), "{text}");
+        }
+        assert_eq!(protocol_version("4"), None);
+    }
+}
