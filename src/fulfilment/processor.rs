@@ -251,9 +251,13 @@ impl Processor {
     }
 
     fn drop_partitions(&mut self, gone: &[TopicPartition]) {
+        let was_restoring = !self.restoring.is_empty();
         for of in gone {
             self.partitions.remove(&of.partition);
             self.restoring.remove(&of.partition);
+        }
+        if was_restoring && self.restoring.is_empty() {
+            self.deps.metrics.ready(); // what it was waiting for is another's
         }
         self.report();
     }
@@ -377,3 +381,6 @@ fn rejoin(error: Error) -> Result<End, Error> {
         error => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;
