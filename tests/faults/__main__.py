@@ -32,7 +32,7 @@ def run(names, options):
     try:
         fleet.start()
         fleet.begin_load(options.rate)
-        time.sleep(5)
+        time.sleep(options.warm_up)
         strikes = []
         for number, name in enumerate(names):
             struck = now()
@@ -92,6 +92,7 @@ def main():
     parser.add_argument("--only", default=",".join(FAULTS), help="faults, with commas: " + ", ".join(FAULTS))
     parser.add_argument("--together", action="store_true", help="one run in which the faults take turns")
     parser.add_argument("--rate", type=float, default=200, help="orders per second (200)")
+    parser.add_argument("--warm-up", type=float, default=20, help="load before the first strike: brokers compile (20)")
     parser.add_argument("--seconds", type=float, default=10, help="load after the last strike (10)")
     parser.add_argument("--instances", type=int, default=2, help="instances of each role (2)")
     parser.add_argument("--binary", type=Path, default=Path("target/release/encargo"), help="the binary under test")

@@ -29,9 +29,13 @@ class Recovery(unittest.TestCase):
         self.assertEqual(times([50]).recovery(5_000, 9_000), float("inf"))
 
     def test_the_worst_of_each_kind_counts(self):
-        strikes = [("mail", 900, 1_000), ("kafka", 2_500, 3_000), ("mail", 5_500, 6_000)]
-        worst = recoveries(times([50, 50, 50, 50, 3_000, 50, 50, 3_000, 50]), strikes)
+        strikes = [("mail", 900, 1_000), ("kafka", 4_500, 5_000), ("mail", 9_500, 10_000)]
+        worst = recoveries(times([50, 50, 50, 50, 50, 50, 3_000, 50, 50, 50, 50, 3_000, 50]), strikes)
         self.assertEqual(worst, {"mail": 1, "kafka": 1})
+
+    def test_an_order_that_waits_for_the_next_strike_does_not_count(self):
+        strikes = [("mail", 900, 1_000), ("mail", 5_500, 6_000)]
+        self.assertEqual(recoveries(times([50, 50, 50, 50, 3_000, 3_000, 50, 50]), strikes), {"mail": 0})
 
 
 class Waits(unittest.TestCase):

@@ -65,10 +65,12 @@ class Times:
 
 
 def recoveries(times, strikes):
-    """The worst recovery of each kind of strike; `strikes` are (name, struck, healed), in order."""
+    """The worst recovery of each kind of strike; `strikes` are (name, struck, healed), in order. An order that the next
+    strike could have kept waiting does not count."""
     worst = {}
     for this, following in zip(strikes, [*strikes[1:], None]):
         name, _, healed = this
-        took = times.recovery(healed, following[1] if following else float("inf"))
+        until = following[1] - SLOW_MS if following else float("inf")
+        took = times.recovery(healed, until) if until > healed else 0  # struck again before anything could be seen
         worst[name] = max(worst.get(name, 0), took)
     return worst
