@@ -1,7 +1,6 @@
 //! Where partitions begin and end.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use rdkafka::{
     consumer::{BaseConsumer, Consumer},

@@ -30,7 +30,7 @@ impl KafkaMember {
         Ok(())
     }
 
-    pub(super) fn commit_offsets(&self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {
+    fn commit_offsets(&self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {
         if !outputs.is_empty() {
             return Outcome::Aborted(Error::Fatal(format!("this member of {} commits offsets only", self.group)));
         }

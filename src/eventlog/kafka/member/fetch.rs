@@ -48,7 +48,7 @@ impl KafkaMember {
         Ok(())
     }
 
-    pub(super) fn failed(&mut self, error: &KafkaError) -> Result<()> {
+    fn failed(&mut self, error: &KafkaError) -> Result<()> {
         if let Some(why) = client::fatal(self.consumer.client()) {
             let (group, slot) = (&self.group, self.slot);
             return Err(Error::Fatal(format!("member {slot} of {group} has ended, is the slot used twice? {why}")));
@@ -67,7 +67,7 @@ impl KafkaMember {
 
     /// The library does not say which partition's offset was not there, nor whether it asked for it before a seek; in
     /// both cases it fetches no more there.
-    pub(super) fn find_gaps(&mut self) -> Result<()> {
+    fn find_gaps(&mut self) -> Result<()> {
         let all: Vec<_> = self.lanes.iter().map(|lane| lane.of.clone()).collect();
         for (lane, (_, range)) in self.lanes.iter_mut().zip(self.shared.topics.ranges(&all)?) {
             let next = lane.wanted();
