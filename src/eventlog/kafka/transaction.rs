@@ -1,6 +1,6 @@
 //! One member's transactions. Their calls run on a thread of their own: `send_offsets_to_transaction` ignores its
 //! time-out and can hang for good (librdkafka #5456, #5511). A call that hangs is left behind with its producer; the
-//! next member with the same id fences it.
+//! next one with the same id fences it.
 
 use std::{
     sync::{Arc, atomic::AtomicUsize},
@@ -27,6 +27,8 @@ use crate::eventlog::{Error, NewRecord, Outcome, Position, Result};
 /// The transactional producer of a member.
 pub(super) struct Transactor {
     shared: Arc<Shared>,
+    group: String,
+    slot: u32,
     id: String,
     producer: Arc<Producer>,
     jobs: Sender<Job>,
@@ -66,6 +68,8 @@ impl Transactor {
             .map_err(|error| Error::Fatal(format!("cannot start a thread: {error}")))?;
         let this = Self {
             shared: shared.clone(),
+            group: group.to_owned(),
+            slot,
             id,
             producer: Arc::new(producer),
             jobs,
@@ -73,7 +77,7 @@ impl Transactor {
             broken: false,
         };
         let timeout = shared.options.transaction_timeout + shared.options.request_timeout;
-        match this.run(timeout, move |producer| producer.init_transactions(timeout)) {
+        match this.run(timeout + HANGS, move |producer| producer.init_transactions(timeout)) {
             Ok(()) => Ok(this),
             Err(Failure::Kafka(error)) => Err(question_error(&format!("start transactions as {}", this.id), &error)),
             Err(Failure::Hangs | Failure::Ours(_)) => {
@@ -82,17 +86,17 @@ impl Transactor {
         }
     }
 
-    /// Runs a call on the other thread; gives it a little more than its own time-out.
+    /// Runs a call on the other thread, and waits no longer than this for it.
     fn run(
         &self,
-        timeout: Duration,
+        limit: Duration,
         call: impl FnOnce(&Producer) -> KafkaResult<()> + Send + 'static,
     ) -> std::result::Result<(), Failure> {
         let (reply, answer) = bounded(1);
         let producer = self.producer.clone();
         let job: Job = Box::new(move || drop(reply.send(call(&producer))));
         self.jobs.send_timeout(job, Duration::ZERO).map_err(|_| Failure::Hangs)?;
-        answer.recv_timeout(timeout + HANGS).map_err(|_| Failure::Hangs)?.map_err(Failure::Kafka)
+        answer.recv_timeout(limit).map_err(|_| Failure::Hangs)?.map_err(Failure::Kafka)
     }
 
     fn timeout(&self) -> Duration {
@@ -117,7 +121,7 @@ impl Transactor {
             Err(failure) => return self.give_up(failure, "write", true),
         };
         let timeout = self.timeout();
-        match self.run(timeout, move |producer| producer.commit_transaction(timeout)) {
+        match self.run(timeout + HANGS, move |producer| producer.commit_transaction(timeout)) {
             Ok(()) => Outcome::Committed(positions),
             Err(Failure::Kafka(KafkaError::Transaction(error))) if error.txn_requires_abort() => {
                 self.give_up(Failure::Kafka(KafkaError::Transaction(error)), "commit", true)
@@ -146,7 +150,7 @@ impl Transactor {
         let positions = delivered.map_err(|undelivered| Failure::Kafka(undelivered.error))?;
         if offsets.count() > 0 {
             let group = fence().map_err(Failure::Ours)?;
-            let timeout = self.timeout();
+            let timeout = self.timeout() / OFFSETS;
             self.run(timeout, move |producer| producer.send_offsets_to_transaction(&offsets, &group, timeout))?;
         }
         Ok(positions)
@@ -157,10 +161,12 @@ impl Transactor {
         let text = self.describe(&failure, step);
         self.note_fence(&failure);
         let timeout = self.timeout();
-        let hangs = matches!(failure, Failure::Hangs);
-        if hangs || is_fatal(&failure) || !open {
+        if matches!(failure, Failure::Hangs) {
+            return self.replace(text);
+        }
+        if is_fatal(&failure) || !open {
             self.broken = true;
-        } else if let Err(aborting) = self.run(timeout, move |producer| producer.abort_transaction(timeout)) {
+        } else if let Err(aborting) = self.run(timeout + HANGS, move |producer| producer.abort_transaction(timeout)) {
             self.broken = true;
             let why = self.describe(&aborting, "abort");
             tracing::warn!(transactional_id = self.id, why, "a transaction is left to its time-out");
@@ -171,6 +177,21 @@ impl Transactor {
             failure if self.broken || is_fence(&failure) => Error::Fenced(text),
             _ => Error::Unavailable(text),
         })
+    }
+
+    /// Leaves a producer behind that hangs in the middle of a transaction. The new one ends what is open, which can only
+    /// be an abort, and looks for the coordinators anew.
+    fn replace(&mut self, why: String) -> Outcome {
+        match Self::start(&self.shared, &self.group, self.slot) {
+            Ok(new) => {
+                *self = new;
+                Outcome::Aborted(Error::Unavailable(why))
+            }
+            Err(error) => {
+                self.broken = true;
+                Outcome::Aborted(Error::Fenced(format!("{why}; {error}")))
+            }
+        }
     }
 
     fn note_fence(&self, failure: &Failure) {
@@ -197,6 +218,10 @@ impl Transactor {
 
 /// A call that is not back this long after its own time-out hangs.
 const HANGS: Duration = Duration::from_secs(5);
+/// Of a transaction's time, the group's coordinator has this part to note the offsets. The library waits for the one
+/// that it knows to come back, and asks for another only when some connection comes or goes: a broker that is
+/// restarted would hold up everything for as long (`rd_kafka_coord_req_fsm`).
+const OFFSETS: u32 = 2;
 
 fn is_fatal(failure: &Failure) -> bool {
     match failure {
