@@ -4,6 +4,7 @@
 missing_for_servers() {
   [[ $(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') -ge 17 ]] || java_package
   command -v mvn >/dev/null || echo maven
+  command -v openssl >/dev/null || echo openssl # certificates of a day
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
 }
 
@@ -17,6 +18,11 @@ missing_for_mail() {
 # SQLite and librdkafka are built from source.
 missing_for_builds() {
   command -v cc >/dev/null && command -v c++ >/dev/null && command -v make >/dev/null || echo build-essential
+}
+
+# OpenSSL too, for TLS to Kafka, and that wants more of Perl than every system has.
+missing_for_tls() {
+  perl -MFindBin -MIPC::Cmd -MTime::Piece -e 1 2>/dev/null || echo perl
 }
 
 missing_for_python() {

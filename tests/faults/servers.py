@@ -128,8 +128,9 @@ class Kafka:
         return self.leader(topic, (code & 0x7FFFFFFF) % len(self.partitions(topic)))
 
     def group_coordinator(self, group):
-        described = self.admin.describe_consumer_groups([group])[group]
-        return wait_for(f"the coordinator of {group}", lambda: described.result(timeout=10).coordinator.id)
+        def coordinator():
+            return self.admin.describe_consumer_groups([group])[group].result(timeout=10).coordinator.id
+        return wait_for(f"the coordinator of {group}", coordinator)
 
     def wait_in_sync(self, topics):
         """Until every replica of these topics is in sync again."""

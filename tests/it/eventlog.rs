@@ -12,6 +12,8 @@ pub mod kafka;
 mod keeping;
 #[cfg(feature = "kafka")]
 pub mod named;
+#[cfg(feature = "kafka-tls")]
+mod secured;
 #[cfg(feature = "kafka")]
 mod sharing;
 

@@ -20,7 +20,8 @@ use crate::harness::{
 const DWELL: Duration = Duration::from_millis(500);
 const ROLES: [&str; 4] = ["intake", "fulfilment", "tracking", "mail"];
 
-async fn place(intake: &Process, email: &str) -> Value {
+/// Places an order, which must be taken.
+pub async fn place(intake: &Process, email: &str) -> Value {
     let body = json!({ "product": "1010", "email": email });
     let response = reqwest::Client::new().post(intake.url("intake", "/orders")).json(&body).send().await.unwrap();
     assert_eq!(response.status(), 202, "{:?}", response.text().await);
@@ -28,7 +29,7 @@ async fn place(intake: &Process, email: &str) -> Value {
 }
 
 /// The order as the shop sees it, once it is finished.
-async fn finished(tracking: &Process, id: &Value) -> Value {
+pub async fn finished(tracking: &Process, id: &Value) -> Value {
     let url = tracking.url("tracking", &format!("/orders/{id}"));
     eventually(&format!("order {id} finished"), async || {
         let response = reqwest::get(&url).await.map_err(|e| e.to_string())?;

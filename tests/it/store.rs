@@ -16,6 +16,7 @@ mod orders;
 mod proxy;
 mod sharing;
 mod support;
+mod tls;
 
 /// A place where a store lies: empty at first, and opened again after every [`drop`] of what `open` gave.
 #[async_trait]

@@ -205,14 +205,19 @@ impl Options {
         self.with_properties(config)
     }
 
+    /// How long a step of a transaction may take: writing, or noting the offsets. It is given up while the brokers would
+    /// still take an abort; later they have aborted it themselves, and the producer is fenced.
+    pub(super) fn step_timeout(&self) -> Duration {
+        self.transaction_timeout / 2
+    }
+
     /// The producer of a member's transactions.
     pub(super) fn transacting(&self, group: &str, slot: u32) -> ClientConfig {
-        let timeout = self.transaction_timeout.as_millis().to_string();
         let mut config = self.producer(&client_id(slot));
         config
             .set("transactional.id", transactional_id(group, slot))
-            .set("transaction.timeout.ms", &timeout)
-            .set("message.timeout.ms", &timeout)
+            .set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string())
+            .set("message.timeout.ms", self.step_timeout().as_millis().to_string())
             // the library wants no request to outlive the transaction
             .set("socket.timeout.ms", self.transaction_timeout.as_millis().min(10_000).to_string())
             .set("linger.ms", "0");

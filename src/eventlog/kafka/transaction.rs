@@ -33,8 +33,16 @@ pub(super) struct Transactor {
     producer: Arc<Producer>,
     jobs: Sender<Job>,
     waiting: Arc<AtomicUsize>,
-    /// Set once it can do no more; the member must be left.
-    broken: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ready,
+    /// The producer is of no use any more, and what it had open can only be aborted: a new one takes its place.
+    Lost,
+    /// It can do no more; the member must be left.
+    Over,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -74,7 +82,7 @@ impl Transactor {
             producer: Arc::new(producer),
             jobs,
             waiting: Arc::default(),
-            broken: false,
+            state: State::Ready,
         };
         let timeout = shared.options.transaction_timeout + shared.options.request_timeout;
         match this.run(timeout + HANGS, move |producer| producer.init_transactions(timeout)) {
@@ -110,8 +118,14 @@ impl Transactor {
         offsets: TopicPartitionList,
         fence: impl FnOnce() -> Result<ConsumerGroupMetadata>,
     ) -> Outcome {
-        if self.broken {
-            return Outcome::Aborted(Error::Fenced("the transactional producer has ended".into()));
+        match self.state {
+            State::Ready => {}
+            State::Lost => {
+                if let Err(error) = self.replace() {
+                    return Outcome::Aborted(error);
+                }
+            }
+            State::Over => return Outcome::Aborted(Error::Fenced("the transactional producer has ended".into())),
         }
         if let Err(error) = self.producer.begin_transaction() {
             return self.give_up(error.into(), "begin", false);
@@ -128,7 +142,7 @@ impl Transactor {
             }
             Err(failure) => {
                 // committed or not: only a new producer with this id and the log can say
-                self.broken = true;
+                self.state = State::Over;
                 let text = self.describe(&failure, "commit");
                 self.note_fence(&failure);
                 Outcome::Unknown(if is_fence(&failure) { Error::Fenced(text) } else { Error::Unconfirmed(text) })
@@ -146,11 +160,15 @@ impl Transactor {
         let done = move |result| drop(reply.send(result));
         produce::send(&self.producer, &self.shared.topics, outputs, &self.waiting, done).map_err(Failure::Ours)?;
         // every delivery is awaited before the commit, whose own flush would sleep
-        let delivered = answer.recv_timeout(self.timeout() + HANGS).map_err(|_| Failure::Hangs)?;
+        let limit = self.shared.options.step_timeout() + HANGS;
+        let delivered = answer.recv_timeout(limit).map_err(|_| Failure::Hangs)?;
         let positions = delivered.map_err(|undelivered| Failure::Kafka(undelivered.error))?;
         if offsets.count() > 0 {
             let group = fence().map_err(Failure::Ours)?;
-            let timeout = self.timeout() / OFFSETS;
+            // The library waits for the group's coordinator that it knows to come back, and asks for another one only
+            // when some connection comes or goes (`rd_kafka_coord_req_fsm`): a broker that is restarted would hold
+            // this up for as long.
+            let timeout = self.shared.options.step_timeout();
             self.run(timeout, move |producer| producer.send_offsets_to_transaction(&offsets, &group, timeout))?;
         }
         Ok(positions)
@@ -161,37 +179,27 @@ impl Transactor {
         let text = self.describe(&failure, step);
         self.note_fence(&failure);
         let timeout = self.timeout();
-        if matches!(failure, Failure::Hangs) {
-            return self.replace(text);
-        }
         if is_fatal(&failure) || !open {
-            self.broken = true;
+            self.state = State::Over;
+        } else if matches!(failure, Failure::Hangs) {
+            self.state = State::Lost;
         } else if let Err(aborting) = self.run(timeout + HANGS, move |producer| producer.abort_transaction(timeout)) {
-            self.broken = true;
+            self.state = State::Lost;
             let why = self.describe(&aborting, "abort");
             tracing::warn!(transactional_id = self.id, why, "a transaction is left to its time-out");
         }
         Outcome::Aborted(match failure {
             Failure::Ours(error) => error,
             Failure::Kafka(error) if error.rdkafka_error_code().is_some_and(is_refusal) => Error::Fatal(text),
-            failure if self.broken || is_fence(&failure) => Error::Fenced(text),
+            failure if self.state == State::Over || is_fence(&failure) => Error::Fenced(text),
             _ => Error::Unavailable(text),
         })
     }
 
-    /// Leaves a producer behind that hangs in the middle of a transaction. The new one ends what is open, which can only
-    /// be an abort, and looks for the coordinators anew.
-    fn replace(&mut self, why: String) -> Outcome {
-        match Self::start(&self.shared, &self.group, self.slot) {
-            Ok(new) => {
-                *self = new;
-                Outcome::Aborted(Error::Unavailable(why))
-            }
-            Err(error) => {
-                self.broken = true;
-                Outcome::Aborted(Error::Fenced(format!("{why}; {error}")))
-            }
-        }
+    /// Leaves the producer behind. The new one ends what is open, which is an abort, and looks for the coordinators anew.
+    fn replace(&mut self) -> Result<()> {
+        *self = Self::start(&self.shared, &self.group, self.slot)?;
+        Ok(())
     }
 
     fn note_fence(&self, failure: &Failure) {
@@ -218,10 +226,6 @@ impl Transactor {
 
 /// A call that is not back this long after its own time-out hangs.
 const HANGS: Duration = Duration::from_secs(5);
-/// Of a transaction's time, the group's coordinator has this part to note the offsets. The library waits for the one
-/// that it knows to come back, and asks for another only when some connection comes or goes: a broker that is
-/// restarted would hold up everything for as long (`rd_kafka_coord_req_fsm`).
-const OFFSETS: u32 = 2;
 
 fn is_fatal(failure: &Failure) -> bool {
     match failure {

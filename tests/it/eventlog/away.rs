@@ -13,16 +13,18 @@ use super::*;
 pub struct Broker {
     folder: tempfile::TempDir,
     port: u16,
-    tls: bool,
+    /// More of what `scripts/kafka-local` takes.
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Broker {
     pub fn start() -> Self {
-        Self::start_with(false)
+        Self::start_with(&[])
     }
 
-    pub fn start_with(tls: bool) -> Self {
-        let broker = Self { folder: tempfile::tempdir().unwrap(), port: free_ports(), tls };
+    pub fn start_with(environment: &[(&'static str, &'static str)]) -> Self {
+        let environment = environment.to_vec();
+        let broker = Self { folder: tempfile::tempdir().unwrap(), port: free_ports(), environment };
         broker.script(&["start", "1"]);
         broker
     }
@@ -31,9 +33,7 @@ impl Broker {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka-local");
         let mut command = Command::new(script);
         command.args(arguments).env("KAFKA_DIR", self.folder.path()).env("KAFKA_PORT", self.port.to_string());
-        if self.tls {
-            command.env("KAFKA_TLS", "1");
-        }
+        command.envs(self.environment.iter().copied());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -60,9 +60,25 @@ impl Broker {
         self.script(&["restart", "1"]);
     }
 
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its second listener, with TLS and a password.
+    #[cfg(feature = "kafka-tls")]
+    pub fn secured_address(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 2)
+    }
+
+    /// A file that goes with that listener.
+    #[cfg(feature = "kafka-tls")]
+    pub fn tls_file(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join("tls").join(name)
+    }
+
     pub fn options(&self) -> Options {
         Options {
-            brokers: format!("127.0.0.1:{}", self.port),
+            brokers: self.address(),
             replication: 1,
             min_insync_replicas: 1,
             retention: Duration::MAX,
@@ -92,7 +108,7 @@ fn free_ports() -> u16 {
     }
 }
 
-fn open(options: Options) -> KafkaLog {
+pub fn open(options: Options) -> KafkaLog {
     let log = KafkaLog::open(options).unwrap();
     for topic in ["in", "out"] {
         log.create(&TopicSpec { name: topic.into(), partitions: 1 }).unwrap();
@@ -176,36 +192,4 @@ fn kafka_a_commit_without_an_answer_is_unknown_or_aborted_and_a_new_member_knows
         assert_eq!(written, 1);
     }
     commit(&mut *member, &numbered("out", 0, 2..3), &[offset("in", 0, 3, "")]);
-}
-
-#[cfg(feature = "kafka-tls")]
-#[test]
-fn kafka_tls_and_a_password_let_us_in_and_a_wrong_one_is_told() {
-    let broker = Broker::start_with(true);
-    let tls = broker.folder.path().join("tls");
-    let password = std::fs::read_to_string(tls.join("password")).unwrap();
-    let options = |password: &str| {
-        let mut options = Options { brokers: format!("127.0.0.1:{}", broker.port + 2), ..broker.options() };
-        for (name, value) in [
-            ("security.protocol", "SASL_SSL"),
-            ("sasl.mechanism", "SCRAM-SHA-256"),
-            ("sasl.username", "encargo"),
-            ("sasl.password", password),
-            ("ssl.ca.location", tls.join("ca.pem").to_str().unwrap()),
-        ] {
-            options.properties.insert(name.into(), value.into());
-        }
-        options
-    };
-    let log = open(options(password.trim()));
-    append(&log, numbered("in", 0, 0..10));
-    let (mut member, _) = join(&log, "g", &["in"]);
-    assert_eq!(next(&mut *member).1.len(), 10);
-    commit(&mut *member, &numbered("out", 0, 0..1), &[offset("in", 0, 10, "")]);
-    assert_eq!(read_all(&log, &part("out", 0), 0).len(), 1);
-    let refused = KafkaLog::open(options("wrong")).map(drop).unwrap_err();
-    assert!(matches!(&refused, Error::Fatal(text) if text.contains("let us in")), "{refused:?}");
-    let mut stranger = options(password.trim());
-    stranger.properties.remove("ssl.ca.location");
-    assert!(KafkaLog::open(stranger).is_err(), "a certificate of nobody's");
 }

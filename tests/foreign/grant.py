@@ -1,0 +1,41 @@
+"""Gives the account `encargo` what docs/kafka.md says that it needs, and nothing else."""
+
+import argparse
+
+from confluent_kafka.admin import (
+    AclBinding, AclOperation, AclPermissionType, AdminClient, ResourcePatternType, ResourceType,
+)
+
+GROUPS = ("encargo-fulfilment", "encargo-tracking", "encargo-asking", "encargo-reading")
+
+
+def rights(topics, ids):
+    """The rows of the table: on what, by which pattern, the operations."""
+    for topic in (*topics, ids):
+        yield ResourceType.TOPIC, topic, "LITERAL", ("DESCRIBE", "DESCRIBE_CONFIGS", "READ", "WRITE", "CREATE")
+    yield ResourceType.TOPIC, ids, "LITERAL", ("DELETE",)
+    for group in GROUPS:
+        yield ResourceType.GROUP, group, "LITERAL", ("DESCRIBE", "READ")
+    yield ResourceType.TRANSACTIONAL_ID, "encargo-fulfilment-", "PREFIXED", ("DESCRIBE", "WRITE")
+    yield ResourceType.BROKER, "kafka-cluster", "LITERAL", ("DESCRIBE", "DESCRIBE_CONFIGS")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--brokers", required=True)
+    parser.add_argument("--topics", nargs="+", required=True)
+    parser.add_argument("--ids", required=True)
+    options = parser.parse_args()
+    bindings = [
+        AclBinding(kind, name, ResourcePatternType[pattern], "User:encargo", "*", AclOperation[operation],
+                   AclPermissionType.ALLOW)
+        for kind, name, pattern, operations in rights(options.topics, options.ids)
+        for operation in operations
+    ]
+    admin = AdminClient({"bootstrap.servers": options.brokers})
+    for done in admin.create_acls(bindings).values():
+        done.result(timeout=10)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+//! A broker that takes TLS and a password, and an account that may do only what docs/kafka.md says.
+
+use std::process::Command;
+
+use encargo::eventlog::kafka::{KafkaLog, Options};
+
+use super::{
+    away::{Broker, open},
+    *,
+};
+use crate::{
+    harness::cluster::{Cluster, needed},
+    roles::{finished, place},
+};
+
+#[test]
+fn kafka_tls_and_a_password_let_us_in_and_a_wrong_one_is_told() {
+    let broker = Broker::start_with(&[("KAFKA_TLS", "1")]);
+    let password = std::fs::read_to_string(broker.tls_file("password")).unwrap();
+    let options = |password: &str| {
+        let mut options = Options { brokers: broker.secured_address(), ..broker.options() };
+        for (name, value) in [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "SCRAM-SHA-256"),
+            ("sasl.username", "encargo"),
+            ("sasl.password", password),
+            ("ssl.ca.location", broker.tls_file("ca.pem").to_str().unwrap()),
+        ] {
+            options.properties.insert(name.into(), value.into());
+        }
+        options
+    };
+    let log = open(options(password.trim()));
+    append(&log, numbered("in", 0, 0..10));
+    let (mut member, _) = join(&log, "g", &["in"]);
+    assert_eq!(next(&mut *member).1.len(), 10);
+    commit(&mut *member, &numbered("out", 0, 0..1), &[offset("in", 0, 10, "")]);
+    assert_eq!(read_all(&log, &part("out", 0), 0).len(), 1);
+    let refused = KafkaLog::open(options("wrong")).map(drop).unwrap_err();
+    assert!(matches!(&refused, Error::Fatal(text) if text.contains("let us in")), "{refused:?}");
+    let mut stranger = options(password.trim());
+    stranger.properties.remove("ssl.ca.location");
+    assert!(KafkaLog::open(stranger).is_err(), "a certificate of nobody's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_an_account_needs_what_the_documents_say_and_no_more() {
+    let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer \
+                      super.users=User:ANONYMOUS";
+    let broker = Broker::start_with(&[("KAFKA_TLS", "1"), ("KAFKA_EXTRA", authorizer)]);
+    let mut cluster = Cluster::name(&[("log.replication", "1"), ("log.min_insync", "1")]).await;
+    cluster.set("log.url", format!("kafka://{}", broker.secured_address()));
+    let secure = format!(
+        "[log.kafka]\n\"security.protocol\" = \"SASL_SSL\"\n\"sasl.mechanisms\" = \"SCRAM-SHA-256\"\n\
+         \"sasl.username\" = \"encargo\"\n\"sasl.password_file\" = {:?}\n\"ssl.ca.location\" = {:?}\n",
+        broker.tls_file("password"),
+        broker.tls_file("ca.pem")
+    );
+    std::fs::write(cluster.folder.path().join("encargo.toml"), secure).unwrap();
+
+    let refused = cluster.output(&["log", "init"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("uthoriz"), "without any right: {said}");
+    let topics = cluster.config().topics;
+    let granted = Command::new(needed("ENCARGO_TEST_PYTHON"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/grant.py"))
+        .args(["--brokers", &broker.address(), "--ids", &topics.ids])
+        .args(["--topics", &topics.orders, &topics.states, &topics.dead])
+        .status();
+    assert!(granted.unwrap().success());
+
+    cluster.run(&["log", "init"]);
+    let up = cluster.start("up", 0).await;
+    let placed = place(&up, "ana@example.org").await;
+    finished(&up, &placed["orderid"]).await;
+    let groups = cluster.run(&["log", "groups", "--json"]);
+    assert!(groups.contains("encargo-fulfilment") && groups.contains("encargo-tracking"), "{groups}");
+    let records = cluster.run(&["log", "read", &topics.states, "--json"]);
+    assert_eq!(records.lines().count(), 4, "{records}");
+    cluster.run(&["log", "topics", "--json"]);
+    let log = std::fs::read_to_string(cluster.log_of("up", 0)).unwrap();
+    assert!(!log.to_lowercase().contains("authoriz"), "{log}");
+}
