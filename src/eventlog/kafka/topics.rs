@@ -72,8 +72,11 @@ impl Topics {
     /// Nothing else takes these clients' few events.
     pub(super) fn serve(&self) {
         for client in [&self.stable, &self.latest] {
-            while let Some(Err(error)) = client.poll(Duration::ZERO) {
-                self.plain.note(&error);
+            // a line for the log is an event too, and looks like none afterwards: what waits behind it must come as well
+            for _ in 0..EVENTS_MAX {
+                if let Some(Err(error)) = client.poll(Duration::ZERO) {
+                    self.plain.note(&error);
+                }
             }
         }
     }
@@ -232,6 +235,8 @@ impl Topics {
     }
 }
 
+/// Events of a client that are taken at once.
+const EVENTS_MAX: usize = 64;
 /// Between two looks at whether a new topic can be used.
 pub(super) const POLL: Duration = Duration::from_millis(20);
 pub(super) fn part(topic: &str, partition: u32) -> TopicPartition {

@@ -18,7 +18,7 @@ use rdkafka::{
 
 use super::{
     Shared,
-    client::{Plain, question_error},
+    client::{self, Plain, question_error},
     options::transactional_id,
     produce::{self, Producer, is_refusal},
 };
@@ -179,7 +179,8 @@ impl Transactor {
         let text = self.describe(&failure, step);
         self.note_fence(&failure);
         let timeout = self.timeout();
-        if is_fatal(&failure) || !open {
+        let ended = is_fatal(&failure) || client::fatal(self.producer.client()).is_some();
+        if ended || !open {
             self.state = State::Over;
         } else if matches!(failure, Failure::Hangs) {
             self.state = State::Lost;
