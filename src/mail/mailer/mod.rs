@@ -235,6 +235,9 @@ impl Mailer {
         if count == limit {
             return Ok(Next::Again);
         }
+        if count > 0 {
+            return Ok(Next::Wait(self.options.poll)); // or until the first of these is settled
+        }
         let due = ledger.next_due().await?.map(|due| due.since(clock.now()));
         Ok(Next::Wait(due.unwrap_or(self.options.poll).clamp(WAIT_MIN, self.options.poll)))
     }
