@@ -29,7 +29,7 @@ impl Server {
             .arg(data)
             .args(["--intake-listen", "127.0.0.1:0", "--tracking-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
             .args(arguments)
-            .env("ENCARGO_LOGGING_LEVEL", "warn")
+            .env("ENCARGO_LOGGING_LEVEL", std::env::var("ENCARGO_LOGGING_LEVEL").unwrap_or_else(|_| "warn".into()))
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary starts");

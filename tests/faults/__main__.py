@@ -112,8 +112,13 @@ def main():
     print(COLUMNS.format("fault", "rounds", "orders", "503", "late s", "wait s", "gap s", "recovery", "repeats", ""))
     failed = False
     for strikes in runs:
-        row = run(strikes, options)
         label = strikes[0] if len(set(strikes)) == 1 else "together"
+        try:
+            row = run(strikes, options)
+        except RuntimeError as error:
+            print(f"{label:<13} not judged: {error}", flush=True)
+            failed = True
+            continue
         figures = [f"{row[name]:.1f}" for name in ("late", "wait", "gap", "recovery")]
         word = "broken" if row["wrong"] else "kept"
         print(COLUMNS.format(label, row["rounds"], row["orders"], row["refused"], *figures, row["repeats"], word))

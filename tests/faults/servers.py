@@ -129,7 +129,9 @@ class Kafka:
 
     def group_coordinator(self, group):
         def coordinator():
-            return self.admin.describe_consumer_groups([group])[group].result(timeout=10).coordinator.id
+            # a client asks for a group's coordinator once, and then goes on asking that one
+            admin = AdminClient({"bootstrap.servers": self.brokers, "log_level": 0})
+            return admin.describe_consumer_groups([group])[group].result(timeout=10).coordinator.id
         return wait_for(f"the coordinator of {group}", coordinator)
 
     def wait_in_sync(self, topics):

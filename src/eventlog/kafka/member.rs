@@ -114,9 +114,9 @@ impl KafkaMember {
         if let Some(new) = self.assigning.take() {
             let list = self.list(&new)?;
             self.consumer.incremental_assign(&list).map_err(|error| self.cannot("take partitions", &error))?;
-            if self.paused {
-                self.consumer.pause(&list).map_err(|error| self.cannot("pause", &error))?;
-            }
+            // the library remembers that a partition was paused when it was last ours
+            let told = if self.paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+            told.map_err(|error| self.cannot("pause or go on", &error))?;
         }
         Ok(())
     }

@@ -117,6 +117,23 @@ fn kafka_partitions_are_handed_over_with_the_last_commit_before() {
 }
 
 #[test]
+fn kafka_a_partition_that_went_while_paused_is_read_when_it_comes_back() {
+    let cluster = cluster();
+    let log = open(&cluster);
+    let mut first = Player::join(&log, 0, Commits::Outputs);
+    until(&mut [&mut first], "the first has all", |all| all[0].owned.len() == 4);
+    first.member.pause(true);
+    let mut second = Player::join(&log, 1, Commits::Outputs);
+    until(&mut [&mut first, &mut second], "they share", |all| all[0].owned.len() == 2 && all[1].owned.len() == 2);
+    first.member.pause(false);
+    drop(second);
+    until(&mut [&mut first], "the first has all again", |all| all[0].owned.len() == 4);
+    append(&log, (0..4).flat_map(|partition| numbered("in", partition, 0..1)).collect());
+    let read: std::collections::BTreeSet<u32> = (0..4).map(|_| next(&mut *first.member).0.partition).collect();
+    assert_eq!(read.len(), 4, "{read:?}");
+}
+
+#[test]
 fn kafka_a_member_that_was_put_out_cannot_commit() {
     for commits in [Commits::Outputs, Commits::Offsets] {
         let cluster = cluster();
