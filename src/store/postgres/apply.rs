@@ -100,7 +100,7 @@ async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTree
     }
     let orders = tx
         .prepare_cached(
-            "SELECT o.id, o.fingerprint FROM unnest($1::bigint[]) AS i(id) JOIN orders o ON o.id = i.id
+            "SELECT o.id, o.fingerprint FROM unnest($1::bigint[]) AS i(id) JOIN orders o ON o.id BETWEEN i.id AND i.id
              FOR NO KEY UPDATE OF o",
         )
         .await?;
@@ -165,7 +165,7 @@ async fn write(tx: &Transaction<'_>, changes: Changes<'_>, mail: bool, due: Time
     if !changes.heads.is_empty() {
         let (ids, heads): (Vec<i64>, Vec<i16>) = changes.heads.into_iter().unzip();
         let update = "UPDATE lane l SET head = h.head FROM unnest($1::bigint[], $2::smallint[]) AS h(id, head)
-                      WHERE l.id = h.id";
+                      WHERE l.id BETWEEN h.id AND h.id";
         tx.execute(&tx.prepare_cached(update).await?, &[&ids, &heads]).await?;
     }
     if !changes.started.is_empty() {
@@ -173,7 +173,7 @@ async fn write(tx: &Transaction<'_>, changes: Changes<'_>, mail: bool, due: Time
         tx.execute(&tx.prepare_cached(insert).await?, &[&changes.started]).await?;
     }
     if !changes.finished.is_empty() {
-        let delete = "DELETE FROM in_flight f USING unnest($1::bigint[]) AS d(id) WHERE f.id = d.id";
+        let delete = "DELETE FROM in_flight f USING unnest($1::bigint[]) AS d(id) WHERE f.id BETWEEN d.id AND d.id";
         tx.execute(&tx.prepare_cached(delete).await?, &[&changes.finished]).await?;
     }
     changes.tally.write(tx).await

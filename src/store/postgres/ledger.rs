@@ -99,11 +99,11 @@ async fn take(tx: &Transaction<'_>, wish: &Wish, tally: &mut Tally) -> Result<Ve
          taken AS (
              UPDATE lane l SET sending = true, attempts = l.attempts + 1, ambiguous = l.ambiguous OR l.sending,
                  due_at = $3, tried_at = $1, class = NULL, lease = $4
-             FROM due WHERE l.id = due.id
+             FROM due WHERE l.id BETWEEN due.id AND due.id
              RETURNING l.id, l.attempts, l.ambiguous, due.due_at, due.sending, due.class)
          SELECT {}, t.id, h.estado, h.at, h.next_at, t.sending, t.attempts, t.ambiguous, t.class,
                 s.address, s.at, s.reason, s.mail
-         FROM taken t JOIN orders o ON o.id = t.id >> 8 JOIN history h ON h.id = t.id
+         FROM taken t JOIN orders o ON o.id BETWEEN t.id >> 8 AND t.id >> 8 JOIN history h ON h.id BETWEEN t.id AND t.id
          LEFT JOIN suppressed s ON s.address = lower(o.usermail COLLATE \"C\")
          ORDER BY t.due_at, t.id",
         rows::ORDER_COLUMNS
@@ -192,7 +192,7 @@ impl Rows {
             return Ok(0);
         }
         let sql = "WITH s AS (SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[]) AS s(id, attempt, reply)),
-             gone AS (DELETE FROM lane l USING s WHERE l.id = s.id AND l.sending AND l.attempts = s.attempt
+             gone AS (DELETE FROM lane l USING s WHERE l.id BETWEEN s.id AND s.id AND l.sending AND l.attempts = s.attempt
                       RETURNING l.id, l.tried_at, l.attempts, l.ambiguous, s.reply)
              INSERT INTO sent (id, tried_at, attempts, ambiguous, reply) SELECT * FROM gone";
         let sent = tx.execute(&tx.prepare_cached(sql).await?, &[&self.ids, &self.attempts, &self.texts]).await?;
@@ -206,7 +206,7 @@ impl Rows {
         }
         let sql = "WITH s AS (SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[])
                               AS s(id, attempt, class, reply)),
-             gone AS (DELETE FROM lane l USING s WHERE l.id = s.id AND l.sending AND l.attempts = s.attempt
+             gone AS (DELETE FROM lane l USING s WHERE l.id BETWEEN s.id AND s.id AND l.sending AND l.attempts = s.attempt
                       RETURNING l.id, l.tried_at, l.attempts, l.ambiguous, s.class, s.reply)
              INSERT INTO dead_mails (id, tried_at, attempts, ambiguous, class, reply) SELECT * FROM gone
              RETURNING id, class";
@@ -236,7 +236,7 @@ impl Rows {
                  ambiguous = l.ambiguous OR s.unknown, lease = NULL
              FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::bool[])
                  AS s(id, attempt, class, reply, due_at, unknown)
-             WHERE l.id = s.id AND l.sending AND l.attempts = s.attempt RETURNING l.class";
+             WHERE l.id BETWEEN s.id AND s.id AND l.sending AND l.attempts = s.attempt RETURNING l.class";
         let params: [&(dyn deadpool_postgres::tokio_postgres::types::ToSql + Sync); 6] =
             [&self.ids, &self.attempts, &self.classes, &self.texts, &self.due_at, &self.unknown];
         let waiting = tx.query(&tx.prepare_cached(sql).await?, &params).await?;
@@ -274,9 +274,10 @@ pub(super) async fn promote(tx: &Transaction<'_>, keys: &[i64]) -> Result<()> {
         return Ok(());
     }
     // nearly always there is none
-    let sql = "UPDATE lane l SET head = 1 FROM unnest($1::bigint[]) AS o(id)
-         WHERE l.id = (SELECT n.id FROM lane n WHERE n.id > o.id << 8 AND n.id < (o.id + 1) << 8
-                       ORDER BY n.id LIMIT 1) AND l.head <> 1";
+    let sql = "UPDATE lane l SET head = 1
+         FROM unnest($1::bigint[]) AS o(id), LATERAL (
+             SELECT n.id FROM lane n WHERE n.id > o.id << 8 AND n.id < (o.id + 1) << 8 ORDER BY n.id LIMIT 1) AS first
+         WHERE l.id BETWEEN first.id AND first.id AND l.head <> 1";
     tx.execute(&tx.prepare_cached(sql).await?, &[&orders(keys)]).await?;
     Ok(())
 }

@@ -62,6 +62,9 @@ pub(super) enum Protection {
 /// Every session works like this: plans go by the keys and indexes of the schema, whatever the statistics say; nothing
 /// waits without end; a commit that was answered is on disk, even where the database is set to be careless. No bitmaps: they
 /// give up the order of an index, and look at all its dead entries each time.
+///
+/// The keys of a batch are met by `BETWEEN k AND k`. By `=` the planner may walk a whole index for a merge, and does when a
+/// table was last counted in a moment in which it was nearly empty: the tables of mails that wait are, until a backlog comes.
 const SESSION: &str = "
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
     SET plan_cache_mode = force_generic_plan; SET jit = off;

@@ -18,7 +18,7 @@ use crate::{
 pub(super) async fn keep(tx: &Transaction<'_>, keys: &[i64]) -> Result<i64> {
     let sql = "INSERT INTO suppressed (address, at, reason, mail)
          SELECT lower(o.usermail COLLATE \"C\") AS address, d.tried_at, d.reply, d.id FROM unnest($1::bigint[]) AS k(id)
-         JOIN dead_mails d ON d.id = k.id JOIN orders o ON o.id = d.id >> 8
+         JOIN dead_mails d ON d.id BETWEEN k.id AND k.id JOIN orders o ON o.id BETWEEN d.id >> 8 AND d.id >> 8
          ORDER BY address, d.id ON CONFLICT DO NOTHING";
     Ok(tx.execute(&tx.prepare_cached(sql).await?, &[&keys]).await? as i64)
 }
