@@ -34,7 +34,7 @@ impl Settler {
         while settled.recv_many(&mut batch, BATCH_MAX).await > 0 {
             if batch.len() < BATCH_GOOD {
                 clock.sleep(GATHER).await;
-                batch.extend(std::iter::from_fn(|| settled.try_recv().ok()).take(BATCH_MAX));
+                batch.extend(std::iter::from_fn(|| settled.try_recv().ok()).take(BATCH_MAX - batch.len()));
             }
             let count = batch.len();
             let settlements: Vec<_> = batch.drain(..).filter_map(|Settled(settlement)| settlement).collect();
