@@ -2,7 +2,7 @@
 //! on this machine that only counts, and into Postfix's `smtp-sink` beside Postfix's own `smtp-source`, which are both
 //! in Debian's package postfix. `cargo bench --bench mail [-- ORDERS]`; `-- ORDERS postfix` runs the last part alone.
 
-#[path = "../tests/it/harness/smtp.rs"]
+#[path = "../tests/it/harness/smtp/mod.rs"]
 mod smtp;
 
 use std::{

@@ -15,7 +15,7 @@ mod acks;
 mod client;
 mod modes;
 mod server;
-#[path = "../../tests/it/harness/smtp.rs"]
+#[path = "../../tests/it/harness/smtp/mod.rs"]
 mod smtp;
 mod watch;
 

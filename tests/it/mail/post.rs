@@ -1,0 +1,177 @@
+//! A mailer that runs on a clock which the test drives.
+
+use super::*;
+
+/// A mailer that runs, and what it works on.
+pub struct Post {
+    pub clock: Clock,
+    pub store: Arc<SqliteStore>,
+    pub metrics: Metrics,
+    wake: Arc<Notify>,
+    pub url: String,
+    pub running: Option<(CancellationToken, JoinHandle<mail::Result<()>>)>,
+    /// The running mailer's view of where it sends.
+    pub destinations: Option<mail::Destinations>,
+    /// Addresses and products of orders that do not have the usual ones.
+    pub emails: HashMap<u64, EmailAddress>,
+    pub products: HashMap<u64, Product>,
+    projected: u64,
+    pub step_timeout: Duration,
+    pub folder: TempDir,
+}
+
+pub fn options() -> mail::compose::Options {
+    mail::compose::Options {
+        from: "pedidos@shop.example".parse().unwrap(),
+        from_name: None,
+        domain: None,
+        lang: Lang::Es,
+        zone: jiff::tz::TimeZone::UTC,
+        track: None,
+        handles: None,
+        templates: None,
+        flow: Flow::standard(Duration::from_secs(8)),
+    }
+}
+
+pub fn composer() -> Composer {
+    Composer::new(options()).unwrap()
+}
+
+/// Short enough for a test that has to wait for it.
+pub const STEP_TIMEOUT: Duration = Duration::from_millis(200);
+
+impl Post {
+    pub fn new(url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&folder.path().join("store.db"), Options::default()).unwrap());
+        Self {
+            clock: Clock::manual(Timestamp::from_millis(1_764_000_000_000)),
+            store,
+            metrics: Metrics::register(&mut Registry::default()),
+            wake: Arc::default(),
+            url: url.to_owned(),
+            running: None,
+            destinations: None,
+            emails: HashMap::new(),
+            products: HashMap::new(),
+            projected: 0,
+            step_timeout: STEP_TIMEOUT,
+            folder,
+        }
+    }
+
+    pub fn start(url: &str) -> Self {
+        let mut this = Self::new(url);
+        this.run(mail::Options::default());
+        this
+    }
+
+    /// A Maildir in the test's folder.
+    pub fn maildir() -> Self {
+        let mut this = Self::new("");
+        this.url = format!("maildir:{}", this.folder.path().join("mail").display());
+        this
+    }
+
+    pub fn run(&mut self, options: mail::Options) {
+        let composer = composer();
+        let destination = self.url.parse().unwrap();
+        let transport = mail::open(&destination, composer.domain(), self.step_timeout, &self.clock).unwrap().unwrap();
+        let deps = Deps {
+            ledger: self.store.clone(),
+            composer: Arc::new(composer),
+            transport,
+            clock: self.clock.clone(),
+            wake: self.wake.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let stop = CancellationToken::new();
+        let mailer = Mailer::new(deps, options);
+        self.destinations = Some(mailer.destinations());
+        let task = tokio::spawn(mailer.run(stop.clone()));
+        self.running = Some((stop, task));
+    }
+
+    pub async fn stop(&mut self) {
+        let (stop, task) = self.running.take().unwrap();
+        stop.cancel();
+        task.await.unwrap().unwrap();
+    }
+
+    /// Ends without any order, as a crash does.
+    pub async fn crash(&mut self) {
+        let (_, task) = self.running.take().unwrap();
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        self.metrics = Metrics::register(&mut Registry::default()); // the next process counts from zero
+    }
+
+    /// Projects events: each of these orders enters each of these states now.
+    pub async fn enter(&mut self, orders: std::ops::RangeInclusive<u64>, states: &[&str]) {
+        let mut events = Vec::new();
+        for id in orders {
+            for estado in states {
+                events.push(self.event(id, estado));
+            }
+        }
+        let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
+        let to = self.projected + events.len() as u64;
+        let advances = vec![Advance { of, from: self.projected, to }];
+        self.projected = to;
+        let now = self.clock.now();
+        let batch = Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, now };
+        self.store.apply(batch.into()).await.unwrap();
+        self.wake.notify_one();
+    }
+
+    pub fn event(&self, id: u64, estado: &str) -> Incoming {
+        let at = self.clock.now();
+        let product = Product::new("3170", "King's Bounty", "7.99").unwrap();
+        let email = format!("c{id}@example.org").parse().unwrap();
+        let order = Order {
+            id: OrderId::new(id).unwrap(),
+            product: self.products.get(&id).unwrap_or(&product).clone(),
+            email: self.emails.get(&id).unwrap_or(&email).clone(),
+            lang: None,
+            placed_at: at,
+            handle: None,
+            trace: None,
+        };
+        let seq = Flow::standard(Duration::ZERO).seq_of(estado).unwrap();
+        let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: id * 4 + u64::from(seq) };
+        let letter =
+            DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
+        let event = StateEvent { order: order.into(), estado: estado.into(), seq: Some(seq), at, next_at: None };
+        Incoming { event, seq, last: seq == 4, letter }
+    }
+
+    pub fn state(&self) -> mail::Snapshot {
+        self.destinations.as_ref().unwrap().snapshot()
+    }
+
+    /// The reasons of the dead letters.
+    pub async fn dead(&self) -> Vec<String> {
+        self.store.dead(None, 100).await.unwrap().into_iter().map(|letter| letter.reason).collect()
+    }
+
+    pub async fn count(&self, status: MailStatus) -> u64 {
+        let counts = self.store.ledger_counts().await.unwrap();
+        counts.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, count)| *count)
+    }
+
+    /// Waits until so many mails have this status.
+    pub async fn have(&self, status: MailStatus, count: u64) {
+        self.have_while_moving(status, count, Duration::ZERO).await;
+    }
+
+    /// The same, while the clock goes on by `step` again and again.
+    pub async fn have_while_moving(&self, status: MailStatus, count: u64, step: Duration) {
+        eventually(&format!("{count} mails {}", status.name()), async || {
+            self.clock.advance(step);
+            let counts = self.store.ledger_counts().await.map_err(|e| e.to_string())?;
+            if self.count(status).await == count { Ok(()) } else { Err(format!("{counts:?}")) }
+        })
+        .await;
+    }
+}
