@@ -98,6 +98,8 @@ impl Plain {
 impl ClientContext for Plain {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
+            // `error` is told the same of a connection that failed
+            _ if facility == "FAIL" => tracing::debug!(target: "librdkafka", facility, "{message}"),
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
