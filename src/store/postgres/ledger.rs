@@ -22,14 +22,17 @@ use crate::{
 impl Ledger for PgStore {
     async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
         let call = getrandom::u64().map_err(|e| Error::Unavailable(format!("no random number: {e}")))?.cast_signed();
-        let doubtful = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let resolved = doubtful.clone();
-        let wish = Wish { now, until, limit, call };
-        let leased = self.run(|client| Box::pin(async move { lease(client, wish, &doubtful).await })).await;
-        let mut kept = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
-        match &leased {
-            Ok(_) => kept.retain(|call| !resolved.contains(call)),
-            Err(_) => kept.push(call),
+        let taking = Taking { call, until };
+        let doubtful = {
+            let mut doubtful = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
+            // a commit can still come after it was looked for; what is not found in time is ambiguous by then
+            doubtful.retain(|taking| taking.until > now);
+            doubtful.clone()
+        };
+        let leased =
+            self.run(|client| Box::pin(async move { lease(client, now, &taking, limit, &doubtful).await })).await;
+        if leased.is_err() {
+            self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).push(taking);
         }
         leased
     }
@@ -58,39 +61,57 @@ impl Ledger for PgStore {
     }
 }
 
-/// A call of lease.
-struct Wish {
-    now: Timestamp,
-    until: Timestamp,
-    limit: usize,
-    /// Its mark on what it takes.
+/// What a call of `lease` writes on the mails that it takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taking {
+    /// A number of its own.
     call: i64,
+    until: Timestamp,
 }
 
-async fn lease(client: &mut Object, wish: Wish, doubtful: &[i64]) -> Result<Vec<Mail>> {
+async fn lease(
+    client: &mut Object,
+    now: Timestamp,
+    taking: &Taking,
+    limit: usize,
+    doubtful: &[Taking],
+) -> Result<Vec<Mail>> {
     let tx = client.transaction().await?;
     let mut tally = Tally::default();
     if !doubtful.is_empty() {
-        give_back(&tx, wish.now, doubtful, &mut tally).await?;
+        give_back(&tx, now, doubtful, &mut tally).await?;
     }
-    let mails = take(&tx, &wish, &mut tally).await?;
+    let mails = take(&tx, now, taking, limit, &mut tally).await?;
     tally.write(&tx).await?;
     tx.commit().await?;
     Ok(mails)
 }
 
-/// What an earlier call took, whose commit nobody heard of, was never sent: it is as it was before.
-async fn give_back(tx: &Transaction<'_>, now: Timestamp, calls: &[i64], tally: &mut Tally) -> Result<()> {
-    let update = "UPDATE lane SET sending = false, attempts = attempts - 1, due_at = $2, lease = NULL
-                  WHERE sending AND lease = ANY($1)";
-    let given = tx.execute(&tx.prepare_cached(update).await?, &[&calls, &now.as_millis()]).await? as i64;
-    tally.mail(MailStatus::Sending, -given);
-    tally.mail(MailStatus::Pending, given);
+/// What an earlier call took, whose commit nobody heard of, was never sent: it is as it was before. Found by the index of
+/// what is due, at the end of its lease.
+async fn give_back(tx: &Transaction<'_>, now: Timestamp, doubtful: &[Taking], tally: &mut Tally) -> Result<()> {
+    let sql = "UPDATE lane l SET sending = false, attempts = l.attempts - 1, due_at = $3, lease = NULL
+         FROM unnest($1::bigint[], $2::bigint[]) AS d(call, until)
+         WHERE l.head = 1 AND l.due_at BETWEEN d.until AND d.until AND l.sending AND l.lease = d.call
+         RETURNING l.ambiguous";
+    let (calls, until): (Vec<i64>, Vec<i64>) =
+        doubtful.iter().map(|taking| (taking.call, taking.until.as_millis())).unzip();
+    for row in tx.query(&tx.prepare_cached(sql).await?, &[&calls, &until, &now.as_millis()]).await? {
+        tally.mail(MailStatus::Sending, -1);
+        tally.mail(MailStatus::Pending, 1);
+        tally.add(Kind::Repeated, "", -i64::from(row.get::<_, bool>(0)));
+    }
     Ok(())
 }
 
 /// Others that lease at the same time take other rows.
-async fn take(tx: &Transaction<'_>, wish: &Wish, tally: &mut Tally) -> Result<Vec<Mail>> {
+async fn take(
+    tx: &Transaction<'_>,
+    now: Timestamp,
+    taking: &Taking,
+    limit: usize,
+    tally: &mut Tally,
+) -> Result<Vec<Mail>> {
     const FIRST: usize = rows::ORDER_COLUMN_COUNT;
     let sql = format!(
         "WITH due AS (
@@ -108,8 +129,8 @@ async fn take(tx: &Transaction<'_>, wish: &Wish, tally: &mut Tally) -> Result<Ve
          ORDER BY t.due_at, t.id",
         rows::ORDER_COLUMNS
     );
-    let (now, until) = (wish.now.as_millis(), wish.until.as_millis());
-    let found = tx.query(&tx.prepare_cached(&sql).await?, &[&now, &(wish.limit as i64), &until, &wish.call]).await?;
+    let (now, until) = (now.as_millis(), taking.until.as_millis());
+    let found = tx.query(&tx.prepare_cached(&sql).await?, &[&now, &(limit as i64), &until, &taking.call]).await?;
     let mut mails = Vec::with_capacity(found.len());
     for row in &found {
         let (was_sending, ambiguous) = (row.get(FIRST + 4), row.get(FIRST + 6));
@@ -153,11 +174,12 @@ async fn settle(client: &mut Object, settlements: &[Settlement]) -> Result<u64> 
     }
     let tx = client.transaction().await?;
     let mut tally = Tally::default();
-    lock(&tx, &[&sent.ids[..], &dead.ids[..]].concat()).await?;
+    let ended = [&sent.ids[..], &dead.ids[..]].concat();
+    lock(&tx, &[&ended[..], &retried.ids[..]].concat()).await?;
     let mut settled = sent.end(&tx, &mut tally).await?;
     settled += dead.bury(&tx, &mut tally).await?;
     settled += retried.put_off(&tx, &mut tally).await?;
-    promote(&tx, &[&sent.ids[..], &dead.ids[..]].concat()).await?;
+    promote(&tx, &ended).await?;
     tally.mail(MailStatus::Sending, -(settled as i64));
     tally.write(&tx).await?;
     tx.commit().await?;

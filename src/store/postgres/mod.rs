@@ -43,8 +43,8 @@ pub struct PgStore {
     call_timeout: std::time::Duration,
     /// Set once the tables are known to be of this version.
     prepared: OnceCell<()>,
-    /// Calls of `lease` whose commit nobody heard of: what they took is given back by the next one.
-    doubtful: Mutex<Vec<i64>>,
+    /// Calls of `lease` whose commit nobody heard of.
+    doubtful: Mutex<Vec<ledger::Taking>>,
 }
 
 type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -68,8 +68,12 @@ impl PgStore {
     /// Runs a call on a connection of the pool, within the time for calls.
     async fn run<T: Send>(&self, call: impl for<'a> FnOnce(&'a mut Object) -> Call<'a, T> + Send) -> Result<T> {
         let bounded = async {
-            let mut held = Held(Some(self.client().await?));
-            let result = call(held.0.as_mut().expect("held until it is given back")).await;
+            let mut held = Held(Some(self.pool.get().await.map_err(options::pool_error)?));
+            let client = held.0.as_mut().expect("held until it is given back");
+            let result = match self.prepare(client).await {
+                Ok(()) => call(client).await,
+                Err(error) => Err(error),
+            };
             if !matches!(result, Err(Error::Unavailable(_))) {
                 held.0 = None;
             }
@@ -79,18 +83,14 @@ impl PgStore {
         in_time.unwrap_or_else(|_| Err(Error::Unavailable("the database did not answer in time".into())))
     }
 
-    /// A connection to tables that are up to date.
-    async fn client(&self) -> Result<Object> {
-        let mut client = self.pool.get().await.map_err(options::pool_error)?;
-        if !self.prepared.initialized() {
-            let prepare = async {
-                schema::migrate(&mut client).await?;
-                info!("the tables of the store are up to date");
-                Ok::<_, Error>(())
-            };
-            self.prepared.get_or_try_init(|| prepare).await?;
-        }
-        Ok(client)
+    /// Once, brings the tables up to date.
+    async fn prepare(&self, client: &mut Object) -> Result<()> {
+        let prepare = async {
+            schema::migrate(client).await?;
+            info!("the tables of the store are up to date");
+            Ok(())
+        };
+        self.prepared.get_or_try_init(|| prepare).await.copied()
     }
 }
 

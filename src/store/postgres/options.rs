@@ -68,8 +68,8 @@ pub(super) enum Protection {
 const SESSION: &str = "
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
     SET plan_cache_mode = force_generic_plan; SET jit = off;
-    SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s';
-    SET client_connection_check_interval = '5s';
+    SET default_transaction_isolation = 'read committed'; SET lock_timeout = '10s';
+    SET idle_in_transaction_session_timeout = '30s'; SET client_connection_check_interval = '5s';
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// A pool that has no connection yet.

@@ -1,6 +1,9 @@
 //! The tables and their versions.
 
-use deadpool_postgres::{Object, tokio_postgres::Client};
+use deadpool_postgres::{
+    Object,
+    tokio_postgres::{self, Client},
+};
 use refinery::error::Kind;
 use tracing::warn;
 
@@ -55,14 +58,11 @@ fn refused(error: refinery::Error) -> Error {
             "the database was written by a newer version of Encargo, or is not a store: use that version, or another database"
                 .into(),
         ),
-        Kind::Connection(_, cause) => {
-            let known = cause.downcast_ref::<deadpool_postgres::tokio_postgres::Error>();
-            let db = known.and_then(|error| error.as_db_error());
-            match db {
-                Some(db) => Error::Fatal(format!("cannot set up the tables: {} ({})", db.message(), db.code().code())),
-                None => Error::Unavailable(format!("cannot set up the tables: {cause}")),
-            }
-        }
+        Kind::Connection(_, cause) => match cause.downcast_ref::<tokio_postgres::Error>().map(Error::from) {
+            Some(Error::Fatal(cause)) => Error::Fatal(format!("cannot set up the tables: {cause}")),
+            Some(other) => other,
+            None => Error::Unavailable(format!("cannot set up the tables: {cause}")),
+        },
         _ => Error::Fatal(format!("cannot set up the tables: {error}")),
     }
 }
