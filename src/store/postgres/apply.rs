@@ -1,11 +1,11 @@
 //! The projection's transaction: the hot path of writing. Three rounds: lock and read, write, commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use deadpool_postgres::{Object, Transaction};
 
 use super::{
-    dead, rows,
+    dead, orders, rows,
     standing::{self, Changes, Standing, State, Waiting},
 };
 use crate::{
@@ -69,13 +69,10 @@ async fn move_on(tx: &Transaction<'_>, group: &str, advances: &[&Advance]) -> Re
 
 /// Why the offsets did not move: the batch is there already, or another instance was faster.
 async fn judge(client: &Object, batch: &Batch) -> Result<Applied> {
-    let held = client
-        .prepare_cached("SELECT \"offset\" FROM projected WHERE group_name = $1 AND topic = $2 AND partition = $3")
-        .await?;
+    let offsets: HashMap<_, _> = orders::offsets(client, &batch.group).await?.into_iter().collect();
     let (mut fenced, mut done) = (None, true);
     for Advance { of, from, to } in &batch.advances {
-        let row = client.query_opt(&held, &[&batch.group, &of.topic, &(of.partition as i32)]).await?;
-        let held = row.map_or(0, |row| row.get::<_, i64>(0) as u64);
+        let held = offsets.get(of).copied().unwrap_or_default();
         done &= held == *to && from != to;
         if held != *from {
             fenced.get_or_insert(of);
@@ -145,17 +142,17 @@ async fn conflicts(
     standing: &BTreeMap<OrderId, Standing<'_>>,
     events: &[&Incoming],
 ) -> Result<Vec<DeadLetter>> {
-    let mut letters = Vec::new();
-    for incoming in events {
-        let order = &incoming.event.order;
-        let stored = match standing.get(&order.id).and_then(|standing| standing.new) {
-            Some(new) => Some(new.clone()),
-            None => super::orders::order(tx, order.id).await?,
-        };
-        let reason = conflict(stored.as_ref(), order);
-        letters.push(DeadLetter { reason, ..incoming.letter.clone() });
+    if events.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(letters)
+    let ids: Vec<i64> = events.iter().map(|incoming| incoming.event.order.id.get() as i64).collect();
+    let stored = orders::orders(tx, &ids).await?;
+    let letter = |incoming: &&Incoming| {
+        let order = &incoming.event.order;
+        let new = standing.get(&order.id).and_then(|standing| standing.new);
+        DeadLetter { reason: conflict(new.or(stored.get(&order.id)), order), ..incoming.letter.clone() }
+    };
+    Ok(events.iter().map(letter).collect())
 }
 
 async fn write(tx: &Transaction<'_>, changes: Changes<'_>, mail: bool, due: Timestamp) -> Result<()> {

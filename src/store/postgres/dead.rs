@@ -68,30 +68,29 @@ impl DeadLetters for PgStore {
 
 /// Keeps dead records whose sources are not there yet.
 pub(super) async fn keep(tx: &Transaction<'_>, letters: &[DeadLetter]) -> Result<()> {
+    if letters.is_empty() {
+        return Ok(());
+    }
     let insert = tx
         .prepare_cached(
             "INSERT INTO dead_records (topic, partition, \"offset\", reason, attempts, at, key, value, headers)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+             SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::int[], $6::bigint[], $7::bytea[],
+                 $8::bytea[], $9::text[]) ON CONFLICT DO NOTHING",
         )
         .await?;
-    // few, if any
-    for letter in letters {
-        let Source { topic, partition, offset } = &letter.source;
-        let headers = serde_json::to_string(&letter.headers).expect("texts and bytes always serialise");
-        let (reason, at) = (rows::text(&letter.reason), letter.at.as_millis());
-        let params: [&(dyn ToSql + Sync); 9] = [
-            topic,
-            &(*partition as i32),
-            &(*offset as i64),
-            &reason,
-            &(letter.attempts as i32),
-            &at,
-            &letter.key,
-            &letter.value,
-            &headers,
-        ];
-        tx.execute(&insert, &params).await?;
-    }
+    let topics: Vec<&str> = letters.iter().map(|letter| &*letter.source.topic).collect();
+    let partitions: Vec<i32> = letters.iter().map(|letter| letter.source.partition as i32).collect();
+    let offsets: Vec<i64> = letters.iter().map(|letter| letter.source.offset as i64).collect();
+    let reasons: Vec<String> = letters.iter().map(|letter| rows::text(&letter.reason)).collect();
+    let attempts: Vec<i32> = letters.iter().map(|letter| letter.attempts as i32).collect();
+    let at: Vec<i64> = letters.iter().map(|letter| letter.at.as_millis()).collect();
+    let keys: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.key.as_deref()).collect();
+    let values: Vec<&[u8]> = letters.iter().map(|letter| &*letter.value).collect();
+    let json = |letter: &DeadLetter| serde_json::to_string(&letter.headers).expect("texts and bytes always serialise");
+    let headers: Vec<String> = letters.iter().map(json).collect();
+    let params: [&(dyn ToSql + Sync); 9] =
+        [&topics, &partitions, &offsets, &reasons, &attempts, &at, &keys, &values, &headers];
+    tx.execute(&insert, &params).await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The read model: how far it is, one order, lists, counts.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use deadpool_postgres::{GenericClient, Object, tokio_postgres::types::ToSql};
@@ -42,7 +42,7 @@ impl Orders for PgStore {
     }
 }
 
-async fn offsets(client: &Object, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
+pub(super) async fn offsets(client: &Object, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
     let select =
         client.prepare_cached("SELECT topic, partition, \"offset\" FROM projected WHERE group_name = $1").await?;
     let found = client.query(&select, &[&group]).await?;
@@ -53,11 +53,11 @@ async fn offsets(client: &Object, group: &str) -> Result<Vec<(TopicPartition, u6
     Ok(found.iter().map(offset).collect())
 }
 
-/// What was ordered, without where it stands.
-pub(super) async fn order(client: &impl GenericClient, id: OrderId) -> Result<Option<Order>> {
-    let sql = format!("SELECT {} FROM orders o WHERE id = $1", rows::ORDER_COLUMNS);
-    let found = client.query_opt(&client.prepare_cached(&sql).await?, &[&(id.get() as i64)]).await?;
-    found.as_ref().map(rows::order).transpose()
+/// What was ordered under these ids, without where it stands.
+pub(super) async fn orders(client: &impl GenericClient, ids: &[i64]) -> Result<HashMap<OrderId, Order>> {
+    let sql = format!("SELECT {} FROM orders o WHERE id = ANY($1)", rows::ORDER_COLUMNS);
+    let found = client.query(&client.prepare_cached(&sql).await?, &[&ids]).await?;
+    found.iter().map(|row| rows::order(row).map(|order| (order.id, order))).collect()
 }
 
 /// One statement, so that view and history are of the same moment.
