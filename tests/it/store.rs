@@ -13,6 +13,7 @@ mod ledger;
 mod mails;
 mod model;
 mod orders;
+mod plans;
 mod proxy;
 mod sharing;
 mod support;

@@ -63,7 +63,7 @@ CREATE TABLE sent (
     reply     text NOT NULL
 );
 
-CREATE INDEX sent_age ON sent USING brin (tried_at) WITH (autosummarize = on, pages_per_range = 16);
+CREATE INDEX sent_age ON sent (tried_at);
 
 -- Mails that are dead, or were given up by an operator.
 CREATE TABLE dead_mails (
