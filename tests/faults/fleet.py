@@ -99,12 +99,13 @@ class Fleet:
                 self.complain(f"{role.name} ended by itself with {role.process.returncode}")
                 role.start(ready=False)
 
-    def settle(self, orders, seconds=90):
-        """Waits until every acknowledged order has its four mails and no more come."""
+    def settle(self, orders, seconds=180):
+        """Waits until every acknowledged order has its four mails, none waits in the ledger, and no more come: at most for a
+        while longer than the lease of a mail, since others take over what a killed mailer held only then."""
         end, known = time.time() + seconds, None
         while time.time() < end:
             lines = self.mails.read_text().count("\n")
-            if lines == known and lines >= 4 * orders:
+            if lines == known and lines >= 4 * orders and not self.instances("mail")[0].open_mails():
                 return
             known = lines
             time.sleep(3)

@@ -43,6 +43,12 @@ class Role:
                 return answer.status == 200
         wait_for(f"{self.name} to be ready", is_ready)
 
+    def open_mails(self):
+        """Of a mailer: how many mails of the ledger were neither sent nor given up."""
+        with urllib.request.urlopen(f"http://{self.listen['ops']}/ledger", timeout=5) as answer:
+            mails = json.load(answer)["mails"]
+        return mails["pending"] + mails["sending"]
+
     @property
     def runs(self):
         return self.process is not None and self.process.poll() is None
