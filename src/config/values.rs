@@ -32,6 +32,9 @@ impl FromStr for Zone {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
+        if name == "UTC" {
+            return Ok(Self(jiff::tz::TimeZone::UTC)); // the default: no command need walk through the system's database
+        }
         let zone = jiff::tz::TimeZone::get(name);
         zone.map(Self).map_err(|_| "must be the name of a time zone, like UTC or Europe/Madrid".into())
     }
