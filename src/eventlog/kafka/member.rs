@@ -64,6 +64,7 @@ impl KafkaMember {
             shared.topics.count(topic)?;
         }
         shared.await_free(group, slot)?;
+        shared.slots.check(&options::instance_id(group, slot), group, slot)?;
         let transactor = match commits {
             Commits::Offsets => None,
             Commits::Outputs => {

@@ -182,7 +182,7 @@ impl Options {
             .set("fetch.wait.max.ms", "30")
             .set("fetch.min.bytes", "32768");
         if self.static_membership {
-            config.set("group.instance.id", format!("{group}-{slot}"));
+            config.set("group.instance.id", instance_id(group, slot));
         }
         self.with_properties(config)
     }
@@ -234,6 +234,11 @@ const LINGER_MS: &str = "0";
 /// By this name a slot's live member is known in its group.
 pub(super) fn client_id(slot: u32) -> String {
     format!("encargo-slot-{slot}")
+}
+
+/// A static member's name.
+pub(super) fn instance_id(group: &str, slot: u32) -> String {
+    format!("{group}-slot-{slot}")
 }
 
 pub(super) fn transactional_id(group: &str, slot: u32) -> String {

@@ -14,12 +14,13 @@ use crate::{
     eventlog::{Error, Result},
 };
 
-/// A second fencing within this time is no stall.
+/// So often within that time nobody is fenced by a stall or by the fall of a broker alone.
+const FENCES_MAX: usize = 3;
 const SOON: Duration = Duration::from_mins(1);
 /// Between two looks at whether a dead predecessor was put out of the group.
 const POLL: Duration = Duration::from_millis(200);
 
-/// When our transactional ids were fenced.
+/// When our transactional ids and our static members were fenced.
 pub(super) struct Slots {
     clock: Clock,
     fenced: Mutex<HashMap<String, Vec<Monotonic>>>,
@@ -32,25 +33,25 @@ impl Default for Slots {
 }
 
 impl Slots {
-    /// Our producer with this id was fenced: by a rival, or because it stalled past the transaction timeout, which
+    /// Our producer or static member with this id was fenced: by a rival, or because it stalled past its time-out, which
     /// looks the same.
     pub(super) fn fenced(&self, id: &str) {
         let mut fenced = self.fenced.lock().unwrap_or_else(PoisonError::into_inner);
         fenced.entry(id.to_owned()).or_default().push(self.clock.monotonic());
     }
 
-    /// Refuses to start a producer that was fenced twice just now.
+    /// Refuses to start what was fenced again and again just now.
     pub(super) fn check(&self, id: &str, group: &str, slot: u32) -> Result<()> {
         let now = self.clock.monotonic();
         let mut fenced = self.fenced.lock().unwrap_or_else(PoisonError::into_inner);
         let times = fenced.entry(id.to_owned()).or_default();
         times.retain(|at| now.saturating_sub(*at) < SOON);
-        if times.len() < 2 {
+        if times.len() < FENCES_MAX {
             return Ok(());
         }
         Err(Error::Fatal(format!(
-            "slot {slot} of {group} is used by another live instance, which took it over twice within a minute: give \
-             each instance its own --slot"
+            "slot {slot} of {group} is used by another live instance, which took it over {FENCES_MAX} times within a minute: \
+             give each instance its own --slot"
         )))
     }
 }

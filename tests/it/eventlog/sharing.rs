@@ -227,6 +227,35 @@ fn kafka_a_static_member_comes_back_to_its_partitions() {
     assert!(stays.heard.is_empty(), "{:?}", stays.heard);
 }
 
+/// A static member that was replaced joins again, since it may have replaced itself. Two that are alive go on like that until
+/// one gives up.
+#[test]
+fn kafka_of_two_static_members_under_one_slot_one_gives_up() {
+    let cluster = Cluster::one().with(|options| options.static_membership = true);
+    let logs = [open(&cluster), cluster.kafka()];
+    let join = |log: &Named<KafkaLog>| log.join("g", &["in"], 0, Commits::Offsets);
+    let mut members = logs.each_ref().map(|log| join(log).unwrap());
+    let clock = Clock::system();
+    let ends = clock.monotonic() + DEADLINE;
+    let refused = 'playing: loop {
+        assert!(clock.monotonic() < ends, "both live on");
+        for (log, member) in logs.iter().zip(&mut members) {
+            match member.next(STEP) {
+                Ok(_) => {}
+                Err(Error::Unavailable(_)) => match join(log) {
+                    Ok(again) => *member = again,
+                    Err(error) => break 'playing error,
+                },
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    assert!(
+        matches!(&refused, Error::Fatal(text) if text.contains("slot 0 of") && text.contains("--slot")),
+        "{refused:?}"
+    );
+}
+
 #[test]
 fn kafka_too_many_waiting_appends_are_refused() {
     let cluster = Cluster::one().with(|options| options.waiting_max = 10);

@@ -14,6 +14,7 @@ use crate::eventlog::{
     Error, Input, Result, TopicPartition,
     kafka::{
         client::{self, question_error},
+        options::instance_id,
         record,
         topics::{beyond, check_from},
     },
@@ -49,9 +50,16 @@ impl KafkaMember {
     }
 
     fn failed(&mut self, error: &KafkaError) -> Result<()> {
-        if let Some(why) = client::fatal(self.consumer.client()) {
+        if let Some((code, why)) = self.consumer.client().fatal_error() {
             let (group, slot) = (&self.group, self.slot);
-            return Err(Error::Fatal(format!("member {slot} of {group} has ended, is the slot used twice? {why}")));
+            let text = format!("member {slot} of {group} has ended: {why}");
+            // A static member whose session ran out joins as a new one, and what it still had on its way as the old one
+            // is refused: the library takes that for a rival. Joining again tells them apart.
+            if code == Code::FencedInstanceId {
+                self.shared.slots.fenced(&instance_id(group, slot));
+                return Err(Error::Unavailable(text));
+            }
+            return Err(Error::Fatal(text));
         }
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.find_gaps(),
