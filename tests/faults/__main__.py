@@ -61,7 +61,7 @@ def judge(fleet, faults, strikes, load):
     for name, took in recovered.items():
         bound = None if fleet.options.untimed else FAULTS[name].recovery_max
         if bound is not None and took > bound:
-            wrong.append(f"{name}: as ever only {took:.1f} s after its return")
+            wrong.append(f"{name}: as ever only {took:.1f} s after its return (inf: not before the next strike)")
     for count in ("changed", "unsettled"):
         if load[count]:
             wrong.append(f"{load[count]} answers {count}")

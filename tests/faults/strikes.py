@@ -40,7 +40,7 @@ def killed(kind):
 
 
 def stall(fleet, round_):
-    """Not the same instance twice within a minute: fenced so soon again, it takes its slot for doubly used and ends."""
+    """Not the same instance again and again: fenced three times within a minute, it takes its slot for doubly used."""
     role = fleet.instances("fulfilment")[round_ % 2]
     role.stall(SESSION + 3, time.sleep)
 
@@ -93,7 +93,8 @@ def kafka(fleet, _):
 class Fault:
     def __init__(self, strike, text, late_max=None, recovery_max=None, calm=6, proxied=False, together=True):
         self.strike, self.text, self.calm, self.proxied = strike, text, calm, proxied
-        # seconds: how late a timer may fire, and how long after its return all must be as ever
+        # seconds: how late a timer may fire, how long after its return all must be as ever, and how long it is left in
+        # peace before the next strike, which should be enough for that
         self.late_max, self.recovery_max = late_max, recovery_max
         self.together = together  # may be struck in one run with others
 
@@ -101,9 +102,9 @@ class Fault:
 MOVED = SESSION + 2
 
 FAULTS = {
-    "leader": Fault(leader, "kill -9 of a partition's leader"),
-    "transactions": Fault(transaction_coordinator, "kill -9 of the transaction coordinator"),
-    "group": Fault(group_coordinator, "kill -9 of the group coordinator"),
+    "leader": Fault(leader, "kill -9 of a partition's leader", calm=24),
+    "transactions": Fault(transaction_coordinator, "kill -9 of the transaction coordinator", calm=24),
+    "group": Fault(group_coordinator, "kill -9 of the group coordinator", calm=24),
     "intake": Fault(killed("intake"), "kill -9 of an intake", MOVED, 10),
     "fulfilment": Fault(killed("fulfilment"), "kill -9 of a fulfilment", MOVED, 10),
     "tracking": Fault(killed("tracking"), "kill -9 of a tracking", MOVED, 10),

@@ -23,7 +23,10 @@ class Recovery(unittest.TestCase):
         self.assertEqual(times([9_000, 50, 50, 50, 9_000]).recovery(1_000, 4_000), 0)
 
     def test_an_order_that_is_never_mailed_is_slow(self):
-        self.assertEqual(times([50, 50, 50, None]).recovery(1_000, 9_000), 2)
+        self.assertEqual(times([50, 50, 50, None, 50]).recovery(1_000, 9_000), 2)
+
+    def test_it_has_not_ended_while_the_last_order_is_slow(self):
+        self.assertEqual(times([50, 50, 5_000, 4_000, 50]).recovery(1_000, 4_000), float("inf"))
 
     def test_no_order_at_all_is_no_recovery(self):
         self.assertEqual(times([50]).recovery(5_000, 9_000), float("inf"))

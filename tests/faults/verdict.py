@@ -56,9 +56,10 @@ class Times:
         return max((b - a for a, b in zip(times, times[1:])), default=0) / 1000
 
     def recovery(self, healed, until):
-        """Seconds from the moment when all was whole again until the last order that still had to wait."""
+        """Seconds from the moment when all was whole again until the last order that still had to wait; infinite when that
+        was the last one of all, since then nobody saw it end."""
         after = [(at, wait) for at, wait in self.orders if healed <= at < until]
-        if not after:
+        if not after or after[-1][1] > SLOW_MS:
             return float("inf")
         slow = [at for at, wait in after if wait > SLOW_MS]
         return max([after[0][0], *slow]) / 1000 - healed / 1000
