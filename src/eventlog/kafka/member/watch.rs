@@ -68,6 +68,11 @@ impl ConsumerContext for Watch {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let assign = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Relaxed) {
+            // a member that is put out while it leaves leaves an event behind, and nobody hears an answer any more: the
+            // library would wait for ever until it is heard
+            if consumer.closed() {
+                return;
+            }
             let answer = if assign { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
             if let Err(error) = answer {
                 self.plain.note(&error);
