@@ -1,11 +1,14 @@
-//! The catalogue: what can be ordered, from a CSV file `appid,name,price` (RFC 4180), loaded once and checked whole.
+//! The catalogue: what can be ordered, from a CSV file with the columns `appid`, `name` and `price`, loaded once and
+//! checked whole. RFC 4180, and what spreadsheets make of it: other separators, decimal commas, UTF-16, `sep=;`.
 //!
 //! A product's row number counts from the header as 0, as the old service counts, so row 1 is the first product. Names
 //! stay as they are to the byte: quotes, commas, leading signs and trailing spaces included. A file with anything wrong
 //! in it is refused with its line, rather than sold from in part.
 
+mod header;
 mod load;
 mod search;
+mod text;
 
 use std::{collections::HashMap, io, path::Path};
 

@@ -150,9 +150,14 @@ fn overlay(folder: &Path, sources: &mut BTreeMap<String, String>) -> Result<()> 
             std::fs::read_to_string(&path)
         };
         let source = read().map_err(|source| Error::Path { path: path.display().to_string(), source })?;
-        sources.insert(name, source);
+        sources.insert(name, as_written(&source));
     }
     Ok(())
+}
+
+/// Without what editors on other systems add: a mark at the beginning, and carriage returns at the ends of lines.
+fn as_written(source: &str) -> String {
+    source.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n")
 }
 
 /// Files of a folder and of its folders one level down, but for hidden ones, with their names relative to it.
@@ -204,6 +209,14 @@ mod tests {
         assert_eq!((&*cooking.text, &*cooking.html), ("en/cooking.txt", "en/generic.html"));
         assert_eq!(templates.names(Lang::Es, "cooking").text, "es/generic.txt");
         assert_eq!(templates.names(Lang::Es, "../en/recibido").text, "es/generic.txt");
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_carriage_returns_are_no_part_of_a_template() {
+        for source in ["\u{feff}Hola,\r\n{{ order }}\r\n", "\u{feff}Hola,\r{{ order }}\r", "Hola,\n{{ order }}\n"] {
+            let templates = Templates::load(Some(folder(&[("es/recibido.txt", source)]).path())).unwrap();
+            assert_eq!(templates.env.get_template("es/recibido.txt").unwrap().source(), "Hola,\n{{ order }}\n");
+        }
     }
 
     #[test]
