@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use super::*;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_mins(5);
 
 /// A writer on a table of numbers. A row in `poison` makes the COMMIT itself fail.
 fn writer(dir: &Path, waiting_max: usize) -> Writer {

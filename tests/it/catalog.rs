@@ -1,12 +1,10 @@
 //! The catalogue at the size of the field's: 27,075 rows.
 
-use std::{fmt::Write, path::Path, time::Duration};
+use std::{fmt::Write, path::Path};
 
-use encargo::{catalog::Catalog, clock::Clock};
+use encargo::catalog::Catalog;
 
 const ROWS: usize = 27_075;
-/// The bounds are those of a release build; an unoptimised one gets this much more.
-const SLACK: u32 = if cfg!(debug_assertions) { 40 } else { 1 };
 
 /// Made-up names of one to five words out of 9,000, some with signs that a CSV has to quote.
 fn names() -> Vec<String> {
@@ -39,37 +37,17 @@ fn write_csv(names: &[String], path: &Path) {
 }
 
 #[test]
-fn a_large_catalogue_loads_unchanged_and_answers_at_once() {
+fn a_large_catalogue_loads_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.csv");
     let names = names();
     write_csv(&names, &path);
-    let clock = Clock::system();
-    let fastest = |work: &mut dyn FnMut()| {
-        let time = |()| {
-            let start = clock.monotonic();
-            work();
-            clock.monotonic().saturating_sub(start)
-        };
-        [(); 5].map(time).into_iter().min().unwrap()
-    };
-
-    let mut catalog = Catalog::sample();
-    let load = fastest(&mut || catalog = Catalog::load(&path).unwrap());
-    assert!(load < Duration::from_millis(100) * SLACK, "loading took {load:?}");
-
+    let catalog = Catalog::load(&path).unwrap();
     assert_eq!(catalog.len(), ROWS);
     for (i, name) in names.iter().enumerate() {
         let product = catalog.row(i + 1).unwrap();
         assert_eq!(*product.name, **name);
         assert_eq!(catalog.by_id(&product.id), Some((i + 1, product)));
-    }
-
-    for words in ["k", "kalondra", "nu", "NUKA zar", "o ka", "ii", "qui qui qui", "e"] {
-        let mut found = 0;
-        let search = fastest(&mut || found = catalog.search(words, 20).len());
-        println!("{words:?}: {search:?}, {found} found");
-        assert!(search < Duration::from_millis(1) * SLACK, "{words:?} took {search:?}");
     }
 }
 

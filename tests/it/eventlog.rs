@@ -19,6 +19,7 @@ mod sharing;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use crate::harness::PATIENCE;
 use encargo::{
     domain::Timestamp,
     eventlog::{
@@ -29,7 +30,6 @@ use encargo::{
 };
 
 /// How long anything may take before a check fails.
-const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A log under test.
 trait Harness {
@@ -155,7 +155,7 @@ pub fn read_all(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Vec<Recor
 /// Joins and takes the assignment.
 fn join(log: &dyn EventLog, group: &str, topics: &[&str]) -> (Box<dyn Member>, Vec<GroupOffset>) {
     let mut member = log.join(group, topics, 0, Commits::Outputs).unwrap();
-    match member.next(DEADLINE).unwrap() {
+    match member.next(PATIENCE).unwrap() {
         Input::Assigned(offsets) => (member, offsets),
         other => panic!("the first input was {other:?}"),
     }
@@ -163,7 +163,7 @@ fn join(log: &dyn EventLog, group: &str, topics: &[&str]) -> (Box<dyn Member>, V
 
 /// The next records.
 fn next(member: &mut dyn Member) -> (TopicPartition, Vec<Record>) {
-    match member.next(DEADLINE).unwrap() {
+    match member.next(PATIENCE).unwrap() {
         Input::Records(of, records) if !records.is_empty() => (of, records),
         other => panic!("instead of records came {other:?}"),
     }

@@ -15,9 +15,12 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::support::{
-    faulty::Fault,
-    shop::{RESERVATION, Shop},
+use crate::{
+    harness::PATIENCE,
+    support::{
+        faulty::Fault,
+        shop::{RESERVATION, Shop},
+    },
 };
 
 const BODY: &str = r#"{"product":"1010","email":"ana@example.org"}"#;
@@ -134,7 +137,7 @@ async fn the_order_is_placed_though_the_client_has_gone() {
             }
         }
     };
-    let (status, answer) = timeout(Duration::from_secs(20), placed).await.expect("the key must be confirmed");
+    let (status, answer) = timeout(PATIENCE, placed).await.expect("the key must be confirmed");
     assert_eq!((status, &answer["orderid"]), (202, &Value::from(1)));
     assert_eq!(shop.ids(), [1]);
 }

@@ -11,9 +11,12 @@ use encargo::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{
-    faulty::{Fault, FaultyLog},
-    shop::{self, Shop},
+use crate::{
+    harness::PATIENCE,
+    support::{
+        faulty::{Fault, FaultyLog},
+        shop::{self, Shop},
+    },
 };
 
 const TOPIC: &str = "encargo_ids";
@@ -151,7 +154,7 @@ async fn used_records_are_deleted() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), deadline).await.expect("old records must be deleted");
+    tokio::time::timeout(PATIENCE, deadline).await.expect("old records must be deleted");
     assert!(kept_from(&bench.log) < bench.records());
     assert!(matches!(bench.log.read(&partition, 0), Err(Error::Trimmed { .. })));
     assert!(matches!(bench.ids.take().await, Err(ids::Error::Unavailable(_))), "stopped");

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::mpsc, time::Duration};
 use super::*;
 use crate::eventlog::{GroupOffset, Input, Outcome, Record};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_mins(5);
 
 struct Place(tempfile::TempDir);
 

@@ -150,7 +150,7 @@ pub fn offsets_alone_and_outputs_alone(harness: &dyn Harness) {
 pub fn members_for_offsets_write_no_records(harness: &dyn Harness) {
     let log = open(harness);
     let mut member = log.join("g", &["in"], 0, Commits::Offsets).unwrap();
-    assert!(matches!(member.next(DEADLINE).unwrap(), Input::Assigned(_)));
+    assert!(matches!(member.next(PATIENCE).unwrap(), Input::Assigned(_)));
     let error = aborted(&mut *member, &numbered("out", 0, 0..1), &[offset("in", 0, 1, "")]);
     assert!(matches!(error, Error::Fatal(_)), "{error:?}");
     assert!(read_all(&*log, &part("out", 0), 0).is_empty());

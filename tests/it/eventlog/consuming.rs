@@ -77,7 +77,7 @@ pub fn wakes_at_once(harness: &dyn Harness) {
     }
     echo.join().unwrap();
     let took = clock.monotonic().saturating_sub(start);
-    assert!(took < DEADLINE, "a wake-up was lost: {took:?}");
+    assert!(took < PATIENCE, "a wake-up was lost: {took:?}");
 }
 
 pub fn batches_are_bounded(harness: &dyn Harness) {
@@ -159,7 +159,7 @@ pub fn trimmed_until_seek(harness: &dyn Harness) {
     let (mut member, assigned) = join(&*log, "g", &["t"]);
     assert_eq!(assigned, [offset("t", 0, 2, "")]);
     for _ in 0..2 {
-        let result = member.next(DEADLINE);
+        let result = member.next(PATIENCE);
         assert!(matches!(result, Err(Error::Trimmed { from: 2, start: 5, .. })), "{result:?}");
     }
     member.seek(&part("t", 0), 5).unwrap();
@@ -170,7 +170,7 @@ pub fn trimmed_until_seek(harness: &dyn Harness) {
     // also when all that is missing was deleted
     member.seek(&part("t", 0), 6).unwrap();
     log.delete_before(&part("t", 0), 10).unwrap();
-    let result = member.next(DEADLINE);
+    let result = member.next(PATIENCE);
     assert!(matches!(result, Err(Error::Trimmed { from: 6, start: 10, .. })), "{result:?}");
 }
 
@@ -219,7 +219,7 @@ pub fn second_member_is_refused_until_the_first_leaves(harness: &dyn Harness) {
         started.send(()).unwrap();
         next(&mut *member).1.len()
     });
-    has_started.recv_timeout(DEADLINE).unwrap();
+    has_started.recv_timeout(PATIENCE).unwrap();
     std::thread::spawn(move || drop(member)).join().unwrap();
     let (mut again, _) = join(&*log, "g", &["t"]);
     append(&*log, numbered("t", 0, 0..1));

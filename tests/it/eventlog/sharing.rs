@@ -13,13 +13,14 @@ use encargo::{
 };
 
 const STEP: Duration = Duration::from_millis(50);
-const SESSION: Duration = Duration::from_secs(2);
+/// So short that a member that stalls is soon put out.
+const SHORT_SESSION: Duration = Duration::from_secs(2);
 
-/// A log whose members are put out quickly.
+/// A log whose members stay in their group, however slow the machine is.
 fn cluster() -> Cluster {
     Cluster::one().with(|options| {
-        options.session_timeout = SESSION;
-        options.properties.insert("max.poll.interval.ms".into(), SESSION.as_millis().to_string());
+        options.session_timeout = PATIENCE;
+        options.properties.insert("max.poll.interval.ms".into(), PATIENCE.as_millis().to_string());
     })
 }
 
@@ -77,7 +78,7 @@ impl Player {
 
 fn until(players: &mut [&mut Player], what: &str, reached: impl Fn(&[&mut Player]) -> bool) {
     let clock = Clock::system();
-    let ends = clock.monotonic() + DEADLINE;
+    let ends = clock.monotonic() + PATIENCE;
     while !reached(players) {
         assert!(
             clock.monotonic() < ends,
@@ -136,7 +137,10 @@ fn kafka_a_partition_that_went_while_paused_is_read_when_it_comes_back() {
 #[test]
 fn kafka_a_member_that_was_put_out_cannot_commit() {
     for commits in [Commits::Outputs, Commits::Offsets] {
-        let cluster = cluster();
+        let cluster = Cluster::one().with(|options| {
+            options.session_timeout = SHORT_SESSION;
+            options.properties.insert("max.poll.interval.ms".into(), SHORT_SESSION.as_millis().to_string());
+        });
         let log = open(&cluster);
         append(&log, (0..4).flat_map(|partition| numbered("in", partition, 0..10)).collect());
         let mut stalled = Player::join(&log, 0, commits);
@@ -212,7 +216,7 @@ fn kafka_a_fenced_producer_is_told_and_the_slot_named_when_it_joins_again() {
 
 #[test]
 fn kafka_a_static_member_comes_back_to_its_partitions() {
-    let cluster = Cluster::one().with(|options| options.static_membership = true);
+    let cluster = cluster().with(|options| options.static_membership = true);
     let log = open(&cluster);
     append(&log, (0..4).flat_map(|partition| numbered("in", partition, 0..10)).collect());
     let mut stays = Player::join(&log, 0, Commits::Outputs);
@@ -231,12 +235,12 @@ fn kafka_a_static_member_comes_back_to_its_partitions() {
 /// one gives up.
 #[test]
 fn kafka_of_two_static_members_under_one_slot_one_gives_up() {
-    let cluster = Cluster::one().with(|options| options.static_membership = true);
+    let cluster = cluster().with(|options| options.static_membership = true);
     let logs = [open(&cluster), cluster.kafka()];
     let join = |log: &Named<KafkaLog>| log.join("g", &["in"], 0, Commits::Offsets);
     let mut members = logs.each_ref().map(|log| join(log).unwrap());
     let clock = Clock::system();
-    let ends = clock.monotonic() + DEADLINE;
+    let ends = clock.monotonic() + PATIENCE;
     let refused = 'playing: loop {
         assert!(clock.monotonic() < ends, "both live on");
         for (log, member) in logs.iter().zip(&mut members) {

@@ -17,7 +17,7 @@ use super::{
     proxy::{Cut, Proxy},
     support::*,
 };
-use crate::harness::eventually;
+use crate::harness::{PATIENCE, eventually};
 
 /// A schema, a proxy before its database, and a store that goes through it.
 struct Far {
@@ -36,7 +36,7 @@ impl Far {
     }
 
     fn options(schema: &PgSchema, proxy: &Proxy) -> Options {
-        let call_timeout = Duration::from_secs(2);
+        let call_timeout = Duration::from_secs(10);
         Options { pool_max: 2, call_timeout, ..Options::new(schema.url_at(&format!("127.0.0.1:{}", proxy.port))) }
     }
 
@@ -145,13 +145,12 @@ async fn a_decision_whose_answer_is_lost_is_made_once() {
 async fn a_database_that_hangs_holds_nobody_up() {
     let far = Far::new().await;
     far.proxy.hang(true);
-    let bound = Duration::from_secs(20);
     for _ in 0..3 {
         // more calls than connections, on connections that were fine before
         let (a, b, c) = tokio::join!(
-            timeout(bound, far.store.ping()),
-            timeout(bound, far.store.offsets(GROUP)),
-            timeout(bound, far.store.apply(step(events([(1, 1)]), 0)))
+            timeout(PATIENCE, far.store.ping()),
+            timeout(PATIENCE, far.store.offsets(GROUP)),
+            timeout(PATIENCE, far.store.apply(step(events([(1, 1)]), 0)))
         );
         unavailable(a.expect("in time"));
         unavailable(b.expect("in time"));

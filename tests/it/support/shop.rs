@@ -21,14 +21,13 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::faulty::FaultyLog;
+use crate::harness::PATIENCE;
 
 pub const ORDERS: &str = "compra_detalle";
 pub const GROUP: &str = "readers";
 pub const PARTITIONS: u32 = 4;
 pub const BACKLOG_MAX: u64 = 8;
 pub const RESERVATION: Duration = Duration::from_secs(10);
-/// Longest wait for a state that must come.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Shop {
     pub log: Arc<FaultyLog>,
