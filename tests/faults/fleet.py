@@ -99,7 +99,7 @@ class Fleet:
                 self.complain(f"{role.name} ended by itself with {role.process.returncode}")
                 role.start(ready=False)
 
-    def settle(self, orders, seconds=180):
+    def settle(self, orders, seconds=600):
         """Waits until every acknowledged order has its four mails, none waits in the ledger, and no more come: at most for a
         while longer than the lease of a mail, since others take over what a killed mailer held only then."""
         end, known = time.time() + seconds, None

@@ -39,13 +39,13 @@ class Role:
 
     def wait_ready(self):
         def is_ready():
-            with urllib.request.urlopen(f"http://{self.listen['ops']}/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{self.listen['ops']}/readyz", timeout=30) as answer:
                 return answer.status == 200
         wait_for(f"{self.name} to be ready", is_ready)
 
     def open_mails(self):
         """Of a mailer: how many mails of the ledger were neither sent nor given up."""
-        with urllib.request.urlopen(f"http://{self.listen['ops']}/ledger", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.listen['ops']}/ledger", timeout=30) as answer:
             mails = json.load(answer)["mails"]
         return mails["pending"] + mails["sending"]
 
@@ -64,10 +64,10 @@ class Role:
         """An orderly stop; says what is wrong with it, if anything."""
         self.process.terminate()
         try:
-            code = self.process.wait(timeout=30)
+            code = self.process.wait(timeout=300)
         except subprocess.TimeoutExpired:
             self.kill()
-            return f"{self.name} did not stop within 30 s"
+            return f"{self.name} did not stop within 300 s"
         return f"{self.name} ended with {code}" if code else None
 
     def stall(self, seconds, pause):
@@ -90,7 +90,7 @@ class Helper:
         self.process.stdin.flush()
         return self.process.stdout.readline().strip()
 
-    def finish(self, seconds=90):
+    def finish(self, seconds=300):
         """Asks it to end; its last words."""
         self.process.terminate()
         said, _ = self.process.communicate(timeout=seconds)

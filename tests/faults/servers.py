@@ -21,7 +21,7 @@ def need(condition, text):
         raise SystemExit(f"scripts/faults: {text}")
 
 
-def wait_for(what, state, seconds=60):
+def wait_for(what, state, seconds=300):
     """Asks again and again until `state` gives something true; returns it."""
     end, last = time.time() + seconds, None
     while time.time() < end:
@@ -64,7 +64,7 @@ class Kafka:
         env = {
             # the quick compiler alone: brokers that start again and again would spend both cores on the other one
             "KAFKA_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1", **os.environ,
-            "KAFKA_DIR": str(self.folder), "KAFKA_PORT": str(self.port), "KAFKA_WAIT": "180",
+            "KAFKA_DIR": str(self.folder), "KAFKA_PORT": str(self.port),
         }
         done = subprocess.run([self.tool, *map(str, arguments)], env=env, capture_output=True, text=True)
         need(done.returncode == 0, f"kafka-local {arguments}: {done.stderr.strip()}")
@@ -112,7 +112,7 @@ class Kafka:
         return self._admin
 
     def partitions(self, topic):
-        found = self.admin.list_topics(topic, timeout=5).topics[topic].partitions
+        found = self.admin.list_topics(topic, timeout=60).topics[topic].partitions
         return [found[number] for number in sorted(found)]
 
     def leader(self, topic, partition):
@@ -131,20 +131,20 @@ class Kafka:
         def coordinator():
             # a client asks for a group's coordinator once, and then goes on asking that one
             admin = AdminClient({"bootstrap.servers": self.brokers, "log_level": 0})
-            return admin.describe_consumer_groups([group])[group].result(timeout=10).coordinator.id
+            return admin.describe_consumer_groups([group])[group].result(timeout=60).coordinator.id
         return wait_for(f"the coordinator of {group}", coordinator)
 
     def wait_in_sync(self, topics):
         """Until every replica of these topics is in sync again."""
         def whole():
             return all(len(p.isrs) == len(p.replicas) for topic in topics for p in self.partitions(topic))
-        wait_for("all replicas in sync", whole, 90)
+        wait_for("all replicas in sync", whole)
 
     def set_min_in_sync(self, topics, number):
         entry = ConfigEntry("min.insync.replicas", str(number), incremental_operation=AlterConfigOpType.SET)
         wanted = [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry]) for topic in topics]
         for done in self.admin.incremental_alter_configs(wanted).values():
-            done.result(timeout=10)
+            done.result(timeout=60)
 
 
 class Postgres:

@@ -26,7 +26,7 @@ class _KafkaPythonProducer:
         self._producer = KafkaProducer(bootstrap_servers=brokers.split(","), compression_type=kind)
 
     def send(self, topic, value):
-        self._producer.send(topic, value).get(timeout=30)
+        self._producer.send(topic, value).get(timeout=300)
 
 
 class _ConfluentProducer:

@@ -26,7 +26,7 @@ def read(brokers, topics):
         "bootstrap.servers": brokers, "group.id": "second-opinion", "enable.auto.commit": False,
         "isolation.level": "read_committed", "enable.partition.eof": True,
     })
-    metadata = consumer.list_topics(timeout=30)
+    metadata = consumer.list_topics(timeout=300)
     missing = [topic for topic in topics if topic not in metadata.topics]
     if missing:
         sys.exit(f"no topics {missing}")

@@ -34,7 +34,7 @@ def main():
     ]
     admin = AdminClient({"bootstrap.servers": options.brokers})
     for done in admin.create_acls(bindings).values():
-        done.result(timeout=10)
+        done.result(timeout=300)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ impl Broker {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka-local");
         let mut command = Command::new(script);
         command.args(arguments).env("KAFKA_DIR", self.folder.path()).env("KAFKA_PORT", self.port.to_string());
-        command.env("KAFKA_WAIT", PATIENCE.as_secs().to_string());
         command.envs(self.environment.iter().copied());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
