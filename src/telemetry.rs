@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{self, IsTerminal as _},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use anyhow::{Context as _, Result};
@@ -39,6 +40,32 @@ pub fn init(options: &Logging, clock: Clock) -> Result<()> {
         builder.with_timer(Full(clock)).json().flatten_event(true).init();
     }
     Ok(())
+}
+
+/// Tells of what clients can make happen at will, once a second and not once a request: a full disk must not be made
+/// fuller.
+#[derive(Debug, Default)]
+pub struct Seldom {
+    quiet_until_ms: AtomicU64,
+    untold: AtomicU64,
+}
+
+impl Seldom {
+    /// Calls `tell` with how many were not told of before, unless it is too soon.
+    pub fn tell(&self, clock: &Clock, tell: impl FnOnce(u64)) {
+        let now_ms = clock.monotonic().as_millis() as u64;
+        let quiet_until_ms = self.quiet_until_ms.load(Ordering::Relaxed);
+        let is_mine = now_ms >= quiet_until_ms
+            && self
+                .quiet_until_ms
+                .compare_exchange(quiet_until_ms, now_ms + 1_000, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if is_mine {
+            tell(self.untold.swap(0, Ordering::Relaxed));
+        } else {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// `12:00:00.000`, in UTC: whoever sits there knows the day.

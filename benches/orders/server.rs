@@ -29,6 +29,8 @@ impl Server {
             .arg(data)
             .args(["--intake-listen", "127.0.0.1:0", "--tracking-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
             .args(arguments)
+            // each client of the benches orders for one address
+            .env("ENCARGO_INTAKE_RATE_PER_ADDRESS", "off")
             .env("ENCARGO_LOGGING_LEVEL", std::env::var("ENCARGO_LOGGING_LEVEL").unwrap_or_else(|_| "warn".into()))
             .stdout(Stdio::piped())
             .spawn()

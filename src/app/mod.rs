@@ -73,7 +73,11 @@ impl App {
         let addresses = listeners.addresses;
         let plan = Plan::new(config, roles, addresses, clock)?;
         let (log, store) = (plan.log.clone(), plan.store.clone());
-        let (ops, doors) = (plan.ops()?.router(), plan.doors.clone());
+        let guard = options::guard(config, addresses.ops, &[]);
+        let (ops, doors) = (guard.wrap(plan.ops()?.router()), plan.doors.clone());
+        if let Some(trouble) = plan.link_trouble() {
+            tracing::warn!("{trouble}");
+        }
         let is_local = !config.log_url().is_shared() && !config.store_url().is_shared();
         let work = Work::start(plan, is_local).await?;
         let listeners = listeners.serve(config, ops, &doors);

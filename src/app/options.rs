@@ -1,6 +1,10 @@
 //! What each service is told, from the settings.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::Addresses;
 use crate::{
@@ -64,6 +68,10 @@ pub(super) fn intake(config: &Config, addresses: Addresses) -> intake::Options {
         backlog_max: config.intake.backlog_max,
         // on a cluster, the time for the id's record and the order's, and some more
         reservation: RESERVATION_MIN.max(config.log.message_timeout * 2 + Duration::from_secs(5)),
+        rate_per_address: config.intake.rate_per_address,
+        rate_per_client: config.intake.rate_per_client,
+        trusted_hops: config.http.trusted_hops,
+        allowed_origins: config.intake.allowed_origins.clone(),
     }
 }
 
@@ -80,7 +88,23 @@ pub(super) fn limits(config: &Config) -> web::Limits {
 
 pub(super) fn api(config: &Config, addresses: Addresses) -> tracking::ApiOptions {
     let api_key = Some(config.tracking.api_key.clone()).filter(|key| !key.is_empty());
-    tracking::ApiOptions { open: tracking_address(config, addresses).ip().is_loopback(), api_key }
+    tracking::ApiOptions {
+        open: tracking_address(config, addresses).ip().is_loopback(),
+        api_key,
+        allowed_origins: config.intake.allowed_origins.clone(),
+    }
+}
+
+/// The guard of the listener at an address; `origins` are those of foreign pages that may use it.
+pub(super) fn guard(config: &Config, at: SocketAddr, origins: &[web::Origin]) -> web::Guard {
+    let mut hosts = config.http.allowed_hosts.clone();
+    let public = reqwest::Url::parse(&config.tracking.public_url).ok();
+    let public = public.as_ref().and_then(|url| url.host_str());
+    let on_loopback = at.ip().is_loopback();
+    if on_loopback || !hosts.is_empty() {
+        hosts.extend(public.and_then(|host| host.parse().ok()));
+    }
+    web::Guard { on_loopback, hosts, origins: origins.to_vec() }
 }
 
 pub(super) fn composing(
@@ -95,7 +119,8 @@ pub(super) fn composing(
         domain: None,
         lang: config.mail.lang,
         zone: config.mail.time_zone.0.clone(),
-        track: Some(format!("{}/track/", public_url(config, addresses))),
+        // a mail goes anywhere: better no link than one that leads nowhere
+        track: is_reachable(config, addresses).then(|| format!("{}/track/", public_url(config, addresses))),
         templates: Some(config.mail.templates.clone()).filter(|path| !path.as_os_str().is_empty()),
         flow: flow.clone(),
         handles: Some(handles),
@@ -163,9 +188,43 @@ pub(super) fn relay(snapshot: mail::Snapshot) -> ops::RelayState {
 /// How customers reach the tracking listener.
 fn public_url(config: &Config, addresses: Addresses) -> String {
     let configured = config.tracking.public_url.trim_end_matches('/');
-    if configured.is_empty() {
-        format!("http://{}", tracking_address(config, addresses))
-    } else {
-        configured.to_owned()
+    if !configured.is_empty() {
+        return configured.to_owned();
     }
+    let mut address = tracking_address(config, addresses);
+    // "all addresses" is none that a link can lead to; on this machine its own address does
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{address}")
+}
+
+/// Whether links can be followed at all.
+fn is_reachable(config: &Config, addresses: Addresses) -> bool {
+    let address = tracking_address(config, addresses);
+    !config.tracking.public_url.is_empty() || !address.ip().is_unspecified() && address.port() != 0
+}
+
+/// What is odd about the links in answers and mails, and what to do about it.
+pub(super) fn link_trouble(config: &Config, addresses: Addresses) -> Option<String> {
+    let url = public_url(config, addresses);
+    if !is_reachable(config, addresses) {
+        return Some(format!(
+            "tracking listens on {}, which is no address for links: answers link to {url}, which is this machine alone, and \
+             mails have no link, until tracking.public_url says how customers reach it",
+            tracking_address(config, addresses)
+        ));
+    }
+    let mail::Destination::Smtp(server) = config.mail_url() else { return None };
+    let is_here = |host: &str| web::is_loopback_name(host);
+    let leads_here = reqwest::Url::parse(&url).is_ok_and(|url| url.host_str().is_some_and(is_here));
+    (leads_here && !is_here(&server.host)).then(|| {
+        format!(
+            "mails go out by {}, but their links lead to {url}, which is this machine alone: set tracking.public_url to how \
+             customers reach it",
+            server.host
+        )
+    })
 }

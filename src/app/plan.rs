@@ -108,7 +108,14 @@ impl Plan {
             mailbox: mailbox.transpose()?,
             relay: self.relay.clone(),
             on_loopback: self.addresses.ops.ip().is_loopback(),
+            asking: Arc::default(),
         })
+    }
+
+    /// What to warn of, where links are made.
+    pub(super) fn link_trouble(&self) -> Option<String> {
+        let makes_links = self.has(Role::Intake) || self.has(Role::Mail);
+        makes_links.then(|| options::link_trouble(&self.config, self.addresses)).flatten()
     }
 
     fn check(&self, role: Role) -> Check {
@@ -175,7 +182,9 @@ impl Plan {
         let options = options::intake(&self.config, self.addresses);
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
         let intake = Intake::new(deps, options, &mut registry)?;
-        self.doors.intake.open(intake.router());
+        let at = self.addresses.intake.unwrap_or(self.config.intake.listen);
+        let guard = options::guard(&self.config, at, &self.config.intake.allowed_origins);
+        self.doors.intake.open(guard.wrap(intake.router()));
         // stops with the workers, after the listener: requests in the air still need ids
         services.spawn("intake", move |stop| async move { Ok(intake.run(stop).await?) });
         Ok(())
@@ -217,8 +226,11 @@ impl Plan {
                 Ok(Projection::new(deps.clone(), options.clone(), runtime.clone()).run(stop)?)
             })
         });
-        let api = Api::new(store.clone(), opened.handles.clone(), options::api(&self.config, self.addresses));
-        self.doors.tracking.open(api.router());
+        let (handles, told) = (opened.handles.clone(), options::api(&self.config, self.addresses));
+        let api = Api::new(store.clone(), handles, clock.clone(), self.tracking.clone(), told);
+        let at = self.addresses.tracking.unwrap_or(self.config.tracking.listen);
+        let guard = options::guard(&self.config, at, &self.config.intake.allowed_origins);
+        self.doors.tracking.open(guard.wrap(api.router()));
         services.spawn("redriving", move |stop| housekeeping::redrive(log, store, clock, stop));
     }
 

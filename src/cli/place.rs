@@ -13,6 +13,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{EmailAddress, Lang},
+    web,
 };
 
 /// How often an order is sent again when the server is busy or its answer got lost.
@@ -76,7 +77,7 @@ impl Place {
         let url = format!("{}/orders", base.trim_end_matches('/'));
         let key = self.key.clone().map_or_else(new_key, Ok)?;
         let clock = Clock::system();
-        let client = Client::builder().timeout(ANSWER_MAX).build().context("cannot start an HTTP client")?;
+        let client = client_for(&url)?;
         let accepted = self.place(&client, &clock, &url, &key).await?;
         let mut out = Out::new();
         if self.json && !self.follow {
@@ -87,7 +88,15 @@ impl Place {
         }
         out.flush()?;
         if self.follow {
-            follow::follow(&client, &clock, accepted.orderid, &accepted.track, &mut out, self.json).await?;
+            follow::follow(
+                &client_for(&accepted.track)?,
+                &clock,
+                accepted.orderid,
+                &accepted.track,
+                &mut out,
+                self.json,
+            )
+            .await?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -103,7 +112,7 @@ impl Place {
             let answer = match request.send().await {
                 Ok(response) => read(response).await?,
                 Err(e) if e.is_connect() => {
-                    bail!("cannot reach {url}: {}\n  Is `encargo up` running there?", root_cause(&e))
+                    bail!("cannot reach {url}{}: {}\n  Is `encargo up` running there?", by_proxy(url), root_cause(&e))
                 }
                 Err(e) if e.is_builder() => return Err(e).with_context(|| format!("cannot use --url: {url}")),
                 Err(e) => Try::Again { why: format!("no answer ({})", root_cause(&e)), after: Duration::from_secs(1) },
@@ -122,6 +131,26 @@ impl Place {
         }
         unreachable!("the last try returns")
     }
+}
+
+/// A client for one address. What is on this machine is asked at once, whatever proxy `HTTP_PROXY` names for the rest.
+fn client_for(url: &str) -> Result<Client> {
+    let mut builder = Client::builder().timeout(ANSWER_MAX);
+    if is_this_machine(url) {
+        builder = builder.no_proxy();
+    }
+    builder.build().context("cannot start an HTTP client")
+}
+
+fn is_this_machine(url: &str) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(web::is_loopback_name))
+}
+
+/// A proxy may be what cannot be reached.
+fn by_proxy(url: &str) -> String {
+    const NAMES: [&str; 6] = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+    let set = NAMES.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    set.filter(|_| !is_this_machine(url)).map_or_else(String::new, |name| format!(" (by the proxy that {name} names)"))
 }
 
 /// What is behind an error; the layers above it only repeat the address.
@@ -172,6 +201,22 @@ fn new_key() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_is_not_asked_for_what_is_on_this_machine() {
+        for url in [
+            "http://127.0.0.1:3000/orders",
+            "http://localhost/",
+            "http://[::1]:1/",
+            "http://127.9.9.9",
+            "http://LOCALHOST.",
+        ] {
+            assert!(is_this_machine(url), "{url}");
+        }
+        for url in ["http://shop.example:3000", "http://192.0.2.1", "http://localhost.example", "nonsense", ""] {
+            assert!(!is_this_machine(url), "{url}");
+        }
+    }
 
     #[test]
     fn tells_what_a_server_complains_about() {

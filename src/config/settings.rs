@@ -2,11 +2,16 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use serde::{Deserialize, Deserializer};
 
-use super::values::{LogUrl, Sender, Span, StoreUrl, Zone, duration, listen, optional, parsed};
+use super::values::{LogUrl, Sender, Span, StoreUrl, Zone, duration, each, limit, listen, optional, parsed};
 use crate::{
     domain::{EmailAddress, Flow, Invalid, Lang, Step},
+    intake::Rate,
     mail::Destination,
+    web::{HostName, Origin},
 };
+
+/// Shortest key for lookups by number.
+const API_KEY_MIN: usize = 16;
 
 /// All settings; `default.toml` says what each means.
 #[derive(Debug, Clone, Deserialize)]
@@ -48,8 +53,8 @@ pub struct Config {
 #[allow(missing_docs)] // `default.toml` says what each means
 mod sections {
     use super::{
-        BTreeMap, Deserialize, Destination, Duration, EmailAddress, Lang, LogUrl, PathBuf, Sender, SocketAddr,
-        StoreUrl, Zone, duration, durations, listen, optional, parsed,
+        BTreeMap, Deserialize, Destination, Duration, EmailAddress, HostName, Lang, LogUrl, Origin, PathBuf, Rate,
+        Sender, SocketAddr, StoreUrl, Zone, duration, durations, each, limit, listen, optional, parsed,
     };
 
     #[derive(Debug, Clone, Deserialize)]
@@ -115,6 +120,12 @@ mod sections {
         pub backlog_of: Vec<String>,
         #[serde(deserialize_with = "duration")]
         pub idempotency_ttl: Duration,
+        #[serde(deserialize_with = "each")]
+        pub allowed_origins: Vec<Origin>,
+        #[serde(deserialize_with = "limit")]
+        pub rate_per_address: Option<Rate>,
+        #[serde(deserialize_with = "limit")]
+        pub rate_per_client: Option<Rate>,
     }
 
     #[derive(Debug, Clone, Deserialize)]
@@ -126,6 +137,9 @@ mod sections {
         pub header_timeout: Duration,
         #[serde(deserialize_with = "duration")]
         pub request_timeout: Duration,
+        #[serde(deserialize_with = "each")]
+        pub allowed_hosts: Vec<HostName>,
+        pub trusted_hops: usize,
     }
 
     #[derive(Debug, Clone, Deserialize)]
@@ -264,16 +278,33 @@ impl Config {
                 return bad(key, &format!("must be a topic of its own, {name:?} is another's"));
             }
         }
-        let url = &self.tracking.public_url;
-        if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
-            return bad("tracking.public_url", "must begin with http:// or https://");
-        }
+        self.check_tracking()?;
         let level = self.logging.level.as_str();
         if !["off", "error", "warn", "info", "debug", "trace"].contains(&level) && !level.contains('=') {
             return bad(
                 "logging.level",
                 "must be error, warn, info, debug or trace, or filters like \"info,encargo=debug\"",
             );
+        }
+        Ok(())
+    }
+
+    fn check_tracking(&self) -> Result<(), (String, String)> {
+        let bad = |key: &str, text: &str| Err((key.to_owned(), text.to_owned()));
+        let Tracking { public_url: url, api_key, .. } = &self.tracking;
+        if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
+            return bad("tracking.public_url", "must begin with http:// or https://");
+        }
+        if ["//0.0.0.0", "//[::]"].iter().any(|host| url.contains(host)) {
+            return bad("tracking.public_url", "must name a host that customers can reach, and this is none");
+        }
+        if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return bad("tracking.api_key", "must be visible ASCII characters: no header can carry others");
+        }
+        if (1..API_KEY_MIN).contains(&api_key.len()) {
+            let text =
+                format!("must have {API_KEY_MIN} characters at least, or it can be guessed: openssl rand -hex 16");
+            return bad("tracking.api_key", &text);
         }
         Ok(())
     }

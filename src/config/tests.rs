@@ -155,13 +155,13 @@ fn a_variable_that_is_not_text_is_refused_only_if_it_is_ours() {
 fn secrets_come_from_files_and_are_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("key");
-    std::fs::write(&secret, "s3cret\n").unwrap();
+    std::fs::write(&secret, "s3cret-s3cret-s3cret\n").unwrap();
     let path = secret.to_str().unwrap();
     let (from_variable, _) = layers(&[("ENCARGO_TRACKING_API_KEY_FILE", path)]).unwrap();
     let mut from_file = Layers::defaults();
     from_file.file(Path::new("t.toml"), &format!("[tracking]\napi_key_file = {path:?}")).unwrap();
     for (layers, place) in [(&from_variable, "ENCARGO_TRACKING_API_KEY_FILE"), (&from_file, "t.toml:2")] {
-        assert_eq!(layers.settings().unwrap().tracking.api_key, "s3cret");
+        assert_eq!(layers.settings().unwrap().tracking.api_key, "s3cret-s3cret-s3cret");
         assert_eq!(value(layers, "tracking.api_key"), "\"(set, hidden)\"");
         assert_eq!(origin(layers, "tracking.api_key"), place);
         assert!(!format!("{layers:?}").contains("s3cret"));

@@ -197,6 +197,30 @@ where
     text.parse().map(Some).map_err(|e: T::Err| D::Error::custom(format!("cannot be that: {e}")))
 }
 
+/// A limit, or `off`: the environment cannot say it by an empty text.
+pub(super) fn limit<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    if ["", "off"].contains(&text.trim()) {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|e| D::Error::custom(format!("cannot be {text:?}: {e}")))
+}
+
+/// A list of texts that are read one by one; an empty one is how the environment says "none".
+pub(super) fn each<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let read = |text: String| text.parse().map_err(|e| D::Error::custom(format!("cannot hold {text:?}: {e}")));
+    texts.into_iter().filter(|text| !text.is_empty()).map(read).collect()
+}
+
 /// An address to listen on.
 pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<std::net::SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;

@@ -1,21 +1,27 @@
-//! `POST /` as the old service takes and answers it. Its errors are two lines of text, since people read them.
+//! `POST /` as the old service takes and answers it: whatever Flask reads as a form. Errors are two lines of text, since
+//! people read them.
 
 use std::sync::Arc;
 
 use axum::{
-    Form,
-    body::HttpBody,
-    extract::{FromRequest, Request, State, rejection::FormRejection},
+    body::{Body, Bytes, to_bytes},
+    extract::{FromRequest, Multipart, Request, State},
     http::{
         HeaderValue, StatusCode,
         header::{CONTENT_TYPE, RETRY_AFTER},
+        request::Parts,
     },
     response::{Html, IntoResponse, Response},
 };
 
 use super::place::{Desk, Refusal, Wish};
-use crate::domain::TraceParent;
+use crate::{
+    domain::{EmailAddress, TraceParent},
+    web,
+};
 
+/// The listener allows less; this bounds the router when something else serves it.
+const BODY_BYTES_MAX: usize = 1 << 20;
 /// The old service's answer, to the byte.
 const PLACED: &str = "Transaccion enviada!";
 
@@ -38,44 +44,83 @@ async fn run(desk: &Desk, request: Request) -> Result<(), Complaint> {
         return Err(refuse(Refusal::Overloaded));
     }
     let trace = desk.traces.of(request.headers());
-    let wish = match fields(request).await.and_then(|fields| wish(desk, &fields, trace)) {
+    let client = web::client(&request, desk.rates.trusted_hops);
+    let wish = match Fields::of(request).await.and_then(|fields| wish(desk, &fields, trace)) {
         Ok(wish) => wish,
         Err(complaint) => {
             desk.metrics.refused_invalid.inc();
             return Err(complaint);
         }
     };
+    desk.admit(client, &wish.email).map_err(refuse)?;
     desk.place(wish).await.map_err(refuse)?;
     desk.metrics.accepted_by_form.inc();
     Ok(())
 }
 
-type Fields = Vec<(String, String)>;
+/// The fields of a form, as they came.
+struct Fields {
+    fields: Vec<(String, String)>,
+    /// Whether a `+` stands for a blank.
+    is_urlencoded: bool,
+}
 
-async fn fields(request: Request) -> Result<Fields, Complaint> {
-    let (parts, body) = request.into_parts();
-    if body.is_end_stream() {
-        return Ok(Fields::new());
+impl Fields {
+    /// From the body, or from the query when the body has none.
+    async fn of(request: Request) -> Result<Self, Complaint> {
+        let (parts, body) = request.into_parts();
+        let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Complaint::not_a_form())?;
+        if bytes.is_empty() {
+            let fields = web::query_fields(&parts.uri).collect();
+            return Ok(Self { fields, is_urlencoded: true });
+        }
+        Self::of_body(parts, bytes).await
     }
-    match Form::from_request(Request::from_parts(parts, body), &()).await {
-        Ok(Form(fields)) => Ok(fields),
-        Err(FormRejection::InvalidFormContentType(_)) => Err(Complaint::new(
+
+    async fn of_body(parts: Parts, bytes: Bytes) -> Result<Self, Complaint> {
+        let kind = parts.headers.get(CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+        let essence = kind.as_deref().and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        // Flask takes the second name, too
+        if ["application/x-www-form-urlencoded", "application/x-url-encoded"]
+            .iter()
+            .any(|form| essence.eq_ignore_ascii_case(form))
+        {
+            let fields = form_urlencoded::parse(&bytes).into_owned().collect();
+            return Ok(Self { fields, is_urlencoded: true });
+        }
+        if essence.eq_ignore_ascii_case("multipart/form-data") {
+            let fields = parts_of(Request::from_parts(parts, Body::from(bytes))).await;
+            return Ok(Self { fields: fields.ok_or_else(Complaint::not_a_form)?, is_urlencoded: false });
+        }
+        Err(Complaint::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "El Content-Type debe ser application/x-www-form-urlencoded, con value=N en el cuerpo.",
-            "The Content-Type must be application/x-www-form-urlencoded, with value=N in the body.",
-        )),
-        Err(_) => Err(Complaint::new(
-            StatusCode::BAD_REQUEST,
-            "El cuerpo debe ser un formulario: value=N o value=N&usermail=ana@example.org.",
-            "The body must be a form: value=N or value=N&usermail=ana@example.org.",
-        )),
+            "El Content-Type debe ser application/x-www-form-urlencoded o multipart/form-data, con value=N en el cuerpo.",
+            "The Content-Type must be application/x-www-form-urlencoded or multipart/form-data, with value=N in the body.",
+        ))
+    }
+
+    /// The first of several equal fields counts, unknown ones do not.
+    fn get(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// As the old service reads it: the first of several equal fields counts, unknown ones do not.
+/// The fields of a multipart body. Files are none; names and texts are read as UTF-8, which is what Flask does.
+async fn parts_of(request: Request) -> Option<Vec<(String, String)>> {
+    let mut parts = Multipart::from_request(request, &()).await.ok()?;
+    let mut fields = Vec::new();
+    while let Some(part) = parts.next_field().await.ok()? {
+        let name = part.name().filter(|_| part.file_name().is_none()).map(str::to_owned);
+        let bytes = part.bytes().await.ok()?;
+        if let Some(name) = name {
+            fields.push((name, String::from_utf8_lossy(&bytes).into_owned()));
+        }
+    }
+    Some(fields)
+}
+
 fn wish(desk: &Desk, fields: &Fields, trace: Option<TraceParent>) -> Result<Wish, Complaint> {
-    let field = |name| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.trim());
-    let value = field("value").ok_or_else(|| {
+    let value = fields.get("value").map(str::trim).ok_or_else(|| {
         Complaint::invalid(
             "Falta value: el número de fila de un producto, por ejemplo value=1.",
             "value is missing: the row number of a product, for example value=1.",
@@ -95,16 +140,30 @@ fn wish(desk: &Desk, fields: &Fields, trace: Option<TraceParent>) -> Result<Wish
             format!("There is no product in that row: value must be from 1 to {last}."),
         )
     })?;
-    let email = match field("usermail") {
-        None => desk.usermail.clone(),
-        Some(usermail) => usermail.parse().map_err(|_| {
-            Complaint::invalid(
-                "usermail debe ser una dirección de correo como ana@example.org.",
-                "usermail must be an e-mail address like ana@example.org.",
-            )
-        })?,
-    };
+    let email = email(desk, fields)?;
     Ok(Wish { product: product.clone(), email, lang: None, trace })
+}
+
+/// An address that is left empty is the default one, as if there were no such field.
+fn email(desk: &Desk, fields: &Fields) -> Result<EmailAddress, Complaint> {
+    let given = fields.get("usermail").unwrap_or_default().trim_end();
+    let usermail = given.trim_start();
+    if usermail.is_empty() {
+        return Ok(desk.usermail.clone());
+    }
+    // it may have been a plus: the order must not go to whoever has the rest as an address
+    if fields.is_urlencoded && given.contains(' ') {
+        return Err(Complaint::invalid(
+            "usermail tiene un espacio: en un formulario, un + se escribe %2B, como en ana%2Btag@example.org.",
+            "usermail has a blank: in a form, a + is written %2B, as in ana%2Btag@example.org.",
+        ));
+    }
+    usermail.parse().map_err(|_| {
+        Complaint::invalid(
+            "usermail debe ser una dirección de correo como ana@example.org.",
+            "usermail must be an e-mail address like ana@example.org.",
+        )
+    })
 }
 
 /// One line in each language.
@@ -119,6 +178,14 @@ impl Complaint {
         Self { status, text: format!("{}\n{}\n", es.as_ref(), en.as_ref()), retry_after_s: None }
     }
 
+    fn not_a_form() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "El cuerpo debe ser un formulario: value=N o value=N&usermail=ana@example.org.",
+            "The body must be a form: value=N or value=N&usermail=ana@example.org.",
+        )
+    }
+
     fn invalid(es: impl AsRef<str>, en: impl AsRef<str>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, es, en)
     }
@@ -130,6 +197,12 @@ impl Complaint {
                 "Demasiados pedidos en este momento: este no se ha registrado, inténtelo de nuevo.",
                 "Too many orders at this moment: this one was not taken, please try again.",
                 Some(1),
+            ),
+            Refusal::TooMany(seconds) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Demasiados pedidos para esta dirección o de este cliente: este no se ha registrado.",
+                "Too many orders for this address or from this client: this one was not taken.",
+                Some(seconds),
             ),
             Refusal::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,

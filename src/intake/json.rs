@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use axum::{
-    body::{Bytes, to_bytes},
+    body::to_bytes,
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode,
@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    once,
-    place::{Desk, Refusal, Wish},
+    once::{self, Once},
+    place::{Desk, Placed, Refusal, Wish},
 };
 use crate::{
-    domain::{EmailAddress, Lang, OrderId, TraceParent},
-    web::{FieldError, Problem},
+    domain::{EmailAddress, Invalid, Lang, TraceParent},
+    web::{self, FieldError, Problem},
 };
 
 /// The listener allows less; this bounds the router when something else serves it.
@@ -33,7 +33,8 @@ struct Body<'a> {
     product: Cow<'a, str>,
     #[serde(borrow)]
     email: Cow<'a, str>,
-    lang: Option<Cow<'a, str>>,
+    /// Whatever a shop front calls a language: none is a reason to refuse an order.
+    lang: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -46,45 +47,70 @@ struct Accepted<'a> {
 pub(super) async fn place(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     let start = desk.clock.monotonic();
     let response = match run(&desk, request).await {
-        Ok(id) => accepted(&desk, id),
+        Ok(placed) => accepted(&desk, &placed),
         Err(problem) => problem.into_response(),
     };
     desk.metrics.seconds.observe(desk.clock.monotonic().saturating_sub(start).as_secs_f64());
     response
 }
 
-async fn run(desk: &Arc<Desk>, request: Request) -> Result<OrderId, Problem> {
+async fn run(desk: &Arc<Desk>, request: Request) -> Result<Placed, Problem> {
     let refuse = |refusal| {
         desk.count(refusal);
         problem(refusal, desk.reservation.as_secs() as u32)
     };
-    if !desk.admission.is_open() {
-        return Err(refuse(Refusal::Overloaded));
-    }
+    let invalid = |problem| {
+        desk.metrics.refused_invalid.inc();
+        problem
+    };
+    let client = web::client(&request, desk.rates.trusted_hops);
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::malformed("the body cannot be read"))?;
     let trace = desk.traces.of(&parts.headers);
-    let read = check_type(&parts.headers)
-        .and_then(|()| once::key(&parts.headers))
-        .and_then(|key| Ok((key, wish(desk, &bytes, trace)?)));
-    let (key, wish) = read.inspect_err(|_| _ = desk.metrics.refused_invalid.inc())?;
-    let placed = match key {
-        None => desk.place(wish).await.inspect(|_| _ = desk.metrics.accepted_by_json.inc()),
-        Some(key) => desk.clone().place_once(key, wish).await,
-    };
-    placed.map_err(refuse)
+    let read = check_type(&parts.headers).and_then(|()| once::key(&parts.headers)).and_then(|key| {
+        let body: Body = serde_json::from_slice(&bytes).map_err(|error| explain(&bytes, &error))?;
+        Ok((key, body))
+    });
+    let (key, body) = read.map_err(invalid)?;
+    let lang = body.lang.as_ref().map(tags).unwrap_or_default();
+    // before anything is asked of the present: an answer that was given does not change
+    let once = key.map(|key| Once { key, request: once::hash(&body.product, &body.email, &lang) });
+    if let Some(once) = &once
+        && let Some(placed) = desk.earlier(once, trace).await.map_err(refuse)?
+    {
+        return Ok(placed);
+    }
+    let wish = wish(desk, &body, Lang::meant_by(&lang), trace).map_err(invalid)?;
+    desk.admit(client, &wish.email).map_err(refuse)?;
+    match once {
+        Some(once) => desk.clone().place_once(once, wish).await.map_err(refuse),
+        None => {
+            let id = desk.place(wish).await.map_err(refuse)?;
+            desk.metrics.accepted_by_json.inc();
+            Ok(Placed { id, track: None })
+        }
+    }
 }
 
 /// The same for a repeated request: nothing in it depends on when it is asked.
-fn accepted(desk: &Desk, id: OrderId) -> Response {
-    let handle = desk.handles.seal(id).to_string();
-    let track = format!("{}/track/{handle}", desk.tracking_url);
+fn accepted(desk: &Desk, placed: &Placed) -> Response {
+    let handle = desk.handles.seal(placed.id).to_string();
+    let track = format!("{}/track/{handle}", placed.track.as_ref().unwrap_or(&desk.tracking_url));
     let location = HeaderValue::from_str(&track).expect("the address was checked at the start, handles are hex");
-    let json = serde_json::to_vec(&Accepted { orderid: id.get(), handle, track: &track });
+    let json = serde_json::to_vec(&Accepted { orderid: placed.id.get(), handle, track: &track });
     let mut response = (StatusCode::ACCEPTED, json.expect("strings and numbers always serialise")).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(LOCATION, location);
     response
+}
+
+/// Language tags as one text: a tag, or several in order of preference.
+fn tags(lang: &Value) -> Cow<'_, str> {
+    match lang {
+        Value::String(tag) => tag.into(),
+        Value::Array(tags) => tags.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",").into(),
+        _ => "".into(),
+    }
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
@@ -96,28 +122,18 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::unsupported_type("application/json"))
 }
 
-fn wish(desk: &Desk, bytes: &Bytes, trace: Option<TraceParent>) -> Result<Wish, Problem> {
-    let body: Body = serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error))?;
+fn wish(desk: &Desk, body: &Body, lang: Option<Lang>, trace: Option<TraceParent>) -> Result<Wish, Problem> {
     let mut errors = Vec::new();
     let product = desk.catalog.by_id(&body.product);
     if product.is_none() {
         errors.push(error("product", "no such product: GET /products?q= finds them"));
     }
-    let email: Option<EmailAddress> = read("email", &body.email, &mut errors);
-    let lang: Option<Lang> = body.lang.and_then(|lang| read("lang", &lang, &mut errors));
+    let email: Option<EmailAddress> =
+        body.email.parse().map_err(|invalid: Invalid| errors.push(error("email", invalid.0))).ok();
     match (product, email) {
-        (Some((_, product)), Some(email)) if errors.is_empty() => {
-            Ok(Wish { product: product.clone(), email, lang, trace })
-        }
+        (Some((_, product)), Some(email)) => Ok(Wish { product: product.clone(), email, lang, trace }),
         _ => Err(Problem::invalid(errors)),
     }
-}
-
-fn read<T>(field: &'static str, text: &str, errors: &mut Vec<FieldError>) -> Option<T>
-where
-    T: std::str::FromStr<Err = crate::domain::Invalid>,
-{
-    text.parse().map_err(|invalid: T::Err| errors.push(error(field, invalid.0))).ok()
 }
 
 fn error(field: impl Into<Cow<'static, str>>, detail: impl Into<Cow<'static, str>>) -> FieldError {
@@ -139,9 +155,6 @@ fn explain(bytes: &[u8], reason: &serde_json::Error) -> Problem {
             Some(_) => errors.push(error(name, "must be a string")),
         }
     }
-    if !matches!(fields.get("lang"), None | Some(Value::Null | Value::String(_))) {
-        errors.push(error("lang", "must be a string"));
-    }
     for name in fields.keys().filter(|name| !["product", "email", "lang"].contains(&name.as_str())) {
         let short: String = name.chars().take(64).collect();
         errors.push(error(short, "is not a field of an order: these are product, email and lang"));
@@ -156,6 +169,13 @@ fn explain(bytes: &[u8], reason: &serde_json::Error) -> Problem {
 fn problem(refusal: Refusal, reservation_s: u32) -> Problem {
     match refusal {
         Refusal::Overloaded => Problem::overloaded("the order was not taken; please try again"),
+        Refusal::TooMany(seconds) => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many",
+            "Too many orders",
+            "there were too many orders for this address or from this client; this one was not taken",
+        )
+        .retry_after(seconds),
         Refusal::Unavailable => Problem::unavailable("the order cannot be stored now and was not taken"),
         Refusal::Unconfirmed => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -30,6 +30,8 @@ pub(super) struct Metrics {
     pub(super) refused_conflict: Counter,
     /// Requests refused to keep what is accepted in time.
     pub(super) refused_overloaded: Counter,
+    /// Requests refused since there were too many for their address or from their client.
+    pub(super) refused_limited: Counter,
     /// Requests refused because log or store could not write.
     pub(super) refused_unavailable: Counter,
     /// Requests that ended without anyone knowing whether their order is in the log.
@@ -58,6 +60,7 @@ impl Metrics {
             refused_invalid: refused("invalid"),
             refused_conflict: refused("conflict"),
             refused_overloaded: refused("overloaded"),
+            refused_limited: refused("limited"),
             refused_unavailable: refused("unavailable"),
             refused_unconfirmed: refused("unconfirmed"),
             seconds,

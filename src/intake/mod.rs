@@ -3,7 +3,7 @@
 //! - Reads: the catalogue; the store's idempotency keys; how far the consumers of its orders are.
 //! - Writes: the orders topic (`compra_detalle`), the ids topic, idempotency keys.
 //! - Guarantees: an order that was acknowledged is in the log once; one whose acknowledgement was lost is there once or
-//!   not at all, and a retry with the same `Idempotency-Key` finds out which without ordering twice. Nothing is
+//!   not at all, and a retry with the same `Idempotency-Key` finds out which without ordering twice, whatever changed meanwhile. Nothing is
 //!   acknowledged that is not durable: what cannot be taken in time is refused with 503 and `Retry-After`.
 //! - Refused: a queue of its own between HTTP and log (it would acknowledge or forget), and ids from the store (the
 //!   log has offsets already, see [`ids`]).
@@ -16,6 +16,7 @@ mod metrics;
 mod once;
 mod place;
 mod products;
+mod rates;
 mod trace;
 
 use std::{sync::Arc, time::Duration};
@@ -28,6 +29,7 @@ use axum::{
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower_http::cors::CorsLayer;
 
 use crate::{
     catalog::Catalog,
@@ -35,10 +37,12 @@ use crate::{
     domain::{EmailAddress, HandleKey},
     eventlog::EventLog,
     store::Store,
+    telemetry::Seldom,
     web,
 };
 
-use self::{admission::Admission, ids::Ids, metrics::Metrics, place::Desk, trace::Traces};
+pub use self::rates::{ParseRate, Rate};
+use self::{admission::Admission, ids::Ids, metrics::Metrics, place::Desk, rates::Rates, trace::Traces};
 
 /// What can go wrong with the intake as a whole; what goes wrong with a request is its answer.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +99,14 @@ pub struct Options {
     pub backlog_max: u64,
     /// How long a request keeps its idempotency key to itself; must be longer than the log takes to write or give up.
     pub reservation: Duration,
+    /// Most orders for one address; none, and there is no bound.
+    pub rate_per_address: Option<Rate>,
+    /// Most orders from one client; none, and there is no bound.
+    pub rate_per_client: Option<Rate>,
+    /// Proxies in front, each of which adds to `X-Forwarded-For` whom it serves.
+    pub trusted_hops: usize,
+    /// Origins of pages whose scripts may order.
+    pub allowed_origins: Vec<web::Origin>,
 }
 
 impl Default for Options {
@@ -107,6 +119,10 @@ impl Default for Options {
             watched: Vec::new(),
             backlog_max: 100_000,
             reservation: Duration::from_secs(10),
+            rate_per_address: None,
+            rate_per_client: None,
+            trusted_hops: 0,
+            allowed_origins: Vec::new(),
         }
     }
 }
@@ -114,6 +130,7 @@ impl Default for Options {
 /// The service.
 pub struct Intake {
     desk: Arc<Desk>,
+    cors: Option<CorsLayer>,
 }
 
 impl Intake {
@@ -139,13 +156,14 @@ impl Intake {
             metrics,
             admission: Arc::new(admission),
             traces: Traces::new(),
-            failures: place::Failures::default(),
+            rates: Rates::new(options.rate_per_address, options.rate_per_client, options.trusted_hops),
+            failures: Seldom::default(),
             orders_topic: options.orders_topic,
             usermail: options.usermail,
             tracking_url,
             reservation: options.reservation,
         };
-        Ok(Self { desk: Arc::new(desk) })
+        Ok(Self { desk: Arc::new(desk), cors: web::cors(&options.allowed_origins) })
     }
 
     /// The routes. Requests wait for order ids until [`Intake::run`] runs.
@@ -155,7 +173,11 @@ impl Intake {
             .route("/orders", post(json::place))
             .route("/products", get(products::list))
             .with_state(self.desk.clone());
-        web::with_fallbacks(routes)
+        let routes = web::with_fallbacks(routes);
+        match &self.cors {
+            Some(cors) => routes.layer(cors.clone()), // outside the fallbacks, one of which would answer preflights
+            None => routes,
+        }
     }
 
     /// Runs what the routes need, until `stop`; stop it after the listener, so that requests that have begun still get

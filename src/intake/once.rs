@@ -1,6 +1,7 @@
 //! Orders with an `Idempotency-Key`: however often the request comes, there is one order.
 //!
-//! Reserve the key with the order's whole record (durable) → append → confirm. Whoever finds a reservation that its
+//! The key comes first: what was answered is answered again, whatever catalogue, settings and load are by now. Else
+//! reserve the key with the order's whole record (durable) → append → confirm. Whoever finds a reservation that its
 //! owner left behind takes it over and appends the same bytes under the same id, which fulfilment ignores when they
 //! are there already.
 
@@ -8,9 +9,9 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 
-use super::place::{Desk, Refusal, Wish};
+use super::place::{Desk, Placed, Refusal, Wish};
 use crate::{
-    domain::{Lang, OrderId, TraceParent, wire},
+    domain::{OrderId, TraceParent, wire},
     store::keys::{Reservation, Reserved},
     web::Problem,
 };
@@ -30,21 +31,44 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
 }
 
+/// A client's key with the hash of what it asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Once {
+    pub(super) key: String,
+    pub(super) request: u64,
+}
+
 impl Desk {
-    /// Places an order unless the key stands for one already. Goes on when its client is gone, so that the retry finds
-    /// a result and not a reservation.
-    pub(super) async fn place_once(self: Arc<Self>, key: String, wish: Wish) -> Result<OrderId, Refusal> {
-        match tokio::spawn(async move { self.run_once(key, wish).await }).await {
-            Ok(result) => result,
-            Err(error) => {
-                tracing::error!(%error, "placing an order with an idempotency key failed");
-                Err(Refusal::Internal)
-            }
+    /// The answer that a key has already; nothing when it is new.
+    pub(super) async fn earlier(
+        self: &Arc<Self>,
+        once: &Once,
+        trace: Option<TraceParent>,
+    ) -> Result<Option<Placed>, Refusal> {
+        let Once { key, request } = once;
+        let held = self.store.held(key, *request, self.clock.now()).await.map_err(|error| self.no_key(&error))?;
+        if !matches!(held, Some(Reserved::Run { .. })) {
+            return held.map(answer).transpose();
         }
+        let (this, once) = (self.clone(), once.clone());
+        detached(async move {
+            let (at, Once { key, request }) = (this.clock.now(), &once);
+            let resumed = this.store.resume(key, *request, at, at + this.reservation).await;
+            match resumed.map_err(|error| this.no_key(&error))? {
+                Some(reserved) => this.settle(key, reserved, trace).await.map(Some),
+                None => Ok(None),
+            }
+        })
+        .await
     }
 
-    async fn run_once(&self, key: String, wish: Wish) -> Result<OrderId, Refusal> {
-        let (request, trace) = (hash(&wish), wish.trace);
+    /// Places an order unless the key stands for one already.
+    pub(super) async fn place_once(self: Arc<Self>, once: Once, wish: Wish) -> Result<Placed, Refusal> {
+        detached(async move { self.reserve(once, wish).await }).await
+    }
+
+    async fn reserve(&self, once: Once, wish: Wish) -> Result<Placed, Refusal> {
+        let (Once { key, request }, trace) = (once, wish.trace);
         let fresh = self.ids.take().await.map_err(|error| self.no_id(&error))?;
         let order = self.order(fresh, wish);
         let at = self.clock.now();
@@ -53,6 +77,7 @@ impl Desk {
             request,
             order: fresh,
             value: wire::encode_order(&order),
+            track: self.tracking_url.clone(),
             at,
             until: at + self.reservation,
         };
@@ -61,20 +86,19 @@ impl Desk {
         if !matches!(reserved, Reserved::Run { again: false, .. }) {
             self.ids.give_back(fresh);
         }
-        match reserved {
-            Reserved::Done(id) => Ok(id),
-            Reserved::Running => Err(Refusal::Running),
-            Reserved::Mismatch => Err(Refusal::Mismatch),
-            Reserved::Run { order: id, value, again } => {
-                let is_there = again && self.is_known(id).await?;
-                if !is_there {
-                    self.append_reserved(&key, value, trace).await?;
-                }
-                self.metrics.accepted_by_json.inc(); // here, so that a repeated answer does not count
-                self.confirm(&key, id).await;
-                Ok(id)
-            }
+        self.settle(&key, reserved, trace).await
+    }
+
+    /// Does what a reservation wants, if it wants anything.
+    async fn settle(&self, key: &str, reserved: Reserved, trace: Option<TraceParent>) -> Result<Placed, Refusal> {
+        let Reserved::Run { order: id, value, track, again } = reserved else { return answer(reserved) };
+        let is_there = again && self.is_known(id).await?;
+        if !is_there {
+            self.append_reserved(key, value, trace).await?;
         }
+        self.metrics.accepted_by_json.inc(); // here, so that a repeated answer does not count
+        self.confirm(key, id).await;
+        Ok(Placed { id, track })
     }
 
     async fn is_known(&self, id: OrderId) -> Result<bool, Refusal> {
@@ -106,12 +130,30 @@ impl Desk {
     }
 }
 
-/// A hash of what the client asked for, the same for ever (FNV-1a). Not of the bytes: a client may write the same
-/// request with other spaces. Not of name and price: the catalogue may change between two tries.
-fn hash(wish: &Wish) -> u64 {
-    let lang = wish.lang.map_or("", Lang::code);
+/// What a key stands for that nothing has to be done for.
+fn answer(reserved: Reserved) -> Result<Placed, Refusal> {
+    match reserved {
+        Reserved::Done { order: id, track } => Ok(Placed { id, track }),
+        Reserved::Running | Reserved::Run { .. } => Err(Refusal::Running),
+        Reserved::Mismatch => Err(Refusal::Mismatch),
+    }
+}
+
+/// Goes on when its client is gone, so that the retry finds a result and not a reservation.
+async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "placing an order with an idempotency key failed");
+        Err(Refusal::Internal)
+    })
+}
+
+/// A hash of what the client asked for, in its own words, the same for ever (FNV-1a). Not of the bytes: a client may
+/// write the same request with other spaces. Not of what the words mean: the catalogue may change between two tries.
+pub(super) fn hash(product: &str, email: &str, lang: &str) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for field in [&wish.product.id, wish.email.as_str(), lang] {
+    for field in [product, email, lang] {
         // 0xff never occurs in UTF-8, so it separates the fields
         for byte in field.bytes().chain([0xff]) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -123,7 +165,6 @@ fn hash(wish: &Wish) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Product;
 
     #[test]
     fn a_key_is_short_visible_and_alone() {
@@ -145,21 +186,12 @@ mod tests {
 
     #[test]
     fn the_hash_sees_what_was_asked_for_and_no_more() {
-        let wish = |id: &str, price: &str, email: &str, lang| Wish {
-            product: Product::new(id, "Lápiz", price).unwrap(),
-            email: email.parse().unwrap(),
-            lang,
-            trace: None,
-        };
-        let first = hash(&wish("10", "1", "ana@example.org", None));
+        let first = hash("10", "ana@example.org", "");
         assert_eq!(first, 0x5378_8484_69a0_ec59, "stored hashes must stay valid over versions");
-        assert_eq!(first, hash(&wish("10", "2", "ana@example.org", None)));
-        for other in [
-            wish("1", "1", "0ana@example.org", None),
-            wish("10", "1", "eva@example.org", None),
-            wish("10", "1", "ana@example.org", Some(Lang::Es)),
-        ] {
-            assert_ne!(first, hash(&other));
+        for (product, email, lang) in
+            [("1", "0ana@example.org", ""), ("10", "eva@example.org", ""), ("10", "ana@example.org", "es")]
+        {
+            assert_ne!(first, hash(product, email, lang));
         }
     }
 }

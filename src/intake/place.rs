@@ -1,15 +1,10 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     admission::Admission,
     ids::{self, Ids},
     metrics::Metrics,
+    rates::Rates,
     trace::Traces,
 };
 use crate::{
@@ -18,6 +13,7 @@ use crate::{
     domain::{EmailAddress, HandleKey, Lang, Order, OrderId, Product, TraceParent, wire},
     eventlog::{self, EventLog, NewRecord},
     store::{self, Store},
+    telemetry::Seldom,
 };
 
 /// Everything that a request needs to place an order.
@@ -30,8 +26,9 @@ pub(super) struct Desk {
     pub(super) ids: Ids,
     pub(super) metrics: Metrics,
     pub(super) admission: Arc<Admission>,
+    pub(super) rates: Rates,
     pub(super) traces: Traces,
-    pub(super) failures: Failures,
+    pub(super) failures: Seldom,
     pub(super) orders_topic: String,
     pub(super) usermail: EmailAddress,
     pub(super) tracking_url: String,
@@ -46,11 +43,20 @@ pub(super) struct Wish {
     pub(super) trace: Option<TraceParent>,
 }
 
+/// An order that is durable.
+pub(super) struct Placed {
+    pub(super) id: OrderId,
+    /// Where tracking is, as its first answer said; unknown where that was long ago.
+    pub(super) track: Option<String>,
+}
+
 /// Why there is no acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Too much to do; there is no order.
     Overloaded,
+    /// Too many orders for this address or from this client, for that many seconds; there is no order.
+    TooMany(u32),
     /// Log or store cannot write now; there is no order.
     Unavailable,
     /// The log did not answer in time: there may be an order or not.
@@ -64,6 +70,16 @@ pub(super) enum Refusal {
 }
 
 impl Desk {
+    /// Whether an order may be taken now: what is refused here has cost nothing yet.
+    pub(super) fn admit(&self, client: Option<IpAddr>, email: &EmailAddress) -> Result<(), Refusal> {
+        if !self.admission.is_open() {
+            return Err(Refusal::Overloaded);
+        }
+        // nobody chose the address of the old form, so nobody is written to against his will
+        let email = Some(email).filter(|email| **email != self.usermail);
+        self.rates.take(self.clock.monotonic(), client, email).map_err(Refusal::TooMany)
+    }
+
     /// Places an order and returns once it is durable.
     pub(super) async fn place(&self, wish: Wish) -> Result<OrderId, Refusal> {
         let id = self.ids.take().await.map_err(|error| self.no_id(&error))?;
@@ -92,7 +108,8 @@ impl Desk {
             Ok(_) => Ok(()),
             Err(eventlog::Error::Overloaded(_)) => Err(Refusal::Overloaded),
             Err(error) => {
-                self.failures.tell(&self.clock, "cannot append an order", &error);
+                self.failures
+                    .tell(&self.clock, |more| tracing::warn!(%error, more_before = more, "cannot append an order"));
                 Err(match error {
                     eventlog::Error::Unavailable(_) => Refusal::Unavailable,
                     eventlog::Error::Unconfirmed(_) => Refusal::Unconfirmed,
@@ -106,7 +123,8 @@ impl Desk {
         match error {
             ids::Error::Overloaded => Refusal::Overloaded,
             ids::Error::Unavailable(_) => {
-                self.failures.tell(&self.clock, "cannot get an order id", error);
+                self.failures
+                    .tell(&self.clock, |more| tracing::warn!(%error, more_before = more, "cannot get an order id"));
                 Refusal::Unavailable
             }
         }
@@ -116,7 +134,8 @@ impl Desk {
         if let store::Error::Overloaded(_) = error {
             return Refusal::Overloaded;
         }
-        self.failures.tell(&self.clock, "cannot use an idempotency key", error);
+        self.failures
+            .tell(&self.clock, |more| tracing::warn!(%error, more_before = more, "cannot use an idempotency key"));
         match error {
             store::Error::Unavailable(_) => Refusal::Unavailable,
             _ => Refusal::Internal,
@@ -128,35 +147,11 @@ impl Desk {
         let metrics = &self.metrics;
         let counter = match refusal {
             Refusal::Overloaded => &metrics.refused_overloaded,
+            Refusal::TooMany(_) => &metrics.refused_limited,
             Refusal::Unavailable | Refusal::Internal => &metrics.refused_unavailable,
             Refusal::Unconfirmed => &metrics.refused_unconfirmed,
             Refusal::Running | Refusal::Mismatch => &metrics.refused_conflict,
         };
         counter.inc();
-    }
-}
-
-/// Tells the log about failures, once a second and not once a request: a full disk must not be made fuller.
-#[derive(Default)]
-pub(super) struct Failures {
-    quiet_until_ms: AtomicU64,
-    untold: AtomicU64,
-}
-
-impl Failures {
-    fn tell(&self, clock: &Clock, attempt: &str, error: &dyn std::error::Error) {
-        let now_ms = clock.monotonic().as_millis() as u64;
-        let quiet_until_ms = self.quiet_until_ms.load(Ordering::Relaxed);
-        let is_mine = now_ms >= quiet_until_ms
-            && self
-                .quiet_until_ms
-                .compare_exchange(quiet_until_ms, now_ms + 1_000, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if is_mine {
-            let more = self.untold.swap(0, Ordering::Relaxed);
-            tracing::warn!(%error, more_before = more, "{attempt}");
-        } else {
-            self.untold.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }

@@ -4,24 +4,18 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::State,
+    http::Uri,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::place::Desk;
-use crate::web::{FieldError, Problem};
+use crate::web::{FieldError, Problem, query_field};
 
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 100;
 const QUERY_BYTES_MAX: usize = 200;
-
-#[derive(Deserialize)]
-pub(super) struct Params {
-    #[serde(default)]
-    q: String,
-    limit: Option<String>,
-}
 
 /// A product as clients see it.
 #[derive(Serialize)]
@@ -34,11 +28,9 @@ struct Item<'a> {
     price: &'a str,
 }
 
-pub(super) async fn list(
-    State(desk): State<Arc<Desk>>,
-    params: Result<Query<Params>, QueryRejection>,
-) -> Result<Response, Problem> {
-    let Query(Params { q, limit }) = params.map_err(|_| Problem::malformed("the query must be q=WORDS&limit=N"))?;
+pub(super) async fn list(State(desk): State<Arc<Desk>>, uri: Uri) -> Result<Response, Problem> {
+    let q = query_field(&uri, "q").unwrap_or_default();
+    let limit = query_field(&uri, "limit");
     if q.len() > QUERY_BYTES_MAX {
         return Err(invalid("q", "must have at most 200 bytes"));
     }

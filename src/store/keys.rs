@@ -17,6 +17,8 @@ pub struct Reservation {
     /// The whole `compra_detalle` value, so that a retry after a crash appends the same bytes whatever the catalogue
     /// says by then.
     pub value: Vec<u8>,
+    /// Where tracking is, as the answer will say: a repeated answer says the same, whatever the settings say by then.
+    pub track: String,
     /// Now.
     pub at: Timestamp,
     /// Until then nobody else takes the reservation over.
@@ -33,11 +35,18 @@ pub enum Reserved {
         order: OrderId,
         /// The record's value.
         value: Vec<u8>,
+        /// Where tracking is, as the first request was going to say; unknown of keys that an older version reserved.
+        track: Option<String>,
         /// Whether an earlier request got this far.
         again: bool,
     },
     /// Done: the answer is about this order.
-    Done(OrderId),
+    Done {
+        /// The order's id.
+        order: OrderId,
+        /// Where tracking is, as the first answer said; unknown of keys that an older version reserved.
+        track: Option<String>,
+    },
     /// An earlier request with this key still runs.
     Running,
     /// The key belongs to another request.
@@ -47,6 +56,13 @@ pub enum Reserved {
 /// The intake's side of the store.
 #[async_trait]
 pub trait Keys: Send + Sync {
+    /// What a key stands for, without taking anything; `Run` when [`Keys::resume`] may take it over, `None` when it is new.
+    async fn held(&self, key: &str, request: u64, at: Timestamp) -> Result<Option<Reserved>>;
+
+    /// Takes a reservation over that its owner left behind, until then; otherwise says what the key stands for, or that
+    /// it is new.
+    async fn resume(&self, key: &str, request: u64, at: Timestamp, until: Timestamp) -> Result<Option<Reserved>>;
+
     /// Reserves a key, or says what it stands for already.
     async fn reserve(&self, reservation: Reservation) -> Result<Reserved>;
 

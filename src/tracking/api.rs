@@ -2,20 +2,23 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use subtle::ConstantTimeEq as _;
 
-use super::OrderJson;
+use super::{Metrics, OrderJson};
 use crate::{
+    clock::Clock,
     domain::{Handle, HandleKey, OrderId},
     store::{
         self, Store,
         orders::{HistoryEntry, OrderView},
     },
+    telemetry::Seldom,
     web::{self, FieldError, Problem},
 };
 
@@ -26,10 +29,12 @@ const UNKNOWN: &str = "ERROR: No existe ninguna transaccion con ese numero ID";
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Whether whoever reaches the listener may look orders up by number, which shows an address. Otherwise the API
-    /// key is wanted.
+    /// key is wanted, as from whoever comes by a proxy.
     pub open: bool,
     /// The key for lookups by number, if one is configured.
     pub api_key: Option<String>,
+    /// Origins of pages whose scripts may follow orders.
+    pub allowed_origins: Vec<web::Origin>,
 }
 
 /// The tracking listener: where is my order?
@@ -40,20 +45,27 @@ struct Inner {
     store: Arc<dyn Store>,
     handles: HandleKey,
     options: Options,
+    clock: Clock,
+    metrics: Metrics,
+    denials: Seldom,
 }
 
 impl Api {
     /// Answers from `store`; `handles` opens tracking handles.
-    pub fn new(store: Arc<dyn Store>, handles: HandleKey, options: Options) -> Self {
-        Self(Arc::new(Inner { store, handles, options }))
+    pub fn new(store: Arc<dyn Store>, handles: HandleKey, clock: Clock, metrics: Metrics, options: Options) -> Self {
+        Self(Arc::new(Inner { store, handles, options, clock, metrics, denials: Seldom::default() }))
     }
 
     /// The routes.
     pub fn router(self) -> Router {
+        let mut follow = get(by_handle);
+        if let Some(cors) = web::cors(&self.0.options.allowed_origins) {
+            follow = follow.options(StatusCode::NO_CONTENT).layer(cors); // which answers the preflights
+        }
         let routes = Router::new()
             .route("/", get(by_value))
             .route("/orders/{id}", get(by_id))
-            .route("/track/{handle}", get(by_handle))
+            .route("/track/{handle}", follow)
             .with_state(self);
         web::with_fallbacks(routes)
     }
@@ -63,39 +75,50 @@ impl Api {
     }
 
     /// A number can be guessed and its answer shows an address, so only the shop itself may ask by number.
-    fn authorize(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Options { open, api_key } = &self.0.options;
-        if *open {
+    fn authorize(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Response> {
+        let Options { open, api_key, .. } = &self.0.options;
+        let given = headers.get(header::AUTHORIZATION).map(bearer);
+        if let (Some(key), Some(Some(given))) = (api_key, given)
+            && bool::from(given.ct_eq(key.as_bytes()))
+        {
             return Ok(());
         }
-        let Some(key) = api_key else {
-            let detail =
-                "this listener is not on loopback and has no API key: set tracking.api_key, or use /track/{handle}";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "closed", "Lookup by number is closed", detail));
-        };
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.strip_prefix("Bearer "));
-        if given.is_some_and(|given| same(given.as_bytes(), key.as_bytes())) {
+        if *open && web::is_from_here(uri, headers) {
             return Ok(());
+        }
+        self.0.metrics.denied(given.is_some());
+        if api_key.is_none() {
+            let detail = "lookups by number are for this machine alone, since there is no API key: set tracking.api_key, \
+                          or use /track/{handle}";
+            let problem = Problem::new(StatusCode::FORBIDDEN, "closed", "Lookup by number is closed", detail);
+            return Err(problem.into_response());
+        }
+        if given.is_some() {
+            self.0.denials.tell(&self.0.clock, |more| {
+                tracing::warn!(more_before = more, "a lookup with a wrong API key (tracking.api_key) was refused");
+            });
         }
         let detail = "send the header Authorization: Bearer <tracking.api_key>, or use /track/{handle}";
-        Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "API key wanted", detail))
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "API key wanted", detail);
+        // RFC 6750 §3: the error is told only to who has given a key
+        let challenge = if given.is_some() {
+            "Bearer realm=\"encargo\", error=\"invalid_token\""
+        } else {
+            "Bearer realm=\"encargo\""
+        };
+        Err(([(header::WWW_AUTHENTICATE, challenge)], problem).into_response())
     }
 }
 
-/// Compares without telling by its time where two keys begin to differ.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+/// The key of an `Authorization` header; schemes are the same in any case (RFC 9110 §11.1).
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, key) = value.as_bytes().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
 }
 
 fn unavailable(error: store::Error) -> Problem {
     tracing::warn!(%error, "a lookup failed");
     Problem::unavailable("the store does not answer; nothing is lost, ask again in a moment")
-}
-
-#[derive(Deserialize)]
-struct ByValue {
-    value: Option<String>,
 }
 
 /// The answer of the old service, keys in its order.
@@ -110,14 +133,11 @@ struct OldAnswer<'a> {
 }
 
 /// `GET /?value=ID`, as the old service answers it, but with status 404 when there is no such order.
-async fn by_value(
-    State(api): State<Api>,
-    headers: HeaderMap,
-    query: Result<Query<ByValue>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, Problem> {
-    api.authorize(&headers)?;
-    let value = query.ok().and_then(|Query(query)| query.value);
-    let Some(value) = value else {
+async fn by_value(State(api): State<Api>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
+    if let Err(refused) = api.authorize(&uri, &headers) {
+        return Ok(refused);
+    }
+    let Some(value) = web::query_field(&uri, "value") else {
         let detail = "ask with /?value=NUMBER, for example /?value=1 · pregunte con /?value=NÚMERO";
         return Err(Problem::invalid(vec![FieldError { field: "value".into(), detail: detail.into() }]));
     };
@@ -145,8 +165,15 @@ fn no_such_order() -> Problem {
 }
 
 /// `GET /orders/{id}`: everything about an order, for the shop.
-async fn by_id(State(api): State<Api>, headers: HeaderMap, Path(id): Path<String>) -> Result<Response, Problem> {
-    api.authorize(&headers)?;
+async fn by_id(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    uri: Uri,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    if let Err(refused) = api.authorize(&uri, &headers) {
+        return Ok(refused);
+    }
     let id: OrderId = id.parse().map_err(|_| no_such_order())?;
     let (view, history) = api.find(id).await?.ok_or_else(no_such_order)?;
     let handle = api.0.handles.seal(id);

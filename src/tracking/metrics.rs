@@ -17,6 +17,7 @@ use crate::store::orders::Applied;
 #[derive(Debug, Clone)]
 pub struct Metrics {
     events: Family<[(&'static str, &'static str); 1], Counter>,
+    denied: Family<[(&'static str, &'static str); 1], Counter>,
     delay: Histogram,
     ready: Arc<AtomicBool>,
 }
@@ -25,9 +26,14 @@ impl Metrics {
     /// Registers them.
     pub fn new(registry: &mut Registry) -> Self {
         let delay = Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
-        let metrics = Self { events: Family::default(), delay, ready: Arc::default() };
+        let metrics = Self { events: Family::default(), denied: Family::default(), delay, ready: Arc::default() };
         let help = "State events by what became of them";
         registry.register("encargo_events_projected", help, metrics.events.clone());
+        let help = "Lookups by number that were refused, for a wrong key or for none";
+        registry.register("encargo_lookups_denied", help, metrics.denied.clone());
+        for key in ["wrong", "none"] {
+            drop(metrics.denied.get_or_create(&[("key", key)])); // so that a rise from nothing is seen
+        }
         let help = "Age of the newest event of a batch once it can be looked up, in seconds";
         registry.register("encargo_projection_delay_seconds", help, metrics.delay.clone());
         metrics
@@ -45,6 +51,10 @@ impl Metrics {
 
     pub(super) fn ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn denied(&self, has_key: bool) {
+        self.denied.get_or_create(&[("key", if has_key { "wrong" } else { "none" })]).inc();
     }
 
     pub(super) fn applied(&self, applied: Applied, dead: u64, delay: Option<Duration>) {

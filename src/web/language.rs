@@ -5,7 +5,7 @@ use crate::domain::Lang;
 /// The language to answer in: that of `?lang=`, else the first choice of `Accept-Language` (RFC 9110 §12.5.4) that
 /// there is, else the default.
 pub fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {
-    if let Some(lang) = asked.and_then(|asked| asked.parse().ok()) {
+    if let Some(lang) = asked.and_then(Lang::meant_by) {
         return lang;
     }
     let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -16,8 +16,7 @@ pub fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {
             Some(weight) => weight.parse().unwrap_or(0.0),
             None => 1.0,
         };
-        let primary = range.trim().split('-').next().unwrap_or_default().to_ascii_lowercase();
-        if let Ok(lang) = primary.parse()
+        if let Some(lang) = Lang::meant_by(range)
             && weight > best.0
         {
             best = (weight, lang);
@@ -43,6 +42,7 @@ mod tests {
             (None, "en;q=x, fr", Lang::Es),
             (Some("en"), "es", Lang::En),
             (Some("de"), "en", Lang::En),
+            (Some("en-US"), "es", Lang::En),
         ] {
             let headers = HeaderMap::from_iter([(ACCEPT_LANGUAGE, HeaderValue::from_static(accepted))]);
             assert_eq!(language(asked, &headers), expected, "{asked:?} {accepted:?}");

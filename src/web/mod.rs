@@ -5,22 +5,28 @@
 //! are bounded (`axum::serve` bounds none of them), a request beyond a bound is answered and not dropped, and a stop
 //! finishes what has begun. Handlers see whole bodies of bounded size and the peer as axum's `ConnectInfo`.
 //!
+//! [`Guard`] keeps foreign web pages out, on every listener.
+//!
 //! Pages are rendered here, from templates that escape, in Spanish and English; there is no script on any of them.
 //!
 //! Deliberately absent: TLS and HTTP/2, which a reverse proxy in front does better.
 
 mod gate;
+mod guard;
 mod language;
 mod page;
 mod problem;
+mod request;
 mod routes;
 mod server;
 
 use std::time::Duration;
 
+pub use guard::{Guard, HostName, Origin, ParseName, cors, is_from_here, is_loopback_name};
 pub use language::language;
 pub use page::{Pages, assets, foreign_html};
 pub use problem::{FieldError, Problem, with_fallbacks};
+pub use request::{client, query_field, query_fields};
 pub use routes::Routes;
 pub use server::serve;
 

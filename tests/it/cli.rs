@@ -115,7 +115,11 @@ fn config_writes_checks_and_shows() {
     run(path, &["config", "init"]).ok();
     let written = std::fs::read_to_string(path.join("encargo.toml")).unwrap();
     assert_eq!(written, run(path, &["config", "init", "-"]).ok());
-    std::fs::write(path.join("encargo.toml"), "[flow]\ndwell = \"3s\"\n[tracking]\napi_key = \"geheim\"\n").unwrap();
+    std::fs::write(
+        path.join("encargo.toml"),
+        "[flow]\ndwell = \"3s\"\n[tracking]\napi_key = \"geheim-geheim-geheim\"\n",
+    )
+    .unwrap();
     let again = run(path, &["config", "init"]);
     assert_eq!((again.status, again.err.contains("left as it is")), (1, true), "{}", again.err);
     assert!(std::fs::read_to_string(path.join("encargo.toml")).unwrap().contains("geheim"));

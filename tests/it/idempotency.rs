@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use encargo::{
-    domain::{Flow, Source, StateEvent},
+    config::Config,
+    domain::{Flow, Lang, Source, StateEvent},
     eventlog::{Error, TopicPartition},
     store::{
         Orders,
@@ -12,14 +13,15 @@ use encargo::{
     web::Limits,
 };
 use reqwest::{RequestBuilder, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
-    harness::PATIENCE,
+    harness::{PATIENCE, app::TestApp},
+    store::{PgSchema, Place as _},
     support::{
         faulty::Fault,
-        shop::{RESERVATION, Shop},
+        shop::{BACKLOG_MAX, RESERVATION, Shop},
     },
 };
 
@@ -140,6 +142,99 @@ async fn the_order_is_placed_though_the_client_has_gone() {
     let (status, answer) = timeout(PATIENCE, placed).await.expect("the key must be confirmed");
     assert_eq!((status, &answer["orderid"]), (202, &Value::from(1)));
     assert_eq!(shop.ids(), [1]);
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_while_new_orders_are_refused() {
+    let shop = Shop::start().await;
+    let first = send(keyed(&shop, "k", BODY)).await;
+    for _ in 0..=BACKLOG_MAX {
+        assert_eq!(shop.json(BODY).send().await.unwrap().status(), StatusCode::ACCEPTED);
+    }
+    shop.until(StatusCode::SERVICE_UNAVAILABLE, || shop.json(BODY)).await;
+    assert_eq!(send(keyed(&shop, "k", BODY)).await, first);
+    assert_eq!(send(keyed(&shop, "new", BODY)).await.0, 503);
+}
+
+/// Everything that a client sees of an answer.
+async fn whole(request: RequestBuilder) -> (u16, Vec<String>, String) {
+    let response = request.send().await.unwrap();
+    let header = |name| response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+    let headers = ["content-type", "location"].map(header).into();
+    (response.status().as_u16(), headers, response.text().await.unwrap())
+}
+
+async fn every_keyed_answer_outlives_every_change(mut app: TestApp) {
+    let bodies = [
+        json!({"product": "1010", "email": "ana@example.org"}),
+        json!({"product": "1080", "email": "Ana+tag@Example.org", "lang": "en-US"}),
+        json!({"product": "1050", "email": "josé@españa.example", "lang": ["fr", "es"]}),
+        json!({"product": "1020", "email": "ana@example.org", "lang": null}),
+    ];
+    let ask = async |app: &TestApp, number: usize, body: &Value| {
+        whole(app.http.post(app.intake("/orders")).header("Idempotency-Key", format!("k{number}")).json(body)).await
+    };
+    let mut first = Vec::new();
+    for (number, body) in bodies.iter().enumerate() {
+        first.push(ask(&app, number, body).await);
+        assert_eq!(first[number].0, 202, "{body}: {first:?}");
+    }
+    let catalog = app.folder().join("products.csv");
+    let flow = ["nuevo", "listo"].map(str::to_owned);
+    let second = Duration::from_secs(1);
+    let changes: [(&str, &dyn Fn(&mut Config)); 9] = [
+        ("nothing", &|_| {}),
+        ("no such product any more", &|config| {
+            std::fs::write(&catalog, "appid,name,price\n1,Taza,5.00\n").unwrap();
+            config.catalog.path.clone_from(&catalog);
+        }),
+        ("another product under the id", &|_| std::fs::write(&catalog, "appid,name,price\n1010,Taza,5.00\n").unwrap()),
+        ("another flow", &|config| config.flow.states = flow.to_vec()),
+        ("another dwell", &|config| config.flow.dwell = second),
+        ("another address for links", &|config| config.tracking.public_url = "https://shop.example".into()),
+        ("another language", &|config| config.mail.lang = Lang::En),
+        ("a rate", &|config| config.intake.rate_per_address = Some("1/d".parse().unwrap())),
+        ("an address for the old form", &|config| config.intake.usermail = "otra@example.org".parse().unwrap()),
+    ];
+    for (what, change) in changes {
+        app.stop().await;
+        change(&mut app.config);
+        app.start_again().await;
+        for (number, body) in bodies.iter().enumerate() {
+            assert_eq!(ask(&app, number, body).await, first[number], "{what}: {body}");
+            let other = ask(&app, number, &json!({"product": "1", "email": "eva@example.org"})).await;
+            assert!(other.0 == 422 && other.2.contains("key-reused"), "{what}: {other:?}");
+        }
+    }
+    assert_eq!(app.metric("encargo_orders_accepted_total{via=\"json\"}").await, 0, "none was placed again");
+}
+
+#[tokio::test]
+async fn every_keyed_answer_outlives_every_change_on_sqlite() {
+    every_keyed_answer_outlives_every_change(TestApp::start().await).await;
+}
+
+#[tokio::test]
+async fn every_keyed_answer_outlives_every_change_on_postgres() {
+    let schema = PgSchema::new();
+    drop(schema.open().await);
+    every_keyed_answer_outlives_every_change(TestApp::start_with(&[("store.url", &schema.url())]).await).await;
+}
+
+#[tokio::test]
+async fn an_abandoned_order_is_placed_as_it_was_asked_for_whatever_the_catalogue_says() {
+    let shop = Shop::start().await;
+    shop.log.next(Fault::Refuse(Error::Unconfirmed("no answer".into())));
+    assert_eq!(send(keyed(&shop, "k", BODY)).await.0, 503);
+    let empty = encargo::catalog::Catalog::parse("none", b"appid,name,price\n1,Taza,5.00\n").unwrap();
+    let shop = shop.restart_with(empty).await;
+    assert_eq!(send(keyed(&shop, "k", BODY)).await.0, 409, "its request may run still");
+    shop.clock.advance(RESERVATION);
+    let (status, answer) = send(keyed(&shop, "k", BODY)).await;
+    assert_eq!((status, &answer["orderid"]), (202, &Value::from(1)));
+    let (order, _) = shop.orders().pop().unwrap();
+    assert_eq!((&*order.product.id, shop.ids()), ("1010", vec![1]));
+    assert_eq!(send(keyed(&shop, "new", BODY)).await.0, 422, "no new order of what there is not");
 }
 
 /// Puts the one order that is in the log into the store, as tracking does.

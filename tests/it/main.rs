@@ -9,6 +9,7 @@ mod flow;
 mod foreign;
 #[cfg(feature = "kafka")]
 mod fulfilment;
+mod guard;
 mod harness;
 mod idempotency;
 mod ids;

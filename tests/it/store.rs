@@ -203,6 +203,7 @@ macro_rules! every_check {
             keys:
                 a_key_stands_for_its_order,
                 a_key_belongs_to_one_request,
+                a_key_is_looked_up_without_taking_it,
                 a_running_request_is_left_alone,
                 an_abandoned_reservation_is_taken_over_as_it_was,
                 a_released_key_is_free,

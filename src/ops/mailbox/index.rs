@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -85,7 +86,8 @@ impl Index {
     }
 
     /// A page of the mails that match: all, those of an order (a number), or those to an address (part of it).
-    pub(super) fn find(&mut self, query: &str, skip: usize, limit: usize) -> io::Result<Found> {
+    /// Gives up once the client is gone; what was read stays read.
+    pub(super) fn find(&mut self, query: &str, skip: usize, limit: usize, is_gone: &AtomicBool) -> io::Result<Found> {
         self.refresh()?;
         let query = query.trim().trim_start_matches('#').to_lowercase();
         if query.is_empty() {
@@ -96,7 +98,7 @@ impl Index {
             let of_order = self.entries.iter().filter(|entry| order != 0 && entry.order == order);
             return Ok(self.page(of_order, skip, limit, self.entries.len()));
         }
-        let searched = self.read_recipients();
+        let searched = self.read_recipients(is_gone);
         let matches = |entry: &&Entry| self.recipients.get(&entry.id).is_some_and(|to| to.contains(&query));
         Ok(self.page(self.entries[..searched].iter().filter(matches), skip, limit, searched))
     }
@@ -167,7 +169,7 @@ impl Index {
     }
 
     /// Reads the recipients of mails not read yet, newest first, until time is up. Returns how many entries are known.
-    fn read_recipients(&mut self) -> usize {
+    fn read_recipients(&mut self, is_gone: &AtomicBool) -> usize {
         if self.recipients.len() > 2 * self.entries_max {
             self.recipients.clear(); // many files have gone since
         }
@@ -176,7 +178,7 @@ impl Index {
             if self.recipients.contains_key(&entry.id) {
                 continue;
             }
-            if i % 64 == 0 && self.clock.monotonic() > until {
+            if is_gone.load(Ordering::Relaxed) || i % 64 == 0 && self.clock.monotonic() > until {
                 return i;
             }
             // a file that went meanwhile or cannot be read is to nobody
@@ -248,6 +250,18 @@ mod tests {
         (folder, index)
     }
 
+    fn find(index: &mut Index, query: &str, skip: usize, limit: usize) -> io::Result<Found> {
+        index.find(query, skip, limit, &AtomicBool::new(false))
+    }
+
+    #[test]
+    fn nothing_more_is_read_for_a_client_that_is_gone() {
+        let (_folder, mut index) = maildir(&[("new/100.O1S1.x", "To: ana@example.org\n\n")]);
+        let gone = index.find("ana", 0, 10, &AtomicBool::new(true)).unwrap();
+        assert_eq!((gone.searched, index.recipients.len()), (0, 0));
+        assert_eq!(find(&mut index, "ana", 0, 10).unwrap().searched, 1);
+    }
+
     fn ids(found: &Found) -> Vec<&str> {
         found.entries.iter().map(|entry| &*entry.id).collect()
     }
@@ -273,19 +287,19 @@ mod tests {
             ("new/7", "no mail at all"),
             ("tmp/109.O1S3.x", "To: ana@example.org\n\n"),
         ]);
-        let all = index.find("", 0, 10).unwrap();
+        let all = find(&mut index, "", 0, 10).unwrap();
         assert_eq!(ids(&all), ["108.O1S2.x", "104.O2S1.x", "100.O1S1.x", "7"]);
         assert_eq!((all.matching, all.total, all.searched), (4, 4, 4));
-        assert_eq!(ids(&index.find("", 1, 2).unwrap()), ["104.O2S1.x", "100.O1S1.x"]);
-        assert_eq!(ids(&index.find("", 9, 2).unwrap()), [""; 0]);
-        assert_eq!(ids(&index.find(" #1 ", 0, 10).unwrap()), ["108.O1S2.x", "100.O1S1.x"]);
-        assert_eq!(ids(&index.find("0", 0, 10).unwrap()), [""; 0], "what has no order is of none");
-        assert_eq!(ids(&index.find("ANA@", 0, 10).unwrap()), ["108.O1S2.x", "100.O1S1.x"]);
-        assert_eq!(ids(&index.find("bob", 0, 10).unwrap()), ["104.O2S1.x"]);
+        assert_eq!(ids(&find(&mut index, "", 1, 2).unwrap()), ["104.O2S1.x", "100.O1S1.x"]);
+        assert_eq!(ids(&find(&mut index, "", 9, 2).unwrap()), [""; 0]);
+        assert_eq!(ids(&find(&mut index, " #1 ", 0, 10).unwrap()), ["108.O1S2.x", "100.O1S1.x"]);
+        assert_eq!(ids(&find(&mut index, "0", 0, 10).unwrap()), [""; 0], "what has no order is of none");
+        assert_eq!(ids(&find(&mut index, "ANA@", 0, 10).unwrap()), ["108.O1S2.x", "100.O1S1.x"]);
+        assert_eq!(ids(&find(&mut index, "bob", 0, 10).unwrap()), ["104.O2S1.x"]);
         // a change shows at once, however shortly after the last look
         std::fs::rename(folder.path().join("new/108.O1S2.x"), folder.path().join("cur/108.O1S2.x:2,")).unwrap();
         std::fs::write(folder.path().join("new/110.O3S1.x"), "To: ana@example.org\n\n").unwrap();
-        let found = index.find("ana", 0, 10).unwrap();
+        let found = find(&mut index, "ana", 0, 10).unwrap();
         assert_eq!(ids(&found), ["110.O3S1.x", "108.O1S2.x", "100.O1S1.x"]);
         assert!(!found.entries[1].is_new);
     }
@@ -309,7 +323,7 @@ mod tests {
         let files: Vec<_> = files.iter().map(|name| (&**name, "To: a@b.example\n\n")).collect();
         let (_folder, mut index) = maildir(&files);
         index.entries_max = 3;
-        let found = index.find("", 0, 10).unwrap();
+        let found = find(&mut index, "", 0, 10).unwrap();
         assert_eq!(ids(&found), ["110.O10S1.x", "109.O9S1.x", "108.O8S1.x"]);
         assert_eq!((found.matching, found.total), (3, 10));
     }

@@ -9,7 +9,10 @@ mod message;
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
@@ -21,6 +24,7 @@ use axum::{
 };
 use minijinja::{Value, context};
 use serde::Deserialize;
+use tokio::sync::{Mutex, Semaphore};
 
 use self::index::{Entry, Found, Index};
 use super::{moment, words::words};
@@ -33,6 +37,9 @@ use crate::{
 const PAGE: usize = 50;
 /// Most of a mail that is shown.
 const MAIL_BYTES_MAX: u64 = 1 << 20;
+
+/// Requests that read files or wait to; more are refused. One reads the index at a time.
+const READING_MAX: usize = 8;
 
 /// Where mails go.
 #[derive(Debug, Clone)]
@@ -68,7 +75,8 @@ pub struct Mailbox(Arc<Inner>);
 struct Inner {
     place: Place,
     /// Of the Maildir; empty where there is none.
-    index: Mutex<Index>,
+    index: Arc<Mutex<Index>>,
+    reading: Arc<Semaphore>,
     samples: Samples,
     pages: Pages,
 }
@@ -83,7 +91,8 @@ impl Mailbox {
             ("gallery.html", include_str!("../templates/gallery.html")),
         ];
         let pages = Pages::new(&templates, words, &super::NAVIGATION);
-        Self(Arc::new(Inner { place, index: Mutex::new(Index::new(root)), samples, pages }))
+        let (index, reading) = (Arc::new(Mutex::new(Index::new(root))), Arc::new(Semaphore::new(READING_MAX)));
+        Self(Arc::new(Inner { place, index, reading, samples, pages }))
     }
 
     pub(super) fn router(self) -> Router {
@@ -97,15 +106,17 @@ impl Mailbox {
             .with_state(self)
     }
 
-    /// Runs what reads files on a thread that may wait for them.
+    /// Runs what reads the index on a thread that may wait for files. When the client is gone, so is its work: what
+    /// waits is dropped, and what runs is told to give up.
     async fn with_index<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Index) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Index, &AtomicBool) -> io::Result<T> + Send + 'static,
     ) -> Result<T, Problem> {
-        let inner = self.0.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            work(&mut inner.index.lock().unwrap_or_else(PoisonError::into_inner)) // listed anew when in doubt
-        });
+        let _place = self.0.reading.try_acquire().map_err(|_| busy())?;
+        let mut index = self.0.index.clone().lock_owned().await; // waited for here, where no thread is held
+        let client = Client(Arc::default());
+        let is_gone = client.0.clone();
+        let task = tokio::task::spawn_blocking(move || work(&mut index, &is_gone)); // listed anew when in doubt
         task.await.map_err(io::Error::other).flatten().map_err(|error| {
             tracing::warn!(%error, "the Maildir cannot be read");
             Problem::unavailable("the Maildir cannot be read; the server's log has the reason")
@@ -117,14 +128,32 @@ impl Mailbox {
         if !matches!(self.0.place, Place::Maildir(_)) {
             return Err(no_such_mail());
         }
-        let path = self.with_index(move |index| index.path(&id)).await?.ok_or_else(no_such_mail)?;
-        let read = tokio::task::spawn_blocking(move || index::read(&path, MAIL_BYTES_MAX + 1));
+        let path = self.with_index(move |index, _| index.path(&id)).await?.ok_or_else(no_such_mail)?;
+        // kept by the thread itself, for a read cannot be broken off
+        let place = self.0.reading.clone().try_acquire_owned().map_err(|_| busy())?;
+        let read = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            index::read(&path, MAIL_BYTES_MAX + 1)
+        });
         // it was moved or deleted a moment ago, or is a link
         let mut bytes = read.await.map_err(io::Error::other).flatten().map_err(|_| no_such_mail())?;
         let is_whole = bytes.len() as u64 <= MAIL_BYTES_MAX;
         bytes.truncate(MAIL_BYTES_MAX as usize);
         Ok((bytes, is_whole))
     }
+}
+
+/// Tells the work of a request, when this is dropped with it, that its client is gone.
+struct Client(Arc<AtomicBool>);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn busy() -> Problem {
+    Problem::overloaded("too many ask for mails at this moment")
 }
 
 fn no_such_mail() -> Problem {
@@ -165,8 +194,8 @@ async fn list(
     let page = query.page.clamp(1, 1_000_000);
     let q = query.q.clone();
     let (found, mails) = mailbox
-        .with_index(move |index| {
-            let found = index.find(&q, (page - 1) * PAGE, PAGE)?;
+        .with_index(move |index, is_gone| {
+            let found = index.find(&q, (page - 1) * PAGE, PAGE, is_gone)?;
             let mails: Vec<Value> = found.entries.iter().map(|entry| row(index, entry)).collect();
             Ok((found, mails))
         })

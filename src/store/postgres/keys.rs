@@ -5,15 +5,34 @@ use deadpool_postgres::{Object, tokio_postgres::Row};
 
 use super::{PgStore, rows};
 use crate::{
-    domain::Timestamp,
+    domain::{OrderId, Timestamp},
     store::{
         Error, Result,
         keys::{Keys, Reservation, Reserved},
     },
 };
 
+const SELECT: &str = "SELECT order_id, request, value, until, track, runs FROM idempotency_keys";
+
 #[async_trait]
 impl Keys for PgStore {
+    async fn held(&self, key: &str, request: u64, at: Timestamp) -> Result<Option<Reserved>> {
+        let key = key.to_owned();
+        self.run(|client| {
+            Box::pin(async move {
+                let select = client.prepare_cached(&format!("{SELECT} WHERE key = $1")).await?;
+                let row = client.query_opt(&select, &[&key]).await?;
+                row.map(|row| stands_for(&row, request, None, at)).transpose()
+            })
+        })
+        .await
+    }
+
+    async fn resume(&self, key: &str, request: u64, at: Timestamp, until: Timestamp) -> Result<Option<Reserved>> {
+        let key = key.to_owned();
+        self.run(|client| Box::pin(async move { resume(client, &key, request, None, (at, until)).await })).await
+    }
+
     async fn reserve(&self, reservation: Reservation) -> Result<Reserved> {
         self.run(|client| Box::pin(reserve(client, reservation))).await
     }
@@ -46,42 +65,54 @@ async fn reserve(client: &mut Object, wish: Reservation) -> Result<Reserved> {
     let (at, until) = (wish.at.as_millis(), wish.until.as_millis());
     let insert = client
         .prepare_cached(
-            "INSERT INTO idempotency_keys (key, request, order_id, value, reserved_at, until)
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            "INSERT INTO idempotency_keys (key, request, order_id, value, track, reserved_at, until)
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
         )
         .await?;
-    let inserted = client.execute(&insert, &[&wish.key, &request, &order, &wish.value, &at, &until]).await?;
+    let inserted =
+        client.execute(&insert, &[&wish.key, &request, &order, &wish.value, &wish.track, &at, &until]).await?;
     if inserted == 1 {
-        return Ok(Reserved::Run { order: wish.order, value: wish.value, again: false });
+        return Ok(Reserved::Run { order: wish.order, value: wish.value, track: Some(wish.track), again: false });
     }
+    let stands_for = resume(client, &wish.key, wish.request, Some(wish.order), (wish.at, wish.until)).await?;
+    stands_for.ok_or_else(|| Error::Unavailable("the key went while it was read".into()))
+}
+
+/// Takes a reservation over, unless it is that of `own`.
+async fn resume(
+    client: &mut Object,
+    key: &str,
+    request: u64,
+    own: Option<OrderId>,
+    (at, until): (Timestamp, Timestamp),
+) -> Result<Option<Reserved>> {
     let tx = client.transaction().await?;
-    let select = tx
-        .prepare_cached("SELECT order_id, request, value, until, runs FROM idempotency_keys WHERE key = $1 FOR UPDATE")
-        .await?;
-    let row = tx.query_opt(&select, &[&wish.key]).await?;
-    let row = row.ok_or_else(|| Error::Unavailable("the key went while it was read".into()))?;
-    let stands_for = held(&row, &wish)?;
+    let select = tx.prepare_cached(&format!("{SELECT} WHERE key = $1 FOR UPDATE")).await?;
+    let Some(row) = tx.query_opt(&select, &[&key]).await? else { return Ok(None) };
+    let stands_for = stands_for(&row, request, own, at)?;
     if matches!(stands_for, Reserved::Run { again: true, .. }) {
         let sql = "UPDATE idempotency_keys SET runs = runs + 1, reserved_at = $2, until = $3 WHERE key = $1";
-        tx.execute(&tx.prepare_cached(sql).await?, &[&wish.key, &at, &until]).await?;
+        tx.execute(&tx.prepare_cached(sql).await?, &[&key, &at.as_millis(), &until.as_millis()]).await?;
     }
     tx.commit().await?;
-    Ok(stands_for)
+    Ok(Some(stands_for))
 }
 
 /// What a key that is there stands for.
-fn held(row: &Row, wish: &Reservation) -> Result<Reserved> {
+fn stands_for(row: &Row, request: u64, own: Option<OrderId>, at: Timestamp) -> Result<Reserved> {
     let order = rows::order_id(row.get(0))?;
-    if row.get::<_, i64>(1) != wish.request.cast_signed() {
+    if row.get::<_, i64>(1) != request.cast_signed() {
         return Ok(Reserved::Mismatch);
     }
-    let value: Option<Vec<u8>> = row.get(2);
+    let (value, track): (Option<Vec<u8>>, _) = (row.get(2), row.get(4));
     Ok(match value {
-        None => Reserved::Done(order),
+        None => Reserved::Done { order, track },
         // nobody else has this order's number: it is this very reservation, whose answer was lost
-        Some(value) if order == wish.order && row.get::<_, i32>(4) == 1 => Reserved::Run { order, value, again: false },
-        Some(_) if row.get::<_, i64>(3) > wish.at.as_millis() => Reserved::Running,
-        Some(value) => Reserved::Run { order, value, again: true },
+        Some(value) if own == Some(order) && row.get::<_, i32>(5) == 1 => {
+            Reserved::Run { order, value, track, again: false }
+        }
+        Some(_) if row.get::<_, i64>(3) > at.as_millis() => Reserved::Running,
+        Some(value) => Reserved::Run { order, value, track, again: true },
     })
 }
 

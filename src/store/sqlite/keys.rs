@@ -11,6 +11,16 @@ use crate::{
 
 #[async_trait]
 impl Keys for SqliteStore {
+    async fn held(&self, key: &str, request: u64, at: Timestamp) -> Result<Option<Reserved>> {
+        let key = key.to_owned();
+        self.readers.read(move |conn| held(conn, &key, request, at)).await
+    }
+
+    async fn resume(&self, key: &str, request: u64, at: Timestamp, until: Timestamp) -> Result<Option<Reserved>> {
+        let key = key.to_owned();
+        self.writer.run(move |conn| resume(conn, &key, request, at, until)).await
+    }
+
     async fn reserve(&self, reservation: Reservation) -> Result<Reserved> {
         self.writer.run(move |conn| reserve(conn, reservation)).await
     }
@@ -36,37 +46,47 @@ fn reserve(conn: &Connection, wish: Reservation) -> Result<Reserved> {
     let (request, at, until) = (wish.request.cast_signed(), wish.at.as_millis(), wish.until.as_millis());
     let inserted = conn
         .prepare_cached(
-            "INSERT INTO idempotency_keys (key, request, order_id, value, reserved_at, until)
-             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO idempotency_keys (key, request, order_id, value, track, reserved_at, until)
+             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         )?
-        .execute(params![wish.key, request, wish.order.get() as i64, wish.value, at, until])?;
+        .execute(params![wish.key, request, wish.order.get() as i64, wish.value, wish.track, at, until])?;
     if inserted == 1 {
-        return Ok(Reserved::Run { order: wish.order, value: wish.value, again: false });
+        return Ok(Reserved::Run { order: wish.order, value: wish.value, track: Some(wish.track), again: false });
     }
-    let mut select =
-        conn.prepare_cached("SELECT order_id, request, value, until FROM idempotency_keys WHERE key = ?")?;
-    let mut found = select.query([&wish.key])?;
-    let row = found.next()?.ok_or_else(|| Error::Unavailable("the key went while it was read".into()))?;
-    let stands_for = held(row, request, at)?;
-    if matches!(stands_for, Reserved::Run { .. }) {
+    let stands_for = resume(conn, &wish.key, wish.request, wish.at, wish.until)?;
+    stands_for.ok_or_else(|| Error::Unavailable("the key went while it was read".into()))
+}
+
+fn resume(conn: &Connection, key: &str, request: u64, at: Timestamp, until: Timestamp) -> Result<Option<Reserved>> {
+    let stands_for = held(conn, key, request, at)?;
+    if matches!(stands_for, Some(Reserved::Run { .. })) {
         conn.prepare_cached(
             "UPDATE idempotency_keys SET runs = runs + 1, reserved_at = ?2, until = ?3 WHERE key = ?1",
         )?
-        .execute(params![wish.key, at, until])?;
+        .execute(params![key, at.as_millis(), until.as_millis()])?;
     }
     Ok(stands_for)
 }
 
+fn held(conn: &Connection, key: &str, request: u64, at: Timestamp) -> Result<Option<Reserved>> {
+    let mut select =
+        conn.prepare_cached("SELECT order_id, request, value, until, track FROM idempotency_keys WHERE key = ?")?;
+    let mut found = select.query([key])?;
+    let Some(row) = found.next()? else { return Ok(None) };
+    stands_for(row, request.cast_signed(), at.as_millis()).map(Some)
+}
+
 /// What a key that is there stands for.
-fn held(row: &Row, request: i64, at: i64) -> Result<Reserved> {
+fn stands_for(row: &Row, request: i64, at: i64) -> Result<Reserved> {
     let order = rows::order_id(row, 0)?;
     if row.get::<_, i64>(1)? != request {
         return Ok(Reserved::Mismatch);
     }
+    let track = row.get(4)?;
     Ok(match row.get::<_, Option<Vec<u8>>>(2)? {
-        None => Reserved::Done(order),
+        None => Reserved::Done { order, track },
         Some(_) if row.get::<_, i64>(3)? > at => Reserved::Running,
-        Some(value) => Reserved::Run { order, value, again: true },
+        Some(value) => Reserved::Run { order, value, track, again: true },
     })
 }
 

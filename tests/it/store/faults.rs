@@ -115,6 +115,7 @@ async fn a_reservation_whose_answer_is_lost_can_be_made_again() {
         request: 7,
         order: id(order),
         value: vec![1],
+        track: "http://127.0.0.1".into(),
         at: at(0),
         until: at(10),
     };
@@ -122,7 +123,8 @@ async fn a_reservation_whose_answer_is_lost_can_be_made_again() {
         far.cut_at(key, heard);
         unavailable(far.store.reserve(wish(key, order)).await);
         assert!(far.proxy.has_cut());
-        let run = Reserved::Run { order: id(order), value: vec![1], again: false };
+        let run =
+            Reserved::Run { order: id(order), value: vec![1], track: Some("http://127.0.0.1".into()), again: false };
         assert_eq!(far.store.reserve(wish(key, order)).await.unwrap(), run, "by the same request");
         assert_eq!(far.store.reserve(wish(key, order + 10)).await.unwrap(), Reserved::Running, "by another");
     }

@@ -14,13 +14,23 @@ fn wish(key: &str, order: u64, second: u64) -> Reservation {
         request: u64::MAX,
         order: id(order),
         value: order.to_string().into_bytes(),
+        track: track(order),
         at: at(second),
         until: at(second + 10),
     }
 }
 
 fn run(order: u64, again: bool) -> Reserved {
-    Reserved::Run { order: id(order), value: order.to_string().into_bytes(), again }
+    Reserved::Run { order: id(order), value: order.to_string().into_bytes(), track: Some(track(order)), again }
+}
+
+fn done(order: u64) -> Reserved {
+    Reserved::Done { order: id(order), track: Some(track(order)) }
+}
+
+/// Every request was going to answer with an address of its own.
+fn track(order: u64) -> String {
+    format!("http://{order}.example")
 }
 
 async fn reserve(store: &dyn Store, order: u64, second: u64) -> Reserved {
@@ -31,10 +41,10 @@ pub async fn a_key_stands_for_its_order(place: &dyn Place) {
     let store = place.open().await;
     assert_eq!(reserve(&*store, 1, 0).await, run(1, false));
     store.confirm("k").await.unwrap();
-    assert_eq!(reserve(&*store, 2, 1).await, Reserved::Done(id(1)));
+    assert_eq!(reserve(&*store, 2, 1).await, done(1));
     drop(store);
     let store = place.open().await;
-    assert_eq!(reserve(&*store, 3, 1_000).await, Reserved::Done(id(1)));
+    assert_eq!(reserve(&*store, 3, 1_000).await, done(1));
     assert_eq!(store.reserve(wish("other", 4, 0)).await.unwrap(), run(4, false));
     // a key that nobody reserved cannot be confirmed
     store.confirm("unknown").await.unwrap();
@@ -49,6 +59,21 @@ pub async fn a_key_belongs_to_one_request(place: &dyn Place) {
     assert_eq!(store.reserve(other(11)).await.unwrap(), Reserved::Mismatch, "when it was given up");
     store.confirm("k").await.unwrap();
     assert_eq!(store.reserve(other(12)).await.unwrap(), Reserved::Mismatch, "when it is done");
+}
+
+pub async fn a_key_is_looked_up_without_taking_it(place: &dyn Place) {
+    let store = place.open().await;
+    let held = async |second| store.held("k", u64::MAX, at(second)).await.unwrap();
+    let resume = async |second| store.resume("k", u64::MAX, at(second), at(second + 10)).await.unwrap();
+    assert_eq!((held(0).await, resume(0).await), (None, None));
+    reserve(&*store, 1, 0).await;
+    assert_eq!((held(9).await, resume(9).await), (Some(Reserved::Running), Some(Reserved::Running)));
+    assert_eq!((held(10).await, held(10).await), (Some(run(1, true)), Some(run(1, true))), "nobody has taken it over");
+    assert_eq!((resume(10).await, resume(10).await), (Some(run(1, true)), Some(Reserved::Running)), "now somebody has");
+    store.confirm("k").await.unwrap();
+    assert_eq!((held(99).await, resume(99).await), (Some(done(1)), Some(done(1))));
+    assert_eq!(store.held("k", 7, at(99)).await.unwrap(), Some(Reserved::Mismatch));
+    assert_eq!(store.resume("k", 7, at(99), at(109)).await.unwrap(), Some(Reserved::Mismatch));
 }
 
 pub async fn a_running_request_is_left_alone(place: &dyn Place) {
@@ -71,7 +96,7 @@ pub async fn an_abandoned_reservation_is_taken_over_as_it_was(place: &dyn Place)
     assert_eq!(reserve(&*store, 3, 19).await, Reserved::Running, "the takeover holds as long");
     assert_eq!(reserve(&*store, 3, 20).await, run(1, true));
     store.confirm("k").await.unwrap();
-    assert_eq!(reserve(&*store, 4, 30).await, Reserved::Done(id(1)));
+    assert_eq!(reserve(&*store, 4, 30).await, done(1));
 }
 
 pub async fn a_released_key_is_free(place: &dyn Place) {
@@ -91,7 +116,7 @@ pub async fn a_release_after_a_takeover_loses_nothing(place: &dyn Place) {
     store.release("k").await.unwrap();
     assert_eq!(reserve(&*store, 3, 11).await, run(1, true), "at once, and the same order");
     store.confirm("k").await.unwrap();
-    assert_eq!(reserve(&*store, 4, 12).await, Reserved::Done(id(1)));
+    assert_eq!(reserve(&*store, 4, 12).await, done(1));
 }
 
 pub async fn a_release_does_not_undo_a_confirmation(place: &dyn Place) {
@@ -99,7 +124,7 @@ pub async fn a_release_does_not_undo_a_confirmation(place: &dyn Place) {
     reserve(&*store, 1, 0).await;
     store.confirm("k").await.unwrap();
     store.release("k").await.unwrap();
-    assert_eq!(reserve(&*store, 2, 1).await, Reserved::Done(id(1)));
+    assert_eq!(reserve(&*store, 2, 1).await, done(1));
 }
 
 async fn prune(store: &dyn Store, second: u64) -> u64 {
@@ -120,8 +145,8 @@ pub async fn old_keys_are_pruned(place: &dyn Place) {
     // one of the old ones was taken over, which is as good as new
     assert_eq!(prune(&*store, 100).await, 2_499);
     assert_eq!(prune(&*store, 100).await, 0);
-    assert_eq!(store.reserve(wish("new", 1, 200)).await.unwrap(), Reserved::Done(id(9_000)));
-    assert_eq!(store.reserve(wish("old 0", 1, 200)).await.unwrap(), Reserved::Done(id(1)));
+    assert_eq!(store.reserve(wish("new", 1, 200)).await.unwrap(), done(9_000));
+    assert_eq!(store.reserve(wish("old 0", 1, 200)).await.unwrap(), done(1));
     assert_eq!(store.reserve(wish("old 1", 7, 200)).await.unwrap(), run(7, false));
     assert_eq!(prune(&*store, 1_000).await, 3);
 }

@@ -48,10 +48,10 @@ impl Shop {
 
     pub async fn start_with(limits: Limits) -> Self {
         let clock = Clock::manual(Timestamp::from_millis(1_764_000_000_000));
-        Self::open(tempfile::tempdir().unwrap(), clock, limits).await
+        Self::open(tempfile::tempdir().unwrap(), clock, limits, Catalog::sample()).await
     }
 
-    async fn open(folder: TempDir, clock: Clock, limits: Limits) -> Self {
+    async fn open(folder: TempDir, clock: Clock, limits: Limits, catalog: Catalog) -> Self {
         let log = open_log(folder.path());
         for (name, partitions) in [(ORDERS, PARTITIONS), ("encargo_ids", 1)] {
             log.create(&TopicSpec { name: name.into(), partitions }).unwrap();
@@ -62,7 +62,7 @@ impl Shop {
         let deps = Deps {
             log: log.clone(),
             store: store.clone(),
-            catalog: Arc::new(Catalog::sample()),
+            catalog: Arc::new(catalog),
             clock: clock.clone(),
             handles: handles(),
         };
@@ -84,11 +84,16 @@ impl Shop {
 
     /// Stops in order and starts again on the same data.
     pub async fn restart(self) -> Self {
+        self.restart_with(Catalog::sample()).await
+    }
+
+    /// The same with another catalogue.
+    pub async fn restart_with(self, catalog: Catalog) -> Self {
         let Self { log, store, clock, stop, server, folder, .. } = self;
         stop.cancel();
         server.await.unwrap();
         drop((log, store));
-        Self::open(folder, clock, Limits::default()).await
+        Self::open(folder, clock, Limits::default(), catalog).await
     }
 
     /// Asks the server to stop; returns when it has.

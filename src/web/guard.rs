@@ -1,0 +1,264 @@
+//! Which requests may be answered at all, on every listener: a web page of somebody else, open in a browser on this
+//! machine, must neither read what is here nor make anything happen.
+//!
+//! - *By a foreign name*: a page whose name was pointed at this machine (DNS rebinding) is of the same origin as a
+//!   listener on loopback. What browsers send must therefore name this machine, or a name that the settings know.
+//! - *From a foreign site* (CSRF): browsers say so by `Sec-Fetch-Site` (W3C Fetch Metadata) and `Origin`. What changes
+//!   something wants our own site or an origin that is allowed; what reads may besides be a link that somebody follows.
+//!
+//! Programs send neither header, and are let through: what they may do, they may do without a browser.
+//! `X-Forwarded-Host` is never looked at, since anybody can write it; a proxy passes `Host` on instead.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{
+        HeaderMap, HeaderName, Method, StatusCode, Uri,
+        header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, FORWARDED, HOST, LOCATION, ORIGIN, RETRY_AFTER, VIA},
+    },
+    middleware,
+    response::IntoResponse,
+};
+use tower_http::cors::CorsLayer;
+
+use super::Problem;
+
+/// What no program sends but a proxy that passes a request on.
+const OF_PROXIES: [HeaderName; 6] = [
+    FORWARDED,
+    VIA,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+/// The origin of a web page, like `https://shop.example`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(String);
+
+/// A name by which a listener may be called, without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName(String);
+
+/// Why a text is no origin, or no name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ParseName(&'static str);
+
+impl FromStr for Origin {
+    type Err = ParseName;
+
+    fn from_str(text: &str) -> Result<Self, ParseName> {
+        const SHAPE: ParseName =
+            ParseName("must look like https://shop.example, with a port where it is not the usual one");
+        let text = text.trim().to_ascii_lowercase();
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(SHAPE)?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+        if rest.is_empty() || !rest.chars().all(is_name) { Err(SHAPE) } else { Ok(Self(text)) }
+    }
+}
+
+impl FromStr for HostName {
+    type Err = ParseName;
+
+    fn from_str(text: &str) -> Result<Self, ParseName> {
+        let name = text.trim().to_ascii_lowercase();
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c));
+        if is_name && name_of(&name) == name {
+            return Ok(Self(name));
+        }
+        Err(ParseName("must be a name without a scheme and a port, like shop.example"))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The guard of one listener.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// Whether only this machine reaches the listener.
+    pub on_loopback: bool,
+    /// Names besides those of this machine.
+    pub hosts: Vec<HostName>,
+    /// Origins of foreign pages that may use the listener.
+    pub origins: Vec<Origin>,
+}
+
+impl Guard {
+    /// Puts the guard before all routes.
+    pub fn wrap(self, router: Router) -> Router {
+        let guard = std::sync::Arc::new(self);
+        router.layer(middleware::from_fn(move |request: Request, next: middleware::Next| {
+            let guard = guard.clone();
+            async move {
+                match guard.check(request.method(), request.uri(), request.headers()) {
+                    Ok(()) => next.run(request).await,
+                    Err(problem) => problem.into_response(),
+                }
+            }
+        }))
+    }
+
+    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        let asks = Asks::of(headers);
+        let host = host(uri, headers);
+        // whoever sends no Host is no browser, and neither is who writes without telling where from
+        let may_be_a_page = method == Method::GET || method == Method::HEAD || asks.is_browser();
+        if may_be_a_page && host.is_some_and(|host| !self.knows(host)) {
+            return Err(foreign_host(host.unwrap_or_default()));
+        }
+        if asks.origin.is_some_and(|origin| self.allows(origin)) {
+            return Ok(());
+        }
+        let is_fine = if method == Method::OPTIONS {
+            // a browser that asks for a page of another origin; the real request would be refused anyway
+            !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) || !asks.is_foreign(host)
+        } else if method == Method::GET || method == Method::HEAD {
+            !asks.is_foreign_read()
+        } else {
+            !asks.is_foreign(host)
+        };
+        if is_fine { Ok(()) } else { Err(foreign_site(asks.origin)) }
+    }
+
+    /// Whether a listener may be called so. Off loopback any name may lead to it, unless the settings name some; an
+    /// address is no name that somebody could have pointed here.
+    fn knows(&self, host: &str) -> bool {
+        let name = name_of(host);
+        is_loopback_name(name)
+            || self.hosts.iter().any(|known| name.trim_end_matches('.').eq_ignore_ascii_case(&known.0))
+            || !self.on_loopback && (self.hosts.is_empty() || name.parse::<IpAddr>().is_ok())
+    }
+
+    /// Whether pages of an origin may do what our own may: a listed one, and on loopback those of this machine.
+    fn allows(&self, origin: &str) -> bool {
+        let is_ours = || {
+            let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
+            self.on_loopback && is_loopback_name(name_of(authority))
+        };
+        self.origins.iter().any(|allowed| origin.eq_ignore_ascii_case(&allowed.0)) || is_ours()
+    }
+}
+
+/// What browsers tell of where a request comes from.
+struct Asks<'a> {
+    origin: Option<&'a str>,
+    site: Option<&'a str>,
+    mode: Option<&'a str>,
+    dest: Option<&'a str>,
+}
+
+impl<'a> Asks<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        // what is no text is of nobody we know
+        let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+        Self {
+            origin: text(ORIGIN.as_str()),
+            site: text("sec-fetch-site"),
+            mode: text("sec-fetch-mode"),
+            dest: text("sec-fetch-dest"),
+        }
+    }
+
+    fn is_browser(&self) -> bool {
+        self.origin.is_some() || self.site.is_some()
+    }
+
+    /// Whether something would be changed by a page of another site. As Go's `http.CrossOriginProtection` decides.
+    fn is_foreign(&self, host: Option<&str>) -> bool {
+        match (self.site, self.origin) {
+            (Some(site), _) => !["same-origin", "none"].contains(&site),
+            (None, Some(origin)) => {
+                let authority = origin.split_once("://").map(|(_, authority)| authority);
+                authority.is_none() || !authority.zip(host).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
+            }
+            (None, None) => false,
+        }
+    }
+
+    /// Whether a page of another site reads; not when somebody follows a link there.
+    fn is_foreign_read(&self) -> bool {
+        let is_link = self.mode == Some("navigate") && self.dest.is_none_or(|dest| dest == "document");
+        self.site == Some("cross-site") && !is_link
+    }
+}
+
+/// Whether a request comes from this machine, for all that can be seen: it is called by a name of this machine, and no
+/// proxy has passed it on.
+pub fn is_from_here(uri: &Uri, headers: &HeaderMap) -> bool {
+    let is_passed_on = OF_PROXIES.iter().any(|name| headers.contains_key(name));
+    !is_passed_on && host(uri, headers).is_some_and(|host| is_loopback_name(name_of(host)))
+}
+
+/// Lets scripts of other origins read the answers of some routes; nothing when no origin is allowed.
+pub fn cors(origins: &[Origin]) -> Option<CorsLayer> {
+    let allowed: Vec<_> = origins.iter().filter_map(|origin| origin.0.parse().ok()).collect();
+    let ours = ["idempotency-key", "traceparent"].map(HeaderName::from_static);
+    let [key, trace] = ours;
+    (!allowed.is_empty()).then(|| {
+        CorsLayer::new()
+            .allow_origin(allowed)
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers([CONTENT_TYPE, key, trace])
+            .expose_headers([LOCATION, RETRY_AFTER])
+            .max_age(std::time::Duration::from_hours(1))
+    })
+}
+
+/// By what name a request calls us (RFC 9112 §3.2.2: a target with a host in it goes before the header).
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let header = || headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
+    uri.authority().map(|authority| authority.as_str()).or_else(header)
+}
+
+/// A host without its port, and an IPv6 address without its brackets.
+fn name_of(host: &str) -> &str {
+    let name = match host.rsplit_once(':') {
+        Some((name, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && (name.ends_with(']') || !name.contains(':')) =>
+        {
+            name
+        }
+        _ => host,
+    };
+    name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
+}
+
+/// Whether a name without a port, or an address, is one of this machine alone (RFC 6761 §6.3).
+pub fn is_loopback_name(name: &str) -> bool {
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let plain = name.strip_suffix('.').unwrap_or(name);
+    plain.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+// In both languages, as these also meet people.
+fn foreign_host(host: &str) -> Problem {
+    let host: String = host.chars().filter(|c| c.is_ascii_graphic()).take(100).collect();
+    let detail = format!(
+        "Este puerto no atiende con el nombre {host}, sino como localhost: si un proxy lo publica con ese nombre, añádalo a \
+         http.allowed_hosts.\n\
+         This listener does not answer by the name {host} but as localhost: if a reverse proxy publishes it by that name, \
+         add it to http.allowed_hosts."
+    );
+    Problem::new(StatusCode::FORBIDDEN, "foreign-host", "Called by a foreign name", detail)
+}
+
+fn foreign_site(origin: Option<&str>) -> Problem {
+    let origin: String = origin.unwrap_or("?").chars().filter(|c| c.is_ascii_graphic()).take(100).collect();
+    let detail = format!(
+        "Petición de una página de otro sitio ({origin}), que no está en intake.allowed_origins.\n\
+         A request of a page of another site ({origin}), which is not in intake.allowed_origins."
+    );
+    Problem::new(StatusCode::FORBIDDEN, "foreign-site", "Asked for by a foreign site", detail)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! What a request says, read the same way everywhere.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{
+    extract::{ConnectInfo, Request},
+    http::{HeaderMap, Uri},
+};
+
+/// The fields of a query in their order, whatever they are; of several equal ones, the first counts everywhere.
+pub fn query_fields(uri: &Uri) -> impl Iterator<Item = (String, String)> {
+    form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned()
+}
+
+/// The first field of that name.
+pub fn query_field(uri: &Uri, name: &str) -> Option<String> {
+    query_fields(uri).find(|(field, _)| field == name).map(|(_, value)| value)
+}
+
+/// Who sent a request: the peer; or, behind `trusted_hops` proxies, whom the outermost of them served, as
+/// `X-Forwarded-For` says. `None` for this machine itself. What is further left in that header anybody may have written.
+pub fn client(request: &Request, trusted_hops: usize) -> Option<IpAddr> {
+    let forwarded = || forwarded_for(request.headers(), trusted_hops);
+    let peer =
+        || request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
+    forwarded().or_else(peer).filter(|address| !address.is_loopback())
+}
+
+fn forwarded_for(headers: &HeaderMap, trusted_hops: usize) -> Option<IpAddr> {
+    let nth_from_the_right = trusted_hops.checked_sub(1)?;
+    let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().map(|line| line.to_str().unwrap_or("")).collect();
+    let hop = lines.iter().flat_map(|line| line.split(',')).rev().nth(nth_from_the_right)?.trim();
+    let bare = hop.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse().ok().or_else(|| Some(hop.parse::<SocketAddr>().ok()?.ip()));
+    address.map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_equal_fields_counts() {
+        let field = |uri: &str| query_field(&uri.parse().unwrap(), "value");
+        assert_eq!(field("/?value=1&value=2"), Some("1".into()));
+        assert_eq!(field("/?x=&value=a%20b+c&value"), Some("a b c".into()));
+        assert_eq!(field("/?value"), Some(String::new()));
+        assert_eq!((field("/?values=1"), field("/")), (None, None));
+    }
+
+    #[test]
+    fn a_client_is_the_peer_or_whom_a_trusted_proxy_served() {
+        let client = |peer: &str, forwarded: &[&str], hops| {
+            let mut request = Request::new(axum::body::Body::empty());
+            let peer: IpAddr = peer.parse().unwrap();
+            request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer, 1)));
+            for line in forwarded {
+                request.headers_mut().append("x-forwarded-for", line.parse().unwrap());
+            }
+            client(&request, hops).map(|address| address.to_string())
+        };
+        for (peer, forwarded, hops, expected) in [
+            ("192.0.2.1", &[][..], 0, Some("192.0.2.1")),
+            ("192.0.2.1", &["203.0.113.9"], 0, Some("192.0.2.1")),
+            ("127.0.0.1", &["203.0.113.9"], 0, None),
+            ("::ffff:127.0.0.1", &[], 0, None),
+            ("127.0.0.1", &["203.0.113.9"], 1, Some("203.0.113.9")),
+            ("127.0.0.1", &["198.51.100.1, 203.0.113.9"], 1, Some("203.0.113.9")),
+            ("127.0.0.1", &["198.51.100.1", "203.0.113.9, 10.0.0.1"], 2, Some("203.0.113.9")),
+            ("192.0.2.1", &["203.0.113.9"], 2, Some("192.0.2.1")),
+            ("192.0.2.1", &["unknown"], 1, Some("192.0.2.1")),
+            ("127.0.0.1", &["[2001:db8::1]:4711"], 1, Some("2001:db8::1")),
+            ("127.0.0.1", &["203.0.113.9:80"], 1, Some("203.0.113.9")),
+            ("127.0.0.1", &["::1"], 1, None),
+        ] {
+            assert_eq!(client(peer, forwarded, hops).as_deref(), expected, "{peer} {forwarded:?} {hops}");
+        }
+    }
+}
