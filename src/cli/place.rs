@@ -143,7 +143,9 @@ fn client_for(url: &str) -> Result<Client> {
 }
 
 fn is_this_machine(url: &str) -> bool {
-    reqwest::Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(web::is_loopback_name))
+    // intake.listen may be "all addresses", which as a destination is this machine
+    let is_here = |host: &str| web::is_loopback_name(host) || ["0.0.0.0", "[::]"].contains(&host);
+    reqwest::Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(is_here))
 }
 
 /// A proxy may be what cannot be reached.
@@ -210,6 +212,8 @@ mod tests {
             "http://[::1]:1/",
             "http://127.9.9.9",
             "http://LOCALHOST.",
+            "http://0.0.0.0:3000",
+            "http://[::]:3000",
         ] {
             assert!(is_this_machine(url), "{url}");
         }

@@ -295,8 +295,10 @@ impl Config {
         if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
             return bad("tracking.public_url", "must begin with http:// or https://");
         }
-        if ["//0.0.0.0", "//[::]"].iter().any(|host| url.contains(host)) {
-            return bad("tracking.public_url", "must name a host that customers can reach, and this is none");
+        let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let is_nowhere = host.is_none_or(|host| ["0.0.0.0", "[::]"].contains(&host.as_str()));
+        if !url.is_empty() && is_nowhere {
+            return bad("tracking.public_url", "must name a host that customers can reach, like https://shop.example");
         }
         if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return bad("tracking.api_key", "must be visible ASCII characters: no header can carry others");

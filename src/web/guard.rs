@@ -9,7 +9,11 @@
 //! Programs send neither header, and are let through: what they may do, they may do without a browser.
 //! `X-Forwarded-Host` is never looked at, since anybody can write it; a proxy passes `Host` on instead.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use axum::{
     Router,
@@ -21,6 +25,7 @@ use axum::{
     middleware,
     response::IntoResponse,
 };
+use reqwest::Url;
 use tower_http::cors::CorsLayer;
 
 use super::Problem;
@@ -51,26 +56,32 @@ pub struct ParseName(&'static str);
 impl FromStr for Origin {
     type Err = ParseName;
 
+    /// As browsers write it: in ASCII, and without the scheme's own port.
     fn from_str(text: &str) -> Result<Self, ParseName> {
-        const SHAPE: ParseName =
-            ParseName("must look like https://shop.example, with a port where it is not the usual one");
-        let text = text.trim().to_ascii_lowercase();
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(SHAPE)?;
-        let is_name = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
-        if rest.is_empty() || !rest.chars().all(is_name) { Err(SHAPE) } else { Ok(Self(text)) }
+        let url = Url::parse(text.trim()).ok().filter(|url| {
+            let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+            is_bare && url.username().is_empty() && ["http", "https"].contains(&url.scheme())
+        });
+        let url =
+            url.ok_or(ParseName("must look like https://shop.example, with a port where it is not the usual one"))?;
+        Ok(Self(url.origin().ascii_serialization()))
     }
 }
 
 impl FromStr for HostName {
     type Err = ParseName;
 
+    /// As it stands in a `Host` header: in ASCII.
     fn from_str(text: &str) -> Result<Self, ParseName> {
-        let name = text.trim().to_ascii_lowercase();
-        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c));
-        if is_name && name_of(&name) == name {
-            return Ok(Self(name));
-        }
-        Err(ParseName("must be a name without a scheme and a port, like shop.example"))
+        const SHAPE: ParseName = ParseName("must be a name without a scheme and a port, like shop.example");
+        let text = text.trim();
+        let text = if text.parse::<Ipv6Addr>().is_ok() { format!("[{text}]") } else { text.to_owned() };
+        let url = Url::parse(&format!("http://{text}/")).map_err(|_| SHAPE)?;
+        let name = url.host_str().map(name_of).unwrap_or_default();
+        // whatever else the text holds is lost in a URL of the name alone
+        let is_alone =
+            text.matches(':').count() == name.matches(':').count() && !text.contains(['/', '@', '?', '#', '*']);
+        if is_alone { Ok(Self(name.trim_end_matches('.').to_owned())) } else { Err(SHAPE) }
     }
 }
 
@@ -139,10 +150,7 @@ impl Guard {
 
     /// Whether pages of an origin may do what our own may: a listed one, and on loopback those of this machine.
     fn allows(&self, origin: &str) -> bool {
-        let is_ours = || {
-            let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
-            self.on_loopback && is_loopback_name(name_of(authority))
-        };
+        let is_ours = || self.on_loopback && is_loopback_name(name_of(authority_of(origin)));
         self.origins.iter().any(|allowed| origin.eq_ignore_ascii_case(&allowed.0)) || is_ours()
     }
 }
@@ -171,16 +179,15 @@ impl<'a> Asks<'a> {
         self.origin.is_some() || self.site.is_some()
     }
 
-    /// Whether something would be changed by a page of another site. As Go's `http.CrossOriginProtection` decides.
+    /// Whether something would be changed by a page of another site: of another host, since one host's ports are
+    /// one site.
     fn is_foreign(&self, host: Option<&str>) -> bool {
-        match (self.site, self.origin) {
-            (Some(site), _) => !["same-origin", "none"].contains(&site),
-            (None, Some(origin)) => {
-                let authority = origin.split_once("://").map(|(_, authority)| authority);
-                authority.is_none() || !authority.zip(host).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
-            }
-            (None, None) => false,
+        if self.site.is_some_and(|site| ["same-origin", "none"].contains(&site)) {
+            return false;
         }
+        let is_same =
+            |origin| host.is_some_and(|host| name_of(authority_of(origin)).eq_ignore_ascii_case(name_of(host)));
+        self.is_browser() && !self.origin.is_some_and(is_same)
     }
 
     /// Whether a page of another site reads; not when somebody follows a link there.
@@ -216,6 +223,11 @@ pub fn cors(origins: &[Origin]) -> Option<CorsLayer> {
 fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     let header = || headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
     uri.authority().map(|authority| authority.as_str()).or_else(header)
+}
+
+/// Host and port of an origin; nothing of `null`.
+fn authority_of(origin: &str) -> &str {
+    origin.split_once("://").map_or("", |(_, authority)| authority)
 }
 
 /// A host without its port, and an IPv6 address without its brackets.

@@ -94,6 +94,7 @@ fn a_foreign_site_changes_nothing_and_reads_nothing_but_by_a_link() {
         ("POST /", "sec-fetch-site: nonsense", false, false),
         ("PUT /", "sec-fetch-site: cross-site", false, false),
         ("DELETE /", "origin: https://evil.example", false, false),
+        ("POST /", "sec-fetch-site: same-site | origin: https://www.localhost", false, false),
         ("POST /", "sec-fetch-site: same-origin", true, true),
         ("POST /", "sec-fetch-site: none", true, true),
         ("POST /", "", true, true),
@@ -133,9 +134,13 @@ fn a_foreign_site_changes_nothing_and_reads_nothing_but_by_a_link() {
         assert_eq!(passes(&shop, request, &lines), when_allowed, "{request} {lines}, when it is allowed");
     }
     // pages of this machine are those of whoever sits at it
-    for lines in ["origin: http://localhost:8080", "origin: http://127.0.0.1:8080 | sec-fetch-site: same-site"] {
+    for lines in ["origin: http://127.0.0.1:8080", "origin: http://[::1]:8080 | sec-fetch-site: cross-site"] {
         let lines = format!("host: localhost:3000 | {lines}");
         assert!(passes(&local, "POST /", &lines) && !passes(&open, "POST /", &lines), "{lines}");
+    }
+    // an old page of the same host, on a port of its own
+    for lines in ["origin: http://192.0.2.1", "origin: http://192.0.2.1:8080 | sec-fetch-site: same-site"] {
+        assert!(passes(&open, "POST /", &format!("host: 192.0.2.1:3000 | {lines}")), "{lines}");
     }
     assert!(
         passes(&open, "POST /", "host: shop.example | origin: https://shop.example"),
@@ -163,25 +168,34 @@ fn a_request_from_here_names_this_machine_and_no_proxy() {
 
 #[test]
 fn names_and_origins_are_read_strictly() {
-    for good in ["https://shop.example", "http://localhost:5173", "HTTPS://Shop.example", "http://[::1]:80"] {
-        assert_eq!(good.parse::<Origin>().unwrap().to_string(), good.to_ascii_lowercase());
-    }
-    for bad in [
-        "*",
-        "null",
-        "shop.example",
-        "https://",
-        "https://shop.example/",
-        "https://a b",
-        "ftp://x",
-        "https://ñ.example",
+    for (text, origin) in [
+        ("https://shop.example", "https://shop.example"),
+        (" HTTPS://Shop.example/ ", "https://shop.example"),
+        ("https://shop.example:443", "https://shop.example"),
+        ("http://localhost:5173", "http://localhost:5173"),
+        ("https://españa.example", "https://xn--espaa-rta.example"),
+        ("http://[::1]:80", "http://[::1]"),
     ] {
+        assert_eq!(text.parse::<Origin>().unwrap().to_string(), origin, "{text}");
+    }
+    for bad in
+        ["*", "null", "", "shop.example", "https://", "https://shop.example/a", "https://a b", "ftp://x", "https://u@x"]
+    {
         assert!(bad.parse::<Origin>().is_err(), "{bad}");
     }
-    for good in ["shop.example", "SHOP", "192.0.2.1", "2001:db8::1"] {
-        assert!(good.parse::<HostName>().is_ok(), "{good}");
+    for (text, name) in [
+        ("shop.example", "shop.example"),
+        ("SHOP.", "shop"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("tienda.españa.example", "tienda.xn--espaa-rta.example"),
+    ] {
+        assert_eq!(text.parse::<HostName>().unwrap().0, name, "{text}");
     }
-    for bad in ["", "https://shop.example", "shop.example:80", "*", "*.shop.example", "[::1]", "a/b"] {
+    for bad in
+        ["", "https://shop.example", "shop.example:80", "[::1]:80", "*", "*.shop.example", "a/b", "u@x", "a b", "a?b"]
+    {
         assert!(bad.parse::<HostName>().is_err(), "{bad}");
     }
 }
