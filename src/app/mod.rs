@@ -74,7 +74,7 @@ impl App {
         let plan = Plan::new(config, roles, addresses, clock)?;
         let (log, store) = (plan.log.clone(), plan.store.clone());
         let guard = options::guard(config, addresses.ops, &[]);
-        let (ops, doors) = (guard.wrap(plan.ops()?.router()), plan.doors.clone());
+        let (ops, doors) = (guard.wrap(plan.ops()?.router(), plan.clock.clone()), plan.doors.clone());
         if let Some(trouble) = plan.link_trouble() {
             tracing::warn!("{trouble}");
         }

@@ -228,3 +228,36 @@ pub(super) fn link_trouble(config: &Config, addresses: Addresses) -> Option<Stri
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_lead_nowhere_are_told_at_the_start() {
+        let trouble = |tracking: &str, mail: &str, public: &str| {
+            let flags = [("mail.url", mail.to_owned()), ("tracking.public_url", public.to_owned())];
+            let config = crate::config::load(None, &flags).unwrap().config;
+            let addresses =
+                Addresses { intake: None, tracking: Some(tracking.parse().unwrap()), ops: config.ops.listen };
+            link_trouble(&config, addresses)
+        };
+        let (relay, here) = ("smtp://relay.example", "smtp://127.0.0.1:25");
+        for (tracking, mail, public, word) in [
+            ("0.0.0.0:5000", "none:", "", Some("mails have no link")),
+            ("[::]:5000", here, "", Some("mails have no link")),
+            ("127.0.0.1:5000", relay, "", Some("relay.example")),
+            ("0.0.0.0:5000", relay, "http://localhost:5000", Some("relay.example")),
+            ("127.0.0.1:5000", relay, "https://shop.example", None),
+            ("0.0.0.0:5000", relay, "https://shop.example", None),
+            ("192.0.2.1:5000", relay, "", None),
+            ("127.0.0.1:5000", here, "", None),
+            ("127.0.0.1:5000", "none:", "", None),
+        ] {
+            let told = trouble(tracking, mail, public);
+            assert_eq!(told.is_some(), word.is_some(), "{tracking} {mail} {public}: {told:?}");
+            let has = |told: String| told.contains(word.unwrap_or_default()) && told.contains("tracking.public_url");
+            assert!(told.is_none_or(has), "{tracking} {mail} {public}");
+        }
+    }
+}

@@ -36,7 +36,7 @@ pub(super) struct Plan {
     config: Config,
     roles: Vec<Role>,
     addresses: Addresses,
-    clock: Clock,
+    pub(super) clock: Clock,
     flow: Arc<Flow>,
     catalog: Arc<Catalog>,
     /// `None` when mail is off or another process sends it.
@@ -184,7 +184,7 @@ impl Plan {
         let intake = Intake::new(deps, options, &mut registry)?;
         let at = self.addresses.intake.unwrap_or(self.config.intake.listen);
         let guard = options::guard(&self.config, at, &self.config.intake.allowed_origins);
-        self.doors.intake.open(guard.wrap(intake.router()));
+        self.doors.intake.open(guard.wrap(intake.router(), self.clock.clone()));
         // stops with the workers, after the listener: requests in the air still need ids
         services.spawn("intake", move |stop| async move { Ok(intake.run(stop).await?) });
         Ok(())
@@ -230,7 +230,7 @@ impl Plan {
         let api = Api::new(store.clone(), handles, clock.clone(), self.tracking.clone(), told);
         let at = self.addresses.tracking.unwrap_or(self.config.tracking.listen);
         let guard = options::guard(&self.config, at, &self.config.intake.allowed_origins);
-        self.doors.tracking.open(guard.wrap(api.router()));
+        self.doors.tracking.open(guard.wrap(api.router(), clock.clone()));
         services.spawn("redriving", move |stop| housekeeping::redrive(log, store, clock, stop));
     }
 

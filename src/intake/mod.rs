@@ -27,7 +27,7 @@ use axum::{
     routing::{get, post},
 };
 use prometheus_client::registry::Registry;
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 
@@ -157,6 +157,7 @@ impl Intake {
             admission: Arc::new(admission),
             traces: Traces::new(),
             rates: Rates::new(options.rate_per_address, options.rate_per_client, options.trusted_hops),
+            placing: Arc::new(Semaphore::new(once::PLACING_MAX)),
             failures: Seldom::default(),
             orders_topic: options.orders_topic,
             usermail: options.usermail,

@@ -17,6 +17,9 @@ use crate::{
 };
 
 const KEY_LENGTH_MAX: usize = 255;
+/// Orders that are being placed under a key; more are refused. Those whose client is gone go on, so the listener's own
+/// bound does not hold them.
+pub(super) const PLACING_MAX: usize = 4_096;
 
 /// The client's key, if it sent one.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -51,7 +54,7 @@ impl Desk {
             return held.map(answer).transpose();
         }
         let (this, once) = (self.clone(), once.clone());
-        detached(async move {
+        self.detached(async move {
             let (at, Once { key, request }) = (this.clock.now(), &once);
             let resumed = this.store.resume(key, *request, at, at + this.reservation).await;
             match resumed.map_err(|error| this.no_key(&error))? {
@@ -64,7 +67,8 @@ impl Desk {
 
     /// Places an order unless the key stands for one already.
     pub(super) async fn place_once(self: Arc<Self>, once: Once, wish: Wish) -> Result<Placed, Refusal> {
-        detached(async move { self.reserve(once, wish).await }).await
+        let this = self.clone();
+        self.detached(async move { this.reserve(once, wish).await }).await
     }
 
     async fn reserve(&self, once: Once, wish: Wish) -> Result<Placed, Refusal> {
@@ -99,6 +103,22 @@ impl Desk {
         self.metrics.accepted_by_json.inc(); // here, so that a repeated answer does not count
         self.confirm(key, id).await;
         Ok(Placed { id, track })
+    }
+
+    /// Goes on when its client is gone, so that the retry finds a result and not a reservation.
+    async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let place = self.placing.clone().try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
+        let task = tokio::spawn(async move {
+            let _place = place;
+            work.await
+        });
+        task.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "placing an order with an idempotency key failed");
+            Err(Refusal::Internal)
+        })
     }
 
     async fn is_known(&self, id: OrderId) -> Result<bool, Refusal> {
@@ -137,16 +157,6 @@ fn answer(reserved: Reserved) -> Result<Placed, Refusal> {
         Reserved::Running | Reserved::Run { .. } => Err(Refusal::Running),
         Reserved::Mismatch => Err(Refusal::Mismatch),
     }
-}
-
-/// Goes on when its client is gone, so that the retry finds a result and not a reservation.
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-) -> Result<T, Refusal> {
-    tokio::spawn(work).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "placing an order with an idempotency key failed");
-        Err(Refusal::Internal)
-    })
 }
 
 /// A hash of what the client asked for, in its own words, the same for ever (FNV-1a). Not of the bytes: a client may

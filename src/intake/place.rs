@@ -1,5 +1,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use tokio::sync::Semaphore;
+
 use super::{
     admission::Admission,
     ids::{self, Ids},
@@ -27,6 +29,7 @@ pub(super) struct Desk {
     pub(super) metrics: Metrics,
     pub(super) admission: Arc<Admission>,
     pub(super) rates: Rates,
+    pub(super) placing: Arc<Semaphore>,
     pub(super) traces: Traces,
     pub(super) failures: Seldom,
     pub(super) orders_topic: String,

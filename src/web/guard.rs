@@ -13,6 +13,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
     str::FromStr,
+    sync::Arc,
 };
 
 use axum::{
@@ -29,6 +30,7 @@ use reqwest::Url;
 use tower_http::cors::CorsLayer;
 
 use super::Problem;
+use crate::{clock::Clock, telemetry::Seldom};
 
 /// What no program sends but a proxy that passes a request on.
 const OF_PROXIES: [HeaderName; 6] = [
@@ -103,15 +105,26 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Puts the guard before all routes.
-    pub fn wrap(self, router: Router) -> Router {
-        let guard = std::sync::Arc::new(self);
+    /// Puts the guard before all routes. Refusals are told now and then: a proxy may have been set up half-way.
+    pub fn wrap(self, router: Router, clock: Clock) -> Router {
+        let guard = Arc::new((self, clock, Seldom::default()));
         router.layer(middleware::from_fn(move |request: Request, next: middleware::Next| {
             let guard = guard.clone();
             async move {
+                let (guard, clock, told) = &*guard;
                 match guard.check(request.method(), request.uri(), request.headers()) {
                     Ok(()) => next.run(request).await,
-                    Err(problem) => problem.into_response(),
+                    Err(problem) => {
+                        // not the name itself: anybody can write an address there
+                        told.tell(clock, |more| {
+                            tracing::warn!(
+                                more_before = more,
+                                "a browser was refused that called by a name not in http.allowed_hosts, or for a page not in \
+                                 intake.allowed_origins"
+                            );
+                        });
+                        problem.into_response()
+                    }
                 }
             }
         }))
@@ -132,7 +145,7 @@ impl Guard {
             // a browser that asks for a page of another origin; the real request would be refused anyway
             !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) || !asks.is_foreign(host)
         } else if method == Method::GET || method == Method::HEAD {
-            !asks.is_foreign_read()
+            !asks.is_foreign_read(host)
         } else {
             !asks.is_foreign(host)
         };
@@ -144,14 +157,22 @@ impl Guard {
     fn knows(&self, host: &str) -> bool {
         let name = name_of(host);
         is_loopback_name(name)
-            || self.hosts.iter().any(|known| name.trim_end_matches('.').eq_ignore_ascii_case(&known.0))
+            || self.has_name(name)
             || !self.on_loopback && (self.hosts.is_empty() || name.parse::<IpAddr>().is_ok())
     }
 
-    /// Whether pages of an origin may do what our own may: a listed one, and on loopback those of this machine.
+    /// Whether pages of an origin may do what our own may: a listed one, one under a name of ours, and on loopback those
+    /// of this machine.
     fn allows(&self, origin: &str) -> bool {
-        let is_ours = || self.on_loopback && is_loopback_name(name_of(authority_of(origin)));
-        self.origins.iter().any(|allowed| origin.eq_ignore_ascii_case(&allowed.0)) || is_ours()
+        let name = name_of(authority_of(origin));
+        self.origins.iter().any(|allowed| origin.eq_ignore_ascii_case(&allowed.0))
+            || self.has_name(name)
+            || self.on_loopback && is_loopback_name(name)
+    }
+
+    fn has_name(&self, name: &str) -> bool {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        self.hosts.iter().any(|known| name.eq_ignore_ascii_case(&known.0))
     }
 }
 
@@ -191,9 +212,10 @@ impl<'a> Asks<'a> {
     }
 
     /// Whether a page of another site reads; not when somebody follows a link there.
-    fn is_foreign_read(&self) -> bool {
+    fn is_foreign_read(&self, host: Option<&str>) -> bool {
         let is_link = self.mode == Some("navigate") && self.dest.is_none_or(|dest| dest == "document");
-        self.site == Some("cross-site") && !is_link
+        // only scripts tell an origin when they read
+        self.site == Some("cross-site") && !is_link || self.origin.is_some() && self.is_foreign(host)
     }
 }
 
@@ -246,8 +268,9 @@ fn name_of(host: &str) -> &str {
 /// Whether a name without a port, or an address, is one of this machine alone (RFC 6761 §6.3).
 pub fn is_loopback_name(name: &str) -> bool {
     let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    let plain = name.strip_suffix('.').unwrap_or(name);
-    plain.eq_ignore_ascii_case("localhost")
+    let plain = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    plain == "localhost"
+        || plain.ends_with(".localhost")
         || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 

@@ -285,3 +285,60 @@ async fn sample(State(mailbox): State<Mailbox>, Path(number): Path<String>) -> R
     let sample = number.and_then(|number| (mailbox.0.samples)().into_iter().nth(number));
     sample.map(|sample| foreign_html(sample.html)).ok_or_else(|| Problem::not_found("there is no such sample"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        let wait = async {
+            while !is_so() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), wait).await.unwrap_or_else(|_| panic!("waited for {what}"));
+    }
+
+    #[tokio::test]
+    async fn few_wait_for_the_index_and_who_goes_makes_room() {
+        let mailbox = Mailbox::new(Place::Maildir(PathBuf::new()), Arc::new(Vec::new));
+        let reading = mailbox.0.reading.clone();
+        let busy = mailbox.0.index.clone().lock_owned().await;
+        let ask = |mailbox: Mailbox| async move { mailbox.with_index(|_, _| Ok(())).await };
+        let waiting: Vec<_> = (0..READING_MAX).map(|_| tokio::spawn(ask(mailbox.clone()))).collect();
+        until("all to wait", || reading.available_permits() == 0).await;
+        assert_eq!(ask(mailbox.clone()).await.unwrap_err().status(), StatusCode::SERVICE_UNAVAILABLE);
+        for client in waiting {
+            client.abort();
+        }
+        until("all to be gone", || reading.available_permits() == READING_MAX).await;
+        drop(busy);
+        assert_eq!(ask(mailbox).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn work_is_told_that_its_client_is_gone() {
+        let mailbox = Mailbox::new(Place::Maildir(PathBuf::new()), Arc::new(Vec::new));
+        let (begun, ended) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (begins, ends) = (begun.clone(), ended.clone());
+        let client = tokio::spawn(async move {
+            let search = mailbox.with_index(move |_, is_gone| {
+                begins.add_permits(1);
+                while !is_gone.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+                ends.add_permits(1);
+                Ok(())
+            });
+            search.await
+        });
+        let _begun = begun.acquire().await.unwrap();
+        client.abort();
+        let end = tokio::time::timeout(Duration::from_mins(1), ended.acquire()).await;
+        assert!(end.is_ok(), "the search goes on");
+    }
+}

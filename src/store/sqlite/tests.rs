@@ -8,8 +8,9 @@ use super::*;
 use crate::{
     domain::{Flow, Order, OrderId, Product, Source, StateEvent, Timestamp},
     store::{
-        DeadLetters as _, Ledger as _, Orders as _,
+        DeadLetters as _, Keys as _, Ledger as _, Orders as _,
         dead::{Action, DeadId},
+        keys::Reserved,
         ledger::{Class, MailId, Reason, Settlement, Verdict},
         orders::{Batch, Incoming, Query},
     },
@@ -176,4 +177,14 @@ async fn more_reads_than_connections_are_all_answered() {
         reads.spawn(async move { store.order_counts().await.unwrap().total });
     }
     assert_eq!(reads.join_all().await, [10; 50]);
+}
+
+#[tokio::test]
+async fn a_key_of_an_older_version_is_answered_without_its_own_tracking_address() {
+    let (_dir, path) = place();
+    let store = open(&path);
+    let old = "INSERT INTO idempotency_keys (key, request, order_id, reserved_at, until) VALUES ('k', 7, 1, 0, 0)";
+    Connection::open(&path).unwrap().execute_batch(old).unwrap();
+    let held = store.held("k", 7, Timestamp::default()).await.unwrap();
+    assert_eq!(held, Some(Reserved::Done { order: OrderId::new(1).unwrap(), track: None }));
 }

@@ -28,6 +28,7 @@ fn on_loopback_browsers_must_name_this_machine() {
     for (request, lines, by_default, when_named) in [
         ("GET /", "host: localhost:5000", true, true),
         ("GET /", "host: LOCALHOST.", true, true),
+        ("GET /", "host: shop.localhost:5000", true, true),
         ("GET /", "host: 127.0.0.1:5000", true, true),
         ("GET /", "host: 127.1.2.3", true, true),
         ("GET /", "host: [::1]:5000", true, true),
@@ -52,6 +53,8 @@ fn on_loopback_browsers_must_name_this_machine() {
         ("POST /", "host: evil.example | sec-fetch-site: same-origin", false, false),
         ("POST /", "host: shop.example | origin: https://shop.example | sec-fetch-site: same-origin", false, true),
         ("POST /", "host: shop.example | origin: https://shop.example", false, true),
+        // a proxy that passes its own idea of a Host on
+        ("POST /", "host: 127.0.0.1:3000 | origin: https://shop.example", false, true),
         // a program: it could call us by any name
         ("POST /", "host: evil.example", true, true),
     ] {
@@ -94,7 +97,7 @@ fn a_foreign_site_changes_nothing_and_reads_nothing_but_by_a_link() {
         ("POST /", "sec-fetch-site: nonsense", false, false),
         ("PUT /", "sec-fetch-site: cross-site", false, false),
         ("DELETE /", "origin: https://evil.example", false, false),
-        ("POST /", "sec-fetch-site: same-site | origin: https://www.localhost", false, false),
+        ("POST /", "sec-fetch-site: same-site | origin: https://localhost.example", false, false),
         ("POST /", "sec-fetch-site: same-origin", true, true),
         ("POST /", "sec-fetch-site: none", true, true),
         ("POST /", "", true, true),
