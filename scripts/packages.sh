@@ -6,6 +6,7 @@ missing_for_servers() {
   command -v mvn >/dev/null || echo maven
   command -v openssl >/dev/null || echo openssl # certificates of a day
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
+  command -v pgbouncer >/dev/null || [[ -x /usr/sbin/pgbouncer ]] || echo pgbouncer
 }
 
 # A mail server with TLS and a login, for scripts/postfix-local.

@@ -6,8 +6,10 @@ pub mod domain;
 
 pub mod clock;
 pub mod eventlog;
+pub mod reach;
 pub mod sqlite;
 pub mod store;
+pub mod tls;
 
 pub mod catalog;
 pub mod intake;

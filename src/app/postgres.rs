@@ -15,6 +15,7 @@ pub(super) async fn open(config: &Config, url: String) -> Result<PgStore> {
         password: Some(store.password.clone()).filter(|password| !password.is_empty()),
         ca: Some(store.ca.clone()).filter(|path| !path.as_os_str().is_empty()),
         pool_max: store.pool_max,
+        pooling: store.pool,
         ..Options::new(url)
     })
     .await

@@ -7,6 +7,7 @@ use crate::{
     domain::{EmailAddress, Flow, Invalid, Lang, Step},
     intake::Rate,
     mail::Destination,
+    store::postgres::Pooling,
     web::{HostName, Origin},
 };
 
@@ -53,8 +54,8 @@ pub struct Config {
 #[allow(missing_docs)] // `default.toml` says what each means
 mod sections {
     use super::{
-        BTreeMap, Deserialize, Destination, Duration, EmailAddress, HostName, Lang, LogUrl, Origin, PathBuf, Rate,
-        Sender, SocketAddr, StoreUrl, Zone, duration, durations, each, limit, listen, optional, parsed,
+        BTreeMap, Deserialize, Destination, Duration, EmailAddress, HostName, Lang, LogUrl, Origin, PathBuf, Pooling,
+        Rate, Sender, SocketAddr, StoreUrl, Zone, duration, durations, each, limit, listen, optional, parsed,
     };
 
     #[derive(Debug, Clone, Deserialize)]
@@ -84,6 +85,8 @@ mod sections {
         pub url: Option<StoreUrl>,
         pub queue_max: usize,
         pub pool_max: usize,
+        #[serde(deserialize_with = "parsed")]
+        pub pool: Pooling,
         pub password: String,
         pub ca: PathBuf,
     }

@@ -53,7 +53,7 @@ pub async fn check(
     clock: &Clock,
 ) -> Report {
     let mut report = Report::default();
-    let host = options.domain.clone().unwrap_or_else(|| options.from.domain().to_owned());
+    let host = options.domain();
     let composer = Composer::new(options);
     report.add(composer.as_ref().map_err(|e| in_words(e)).map(|composer| {
         let states = composer.states().len();

@@ -43,6 +43,14 @@ pub struct Options {
     pub flow: Flow,
 }
 
+impl Options {
+    /// The domain of message ids, by which this host introduces itself, too.
+    pub(super) fn domain(&self) -> String {
+        let of_sender = || self.from.ascii_domain().unwrap_or_else(|| self.from.domain().into()).into_owned();
+        self.domain.clone().unwrap_or_else(of_sender)
+    }
+}
+
 /// A mail ready for the transport.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
@@ -87,7 +95,7 @@ const STEPS_SHOWN_MAX: usize = 6;
 impl Composer {
     /// Loads the templates and tries each of them on a sample.
     pub fn new(options: Options) -> Result<Self> {
-        let domain = options.domain.clone().unwrap_or_else(|| options.from.domain().to_owned());
+        let domain = options.domain();
         if !domain.is_ascii() || format!("x@{domain}").parse::<EmailAddress>().is_err() {
             let problem = format!("the domain of message ids must be plain ASCII like shop.example, not {domain:?}");
             return Err(Error::Settings(problem));
@@ -124,9 +132,10 @@ impl Composer {
         let lang = mail.order.lang.unwrap_or(self.options.lang);
         let Rendered { subject, text, html } = self.render(mail)?;
         let email = &mail.order.email;
-        let to = email.to_ascii().unwrap_or_else(|| email.as_str().into()); // ASCII where it can be
+        // ASCII where it can be
+        let [from, to] = [&self.options.from, email].map(|one| one.to_ascii().unwrap_or_else(|| one.as_str().into()));
         let mut builder = MessageBuilder::new()
-            .from(Address::new_address(self.options.from_name.as_deref(), self.options.from.as_str()))
+            .from(Address::new_address(self.options.from_name.as_deref(), &*from))
             .to(&*to)
             .header("Subject", unstructured(one_line(&subject)))
             .date(Date::new(mail.at.as_millis().div_euclid(1_000)))

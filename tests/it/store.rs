@@ -6,6 +6,8 @@ use encargo::store::{
     sqlite::{Options, SqliteStore},
 };
 
+mod bouncer;
+mod connecting;
 mod dead;
 mod faults;
 mod keys;
@@ -93,6 +95,15 @@ impl PgSchema {
         Self::execute(&format!("SET search_path = {}; {sql}", self.name)).await;
     }
 
+    /// The same outside of a runtime.
+    fn execute_now(sql: String) {
+        let executed = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(Self::execute(&sql));
+        });
+        assert!(executed.join().is_ok() || std::thread::panicking(), "not done");
+    }
+
     async fn execute(sql: &str) {
         let connecting = tokio_postgres::connect(&Self::database(), tokio_postgres::NoTls).await;
         let (client, connection) = connecting.expect("the test database answers");
@@ -116,12 +127,7 @@ impl Place for PgSchema {
 
 impl Drop for PgSchema {
     fn drop(&mut self) {
-        let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.name);
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(Self::execute(&drop));
-        });
-        assert!(dropped.join().is_ok() || std::thread::panicking(), "the schema was not dropped");
+        Self::execute_now(format!("DROP SCHEMA IF EXISTS {} CASCADE", self.name));
     }
 }
 
@@ -220,3 +226,4 @@ macro_rules! every_check {
 
 every_check!(sqlite at crate::store::SqliteFile::new());
 every_check!(postgres at crate::store::PgSchema::new());
+every_check!(pgbouncer at crate::store::bouncer::Pooled::new());

@@ -35,6 +35,16 @@ fn sent(state: &str, lang: Lang) -> String {
 }
 
 #[test]
+fn a_shop_whose_domain_is_beyond_ascii_writes_as_every_server_takes_it() {
+    let from = "pedidos@españa.example".parse().unwrap();
+    let composer = Composer::new(Options { from, ..options() }).unwrap();
+    let message = composer.compose(&composer.sample("recibido", Lang::Es)).unwrap();
+    let raw = std::str::from_utf8(&message.raw).unwrap();
+    assert!(raw.is_ascii() && raw.contains("<pedidos@xn--espaa-rta.example>"), "{raw}");
+    assert!(raw.contains("@xn--espaa-rta.example>\r\n") && message.message_id.ends_with("@xn--espaa-rta.example"));
+}
+
+#[test]
 fn a_mail_in_spanish() {
     insta::assert_snapshot!(sent("preparando", Lang::Es));
 }

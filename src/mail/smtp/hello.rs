@@ -8,9 +8,12 @@ use super::{
     connection::{Connection, Failure, Stream, within},
     login::{self, Refused},
     reply::Reply,
-    tls::{self, Connector},
+    tls::Connector,
 };
-use crate::mail::{Outcome, SmtpServer, Tls};
+use crate::{
+    mail::{Outcome, SmtpServer, Tls},
+    reach, tls,
+};
 
 /// What a server says it can do (RFC 5321 §4.1.1.1). What it said before TLS counts for nothing after it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a keyword of its own that is there or not")]
@@ -81,15 +84,18 @@ impl Opener {
     /// A connection that takes mails; the error is for an operator.
     pub(super) async fn open(&self) -> Result<(Connection, Abilities), NotOpen> {
         let stream = self.connect().await.map_err(|e| {
-            let reason = format!("cannot connect to {}: {e}", self.server);
-            NotOpen::Unreachable(reason)
+            let hint = match &e {
+                Failure::Timeout(_) => ": does a firewall keep that port closed? (25 often is; try 587 or 465)",
+                _ => "",
+            };
+            NotOpen::Unreachable(format!("cannot connect to {}: {}{hint}", self.server, in_words(&e)))
         })?;
         let stream = match (&self.tls, self.server.tls) {
             (Some(connector), Tls::Implicit) => self.handshake(connector, stream).await?,
             _ => Stream::Plain(stream),
         };
         let mut connection = Connection::new(stream, self.timeout);
-        let greeting = connection.read().await.map_err(|e| self.unreachable("does not greet", &e))?;
+        let greeting = connection.read().await.map_err(|e| self.mute(&e))?;
         if greeting.code != 220 {
             return Err(self.unreachable("does not greet", &greeting.describe()));
         }
@@ -162,13 +168,35 @@ impl Opener {
     }
 
     async fn handshake(&self, connector: &Connector, stream: TcpStream) -> Result<Stream, NotOpen> {
-        match within(self.timeout, connector.connect(stream)).await {
-            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-            Err(Failure::Lost(e)) if tls::is_about_the_certificate(&e) => {
-                Err(self.denied("has a certificate that is not trusted", &e))
+        let error = match within(self.timeout, connector.connect(stream)).await {
+            Ok(stream) => return Ok(Stream::Tls(Box::new(stream))),
+            Err(error) => error,
+        };
+        let words = in_words(&error);
+        match tls::failure(&error) {
+            Some(flaw) if tls::is_about_the_certificate(flaw) => {
+                Err(self.denied("has a certificate that is not trusted", &words))
             }
-            Err(e) => Err(self.unreachable("does not get TLS going", &e)),
+            Some(flaw) if tls::is_clear_text(flaw) && self.server.tls == Tls::Implicit => {
+                let hint = format!(
+                    "{words}: write smtp:// (STARTTLS) in mail.url instead of smtps://, or the port of TLS (465)"
+                );
+                Err(self.unreachable("does not get TLS going", &hint))
+            }
+            _ => Err(self.unreachable("does not get TLS going", &words)),
         }
+    }
+
+    /// No greeting: often the port is another one's, or TLS is spoken there from the start.
+    fn mute(&self, failure: &Failure) -> NotOpen {
+        let hint = match (failure, self.server.tls) {
+            (Failure::Malformed(_), _) => ": another service is on that port; is the port in mail.url right?",
+            (Failure::Timeout(_) | Failure::Lost(_), Tls::StartTls | Tls::None) => {
+                ": if TLS is spoken there from the start, as on port 465, write smtps:// in mail.url instead of smtp://"
+            }
+            _ => "",
+        };
+        self.unreachable("does not greet", &format!("{}{hint}", in_words(failure)))
     }
 
     fn unreachable(&self, what: &str, why: &dyn std::fmt::Display) -> NotOpen {
@@ -177,6 +205,13 @@ impl Opener {
 
     fn denied(&self, what: &str, why: &dyn std::fmt::Display) -> NotOpen {
         NotOpen::Denied(format!("{} {what}: {why}", self.server))
+    }
+}
+
+fn in_words(failure: &Failure) -> String {
+    match failure {
+        Failure::Lost(error) => reach::explain(error, "mail.url", "mail.ca"),
+        other => other.to_string(),
     }
 }
 

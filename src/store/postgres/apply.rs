@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use deadpool_postgres::{Object, Transaction};
-
 use super::{
     dead, orders, rows,
+    session::{Session, Transaction},
     standing::{self, Changes, Standing, State, Waiting},
 };
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
 };
 
 /// Applies a batch.
-pub(super) async fn apply(client: &mut Object, batch: &Batch) -> Result<Applied> {
+pub(super) async fn apply(client: &mut Session, batch: &Batch) -> Result<Applied> {
     let mut advances: Vec<&Advance> = batch.advances.iter().collect();
     // rows are locked in one order everywhere
     advances.sort_by(|a, b| a.of.cmp(&b.of));
@@ -48,7 +47,7 @@ async fn move_on(tx: &Transaction<'_>, group: &str, advances: &[&Advance]) -> Re
     let to: Vec<i64> = advances.iter().map(|advance| advance.to as i64).collect();
     if from.contains(&0) {
         let begin = tx
-            .prepare_cached(
+            .prepare(
                 "INSERT INTO projected SELECT $1, a.topic, a.partition, 0
                  FROM unnest($2::text[], $3::int[], $4::bigint[]) AS a(topic, partition, first)
                  WHERE a.first = 0 ON CONFLICT DO NOTHING",
@@ -57,7 +56,7 @@ async fn move_on(tx: &Transaction<'_>, group: &str, advances: &[&Advance]) -> Re
         tx.execute(&begin, &[&group, &topics, &partitions, &from]).await?;
     }
     let advance = tx
-        .prepare_cached(
+        .prepare(
             "UPDATE projected p SET \"offset\" = a.upto
              FROM unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[]) AS a(topic, partition, first, upto)
              WHERE p.group_name = $1 AND p.topic = a.topic AND p.partition = a.partition AND p.\"offset\" = a.first",
@@ -68,7 +67,7 @@ async fn move_on(tx: &Transaction<'_>, group: &str, advances: &[&Advance]) -> Re
 }
 
 /// Why the offsets did not move: the batch is there already, or another instance was faster.
-async fn judge(client: &Object, batch: &Batch) -> Result<Applied> {
+async fn judge(client: &Session, batch: &Batch) -> Result<Applied> {
     let offsets: HashMap<_, _> = orders::offsets(client, &batch.group).await?.into_iter().collect();
     let (mut fenced, mut done) = (None, true);
     for Advance { of, from, to } in &batch.advances {
@@ -96,19 +95,19 @@ async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTree
         return Ok(standing);
     }
     let orders = tx
-        .prepare_cached(
+        .prepare(
             "SELECT o.id, o.fingerprint FROM unnest($1::bigint[]) AS i(id) JOIN orders o ON o.id BETWEEN i.id AND i.id
              FOR NO KEY UPDATE OF o",
         )
         .await?;
     let history = tx
-        .prepare_cached(
+        .prepare(
             "SELECT h.id, h.estado, h.last FROM unnest($1::bigint[]) AS o(id)
              JOIN history h ON h.id > o.id << 8 AND h.id < (o.id + 1) << 8",
         )
         .await?;
     let lane = tx
-        .prepare_cached(
+        .prepare(
             "SELECT l.id, l.head, l.sending FROM unnest($1::bigint[]) AS o(id)
              JOIN lane l ON l.id > o.id << 8 AND l.id < (o.id + 1) << 8 FOR UPDATE OF l",
         )
@@ -163,15 +162,15 @@ async fn write(tx: &Transaction<'_>, changes: Changes<'_>, mail: bool, due: Time
         let (ids, heads): (Vec<i64>, Vec<i16>) = changes.heads.into_iter().unzip();
         let update = "UPDATE lane l SET head = h.head FROM unnest($1::bigint[], $2::smallint[]) AS h(id, head)
                       WHERE l.id BETWEEN h.id AND h.id";
-        tx.execute(&tx.prepare_cached(update).await?, &[&ids, &heads]).await?;
+        tx.execute(&tx.prepare(update).await?, &[&ids, &heads]).await?;
     }
     if !changes.started.is_empty() {
         let insert = "INSERT INTO in_flight SELECT * FROM unnest($1::bigint[]) ON CONFLICT DO NOTHING";
-        tx.execute(&tx.prepare_cached(insert).await?, &[&changes.started]).await?;
+        tx.execute(&tx.prepare(insert).await?, &[&changes.started]).await?;
     }
     if !changes.finished.is_empty() {
         let delete = "DELETE FROM in_flight f USING unnest($1::bigint[]) AS d(id) WHERE f.id BETWEEN d.id AND d.id";
-        tx.execute(&tx.prepare_cached(delete).await?, &[&changes.finished]).await?;
+        tx.execute(&tx.prepare(delete).await?, &[&changes.finished]).await?;
     }
     changes.tally.write(tx).await
 }
@@ -181,7 +180,7 @@ async fn insert_orders(tx: &Transaction<'_>, orders: &[&Order]) -> Result<()> {
         return Ok(());
     }
     let insert = tx
-        .prepare_cached(
+        .prepare(
             "INSERT INTO orders SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[],
                  $6::text[], $7::bigint[], $8::text[], $9::bigint[]) ON CONFLICT (id) DO NOTHING",
         )
@@ -209,7 +208,7 @@ async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], mail
         return Ok(());
     }
     let insert = tx
-        .prepare_cached(
+        .prepare(
             "INSERT INTO history (id, estado, at, next_at, last, mail) SELECT h.*, $6
              FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[]) AS h",
         )
@@ -229,7 +228,7 @@ async fn insert_lane(tx: &Transaction<'_>, lane: &[(i64, Timestamp, i16)], due: 
         return Ok(());
     }
     let insert = tx
-        .prepare_cached(
+        .prepare(
             "INSERT INTO lane (id, at, head, due_at, sending, attempts, ambiguous)
              SELECT l.*, $4, false, 0, false FROM unnest($1::bigint[], $2::bigint[], $3::smallint[]) AS l",
         )

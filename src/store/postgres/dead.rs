@@ -1,12 +1,13 @@
 //! Dead letters: records and mails, each in a table of their own.
 
 use async_trait::async_trait;
-use deadpool_postgres::{
-    GenericClient, Object, Transaction,
-    tokio_postgres::{Row, types::ToSql},
-};
+use deadpool_postgres::tokio_postgres::{Row, types::ToSql};
 
-use super::{PgStore, ledger, rows, tally::Tally};
+use super::{
+    PgStore, ledger, rows,
+    session::{Session, Transaction},
+    tally::Tally,
+};
 use crate::{
     domain::{DeadLetter, Source, Timestamp},
     store::{
@@ -58,7 +59,7 @@ impl DeadLetters for PgStore {
         let sql = "SELECT count(*) FROM dead_records WHERE status IN ('dead', 'chosen')";
         self.run(|client| {
             Box::pin(async move {
-                let counted = client.query_one(&client.prepare_cached(sql).await?, &[]).await?;
+                let counted = client.query_one(&client.prepare(sql).await?, &[]).await?;
                 Ok(counted.get::<_, i64>(0) as u64)
             })
         })
@@ -72,7 +73,7 @@ pub(super) async fn keep(tx: &Transaction<'_>, letters: &[DeadLetter]) -> Result
         return Ok(());
     }
     let insert = tx
-        .prepare_cached(
+        .prepare(
             "INSERT INTO dead_records (topic, partition, \"offset\", reason, attempts, at, key, value, headers)
              SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::int[], $6::bigint[], $7::bytea[],
                  $8::bytea[], $9::text[]) ON CONFLICT DO NOTHING",
@@ -94,7 +95,7 @@ pub(super) async fn keep(tx: &Transaction<'_>, letters: &[DeadLetter]) -> Result
     Ok(())
 }
 
-async fn list(client: &Object, reason: Option<String>, limit: usize) -> Result<Vec<DeadItem>> {
+async fn list(client: &Session, reason: Option<String>, limit: usize) -> Result<Vec<DeadItem>> {
     let rows_max = limit as i64;
     let records = "status = 'dead' AND ($1::text IS NULL OR position($1 IN reason) > 0) ORDER BY at, seen LIMIT $2";
     let mails = "NOT dropped AND ($1::text IS NULL OR position($1 IN reply) > 0) ORDER BY tried_at, id LIMIT $2";
@@ -106,7 +107,7 @@ async fn list(client: &Object, reason: Option<String>, limit: usize) -> Result<V
     Ok(items)
 }
 
-async fn one(client: &Object, id: &DeadId) -> Result<Option<DeadItem>> {
+async fn one(client: &Session, id: &DeadId) -> Result<Option<DeadItem>> {
     match id {
         DeadId::Mail(id) => Ok(dead_mails(client, "NOT dropped AND id = $1", &[&ledger::key(*id)]).await?.pop()),
         DeadId::Record(Source { topic, partition, offset }) => {
@@ -117,9 +118,9 @@ async fn one(client: &Object, id: &DeadId) -> Result<Option<DeadItem>> {
     }
 }
 
-async fn dead_mails(client: &Object, condition: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<DeadItem>> {
+async fn dead_mails(client: &Session, condition: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<DeadItem>> {
     let sql = format!("SELECT id, reply, attempts, tried_at, class FROM dead_mails WHERE {condition}");
-    let found = client.query(&client.prepare_cached(&sql).await?, params).await?;
+    let found = client.query(&client.prepare(&sql).await?, params).await?;
     let item = |row: &Row| {
         let id = rows::mail_id(row.get(0))?;
         Ok(DeadItem {
@@ -137,13 +138,9 @@ async fn dead_mails(client: &Object, condition: &str, params: &[&(dyn ToSql + Sy
 
 const LETTER_COLUMNS: &str = "topic, partition, \"offset\", reason, attempts, at, key, value, headers";
 
-async fn letters(
-    client: &impl GenericClient,
-    condition: &str,
-    params: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<DeadLetter>> {
+async fn letters(client: &Session, condition: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<DeadLetter>> {
     let sql = format!("SELECT {LETTER_COLUMNS} FROM dead_records WHERE {condition}");
-    let found = client.query(&client.prepare_cached(&sql).await?, params).await?;
+    let found = client.query(&client.prepare(&sql).await?, params).await?;
     found.iter().map(letter).collect()
 }
 
@@ -166,7 +163,7 @@ fn letter(row: &Row) -> Result<DeadLetter> {
 }
 
 /// Others that claim at the same time take other records.
-async fn claim(client: &mut Object, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<DeadLetter>> {
+async fn claim(client: &mut Session, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<DeadLetter>> {
     let sql = format!(
         "WITH due AS (SELECT topic AS t, partition AS p, \"offset\" AS o FROM dead_records
                       WHERE status = 'chosen' AND claimed_until <= $1
@@ -176,13 +173,13 @@ async fn claim(client: &mut Object, now: Timestamp, until: Timestamp, limit: usi
          SELECT {LETTER_COLUMNS} FROM claimed ORDER BY at, seen"
     );
     let params: [&(dyn ToSql + Sync); 3] = [&now.as_millis(), &until.as_millis(), &(limit as i64)];
-    let found = client.query(&client.prepare_cached(&sql).await?, &params).await?;
+    let found = client.query(&client.prepare(&sql).await?, &params).await?;
     found.iter().map(letter).collect()
 }
 
-async fn move_record(client: &Object, source: &Source, from: &str, to: &str) -> Result<bool> {
+async fn move_record(client: &Session, source: &Source, from: &str, to: &str) -> Result<bool> {
     let update = client
-        .prepare_cached(
+        .prepare(
             "UPDATE dead_records SET status = $5 WHERE topic = $1 AND partition = $2 AND \"offset\" = $3 AND status = $4",
         )
         .await?;
@@ -191,14 +188,14 @@ async fn move_record(client: &Object, source: &Source, from: &str, to: &str) -> 
     Ok(changed == 1)
 }
 
-async fn decide_mail(client: &mut Object, id: MailId, action: Action, now: Timestamp) -> Result<bool> {
+async fn decide_mail(client: &mut Session, id: MailId, action: Action, now: Timestamp) -> Result<bool> {
     let key = ledger::key(id);
     let tx = client.transaction().await?;
     let decided = match action {
         Action::Redrive => redrive(&tx, id, now).await?,
         Action::Drop => {
             let sql = "UPDATE dead_mails SET dropped = true WHERE id = $1 AND NOT dropped RETURNING class";
-            tx.query_opt(&tx.prepare_cached(sql).await?, &[&key]).await?.map(|row| rows::class(&row, 0))
+            tx.query_opt(&tx.prepare(sql).await?, &[&key]).await?.map(|row| rows::class(&row, 0))
         }
     };
     let Some(class) = decided else { return Ok(false) };
@@ -220,19 +217,19 @@ async fn decide_mail(client: &mut Object, id: MailId, action: Action, now: Times
 async fn redrive(tx: &Transaction<'_>, id: MailId, now: Timestamp) -> Result<Option<Option<Class>>> {
     // as whoever adds to a lane does: the order first, then what waits
     let order = "SELECT id FROM orders WHERE id = $1 FOR NO KEY UPDATE";
-    tx.execute(&tx.prepare_cached(order).await?, &[&(id.order.get() as i64)]).await?;
+    tx.execute(&tx.prepare(order).await?, &[&(id.order.get() as i64)]).await?;
     let (first, key) = (rows::key(id.order, 0), ledger::key(id));
     let lane = "SELECT id FROM lane WHERE id > $1 AND id < $1 + 256 ORDER BY id FOR UPDATE";
-    tx.execute(&tx.prepare_cached(lane).await?, &[&first]).await?;
+    tx.execute(&tx.prepare(lane).await?, &[&first]).await?;
     let back = "WITH d AS (DELETE FROM dead_mails WHERE id = $1 AND NOT dropped RETURNING *),
          l AS (INSERT INTO lane (id, at, head, sending, due_at, tried_at, attempts, ambiguous, reply)
                SELECT d.id, h.at, 0, false, $2, d.tried_at, d.attempts, d.ambiguous, d.reply
                FROM d JOIN history h ON h.id = d.id)
          SELECT class FROM d";
-    let class = tx.query_opt(&tx.prepare_cached(back).await?, &[&key, &now.as_millis()]).await?;
+    let class = tx.query_opt(&tx.prepare(back).await?, &[&key, &now.as_millis()]).await?;
     let Some(class) = class.map(|row| rows::class(&row, 0)) else { return Ok(None) };
     let wait = "UPDATE lane SET head = CASE WHEN sending THEN 2 ELSE 0 END WHERE id > $1 AND id < $2 AND head = 1";
-    tx.execute(&tx.prepare_cached(wait).await?, &[&key, &(first + 256)]).await?;
+    tx.execute(&tx.prepare(wait).await?, &[&key, &(first + 256)]).await?;
     ledger::promote(tx, &[key]).await?;
     Ok(Some(class))
 }

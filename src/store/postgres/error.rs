@@ -3,6 +3,7 @@
 use deadpool_postgres::tokio_postgres::{self, error::SqlState};
 
 use super::super::Error;
+use crate::{reach, tls};
 
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
@@ -16,11 +17,47 @@ impl From<&tokio_postgres::Error> for Error {
     fn from(error: &tokio_postgres::Error) -> Self {
         let Some(db) = error.as_db_error() else {
             // never a query's fault: those are all answered by the server
-            let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
-            return Self::Unavailable(format!("database: {error}{cause}"));
+            let words = reach::explain(error, "store.url", "store.ca");
+            if tls::failure(error).is_some_and(tls::is_about_the_certificate) {
+                return Self::Unavailable(format!("database: its certificate is not trusted: {words}"));
+            }
+            let hint = if words.contains("does not support TLS") {
+                ": write sslmode=disable in store.url to go without (in clear text), or switch ssl on there"
+            } else if ["invalid message", "unexpected message", "bytes remaining"]
+                .iter()
+                .any(|text| words.contains(text))
+            {
+                ": is it PostgreSQL that listens there?"
+            } else if words.contains("password missing") {
+                ": set store.password_file, or the password in store.url"
+            } else {
+                ""
+            };
+            return Self::Unavailable(format!("database: {words}{hint}"));
         };
-        let text = format!("database: {} ({})", db.message(), db.code().code());
+        let hint = advice(db.code().code(), db.message());
+        let text = format!("database: {} ({}){hint}", db.message(), db.code().code());
         if passes(db.code()) { Self::Unavailable(text) } else { Self::Fatal(text) }
+    }
+}
+
+/// What to do about what the server says.
+fn advice(code: &str, message: &str) -> &'static str {
+    match code {
+        "28P01" => ": are user and password (store.password_file) right?",
+        "28000" if message.contains("no encryption") => {
+            ": it wants TLS, or no such user from here: write sslmode=require in store.url, and see pg_hba.conf there"
+        }
+        "28000" if message.contains("pg_hba") => ": let this user and host in, in pg_hba.conf there",
+        "28000" => ": is the user in store.url right?",
+        "3D000" => ": create it, or name another in store.url",
+        "42501" => ": grant the user CREATE and USAGE on the schema",
+        "53300" => ": fewer connections (store.pool_max), or more there (max_connections)",
+        "26000" | "42P05" => ": a pooler in transaction mode is in between: write store.pool = \"transaction\"",
+        "08P01" if message.contains("startup parameter") => {
+            ": a pooler is in between: leave that parameter out of store.url, or add it to ignore_startup_parameters there"
+        }
+        _ => "",
     }
 }
 

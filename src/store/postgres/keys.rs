@@ -1,9 +1,9 @@
 //! Idempotency keys and secrets.
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, tokio_postgres::Row};
+use deadpool_postgres::tokio_postgres::Row;
 
-use super::{PgStore, rows};
+use super::{PgStore, rows, session::Session};
 use crate::{
     domain::{OrderId, Timestamp},
     store::{
@@ -20,7 +20,7 @@ impl Keys for PgStore {
         let key = key.to_owned();
         self.run(|client| {
             Box::pin(async move {
-                let select = client.prepare_cached(&format!("{SELECT} WHERE key = $1")).await?;
+                let select = client.prepare(&format!("{SELECT} WHERE key = $1")).await?;
                 let row = client.query_opt(&select, &[&key]).await?;
                 row.map(|row| stands_for(&row, request, None, at)).transpose()
             })
@@ -42,7 +42,7 @@ impl Keys for PgStore {
         let sql = "UPDATE idempotency_keys SET value = NULL WHERE key = $1 AND value IS NOT NULL";
         self.run(|client| {
             Box::pin(async move {
-                client.execute(&client.prepare_cached(sql).await?, &[&key]).await?;
+                client.execute(&client.prepare(sql).await?, &[&key]).await?;
                 Ok(())
             })
         })
@@ -60,11 +60,11 @@ impl Keys for PgStore {
     }
 }
 
-async fn reserve(client: &mut Object, wish: Reservation) -> Result<Reserved> {
+async fn reserve(client: &mut Session, wish: Reservation) -> Result<Reserved> {
     let (request, order) = (wish.request.cast_signed(), wish.order.get() as i64);
     let (at, until) = (wish.at.as_millis(), wish.until.as_millis());
     let insert = client
-        .prepare_cached(
+        .prepare(
             "INSERT INTO idempotency_keys (key, request, order_id, value, track, reserved_at, until)
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
         )
@@ -80,19 +80,19 @@ async fn reserve(client: &mut Object, wish: Reservation) -> Result<Reserved> {
 
 /// Takes a reservation over, unless it is that of `own`.
 async fn resume(
-    client: &mut Object,
+    client: &mut Session,
     key: &str,
     request: u64,
     own: Option<OrderId>,
     (at, until): (Timestamp, Timestamp),
 ) -> Result<Option<Reserved>> {
     let tx = client.transaction().await?;
-    let select = tx.prepare_cached(&format!("{SELECT} WHERE key = $1 FOR UPDATE")).await?;
+    let select = tx.prepare(&format!("{SELECT} WHERE key = $1 FOR UPDATE")).await?;
     let Some(row) = tx.query_opt(&select, &[&key]).await? else { return Ok(None) };
     let stands_for = stands_for(&row, request, own, at)?;
     if matches!(stands_for, Reserved::Run { again: true, .. }) {
         let sql = "UPDATE idempotency_keys SET runs = runs + 1, reserved_at = $2, until = $3 WHERE key = $1";
-        tx.execute(&tx.prepare_cached(sql).await?, &[&key, &at.as_millis(), &until.as_millis()]).await?;
+        tx.execute(&tx.prepare(sql).await?, &[&key, &at.as_millis(), &until.as_millis()]).await?;
     }
     tx.commit().await?;
     Ok(Some(stands_for))
@@ -118,27 +118,27 @@ fn stands_for(row: &Row, request: u64, own: Option<OrderId>, at: Timestamp) -> R
 
 /// Deletes a reservation that only one request ever had. After a takeover the first request may still append its
 /// order, so id and value stay, open for the next takeover.
-async fn release(client: &mut Object, key: String) -> Result<()> {
+async fn release(client: &mut Session, key: String) -> Result<()> {
     let only = "DELETE FROM idempotency_keys WHERE key = $1 AND value IS NOT NULL AND runs = 1";
     let open = "UPDATE idempotency_keys SET until = reserved_at WHERE key = $1 AND value IS NOT NULL AND runs > 1";
-    if client.execute(&client.prepare_cached(only).await?, &[&key]).await? == 0 {
-        client.execute(&client.prepare_cached(open).await?, &[&key]).await?;
+    if client.execute(&client.prepare(only).await?, &[&key]).await? == 0 {
+        client.execute(&client.prepare(open).await?, &[&key]).await?;
     }
     Ok(())
 }
 
-async fn secret(client: &mut Object, name: String, fresh: [u8; 16]) -> Result<[u8; 16]> {
+async fn secret(client: &mut Session, name: String, fresh: [u8; 16]) -> Result<[u8; 16]> {
     let insert = "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    client.execute(&client.prepare_cached(insert).await?, &[&name, &&fresh[..]]).await?;
-    let select = client.prepare_cached("SELECT value FROM secrets WHERE name = $1").await?;
+    client.execute(&client.prepare(insert).await?, &[&name, &&fresh[..]]).await?;
+    let select = client.prepare("SELECT value FROM secrets WHERE name = $1").await?;
     let held: Vec<u8> = client.query_one(&select, &[&name]).await?.get(0);
     held.try_into().map_err(|_| Error::Fatal(format!("the secret {name} in the store does not have 16 bytes")))
 }
 
 /// Deletes the next keys that were reserved before a time. Returns how many; zero when there are no more.
-pub(super) async fn prune(client: &mut Object, before: Timestamp) -> Result<u64> {
+pub(super) async fn prune(client: &mut Session, before: Timestamp) -> Result<u64> {
     let sql = "DELETE FROM idempotency_keys WHERE key = ANY(ARRAY(
                    SELECT key FROM idempotency_keys WHERE reserved_at < $1
                    ORDER BY reserved_at LIMIT 2000 FOR UPDATE SKIP LOCKED))";
-    Ok(client.execute(&client.prepare_cached(sql).await?, &[&before.as_millis()]).await?)
+    Ok(client.execute(&client.prepare(sql).await?, &[&before.as_millis()]).await?)
 }

@@ -4,10 +4,11 @@
 use std::sync::PoisonError;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Transaction};
 
 use super::{
-    PgStore, rows, suppressed,
+    PgStore, rows,
+    session::{Session, Transaction},
+    suppressed,
     tally::{self, Kind, Tally},
 };
 use crate::{
@@ -49,7 +50,7 @@ impl Ledger for PgStore {
         let sql = "SELECT due_at FROM lane WHERE head = 1 ORDER BY due_at, id LIMIT 1";
         self.run(|client| {
             Box::pin(async move {
-                let due = client.query_opt(&client.prepare_cached(sql).await?, &[]).await?;
+                let due = client.query_opt(&client.prepare(sql).await?, &[]).await?;
                 Ok(due.map(|row| rows::time(&row, 0)))
             })
         })
@@ -70,7 +71,7 @@ pub(super) struct Taking {
 }
 
 async fn lease(
-    client: &mut Object,
+    client: &mut Session,
     now: Timestamp,
     taking: &Taking,
     limit: usize,
@@ -96,7 +97,7 @@ async fn give_back(tx: &Transaction<'_>, now: Timestamp, doubtful: &[Taking], ta
          RETURNING l.ambiguous";
     let (calls, until): (Vec<i64>, Vec<i64>) =
         doubtful.iter().map(|taking| (taking.call, taking.until.as_millis())).unzip();
-    for row in tx.query(&tx.prepare_cached(sql).await?, &[&calls, &until, &now.as_millis()]).await? {
+    for row in tx.query(&tx.prepare(sql).await?, &[&calls, &until, &now.as_millis()]).await? {
         tally.mail(MailStatus::Sending, -1);
         tally.mail(MailStatus::Pending, 1);
         tally.add(Kind::Repeated, "", -i64::from(row.get::<_, bool>(0)));
@@ -130,7 +131,7 @@ async fn take(
         rows::ORDER_COLUMNS
     );
     let (now, until) = (now.as_millis(), taking.until.as_millis());
-    let found = tx.query(&tx.prepare_cached(&sql).await?, &[&now, &(limit as i64), &until, &taking.call]).await?;
+    let found = tx.query(&tx.prepare(&sql).await?, &[&now, &(limit as i64), &until, &taking.call]).await?;
     let mut mails = Vec::with_capacity(found.len());
     for row in &found {
         let (was_sending, ambiguous) = (row.get(FIRST + 4), row.get(FIRST + 6));
@@ -154,7 +155,7 @@ async fn take(
 
 /// One statement per kind of verdict, each in the order of the keys; then, seeing what came meanwhile, the next in
 /// their lanes.
-async fn settle(client: &mut Object, settlements: &[Settlement]) -> Result<u64> {
+async fn settle(client: &mut Session, settlements: &[Settlement]) -> Result<u64> {
     let mut sorted: Vec<&Settlement> = settlements.iter().collect();
     sorted.sort_by_key(|settlement| settlement.id);
     // two results of one attempt: the first counts
@@ -217,7 +218,7 @@ impl Rows {
              gone AS (DELETE FROM lane l USING s WHERE l.id BETWEEN s.id AND s.id AND l.sending AND l.attempts = s.attempt
                       RETURNING l.id, l.tried_at, l.attempts, l.ambiguous, s.reply)
              INSERT INTO sent (id, tried_at, attempts, ambiguous, reply) SELECT * FROM gone";
-        let sent = tx.execute(&tx.prepare_cached(sql).await?, &[&self.ids, &self.attempts, &self.texts]).await?;
+        let sent = tx.execute(&tx.prepare(sql).await?, &[&self.ids, &self.attempts, &self.texts]).await?;
         tally.mail(MailStatus::Sent, sent as i64);
         Ok(sent)
     }
@@ -234,7 +235,7 @@ impl Rows {
              RETURNING id, class";
         let params: [&(dyn deadpool_postgres::tokio_postgres::types::ToSql + Sync); 4] =
             [&self.ids, &self.attempts, &self.classes, &self.texts];
-        let buried = tx.query(&tx.prepare_cached(sql).await?, &params).await?;
+        let buried = tx.query(&tx.prepare(sql).await?, &params).await?;
         let mut refused = Vec::new();
         for row in &buried {
             let class = rows::class(row, 1);
@@ -261,7 +262,7 @@ impl Rows {
              WHERE l.id BETWEEN s.id AND s.id AND l.sending AND l.attempts = s.attempt RETURNING l.class";
         let params: [&(dyn deadpool_postgres::tokio_postgres::types::ToSql + Sync); 6] =
             [&self.ids, &self.attempts, &self.classes, &self.texts, &self.due_at, &self.unknown];
-        let waiting = tx.query(&tx.prepare_cached(sql).await?, &params).await?;
+        let waiting = tx.query(&tx.prepare(sql).await?, &params).await?;
         for row in &waiting {
             tally.mail(MailStatus::Pending, 1);
             tally.class(MailStatus::Pending, rows::class(row, 0), 1);
@@ -278,7 +279,7 @@ async fn lock(tx: &Transaction<'_>, keys: &[i64]) -> Result<()> {
     }
     let sql = "SELECT FROM unnest($1::bigint[]) AS o(id)
          JOIN lane l ON l.id > o.id << 8 AND l.id < (o.id + 1) << 8 FOR UPDATE OF l";
-    tx.execute(&tx.prepare_cached(sql).await?, &[&orders(keys)]).await?;
+    tx.execute(&tx.prepare(sql).await?, &[&orders(keys)]).await?;
     Ok(())
 }
 
@@ -300,7 +301,7 @@ pub(super) async fn promote(tx: &Transaction<'_>, keys: &[i64]) -> Result<()> {
          FROM unnest($1::bigint[]) AS o(id), LATERAL (
              SELECT n.id FROM lane n WHERE n.id > o.id << 8 AND n.id < (o.id + 1) << 8 ORDER BY n.id LIMIT 1) AS first
          WHERE l.id BETWEEN first.id AND first.id AND l.head <> 1";
-    tx.execute(&tx.prepare_cached(sql).await?, &[&orders(keys)]).await?;
+    tx.execute(&tx.prepare(sql).await?, &[&orders(keys)]).await?;
     Ok(())
 }
 
@@ -309,11 +310,11 @@ pub(super) const fn key(id: MailId) -> i64 {
     rows::key(id.order, id.seq)
 }
 
-async fn expire(client: &mut Object, now: Timestamp) -> Result<u64> {
+async fn expire(client: &mut Session, now: Timestamp) -> Result<u64> {
     let tx = client.transaction().await?;
     let sql = "UPDATE lane SET sending = false, ambiguous = true, due_at = $1, class = 'unanswered', lease = NULL
                WHERE sending";
-    let expired = tx.execute(&tx.prepare_cached(sql).await?, &[&now.as_millis()]).await?;
+    let expired = tx.execute(&tx.prepare(sql).await?, &[&now.as_millis()]).await?;
     let mut tally = Tally::default();
     tally.mail(MailStatus::Sending, -(expired as i64));
     tally.mail(MailStatus::Pending, expired as i64);
@@ -323,7 +324,7 @@ async fn expire(client: &mut Object, now: Timestamp) -> Result<u64> {
     Ok(expired)
 }
 
-async fn counts(client: &mut Object) -> Result<LedgerCounts> {
+async fn counts(client: &mut Session) -> Result<LedgerCounts> {
     let kinds = [Kind::Mail, Kind::Class, Kind::Repeated, Kind::Suppressed];
     let mut counts = LedgerCounts::default();
     for (kind, name, n) in tally::read(client, &kinds).await? {
@@ -338,7 +339,7 @@ async fn counts(client: &mut Object) -> Result<LedgerCounts> {
         }
     }
     counts.by_status.sort_by_key(|(status, _)| MailStatus::ALL.iter().position(|other| other == status));
-    let oldest = client.prepare_cached("SELECT min(at) FROM lane").await?;
+    let oldest = client.prepare("SELECT min(at) FROM lane").await?;
     counts.oldest_unsettled_at = rows::optional_time(&client.query_one(&oldest, &[]).await?, 0);
     Ok(counts)
 }

@@ -1,9 +1,9 @@
 //! The operator's view of the ledger.
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, tokio_postgres::types::ToSql};
+use deadpool_postgres::tokio_postgres::types::ToSql;
 
-use super::{PgStore, rows, suppressed};
+use super::{PgStore, rows, session::Session, suppressed};
 use crate::{
     domain::{EmailAddress, OrderId},
     store::{
@@ -44,7 +44,7 @@ impl Mails for PgStore {
 
 /// Each mail from wherever it is: waiting, sent, dead.
 async fn entries(
-    client: &mut Object,
+    client: &mut Session,
     from: String,
     condition: &'static str,
     param: impl ToSql + Sync + Send,
@@ -57,7 +57,7 @@ async fn entries(
          FROM {from} WHERE {condition}",
         rows::MAIL_STATUS
     );
-    let found = client.query(&client.prepare_cached(&sql).await?, &[&param]).await?;
+    let found = client.query(&client.prepare(&sql).await?, &[&param]).await?;
     let mut entries = Vec::with_capacity(found.len());
     for row in &found {
         let Some(status) = rows::mail_status(row, 2) else { continue };

@@ -20,26 +20,30 @@ mod ledger;
 mod mails;
 mod options;
 mod orders;
+mod pooler;
 mod rows;
 mod schema;
+mod session;
 mod standing;
 mod suppressed;
 mod tally;
 mod tls;
+mod url;
 
 use std::{future::Future, pin::Pin, sync::Mutex};
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::Object;
 use tokio::{sync::OnceCell, time::timeout};
 use tracing::info;
 
-pub use self::options::Options;
+use self::{options::Connections, session::Session};
+pub use self::{options::Options, pooler::Pooling};
 use super::{Error, Past, Pruned, Result, Store};
 
 /// The store on PostgreSQL.
 pub struct PgStore {
-    pool: Pool,
+    connections: Connections,
     call_timeout: std::time::Duration,
     /// Set once the tables are known to be of this version.
     prepared: OnceCell<()>,
@@ -53,9 +57,9 @@ impl PgStore {
     /// A store that connects when it is first called; until the database is there, every call is unavailable. Fails only
     /// when the settings are wrong.
     pub fn new(options: Options) -> Result<Self> {
-        let pool = options::pool(&options)?;
+        let connections = Connections::new(&options)?;
         let (prepared, doubtful) = (OnceCell::new(), Mutex::default());
-        Ok(Self { pool, call_timeout: options.call_timeout, prepared, doubtful })
+        Ok(Self { connections, call_timeout: options.call_timeout, prepared, doubtful })
     }
 
     /// Connects, and brings the tables up to date.
@@ -66,16 +70,21 @@ impl PgStore {
     }
 
     /// Runs a call on a connection of the pool, within the time for calls.
-    async fn run<T: Send>(&self, call: impl for<'a> FnOnce(&'a mut Object) -> Call<'a, T> + Send) -> Result<T> {
+    async fn run<T: Send>(&self, call: impl for<'a> FnOnce(&'a mut Session) -> Call<'a, T> + Send) -> Result<T> {
         let bounded = async {
-            let mut held = Held(Some(self.pool.get().await.map_err(options::pool_error)?));
-            let client = held.0.as_mut().expect("held until it is given back");
-            let result = match self.prepare(client).await {
-                Ok(()) => call(client).await,
+            let mut held = Held(Some(self.connections.get().await?));
+            let session = held.0.as_mut().expect("held until it is given back");
+            let mut result = match self.prepare(session).await {
+                Ok(()) => call(session).await,
                 Err(error) => Err(error),
             };
             if !matches!(result, Err(Error::Unavailable(_))) {
-                held.0 = None;
+                let ended = session.end(result.is_ok()).await;
+                if ended.is_ok() {
+                    held.0 = None;
+                }
+                // what was not committed was not done; what failed anyway stays as it failed
+                result = result.and_then(|done| ended.map(|()| done));
             }
             result
         };
@@ -84,9 +93,9 @@ impl PgStore {
     }
 
     /// Once, brings the tables up to date.
-    async fn prepare(&self, client: &mut Object) -> Result<()> {
+    async fn prepare(&self, session: &mut Session) -> Result<()> {
         let prepare = async {
-            schema::migrate(client).await?;
+            schema::migrate(session).await?;
             info!("the tables of the store are up to date");
             Ok(())
         };
@@ -96,11 +105,11 @@ impl PgStore {
 
 /// A connection that goes back to the pool only when it is let go of: one in the middle of something, after a time-out
 /// say, is closed.
-struct Held(Option<Object>);
+struct Held(Option<Session>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        drop(self.0.take().map(Object::take));
+        drop(self.0.take().map(|session| Object::take(session.into_inner())));
     }
 }
 
@@ -130,7 +139,7 @@ impl Store for PgStore {
         let standby = self
             .run(|client| {
                 Box::pin(async move {
-                    let query = client.prepare_cached("SELECT pg_is_in_recovery()").await?;
+                    let query = client.prepare("SELECT pg_is_in_recovery()").await?;
                     Ok(client.query_one(&query, &[]).await?.get::<_, bool>(0))
                 })
             })

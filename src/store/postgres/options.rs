@@ -1,16 +1,32 @@
 //! Where the database is, and how it is talked to.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
     tokio_postgres::{
         Config,
         config::{SslMode, TargetSessionAttrs},
     },
 };
 
-use super::{super::Error, Result, tls};
+use tracing::{info, warn};
+
+use super::{
+    super::Error,
+    Result,
+    pooler::{self, Pooling},
+    session::Session,
+    tls,
+    url::Address,
+};
 
 /// The PostgreSQL store's settings.
 #[derive(Clone)]
@@ -27,6 +43,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// Longest time of one call, waiting for locks included.
     pub call_timeout: Duration,
+    /// Whether there is a pooler in between.
+    pub pooling: Pooling,
 }
 
 impl Options {
@@ -39,6 +57,7 @@ impl Options {
             pool_max: 8,
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),
+            pooling: Pooling::Auto,
         }
     }
 }
@@ -59,25 +78,118 @@ pub(super) enum Protection {
     VerifyFull,
 }
 
-/// Every session works like this: plans go by the keys and indexes of the schema, whatever the statistics say; nothing
+/// Every transaction works like this: plans go by the keys and indexes of the schema, whatever the statistics say; nothing
 /// waits without end; a commit that was answered is on disk, even where the database is set to be careless. No bitmaps: they
 /// give up the order of an index, and look at all its dead entries each time.
 ///
 /// The keys of a batch are met by `BETWEEN k AND k`. By `=` the planner may walk a whole index for a merge, and does when a
 /// table was last counted in a moment in which it was nearly empty: the tables of mails that wait are, until a backlog comes.
-const SESSION: &str = "
-    SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
-    SET plan_cache_mode = force_generic_plan; SET jit = off;
-    SET default_transaction_isolation = 'read committed'; SET lock_timeout = '10s';
-    SET idle_in_transaction_session_timeout = '30s'; SET client_connection_check_interval = '5s';
-    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+const SETTINGS: [&str; 10] = [
+    "enable_seqscan = off",
+    "enable_bitmapscan = off",
+    "enable_hashjoin = off",
+    "enable_mergejoin = off",
+    "plan_cache_mode = force_generic_plan",
+    "jit = off",
+    "transaction_isolation = 'read committed'",
+    "lock_timeout = '10s'",
+    "idle_in_transaction_session_timeout = '30s'",
+    "client_connection_check_interval = '5s'",
+];
+const DURABLE: &str =
+    "SELECT set_config('synchronous_commit', 'on', IS_LOCAL) WHERE current_setting('synchronous_commit') = 'off'";
 
-/// A pool that has no connection yet.
-pub(super) fn pool(options: &Options) -> Result<Pool> {
-    let (url, protection) = split_sslmode(&options.url)?;
+/// Connections, made when they are needed.
+pub(super) struct Connections {
+    pool: Pool,
+    /// Whether a pooler was found; then for all of them.
+    pooled: Arc<AtomicBool>,
+    /// What begins a transaction behind one.
+    begin: String,
+    has_schema: bool,
+}
+
+impl Connections {
+    pub(super) fn new(options: &Options) -> Result<Self> {
+        let address = Address::parse(&options.url)?;
+        if !address.ignored.is_empty() {
+            warn!(
+                parameters = address.ignored.join(", "),
+                "parameters of the store's address that mean nothing here are ignored"
+            );
+        }
+        let ca = options.ca.as_deref().or(address.ca.as_deref());
+        let manager = manager(options, &address, ca)?;
+        let pooling =
+            if address.pooled && options.pooling == Pooling::Auto { Pooling::Transaction } else { options.pooling };
+        let pooled = Arc::new(AtomicBool::new(pooling == Pooling::Transaction));
+        let mut settings: Vec<String> = SETTINGS.map(String::from).into();
+        settings.push(format!("statement_timeout = {}", options.call_timeout.as_millis()));
+        let has_schema = address.schema.as_deref().is_some_and(|schema| schema != "public");
+        settings.extend(address.schema.map(|schema| format!("search_path = {schema}")));
+        let (session, found) = (for_session(&settings), pooled.clone());
+        let prepare = Hook::async_fn(move |client: &mut ClientWrapper, _| {
+            let (session, pooled) = (session.clone(), found.clone());
+            Box::pin(async move {
+                if pooling == Pooling::Auto
+                    && !pooled.load(Relaxed)
+                    && pooler::is_between(client).await.map_err(HookError::Backend)?
+                {
+                    info!("there is a pooler before the database: nothing outlives a transaction");
+                    pooled.store(true, Relaxed);
+                }
+                if pooled.load(Relaxed) {
+                    return Ok(());
+                }
+                client.batch_execute(&session).await.map_err(HookError::Backend)
+            })
+        });
+        let pool = Pool::builder(manager)
+            .max_size(address.pool_max.unwrap_or(options.pool_max).max(2))
+            .wait_timeout(Some(options.connect_timeout))
+            .create_timeout(Some(options.connect_timeout))
+            .recycle_timeout(Some(options.connect_timeout))
+            .runtime(Runtime::Tokio1)
+            .post_create(prepare)
+            .build()
+            .map_err(|error| Error::Fatal(format!("cannot make a pool of connections: {error}")))?;
+        Ok(Self { pool, pooled, begin: for_transaction(&settings), has_schema })
+    }
+
+    pub(super) async fn get(&self) -> Result<Session> {
+        let client = self.pool.get().await.map_err(pool_error)?;
+        if self.has_schema && self.pooled.load(Relaxed) {
+            let what = "the parameter schema in the store's address needs a session, and a pooler is in between: leave it out, \
+                        and set it there (ALTER ROLE … SET search_path = …)";
+            return Err(Error::Fatal(what.into()));
+        }
+        Ok(Session::new(client, self.pooled.load(Relaxed).then(|| self.begin.clone())))
+    }
+}
+
+fn for_session(settings: &[String]) -> String {
+    let set = settings.iter().fold(String::new(), |text, setting| text + "SET " + setting + "; ");
+    // a session has a default, which a transaction overrides
+    set.replace("SET transaction_isolation", "SET default_transaction_isolation")
+        + &DURABLE.replace("IS_LOCAL", "false")
+}
+
+fn for_transaction(settings: &[String]) -> String {
+    settings.iter().fold("BEGIN; ".to_owned(), |text, setting| text + "SET LOCAL " + setting + "; ")
+        + &DURABLE.replace("IS_LOCAL", "true")
+}
+
+fn manager(options: &Options, address: &Address, ca: Option<&Path>) -> Result<Manager> {
+    let protection = address.protection;
     // the parser's own error would quote the address, and the password in it
-    let invalid = |_| Error::Fatal("the store's address is not a valid postgres:// URL".into());
-    let mut config: Config = url.parse().map_err(invalid)?;
+    let invalid = |_| {
+        Error::Fatal(
+            "the store's address is not a valid postgres:// URL: is the port a number, and is @ : / ? % in user and password \
+             written %40 %3A %2F %3F %25?"
+                .into(),
+        )
+    };
+    let mut config: Config = address.url.parse().map_err(invalid)?;
     config
         .ssl_mode(match protection {
             Protection::Disable => SslMode::Disable,
@@ -98,46 +210,7 @@ pub(super) fn pool(options: &Options) -> Result<Pool> {
         return Err(Error::Fatal("the store's address names no user: postgres://USER@HOST/DATABASE".into()));
     }
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(config, tls::connector(protection, options.ca.as_deref())?, recycling);
-    let session = format!("{SESSION}; SET statement_timeout = {}", options.call_timeout.as_millis());
-    let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
-        let session = session.clone();
-        Box::pin(async move { client.batch_execute(&session).await.map_err(HookError::Backend) })
-    });
-    Pool::builder(manager)
-        .max_size(options.pool_max.max(2))
-        .wait_timeout(Some(options.connect_timeout))
-        .create_timeout(Some(options.connect_timeout))
-        .recycle_timeout(Some(options.connect_timeout))
-        .runtime(Runtime::Tokio1)
-        .post_create(prepare)
-        .build()
-        .map_err(|error| Error::Fatal(format!("cannot make a pool of connections: {error}")))
-}
-
-/// Takes `sslmode` out of the address: the driver does not know `verify-full`.
-fn split_sslmode(url: &str) -> Result<(String, Protection)> {
-    let Some((base, query)) = url.split_once('?') else { return Ok((url.to_owned(), Protection::Prefer)) };
-    let (mut rest, mut protection) = (Vec::new(), Protection::Prefer);
-    for parameter in query.split('&') {
-        protection = match parameter.strip_prefix("sslmode=") {
-            None => {
-                rest.push(parameter);
-                continue;
-            }
-            Some("disable") => Protection::Disable,
-            Some("prefer") => Protection::Prefer,
-            Some("require") => Protection::Require,
-            Some("verify-full") => Protection::VerifyFull,
-            Some(other) => {
-                let other = other.to_owned();
-                return Err(Error::Fatal(format!(
-                    "sslmode={other} in the store's address: must be disable, prefer, require or verify-full"
-                )));
-            }
-        };
-    }
-    Ok((if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) }, protection))
+    Ok(Manager::from_config(config, tls::connector(protection, ca)?, recycling))
 }
 
 /// What a pool's failure means for the caller.
@@ -154,21 +227,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sslmode_is_taken_out_of_the_address() {
-        let split = |url: &str| split_sslmode(url).unwrap();
-        assert_eq!(split("postgres://a@b/c"), ("postgres://a@b/c".into(), Protection::Prefer));
-        assert_eq!(split("postgres://a@b/c?sslmode=disable"), ("postgres://a@b/c".into(), Protection::Disable));
-        let (url, protection) = split("postgres://a@b/c?x=1&sslmode=verify-full&y=2");
-        assert_eq!((&*url, protection), ("postgres://a@b/c?x=1&y=2", Protection::VerifyFull));
-        assert!(split_sslmode("postgres://a@b/c?sslmode=verify-ca").is_err());
-    }
-
-    #[test]
     fn a_bad_address_is_refused_without_quoting_it() {
         for url in
             ["postgres://ana:hunter2@host:port/db", "postgres://host/db", "postgres://ana:hunter2@h/d?nonsense=1"]
         {
-            let Err(Error::Fatal(text)) = pool(&Options::new(url)) else { panic!("{url}") };
+            let Err(Error::Fatal(text)) = Connections::new(&Options::new(url)) else { panic!("{url}") };
             assert!(!text.contains("hunter2"), "{text}");
         }
         assert!(!format!("{:?}", Options::new("postgres://ana:hunter2@h/d")).contains("hunter2"));

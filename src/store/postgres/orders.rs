@@ -3,10 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
-use deadpool_postgres::{GenericClient, Object, tokio_postgres::types::ToSql};
+use deadpool_postgres::tokio_postgres::types::ToSql;
 
 use super::{
     PgStore, apply, rows,
+    session::Session,
     tally::{self, Kind},
 };
 use crate::{
@@ -42,9 +43,8 @@ impl Orders for PgStore {
     }
 }
 
-pub(super) async fn offsets(client: &Object, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
-    let select =
-        client.prepare_cached("SELECT topic, partition, \"offset\" FROM projected WHERE group_name = $1").await?;
+pub(super) async fn offsets(client: &Session, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
+    let select = client.prepare("SELECT topic, partition, \"offset\" FROM projected WHERE group_name = $1").await?;
     let found = client.query(&select, &[&group]).await?;
     let offset = |row: &deadpool_postgres::tokio_postgres::Row| {
         let of = TopicPartition { topic: row.get(0), partition: row.get::<_, i32>(1) as u32 };
@@ -54,14 +54,14 @@ pub(super) async fn offsets(client: &Object, group: &str) -> Result<Vec<(TopicPa
 }
 
 /// What was ordered under these ids, without where it stands.
-pub(super) async fn orders(client: &impl GenericClient, ids: &[i64]) -> Result<HashMap<OrderId, Order>> {
+pub(super) async fn orders(client: &Session, ids: &[i64]) -> Result<HashMap<OrderId, Order>> {
     let sql = format!("SELECT {} FROM orders o WHERE id = ANY($1)", rows::ORDER_COLUMNS);
-    let found = client.query(&client.prepare_cached(&sql).await?, &[&ids]).await?;
+    let found = client.query(&client.prepare(&sql).await?, &[&ids]).await?;
     found.iter().map(|row| rows::order(row).map(|order| (order.id, order))).collect()
 }
 
 /// One statement, so that view and history are of the same moment.
-async fn view(client: &mut Object, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>> {
+async fn view(client: &mut Session, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>> {
     let sql = format!(
         "SELECT {}, {}, {} FROM orders o JOIN history h ON h.id > o.id << 8 AND h.id < (o.id + 1) << 8 {}
          WHERE o.id = $1 ORDER BY h.id",
@@ -70,7 +70,7 @@ async fn view(client: &mut Object, id: OrderId) -> Result<Option<(OrderView, Vec
         rows::MAIL_STATUS,
         rows::MAIL_JOINS
     );
-    let found = client.query(&client.prepare_cached(&sql).await?, &[&(id.get() as i64)]).await?;
+    let found = client.query(&client.prepare(&sql).await?, &[&(id.get() as i64)]).await?;
     let Some(last) = found.last() else { return Ok(None) };
     let views = found.iter().map(|row| Ok((rows::order_view(row)?, row))).collect::<Result<Vec<_>>>()?;
     let history = views.into_iter().map(|(OrderView { seq, estado, at, .. }, row)| {
@@ -81,7 +81,7 @@ async fn view(client: &mut Object, id: OrderId) -> Result<Option<(OrderView, Vec
 }
 
 /// Lists by the key backwards: of all orders, or of what is in flight where only that can match.
-async fn list(client: &mut Object, query: Query) -> Result<Vec<OrderView>> {
+async fn list(client: &mut Session, query: Query) -> Result<Vec<OrderView>> {
     let state = query.estado.as_deref();
     // a state in which orders end is looked for among all; those that only lead on, in flight
     let in_flight = query.overdue_at.is_some()
@@ -114,11 +114,11 @@ async fn list(client: &mut Object, query: Query) -> Result<Vec<OrderView>> {
         rows::VIEW_COLUMNS,
         conditions.join(" AND ")
     );
-    let found = client.query(&client.prepare_cached(&sql).await?, &params).await?;
+    let found = client.query(&client.prepare(&sql).await?, &params).await?;
     found.iter().map(rows::order_view).collect()
 }
 
-async fn counts(client: &mut Object) -> Result<OrderCounts> {
+async fn counts(client: &mut Session) -> Result<OrderCounts> {
     let (mut by_state, mut finished) = (Vec::<(Box<str>, u64)>::new(), 0);
     for (kind, state, n) in tally::read(client, &[Kind::Open, Kind::Finished]).await? {
         finished += if kind == Kind::Finished { n } else { 0 };

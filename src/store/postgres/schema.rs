@@ -1,13 +1,13 @@
 //! The tables and their versions.
 
-use deadpool_postgres::{
-    Object,
-    tokio_postgres::{self, Client},
-};
+use deadpool_postgres::tokio_postgres::{self, Client, error::SqlState};
 use refinery::error::Kind;
 use tracing::warn;
 
-use super::super::{Error, Result};
+use super::{
+    super::{Error, Result},
+    session::Session,
+};
 
 mod embedded {
     refinery::embed_migrations!("src/store/postgres/migrations");
@@ -19,9 +19,13 @@ const VERSION_MIN: i32 = 140_000;
 const LOCK: i64 = i64::from_be_bytes(*b"encargo\0");
 
 /// Brings the tables up to date; of several processes that start at once, one does it and the others wait.
-pub(super) async fn migrate(client: &mut Object) -> Result<()> {
-    let client: &mut Client = client;
-    check_server(client).await?;
+pub(super) async fn migrate(session: &mut Session) -> Result<()> {
+    check_server(session).await?;
+    session.end(true).await?;
+    if session.is_pooled() {
+        return migrate_unlocked(session).await;
+    }
+    let client: &mut Client = session.client();
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
     let migrated = embedded::migrations::runner().run_async(client).await;
     // also when that failed: the connection goes back to the pool
@@ -31,14 +35,32 @@ pub(super) async fn migrate(client: &mut Object) -> Result<()> {
     Ok(())
 }
 
-async fn check_server(client: &Client) -> Result<()> {
-    let row = client
-        .query_one(
-            "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),
-                    current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'",
-            &[],
-        )
-        .await?;
+/// Behind a pooler a lock would stay with a session that is somebody else's next. Each version's changes are one transaction,
+/// so of several processes at once one goes through, and the others find the tables there: they look again.
+async fn migrate_unlocked(session: &mut Session) -> Result<()> {
+    let client: &mut Client = session.client();
+    match embedded::migrations::runner().run_async(client).await {
+        Err(error) if was_faster(&error) => {
+            Err(Error::Unavailable("another process is setting up the tables at this moment".into()))
+        }
+        done => done.map(drop).map_err(refused),
+    }
+}
+
+/// Whether the tables came while they were made.
+fn was_faster(error: &refinery::Error) -> bool {
+    let Kind::Connection(_, cause) = error.kind() else { return false };
+    let code = cause.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+    code.is_some_and(|code| {
+        [SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_OBJECT, SqlState::DUPLICATE_COLUMN, SqlState::UNIQUE_VIOLATION]
+            .contains(code)
+    })
+}
+
+async fn check_server(session: &Session) -> Result<()> {
+    let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),
+                    current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
+    let row = session.query_one(&session.prepare(sql).await?, &[]).await?;
     let (version, encoding): (i32, String) = (row.get(0), row.get(1));
     if version < VERSION_MIN {
         return Err(Error::Fatal(format!("PostgreSQL {} is too old: 14 or newer is needed", version / 10_000)));

@@ -1,9 +1,8 @@
 //! Addresses that get no mail any more.
 
-use deadpool_postgres::{Object, Transaction};
-
 use super::{
     rows,
+    session::{Session, Transaction},
     tally::{Kind, Tally},
 };
 use crate::{
@@ -20,30 +19,29 @@ pub(super) async fn keep(tx: &Transaction<'_>, keys: &[i64]) -> Result<i64> {
          SELECT lower(o.usermail COLLATE \"C\") AS address, d.tried_at, d.reply, d.id FROM unnest($1::bigint[]) AS k(id)
          JOIN dead_mails d ON d.id BETWEEN k.id AND k.id JOIN orders o ON o.id BETWEEN d.id >> 8 AND d.id >> 8
          ORDER BY address, d.id ON CONFLICT DO NOTHING";
-    Ok(tx.execute(&tx.prepare_cached(sql).await?, &[&keys]).await? as i64)
+    Ok(tx.execute(&tx.prepare(sql).await?, &[&keys]).await? as i64)
 }
 
-pub(super) async fn list(client: &mut Object, query: SuppressedQuery) -> Result<Vec<Suppression>> {
+pub(super) async fn list(client: &mut Session, query: SuppressedQuery) -> Result<Vec<Suppression>> {
     let after = query.after.as_ref().map_or("", EmailAddress::as_str);
     let sql = "SELECT address, at, reason, mail FROM suppressed
          WHERE address > lower($1 COLLATE \"C\")
              AND ($2::text IS NULL OR position(lower($2::text COLLATE \"C\") IN address) > 0)
          ORDER BY address LIMIT $3";
-    let found =
-        client.query(&client.prepare_cached(sql).await?, &[&after, &query.containing, &(query.limit as i64)]).await?;
+    let found = client.query(&client.prepare(sql).await?, &[&after, &query.containing, &(query.limit as i64)]).await?;
     found.iter().filter_map(|row| rows::suppression(row, 0).transpose()).collect()
 }
 
-pub(super) async fn one(client: &mut Object, address: EmailAddress) -> Result<Option<Suppression>> {
+pub(super) async fn one(client: &mut Session, address: EmailAddress) -> Result<Option<Suppression>> {
     let sql = "SELECT address, at, reason, mail FROM suppressed WHERE address = lower($1 COLLATE \"C\")";
-    let found = client.query_opt(&client.prepare_cached(sql).await?, &[&address.as_str()]).await?;
+    let found = client.query_opt(&client.prepare(sql).await?, &[&address.as_str()]).await?;
     Ok(found.map(|row| rows::suppression(&row, 0)).transpose()?.flatten())
 }
 
-pub(super) async fn release(client: &mut Object, address: EmailAddress) -> Result<bool> {
+pub(super) async fn release(client: &mut Session, address: EmailAddress) -> Result<bool> {
     let tx = client.transaction().await?;
     let sql = "DELETE FROM suppressed WHERE address = lower($1 COLLATE \"C\")";
-    let gone = tx.execute(&tx.prepare_cached(sql).await?, &[&address.as_str()]).await?;
+    let gone = tx.execute(&tx.prepare(sql).await?, &[&address.as_str()]).await?;
     let mut tally = Tally::default();
     tally.add(Kind::Suppressed, "", -(gone as i64));
     tally.write(&tx).await?;

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
-use deadpool_postgres::{GenericClient, Transaction};
-
-use super::super::{
-    Result,
-    ledger::{Class, MailStatus},
+use super::{
+    super::{
+        Result,
+        ledger::{Class, MailStatus},
+    },
+    session::{Session, Transaction},
 };
 
 /// What is counted.
@@ -71,7 +72,7 @@ impl Tally {
         let kinds: Vec<&str> = names.iter().map(|(kind, _)| kind.name()).collect();
         let names: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();
         let add = tx
-            .prepare_cached(
+            .prepare(
                 "INSERT INTO tally (kind, name, slot, n)
                  SELECT d.kind, d.name, (pg_backend_pid() % 64)::smallint, d.n
                  FROM unnest($1::text[], $2::text[], $3::bigint[]) AS d(kind, name, n)
@@ -84,10 +85,10 @@ impl Tally {
 }
 
 /// The counts of some kinds that are not zero, by kind and name, of one moment.
-pub(super) async fn read(client: &impl GenericClient, kinds: &[Kind]) -> Result<Vec<(Kind, String, u64)>> {
+pub(super) async fn read(client: &Session, kinds: &[Kind]) -> Result<Vec<(Kind, String, u64)>> {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
     let select = client
-        .prepare_cached(
+        .prepare(
             "SELECT kind, name, sum(n)::bigint FROM tally WHERE kind = ANY($1) GROUP BY kind, name HAVING sum(n) > 0",
         )
         .await?;

@@ -1,0 +1,57 @@
+//! What somebody reads who connects a database for the first time and has something wrong.
+
+use std::net::TcpListener;
+
+use encargo::store::{
+    Store as _,
+    postgres::{Options, PgStore},
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::PgSchema;
+
+/// What a first call says.
+async fn words(url: &str) -> String {
+    match PgStore::new(Options::new(url)) {
+        Ok(store) => store.ping().await.unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn every_mistake_is_told_with_what_to_do() {
+    let host = PgSchema::host();
+    let (name, port) = host.rsplit_once(':').unwrap();
+    let user = PgSchema::database().split_once("://").unwrap().1.split('@').next().unwrap().to_owned();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = other.local_addr().unwrap().port();
+    let served = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = other.accept().await {
+            // what is unread at the end would reset the connection
+            let _ = stream.read(&mut [0; 1_000]).await;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    for (url, expected) in [
+        (format!("postgres://{user}@nowhere.invalid/encargo"), &["name is not known", "store.url"][..]),
+        (format!("postgres://{user}@127.0.0.1:{free}/encargo"), &["nobody listens", "the port in store.url"]),
+        (format!("postgres://{user}@{name}:{port}/no_such_database"), &["no_such_database", "3D000", "create it"]),
+        (format!("postgres://no_such_user@{name}:{port}/encargo"), &["no_such_user", "28000", "the user in store.url"]),
+        (
+            format!("postgres://{user}@{name}:{port}/encargo?sslmode=require"),
+            &["does not support TLS", "sslmode=disable"],
+        ),
+        (
+            format!("postgres://{user}@127.0.0.1:{http}/encargo?sslmode=disable"),
+            &["is it PostgreSQL that listens there?"],
+        ),
+        (format!("postgres://{name}:{port}/encargo"), &["names no user"]),
+        (format!("postgres://{user}:a@b@{name}:x/encargo"), &["not a valid postgres:// URL", "%40"]),
+        (format!("postgres://{user}@{name}:{port}/encargo?sslmode=on"), &["sslmode=on", "must be disable"]),
+    ] {
+        let text = words(&url).await;
+        assert!(expected.iter().all(|part| text.contains(part)), "{url}: {text}");
+    }
+    served.abort();
+}
