@@ -1,4 +1,4 @@
-use std::process::ExitCode;
+use std::{collections::HashSet, process::ExitCode};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -31,12 +31,14 @@ const DEAD_MAX: usize = 1_000_000;
 pub(super) enum Command {
     /// List the addresses that get no mail any more, since a server refused them for good
     #[command(
-        after_help = "Examples:\n  encargo mail suppressed list\n  encargo mail suppressed list --search example.org"
+        after_help = "Examples:\n  encargo mail suppressed list\n  encargo mail suppressed list --search example.org\n  \
+                      encargo mail suppressed list --reason 'relay not permitted'"
     )]
     List(List),
     /// Let addresses have mail again
     #[command(after_help = "Examples:\n  encargo mail suppressed release ana@example.org\n  \
                             encargo mail suppressed release ana@example.org --redrive\n  \
+                            encargo mail suppressed release --reason 'relay not permitted' --redrive --dry-run\n  \
                             encargo mail suppressed release --all --dry-run")]
     Release(Release),
 }
@@ -46,6 +48,9 @@ pub(super) struct List {
     /// Only addresses with this text
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
+    /// Only those with this text in the refusal
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// Most addresses to list
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
@@ -57,15 +62,10 @@ pub(super) struct List {
 }
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(super) struct Release {
-    /// Addresses, as `encargo mail suppressed list` shows them
-    #[arg(value_name = "ADDRESS", required_unless_present = "all")]
-    addresses: Vec<EmailAddress>,
-    /// All that are suppressed
-    #[arg(long, conflicts_with = "addresses")]
-    all: bool,
-    /// Also try their dead mails again
+    #[command(flatten)]
+    which: Which,
+    /// Also try their dead mails again; with --reason every mail that died with this text
     #[arg(long)]
     redrive: bool,
     /// Only say what it would be
@@ -76,6 +76,20 @@ pub(super) struct Release {
     json: bool,
     #[command(flatten)]
     store: open::StoreFlag,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Addresses, as `encargo mail suppressed list` shows them
+    #[arg(value_name = "ADDRESS")]
+    addresses: Vec<EmailAddress>,
+    /// All that are suppressed
+    #[arg(long)]
+    all: bool,
+    /// All with this text in the refusal, in upper or lower case
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 impl Command {
@@ -91,7 +105,7 @@ impl Command {
 impl List {
     async fn run(self, settings: &Settings) -> Result<()> {
         let store = open::store(&settings.load(&self.store.settings())?.config).await?;
-        let query = SuppressedQuery { containing: self.search, after: None, limit: self.limit };
+        let query = SuppressedQuery { containing: self.search, reason: self.reason, after: None, limit: self.limit };
         let found = store.suppressed(query).await?;
         let now = Clock::system().now();
         let mut out = Out::new();
@@ -125,7 +139,9 @@ impl Release {
     async fn run(self, settings: &Settings) -> Result<()> {
         let store = open::store(&settings.load(&self.store.settings())?.config).await?;
         let now = Clock::system().now();
-        let addresses = if self.all { all(store.as_ref()).await? } else { self.addresses.clone() };
+        let Which { addresses, reason, .. } = &self.which;
+        let addresses =
+            if addresses.is_empty() { all(store.as_ref(), reason.as_deref()).await? } else { addresses.clone() };
         let mut out = Out::new();
         for address in &addresses {
             let was_suppressed = if self.dry_run {
@@ -149,7 +165,8 @@ impl Release {
         Ok(())
     }
 
-    /// Drives the dead mails of these addresses again, those that died of it and those that others died of before.
+    /// Drives the dead mails of these addresses again, those that died of it and those that others died of before; and
+    /// whatever died of the same words.
     async fn redrive(
         &self,
         store: &dyn Store,
@@ -157,11 +174,19 @@ impl Release {
         now: Timestamp,
         out: &mut Out,
     ) -> Result<u64> {
+        let theirs: HashSet<_> = addresses.iter().map(|address| address.as_str().to_ascii_lowercase()).collect();
+        let words = self.which.reason.as_ref().map(|reason| reason.to_lowercase());
         let mut mails = 0;
         for item in store.dead(None, DEAD_MAX).await? {
-            let (Some(order), Some(Class::Address | Class::Suppressed)) = (item.order, item.class) else { continue };
-            let Some((view, _)) = store.order(order).await? else { continue };
-            let is_theirs = addresses.iter().any(|it| it.as_str().eq_ignore_ascii_case(view.order.email.as_str()));
+            let (Some(order), DeadId::Mail(_)) = (item.order, &item.id) else { continue };
+            let by_word = words.as_ref().is_some_and(|words| item.reason.to_lowercase().contains(words));
+            let by_address = matches!(item.class, Some(Class::Address | Class::Suppressed)) && !theirs.is_empty();
+            let is_theirs = by_word
+                || by_address
+                    && store
+                        .order(order)
+                        .await?
+                        .is_some_and(|(view, _)| theirs.contains(&view.order.email.as_str().to_ascii_lowercase()));
             if is_theirs && (self.dry_run || store.decide(&item.id, Action::Redrive, now).await?) {
                 mails += 1;
                 if self.json {
@@ -187,10 +212,12 @@ impl Release {
     }
 }
 
-async fn all(store: &dyn Store) -> Result<Vec<EmailAddress>> {
+/// All addresses, or those with this text in their refusal.
+async fn all(store: &dyn Store, reason: Option<&str>) -> Result<Vec<EmailAddress>> {
     let mut addresses: Vec<EmailAddress> = Vec::new();
     loop {
-        let query = SuppressedQuery { containing: None, after: addresses.last().cloned(), limit: PAGE };
+        let after = addresses.last().cloned();
+        let query = SuppressedQuery { containing: None, reason: reason.map(str::to_owned), after, limit: PAGE };
         let page = store.suppressed(query).await?;
         let is_last = page.len() < PAGE;
         addresses.extend(page.into_iter().map(|found| found.address));

@@ -55,6 +55,8 @@ impl MailStatus {
 pub enum Class {
     /// Put off by the server.
     Deferred,
+    /// Refused for good, but perhaps not for its own sake: waits until the server takes others.
+    Held,
     /// The destination could not be used at all.
     Unreachable,
     /// No answer after it was handed over.
@@ -75,8 +77,9 @@ pub enum Class {
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Deferred,
+        Self::Held,
         Self::Unreachable,
         Self::Unanswered,
         Self::Stopped,
@@ -91,6 +94,7 @@ impl Class {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Deferred => "deferred",
+            Self::Held => "held",
             Self::Unreachable => "unreachable",
             Self::Unanswered => "unanswered",
             Self::Stopped => "stopped",

@@ -51,6 +51,8 @@ pub struct Suppression {
 pub struct SuppressedQuery {
     /// Only addresses that contain this text, in upper or lower case.
     pub containing: Option<String>,
+    /// Only those with this text in the refusal, in upper or lower case.
+    pub reason: Option<String>,
     /// Only addresses after this one: the next page.
     pub after: Option<EmailAddress>,
     /// Most addresses to return.

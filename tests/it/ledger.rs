@@ -23,11 +23,11 @@ const REFUSED: u64 = 901;
 
 /// An order's first state comes into the store, and a server refuses its address for good. The mailer does not take part:
 /// by its clock, which stands still, the mail is not due.
-async fn bounce(app: &TestApp, email: &str) {
+async fn bounce(app: &TestApp, number: u64, email: &str, reason: &str) {
     let (store, at) = (app.app().store(), app.clock.now());
     let due = at + Duration::from_hours(1);
     let order = Order {
-        id: OrderId::new(REFUSED).unwrap(),
+        id: OrderId::new(number).unwrap(),
         product: Product::new("3170", "King's Bounty", "7.99").unwrap(),
         email: email.parse().unwrap(),
         lang: None,
@@ -35,7 +35,7 @@ async fn bounce(app: &TestApp, email: &str) {
         handle: None,
         trace: None,
     };
-    let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: REFUSED };
+    let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: number };
     let letter =
         DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
     let event = StateEvent { order: order.into(), estado: "recibido".into(), seq: Some(1), at, next_at: None };
@@ -43,7 +43,7 @@ async fn bounce(app: &TestApp, email: &str) {
     let batch = Batch { group: "test".into(), events: vec![incoming], mail: true, now: due, ..Batch::default() };
     store.apply(batch.into()).await.unwrap();
     let [mail] = &store.lease(due, due + Duration::from_mins(1), 10).await.unwrap()[..] else { panic!("one is due") };
-    let reason = Reason::new(Class::Address, "550 5.1.1 no such user");
+    let reason = Reason::new(Class::Address, reason);
     let settlement = Settlement { id: mail.id, attempt: mail.attempt, verdict: Verdict::Dead(reason) };
     assert_eq!(store.settle(vec![settlement]).await.unwrap(), 1);
 }
@@ -78,7 +78,7 @@ async fn an_address_that_bounced_gets_no_mail_until_it_is_released_on_postgres()
 
 async fn bounce_and_release(app: &TestApp, store: &[&str]) {
     let beside = async |command: &[&str]| cli::beside(app, &[command, store].concat()).await;
-    bounce(app, "Rosa@example.org").await;
+    bounce(app, REFUSED, "Rosa@example.org", "550 5.1.1 no such user").await;
     let placed = app.place("1010", "rosa@Example.org").await["orderid"].as_u64().unwrap();
     app.place("1010", "ana@example.org").await;
     app.mails(1).await;
@@ -116,12 +116,26 @@ async fn bounce_and_release(app: &TestApp, store: &[&str]) {
     assert_eq!((again.status, again.err.contains("ROSA@example.org is not suppressed")), (1, true), "{again:?}");
     assert_eq!(beside(&["mail", "suppressed", "release"]).await.status, 2);
     assert_eq!(beside(&["mail", "suppressed", "list"]).await.err, "No suppressed addresses.\n");
+
+    // an hour of wrong set-up under an earlier version, undone by its words
+    bounce(app, REFUSED + 1, "leo@example.org", "RCPT TO: 550 relay not permitted").await;
+    bounce(app, REFUSED + 2, "mia@example.org", "RCPT TO: 550 Relay not permitted").await;
+    bounce(app, REFUSED + 3, "noa@example.org", "RCPT TO: 550 5.1.1 no such user").await;
+    let listed = beside(&["mail", "suppressed", "list", "--reason", "RELAY not permitted"]).await.ok();
+    assert!(listed.contains("leo@") && listed.contains("mia@") && !listed.contains("noa@"), "{listed}");
+    let undo = ["mail", "suppressed", "release", "--reason", "relay not permitted", "--redrive"];
+    let tried = beside(&[&undo[..], &["--dry-run"]].concat()).await;
+    assert_eq!(tried.err, "Would release 2 addresses and redrive 2 mails; nothing was changed.\n");
+    assert_eq!(beside(&undo).await.err, "Released 2 addresses; 2 mails will be tried again.\n");
+    assert_eq!(beside(&undo).await.err, "Released 0 addresses; 0 mails will be tried again.\n");
+    let left = ledger(app).await["suppressed"].clone();
+    assert_eq!((&left["count"], &left["addresses"][0]["address"]), (&json!(1), &json!("noa@example.org")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_is_a_page_for_people_and_json_for_programs() {
     let app = TestApp::start_with(&[("mail.url", "smtp://127.0.0.1:1")]).await;
-    bounce(&app, "rosa@example.org").await;
+    bounce(&app, REFUSED, "rosa@example.org", "550 5.1.1 no such user").await;
     let placed = app.place("1010", "ana@example.org").await["orderid"].as_u64().unwrap();
     let seen = eventually("a failed attempt", async || {
         let ledger = ledger(&app).await;

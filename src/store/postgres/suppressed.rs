@@ -27,8 +27,11 @@ pub(super) async fn list(client: &mut Session, query: SuppressedQuery) -> Result
     let sql = "SELECT address, at, reason, mail FROM suppressed
          WHERE address > lower($1 COLLATE \"C\")
              AND ($2::text IS NULL OR position(lower($2::text COLLATE \"C\") IN address) > 0)
-         ORDER BY address LIMIT $3";
-    let found = client.query(&client.prepare(sql).await?, &[&after, &query.containing, &(query.limit as i64)]).await?;
+             AND ($3::text IS NULL OR position(lower($3::text COLLATE \"C\") IN lower(reason COLLATE \"C\")) > 0)
+         ORDER BY address LIMIT $4";
+    let limit = query.limit as i64;
+    let found =
+        client.query(&client.prepare(sql).await?, &[&after, &query.containing, &query.reason, &limit]).await?;
     found.iter().filter_map(|row| rows::suppression(row, 0).transpose()).collect()
 }
 

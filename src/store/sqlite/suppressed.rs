@@ -25,8 +25,9 @@ pub(super) fn keep(conn: &Connection, key: i64) -> Result<i64> {
 
 pub(super) fn list(conn: &Connection, query: &SuppressedQuery) -> Result<Vec<Suppression>> {
     let after = query.after.as_ref().map_or("", EmailAddress::as_str);
-    let condition = "address > lower(?1) AND (?2 IS NULL OR instr(address, lower(?2))) ORDER BY address LIMIT ?3";
-    select(conn, condition, params![after, query.containing, query.limit as i64])
+    let condition = "address > lower(?1) AND (?2 IS NULL OR instr(address, lower(?2)))
+         AND (?3 IS NULL OR instr(lower(reason), lower(?3))) ORDER BY address LIMIT ?4";
+    select(conn, condition, params![after, query.containing, query.reason, query.limit as i64])
 }
 
 pub(super) fn one(conn: &Connection, address: &EmailAddress) -> Result<Option<Suppression>> {

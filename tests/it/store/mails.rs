@@ -136,7 +136,7 @@ pub async fn suppressed_addresses_are_listed_by_text_and_page(place: &dyn Place)
     }
     let list = async |containing: Option<&str>, after: Option<&str>, limit| {
         let after = after.map(|after| after.parse().unwrap());
-        let query = SuppressedQuery { containing: containing.map(str::to_owned), after, limit };
+        let query = SuppressedQuery { containing: containing.map(str::to_owned), after, limit, ..Default::default() };
         let found = store.suppressed(query).await.unwrap();
         found.iter().map(|one| one.address.as_str().to_owned()).collect::<Vec<_>>()
     };
@@ -145,6 +145,11 @@ pub async fn suppressed_addresses_are_listed_by_text_and_page(place: &dyn Place)
     assert_eq!(list(Some("B.Ex"), None, 10).await, ["boxb@b.example", "cy@b.example"]);
     assert_eq!(list(Some("bo_b"), None, 10).await, ["bo_b@a.example"], "a plain text, not a pattern");
     assert_eq!(list(Some("a"), Some("ana@a.example"), 1).await, ["bo_b@a.example"]);
+    let by_reason = async |reason: &str| {
+        let query = SuppressedQuery { reason: Some(reason.into()), limit: 10, ..Default::default() };
+        store.suppressed(query).await.unwrap().len()
+    };
+    assert_eq!((by_reason("No Such USER").await, by_reason("relay").await), (4, 0));
 }
 
 pub async fn mails_are_counted_by_class(place: &dyn Place) {
