@@ -6,6 +6,7 @@ mod dead_letter;
 mod email;
 mod event;
 mod flow;
+pub mod foreign_text;
 mod handle;
 mod lang;
 mod order;

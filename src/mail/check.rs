@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Composer, Destination, Error, Outcome, Result, Transport, compose, transport};
+use super::{Composer, Destination, Error, Outcome, Refusal, Result, Transport, compose, transport};
 use crate::{
     clock::Clock,
     domain::{EmailAddress, Lang},
@@ -84,7 +84,7 @@ async fn send(
     let to = to.as_str();
     match outcome {
         Some(Outcome::Sent(reply)) => Ok(format!("a test mail to {to} was accepted: {reply}")),
-        Some(Outcome::Permanent(reason) | Outcome::BadAddress(reason) | Outcome::Denied(reason)) => {
+        Some(Outcome::Permanent(reason) | Outcome::Denied(reason) | Outcome::Refused(Refusal { text: reason, .. })) => {
             Err(format!("a test mail to {to} was refused: {reason}"))
         }
         Some(Outcome::Transient(_, reason) | Outcome::Busy(reason) | Outcome::Unreachable(reason)) => {

@@ -3,7 +3,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Outcome;
+use super::{About, Outcome};
 
 /// The mailer's metrics; a cheap handle.
 #[derive(Debug, Clone)]
@@ -65,8 +65,12 @@ impl Metrics {
             Outcome::Busy(_) => "busy",
             Outcome::Unreachable(_) => "unreachable",
             Outcome::Denied(_) => "denied",
+            Outcome::Refused(refusal) => match refusal.about {
+                About::All | About::Us => "denied",
+                About::Mailbox => "address",
+                About::Unclear => "refused",
+            },
             Outcome::Permanent(_) => "refused",
-            Outcome::BadAddress(_) => "address",
             Outcome::Ambiguous(_) => "unanswered",
         };
         self.failures.get_or_create(&[("reason", reason)]).inc();

@@ -3,7 +3,8 @@
 //! Reads the mail ledger ([`store::Ledger`](crate::store::Ledger)), composes each mail, hands it to a transport and
 //! writes down how that ended. Guarantees: a mail is leased durably before any byte of it goes out and settled after
 //! the transport's answer, so each (order, state) is mailed at least once; a repeat carries the same `Message-ID` and
-//! the same bytes; an order's mails go out in the order of its states. Permanent refusals become dead letters.
+//! the same bytes; an order's mails go out in the order of its states. A mail that is refused for good becomes a dead
+//! letter, once it is known that the server takes others: what it says to everybody is about us.
 //!
 //! Deliberately absent: sending a mail once and only once (SMTP cannot), and mail to a server that would get it in clear
 //! text over a network without anybody having asked for that.
@@ -14,6 +15,7 @@ mod destination;
 mod maildir;
 mod mailer;
 mod metrics;
+mod refusal;
 mod smtp;
 mod templates;
 mod transport;
@@ -24,6 +26,7 @@ pub use compose::{Composer, Message};
 pub use destination::{Destination, Login, Password, SmtpServer, Tls};
 pub use mailer::{Deps, Destinations, DomainState, Mailer, Options, RelayState, Snapshot};
 pub use metrics::Metrics;
+pub use refusal::{About, Refusal};
 pub use transport::{Outcome, Transport, Whose, open};
 
 /// Longest time for one step of a delivery: connecting, or an answer of the server.

@@ -2,7 +2,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{Destination, Message, Result, maildir::Maildir, smtp::Smtp};
+use super::{Destination, Message, Refusal, Result, maildir::Maildir, smtp::Smtp};
 use crate::clock::Clock;
 
 /// How handing over a mail ended. The kind alone decides what happens next; the text is for people.
@@ -18,10 +18,10 @@ pub enum Outcome {
     Unreachable(String),
     /// The destination wants none of our mails until somebody changes something, a password perhaps.
     Denied(String),
-    /// Never this mail.
+    /// The server says never. Whether that stands depends on what it says to others.
+    Refused(Refusal),
+    /// Never this mail, whatever the server thinks of it.
     Permanent(String),
-    /// Never any mail to this address.
-    BadAddress(String),
     /// Handed over whole, but no answer: it may have been accepted. Try again, and count that as a possible repeat.
     Ambiguous(String),
 }

@@ -102,6 +102,7 @@ const ALL: &[(&str, &str, &str)] = &[
         "They get no mail any more. To write to them again:",
     ),
     ("class_deferred", "aplazado por el servidor", "deferred by the server"),
+    ("class_held", "rechazado; espera a que se acepten otros", "refused; waits until others are taken"),
     ("class_unreachable", "servidor inaccesible", "server unreachable"),
     ("class_unanswered", "sin respuesta", "no answer"),
     ("class_stopped", "devuelto sin intentarlo", "given back untried"),

@@ -24,6 +24,7 @@ mod kill;
 mod outage;
 mod post;
 mod postfix;
+mod refusals;
 mod replies;
 mod tls;
 

@@ -3,7 +3,8 @@
 //! An outage of the destination costs one attempt a pause, not one a mail: what cannot be reached pauses, and after the
 //! pause one mail is let through as a probe. When it gets through, the number of mails in the air grows from one
 //! again, so that a server that has just come back is not run over. A recipient's domain that is busy is slowed down
-//! alone, the others go on.
+//! alone, the others go on. A refusal for good is believed only beside mails that are taken ([`Evidence`]); what everybody
+//! is told pauses the destination as well.
 
 use std::{
     collections::HashMap,
@@ -14,11 +15,16 @@ use std::{
 use prometheus_client::metrics::gauge::Gauge;
 use tracing::{error, info, warn};
 
-use super::{Options, retry};
+use super::{
+    Options,
+    evidence::{Evidence, Judgement},
+    retry,
+};
 use crate::{
     clock::{Clock, Monotonic},
-    domain::Timestamp,
-    mail::{Outcome, Whose},
+    domain::{EmailAddress, Timestamp},
+    mail::{Outcome, Refusal, Whose},
+    store::ledger::MailId,
 };
 
 mod snapshot;
@@ -48,6 +54,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     relay: Relay,
+    evidence: Evidence,
     domains: HashMap<Box<str>, Domain>,
 }
 
@@ -61,10 +68,30 @@ struct Relay {
     until: Monotonic,
     since: Timestamp,
     reason: String,
-    /// Somebody has to change something before it can work.
-    denied: bool,
+    cause: Cause,
     /// After a pause: how many mails may be in the air.
     window: Option<usize>,
+}
+
+/// Why the destination is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Cause {
+    /// It cannot be reached.
+    #[default]
+    Away,
+    /// It does not let us in: somebody has to change something. Often enough tried, an account gets locked.
+    Denied,
+    /// It lets us in and takes none of our mails: somebody has to change something here, too, but asking costs nothing.
+    Refused,
+}
+
+/// What a mail's outcome means for others and, when it was refused, for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Noted {
+    /// How long to leave the destination, or the domain, alone.
+    pub(super) pause: Duration,
+    /// A refusal is believed: the mail is dead.
+    pub(super) stands: bool,
 }
 
 /// A recipients' domain in trouble.
@@ -126,16 +153,21 @@ impl Destinations {
         }
     }
 
-    /// Notes how a mail ended; returns how long to leave the destination, or the domain, alone.
-    pub(super) fn note(&self, domain: &str, outcome: &Outcome) -> Duration {
+    /// Notes how a mail ended.
+    pub(super) fn note(&self, mail: MailId, to: &EmailAddress, outcome: &Outcome) -> Noted {
+        if let Outcome::Refused(refusal) = outcome {
+            return self.note_refusal(mail, to, refusal);
+        }
+        let domain = to.domain();
         let mut state = self.state();
-        match outcome {
+        let pause = match outcome {
             Outcome::Sent(_) => {
+                state.evidence.took(mail, domain, self.0.clock.monotonic());
                 self.works(&mut state.relay);
                 self.domain_works(&mut state, domain);
                 Duration::ZERO
             }
-            Outcome::Permanent(_) | Outcome::BadAddress(_) | Outcome::Transient(Whose::Mail, _) => {
+            Outcome::Refused(_) | Outcome::Permanent(_) | Outcome::Transient(Whose::Mail, _) => {
                 self.works(&mut state.relay);
                 Duration::ZERO
             }
@@ -151,9 +183,32 @@ impl Destinations {
             Outcome::Transient(Whose::Relay, reason) | Outcome::Ambiguous(reason) => {
                 self.strike(&mut state.relay, reason)
             }
-            Outcome::Unreachable(reason) => self.failed(&mut state.relay, reason, false),
-            Outcome::Denied(reason) => self.failed(&mut state.relay, reason, true),
-        }
+            Outcome::Unreachable(reason) => self.failed(&mut state.relay, reason, Cause::Away),
+            Outcome::Denied(reason) => self.failed(&mut state.relay, reason, Cause::Denied),
+        };
+        Noted { pause, stands: false }
+    }
+
+    fn note_refusal(&self, mail: MailId, to: &EmailAddress, refusal: &Refusal) -> Noted {
+        let mut state = self.state();
+        let judgement = state.evidence.judge(mail, to, refusal, self.0.clock.monotonic());
+        // a probe that is refused is no sign that others would be taken
+        let goes_on = state.relay.failures > 0 && state.relay.cause == Cause::Refused;
+        let pause = match judgement {
+            Judgement::HoldAll => self.failed(&mut state.relay, &refusal.text, Cause::Refused),
+            Judgement::Hold | Judgement::HoldDomain if goes_on => {
+                self.failed(&mut state.relay, &refusal.text, Cause::Refused)
+            }
+            Judgement::HoldDomain => {
+                self.works(&mut state.relay);
+                self.domain_failed(&mut state, to.domain(), &refusal.text, true)
+            }
+            Judgement::Hold | Judgement::Stands => {
+                self.works(&mut state.relay);
+                Duration::ZERO
+            }
+        };
+        Noted { pause, stands: judgement == Judgement::Stands }
     }
 
     fn works(&self, relay: &mut Relay) {
@@ -171,26 +226,34 @@ impl Destinations {
         relay.strikes += 1;
         // a probe that fails in whatever way is an answer
         if relay.strikes >= STRIKES || relay.failures > 0 {
-            return self.failed(relay, reason, relay.denied);
+            return self.failed(relay, reason, relay.cause);
         }
         Duration::ZERO
     }
 
     /// Failures of what was begun before a pause do not prolong it.
-    fn failed(&self, relay: &mut Relay, reason: &str, denied: bool) -> Duration {
+    fn failed(&self, relay: &mut Relay, reason: &str, cause: Cause) -> Duration {
         let now = self.0.clock.monotonic();
         if relay.failures == 0 || relay.until <= now {
-            let Options { retry_min, pause_max, denied_pause, .. } = self.0.options;
+            let Options { retry_min, retry_max, pause_max, denied_pause, .. } = self.0.options;
             let failures = relay.failures + 1;
-            let pause = if denied { denied_pause } else { retry::backoff(retry_min, pause_max, failures) };
+            let pause = match cause {
+                Cause::Away => retry::backoff(retry_min, pause_max, failures),
+                Cause::Denied => denied_pause,
+                Cause::Refused => retry::backoff(retry_min, denied_pause.min(retry_max), failures),
+            };
             let since = if relay.failures == 0 { self.0.clock.now() } else { relay.since };
             let until = now + pause;
-            *relay = Relay { strikes: 0, failures, until, since, reason: reason.to_owned(), denied, window: None };
+            *relay = Relay { strikes: 0, failures, until, since, reason: reason.to_owned(), cause, window: None };
             self.0.paused.set(1);
-            if denied {
-                error!(reason, ?pause, failures, "mail is paused until somebody changes something");
-            } else {
-                warn!(reason, ?pause, failures, "mail is paused");
+            match cause {
+                Cause::Away => warn!(reason, ?pause, failures, "mail is paused"),
+                Cause::Denied => error!(reason, ?pause, failures, "mail is paused until somebody changes something"),
+                // each probe says the same: once is enough
+                Cause::Refused if failures == 1 => {
+                    error!(reason, ?pause, "mail is paused: the server refuses whoever it is for, so it is about us");
+                }
+                Cause::Refused => warn!(reason, ?pause, failures, "mail is still refused, whoever it is for"),
             }
         }
         relay.until.saturating_sub(now)

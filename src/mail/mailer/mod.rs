@@ -9,6 +9,7 @@
 //! the first unsettled one of an order.
 
 mod destinations;
+mod evidence;
 mod retry;
 mod settler;
 mod worker;

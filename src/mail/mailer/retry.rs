@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Options;
+use super::{Options, destinations::Noted};
 use crate::{
     domain::Timestamp,
-    mail::Outcome,
+    mail::{About, Outcome},
     store::ledger::{Class, Mail, Reason, Verdict},
 };
 
@@ -24,9 +24,10 @@ pub(super) fn spread(most: Duration) -> Duration {
     most.mul_f64(random)
 }
 
-/// The verdict on an attempt that ended at `now`; `pause` says how long to leave the destination, or
-/// the recipient's domain, alone.
-pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, pause: Duration, options: &Options) -> Verdict {
+/// The verdict on an attempt that ended at `now`; `noted` says how long to leave the destination, or the recipient's
+/// domain, alone, and whether a refusal stands.
+pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, noted: Noted, options: &Options) -> Verdict {
+    let pause = noted.pause;
     let deadline = mail.at + options.deadline;
     // the last attempt is made at the deadline and not given up before
     let retry_at = |delay: Duration| (now < deadline).then(|| (now + delay).min(deadline));
@@ -38,7 +39,14 @@ pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, pause: Dura
     match outcome {
         Outcome::Sent(reply) => Verdict::Sent(reply),
         Outcome::Permanent(reason) => Verdict::Dead(Reason::new(Class::Refused, reason)),
-        Outcome::BadAddress(reason) => Verdict::Dead(Reason::new(Class::Address, reason)),
+        Outcome::Refused(refusal) if noted.stands => {
+            let class = if refusal.about == About::Mailbox { Class::Address } else { Class::Refused };
+            Verdict::Dead(Reason::new(class, refusal.text))
+        }
+        Outcome::Refused(refusal) => match retry_at(backoff()) {
+            Some(at) => Verdict::Retry(at, Reason::new(Class::Held, refusal.text)),
+            None => gave_up(refusal.text),
+        },
         Outcome::Transient(_, reason) | Outcome::Busy(reason) => match retry_at(backoff()) {
             Some(at) => Verdict::Retry(at, Reason::new(Class::Deferred, reason)),
             None => gave_up(reason),

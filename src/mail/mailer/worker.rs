@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Deps, Options,
-    destinations::{Admission, Destinations},
+    destinations::{Admission, Destinations, Noted},
     retry,
     settler::Settled,
 };
@@ -77,7 +77,8 @@ impl Worker {
     async fn send(&self, batch: Vec<Leased>) {
         if let Admission::Closed(pause) = self.destinations.admit() {
             for leased in batch {
-                self.settle(&leased.mail, Outcome::Unreachable("the destination is paused".into()), pause);
+                let reason = Outcome::Unreachable("the destination is paused".into());
+                self.settle(&leased.mail, reason, Noted { pause, stands: false });
             }
             return;
         }
@@ -101,8 +102,8 @@ impl Worker {
         self.deps.metrics.send_seconds.observe(seconds);
         for (mail, outcome) in mails.iter().zip(outcomes) {
             self.deps.metrics.failed(&outcome);
-            let pause = self.destinations.note(mail.order.email.domain(), &outcome);
-            self.settle(mail, outcome, pause);
+            let noted = self.destinations.note(mail.id, &mail.order.email, &outcome);
+            self.settle(mail, outcome, noted);
         }
     }
 
@@ -124,8 +125,9 @@ impl Worker {
                 self.end(&mail, Verdict::Dead(Reason::new(Class::Suppressed, text)));
                 continue;
             }
-            if let Some((wait, reason)) = self.destinations.wait_for(mail.order.email.domain()) {
-                self.settle(&mail, Outcome::Busy(format!("its domain is slowed down: {reason}")), wait);
+            if let Some((pause, reason)) = self.destinations.wait_for(mail.order.email.domain()) {
+                let reason = Outcome::Busy(format!("its domain is slowed down: {reason}"));
+                self.settle(&mail, reason, Noted { pause, stands: false });
                 continue;
             }
             match self.deps.composer.compose(&mail) {
@@ -149,9 +151,9 @@ impl Worker {
         (mails, messages, first)
     }
 
-    /// Sends a mail's result to the settler; `pause` is the rest of the destination's pause.
-    fn settle(&self, mail: &Mail, outcome: Outcome, pause: Duration) {
-        self.end(mail, retry::verdict(mail, outcome, self.deps.clock.now(), pause, &self.options));
+    /// Sends a mail's result to the settler.
+    fn settle(&self, mail: &Mail, outcome: Outcome, noted: Noted) {
+        self.end(mail, retry::verdict(mail, outcome, self.deps.clock.now(), noted, &self.options));
     }
 
     fn end(&self, mail: &Mail, verdict: Verdict) {

@@ -45,11 +45,13 @@ pub(super) struct Connection {
     at: usize,
     /// Written as a whole by [`Connection::flush`]; kept, so that each mail need not allocate it anew.
     pub(super) out: Vec<u8>,
+    /// What was said here and must not be repeated to anybody.
+    secrets: Vec<String>,
 }
 
 impl Connection {
     pub(super) fn new(stream: Stream, timeout: Duration) -> Self {
-        Self { stream, timeout, buffer: Vec::with_capacity(READ_BUFFER), at: 0, out: Vec::new() }
+        Self { stream, timeout, buffer: Vec::with_capacity(READ_BUFFER), at: 0, out: Vec::new(), secrets: Vec::new() }
     }
 
     /// The stream under the connection, to put TLS on it. Bytes that came early are refused: they were written in
@@ -59,6 +61,12 @@ impl Connection {
             Stream::Plain(stream) if self.at == self.buffer.len() => Ok(stream),
             _ => Err(Failure::OutOfStep),
         }
+    }
+
+    /// From now on replies are read without these words; longer ones first, so that no part of one is left.
+    pub(super) fn hide(&mut self, mut secrets: Vec<String>) {
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        self.secrets = secrets;
     }
 
     /// Whether the server has said nothing since the last reply. `false` for one that went away, too.
@@ -106,7 +114,8 @@ impl Connection {
             loop {
                 let (used, reply) = reader.read(&self.buffer[self.at..])?;
                 self.at += used;
-                if let Some(reply) = reply {
+                if let Some(mut reply) = reply {
+                    reply.hide(&self.secrets);
                     return Ok(reply);
                 }
                 self.buffer.clear();

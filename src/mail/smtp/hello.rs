@@ -156,7 +156,8 @@ impl Opener {
         able: Abilities,
     ) -> Result<Connection, NotOpen> {
         if !able.starttls {
-            let hint = "add ?tls=none to mail.url to send in clear text all the same";
+            let hint = "nothing was sent, no login and no mail. Somebody in between may have taken the offer out of its \
+                        answer; or it speaks TLS on another port (smtps://, 465), or is no server for this";
             return Err(self.denied("offers no STARTTLS", &hint));
         }
         let reply = connection.ask("STARTTLS").await.map_err(|e| self.unreachable("does not start TLS", &e))?;

@@ -45,6 +45,8 @@ pub(super) async fn log_in(connection: &mut Connection, able: &Abilities, login:
     let password = password(login).await.map_err(Refused::ForNow)?;
     let (user, both) = (STANDARD.encode(&login.user), STANDARD.encode(format!("\0{}\0{password}", login.user)));
     let secret = STANDARD.encode(&password);
+    // for as long as the connection lasts: a refusal of a later mail may name the user as well
+    connection.hide(vec![both.clone(), secret.clone(), user.clone(), password, login.user.clone()]);
     let reply = if able.auth_plain {
         connection.ask(&format!("AUTH PLAIN {both}")).await?
     } else if able.auth_login {
@@ -60,12 +62,11 @@ pub(super) async fn log_in(connection: &mut Connection, able: &Abilities, login:
         let offer = if able.auth { "neither PLAIN nor LOGIN" } else { "no AUTH at all" };
         return Err(Refused::ForGood(format!("it offers {offer}, and mail.url names a user")));
     };
-    // longer ones first, so that no part of one is left
-    verdict(&reply, &[&both, &secret, &user, &password, &login.user])
+    verdict(&reply)
 }
 
-fn verdict(reply: &Reply, secrets: &[&str]) -> Result<(), Refused> {
-    let text = || format!("AUTH: {}", reply.describe_without(secrets));
+fn verdict(reply: &Reply) -> Result<(), Refused> {
+    let text = || format!("AUTH: {}", reply.describe());
     match reply.code {
         235 => Ok(()),
         500..=599 | 334 => Err(Refused::ForGood(text())),

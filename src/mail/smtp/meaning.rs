@@ -1,10 +1,10 @@
-//! What a refusal means. RFC 5321 §4.2.1: 4yz may succeed later, 5yz never will; the enhanced code (RFC 3463) and the
-//! command tell whom it is about.
+//! What a refusal means. RFC 5321 §4.2.1: 4yz may succeed later, 5yz never will; the enhanced code (RFC 3463), the
+//! command and the words tell whom it is about. What real servers say stands in the table of the tests.
 
 use super::reply::Reply;
 use crate::{
     domain::EmailAddress,
-    mail::{Outcome, Whose},
+    mail::{About, Outcome, Refusal, Whose},
 };
 
 /// A command that a mail can fail at.
@@ -31,10 +31,10 @@ impl Step {
 /// What a reply that ends an attempt means for the mail, its recipient's domain or the relay. `international` mails
 /// use SMTPUTF8, which a server may take badly without minding the sender.
 pub(super) fn refusal(step: Step, reply: &Reply, to: &EmailAddress, international: bool) -> Outcome {
-    let text = format!("{}: {}", step.name(), reply.describe_for(to));
+    let text = format!("{}: {}", step.name(), reply.describe());
     match (reply.code, step) {
-        // the login is missing or wrong, or TLS is: no mail gets through, whichever it is
-        (530 | 534 | 535 | 538, _) => Outcome::Denied(text),
+        // the login is refused, or TLS is missing: no mail gets through, whichever it is
+        (534 | 535 | 538, _) => Outcome::Denied(text),
         // before it knew whom the mail is for
         (421, Step::Mail) => Outcome::Unreachable(text),
         (421, _) => Outcome::Busy(text),
@@ -42,94 +42,157 @@ pub(super) fn refusal(step: Step, reply: &Reply, to: &EmailAddress, internationa
         (450 | 451, _) => Outcome::Transient(Whose::Domain, text),
         // an old meaning of 552 is "too many recipients", and a full mailbox empties: RFC 5321 §4.5.3.1.10
         (400..=499, _) | (552, Step::Rcpt) => Outcome::Transient(Whose::Mail, text),
-        (500..=599, Step::Mail) if !international => Outcome::Denied(text),
         (503, _) => Outcome::Transient(Whose::Relay, text),
-        (500..=599, _) if is_of_the_address(step, reply) => Outcome::BadAddress(text),
-        (500..=599, _) => Outcome::Permanent(text),
+        (500..=599, _) if is_of_a_full_mailbox(step, reply) => Outcome::Transient(Whose::Mail, text),
+        (500..=599, _) => {
+            let about = about(step, reply, international);
+            Outcome::Refused(Refusal { about, words: words(reply, to), text })
+        }
         // 2yz or 3yz out of place: the two sides are out of step, which a new session mends
         _ => Outcome::Transient(Whose::Relay, text),
     }
 }
 
-/// Whether every later mail to the address would be refused as well. When in doubt it is not.
-fn is_of_the_address(step: Step, reply: &Reply) -> bool {
-    match reply.status {
-        // bad mailbox, bad domain, bad syntax, moved, null MX; mailbox disabled
-        Some((_, 1, 1 | 2 | 3 | 6 | 10) | (_, 2, 1)) => true,
-        Some(_) => false,
-        None => step == Step::Rcpt && matches!(reply.code, 550 | 551 | 553),
+fn is_of_a_full_mailbox(step: Step, reply: &Reply) -> bool {
+    step != Step::Mail && matches!(reply.status, Some((_, 2, 2)))
+}
+
+/// When in doubt it is about nobody in particular.
+fn about(step: Step, reply: &Reply, international: bool) -> About {
+    if reply.code == 530 || (step == Step::Mail && !international) {
+        return About::All;
     }
+    let text = said(reply).collect::<Vec<_>>().join(" ").to_lowercase();
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+    match reply.status {
+        // a host that takes no mail at all (RFC 7504)
+        _ if reply.code == 521 || says(OF_US) => About::Us,
+        // bad sender; login; Exchange Online: send as, relay, traffic of the tenant; Gmail: sending limit
+        Some((_, 1, 7 | 8 | 90) | (_, 7, 8 | 9 | 57 | 60 | 64 | 700..=799) | (_, 4, 5)) => About::Us,
+        // no such mailbox, moved, null MX or not found by Exchange
+        Some((_, 1, 1 | 6 | 10)) if !says(DOUBTFUL) => About::Mailbox,
+        // Gmail says 5.2.1 also when somebody receives too much at once
+        Some((_, 2, 1)) if says(CLOSED) && !says(DOUBTFUL) => About::Mailbox,
+        _ => About::Unclear,
+    }
+}
+
+/// Said of who sends, whatever the code beside it.
+const OF_US: &[&str] = &[
+    "access denied to relay",
+    "authentication checks",
+    "authentication required",
+    "authentication is required",
+    "authenticate first",
+    "must authenticate",
+    "must be authenticated",
+    "not authenticated",
+    "client host",
+    "client was not authenticated",
+    "address is not verified",
+    "credentials for relay",
+    "daily user sending",
+    "dmarc policy",
+    "do not relay",
+    "helo command rejected",
+    "no permission to send",
+    "not allowed to relay",
+    "not allowed to send",
+    "not authorised to send",
+    "not authorized to perform",
+    "not authorized to send",
+    "not owned by user",
+    "not permitted to relay",
+    "open relay",
+    "permissions to send as",
+    "relay access denied",
+    "relay denied",
+    "relay not allowed",
+    "relay not permitted",
+    "relay prohibited",
+    "relay is prohibited",
+    "relaying denied",
+    "relaying is prohibited",
+    "relaying not allowed",
+    "relaying not permitted",
+    "relaying prohibited",
+    "permanently deferred",
+    "requires all senders",
+    "reverse dns",
+    "send as denied",
+    "sendasdenied",
+    "sender address rejected",
+    "sender denied",
+    "sender is not allowed",
+    "sender not allowed",
+    "sender not authorized",
+    "sender rejected",
+    "sender unauthorized",
+    "sender verif",
+    "sending limit",
+    "sending paused",
+    "sending quota",
+    "sending suspended",
+    "spamhaus",
+    "spf record",
+    "too many messages from you",
+    "unable to relay",
+    "unauthenticated",
+    "unauthorized relay",
+    "verify sender",
+];
+
+/// Said of a mailbox that was there and is closed.
+const CLOSED: &[&str] =
+    &["addressee unknown", "closed", "deactivated", "disabled", "does not exist", "inactive", "no longer", "suspended"];
+
+/// With these a code about the mailbox is used for something else: a rate, a rule, a guess.
+const DOUBTFUL: &[&str] = &[
+    "access denied",
+    "block",
+    "greylist",
+    "limit",
+    "policy",
+    "quota",
+    "rate",
+    "relay ",
+    "reputation",
+    "sender",
+    "spam",
+    "temporar",
+    "too many",
+    "try again",
+    "unverified",
+    "verification",
+];
+
+/// The words of a reply, without the code that some servers write before each line again.
+fn said(reply: &Reply) -> impl Iterator<Item = &str> {
+    let is_code = |word: &str| word.contains('.') && word.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
+    let lines = reply.text.lines().map(str::split_whitespace);
+    lines.flat_map(move |words| {
+        words.enumerate().filter(move |(i, word)| *i > 0 || !is_code(word)).map(|(_, word)| word)
+    })
+}
+
+/// Code and words of a reply as it would say them to anybody else.
+fn words(reply: &Reply, to: &EmailAddress) -> String {
+    let mut words = reply.code.to_string();
+    if let Some((class, subject, detail)) = reply.status {
+        words += &format!(" {class}.{subject}.{detail}");
+    }
+    let trimmed = said(reply).map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
+    // names, numbers, links and what a server counts its mails by differ each time
+    let general = trimmed.filter(|word| {
+        word.chars().all(|c| c.is_alphabetic() || matches!(c, '\'' | '-' | '/'))
+            && !word.eq_ignore_ascii_case(to.local())
+    });
+    for word in general.filter(|word| !word.is_empty()) {
+        words.push(' ');
+        words += &word.to_lowercase();
+    }
+    words
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kind(step: Step, line: &str) -> &'static str {
-        let bytes = format!("{line}\r\n");
-        let (_, reply) = super::super::reply::Reader::default().read(bytes.as_bytes()).unwrap();
-        match refusal(step, &reply.unwrap(), &"ana@example.org".parse().unwrap(), false) {
-            Outcome::Sent(_) => "sent",
-            Outcome::Transient(Whose::Mail, _) => "later",
-            Outcome::Transient(Whose::Domain, _) => "later, domain",
-            Outcome::Transient(Whose::Relay, _) => "later, relay",
-            Outcome::Busy(_) => "busy",
-            Outcome::Unreachable(_) => "unreachable",
-            Outcome::Denied(_) => "denied",
-            Outcome::Permanent(_) => "dead",
-            Outcome::BadAddress(_) => "bad address",
-            Outcome::Ambiguous(_) => "ambiguous",
-        }
-    }
-
-    #[test]
-    fn each_step_and_code_has_its_meaning() {
-        use Step::{Data, End, Mail, Rcpt};
-        for (step, line, expected) in [
-            (Mail, "421 4.3.2 closing", "unreachable"),
-            (Rcpt, "421 4.7.0 slow down", "busy"),
-            (Data, "421 x", "busy"),
-            (End, "421 x", "busy"),
-            (Mail, "451 x", "later, relay"),
-            (Mail, "452 4.3.1 full", "later, relay"),
-            (Rcpt, "450 4.2.0 greylisted", "later, domain"),
-            (Rcpt, "451 4.7.1 greylisted", "later, domain"),
-            (Rcpt, "452 4.2.2 over quota", "later"),
-            (End, "451 x", "later, domain"),
-            (End, "452 x", "later"),
-            (Rcpt, "552 5.2.2 over quota", "later"),
-            (End, "552 5.3.4 too big", "dead"),
-            (Mail, "530 5.7.0 authenticate", "denied"),
-            (Rcpt, "530 5.7.0 authenticate", "denied"),
-            (End, "535 5.7.8 no", "denied"),
-            (Mail, "550 5.7.1 sender refused", "denied"),
-            (Mail, "553 5.1.8 sender refused", "denied"),
-            (Rcpt, "550 no such user", "bad address"),
-            (Rcpt, "550 5.1.1 no such user", "bad address"),
-            (Rcpt, "550 5.1.10 null MX", "bad address"),
-            (Rcpt, "553 no such user", "bad address"),
-            (Rcpt, "550 5.2.1 disabled", "bad address"),
-            (Rcpt, "550 5.7.1 relaying denied", "dead"),
-            (Rcpt, "550 5.2.2 over quota", "dead"),
-            (Rcpt, "554 listed", "dead"),
-            (Rcpt, "501 5.5.4 syntax", "dead"),
-            (Rcpt, "503 5.5.1 MAIL first", "later, relay"),
-            (Data, "554 no valid recipients", "dead"),
-            (Data, "550 no", "dead"),
-            (Data, "250 ok", "later, relay"),
-            (End, "550 5.7.1 spam", "dead"),
-            (End, "550 5.1.1 no such user after all", "bad address"),
-            (End, "554 5.6.0 content", "dead"),
-            (Rcpt, "354 go on", "later, relay"),
-        ] {
-            assert_eq!(kind(step, line), expected, "{step:?} {line}");
-        }
-    }
-
-    #[test]
-    fn that_a_server_minds_smtputf8_is_not_the_senders_fault() {
-        let reply = Reply { code: 553, status: Some((5, 6, 7)), text: "5.6.7 no".into() };
-        let outcome = refusal(Step::Mail, &reply, &"josé@example.org".parse().unwrap(), true);
-        assert_eq!(outcome, Outcome::Permanent("MAIL FROM: 553 5.6.7 no".into()));
-    }
-}
+mod tests;

@@ -1,8 +1,6 @@
 //! A server's reply, read within bounds whatever the server writes (RFC 5321 §4.2).
 
-use std::borrow::Cow;
-
-use crate::domain::EmailAddress;
+use crate::domain::foreign_text::{is_legible, mask_addresses};
 
 /// Longest text of a reply that is kept, in bytes; what a server writes beyond it is read and dropped.
 const KEPT_MAX: usize = 2 << 10;
@@ -17,7 +15,7 @@ pub(super) struct Reply {
     pub(super) code: u16,
     /// The enhanced status code (RFC 3463), where there is one.
     pub(super) status: Option<(u8, u16, u16)>,
-    /// The lines' texts without the code, one a line.
+    /// The lines' texts without the code, one a line; fit for a log, whatever the server wrote (promise I7).
     pub(super) text: String,
 }
 
@@ -90,17 +88,23 @@ impl Reader {
 
     fn take(&mut self) -> Reply {
         let this = std::mem::take(self);
-        let text = match String::from_utf8_lossy(&this.text) {
-            Cow::Borrowed(text) => text.to_owned(),
-            Cow::Owned(text) => text,
-        };
-        Reply { code: this.code.unwrap_or(0), status: status(&text), text }
+        let text = String::from_utf8_lossy(&this.text);
+        // here and nowhere else, so that no way out of a reply can forget it
+        let legible: String = text.chars().map(|c| if c == '\n' || is_legible(c) { c } else { ' ' }).collect();
+        Reply { code: this.code.unwrap_or(0), status: status(&text), text: mask_addresses(&legible).into_owned() }
     }
 }
 
-/// `5.1.1` at the beginning of a text.
+/// `5.1.1` at the beginning of a text, or `(#5.1.1)` anywhere in it, as qmail has it.
 fn status(text: &str) -> Option<(u8, u16, u16)> {
-    let mut parts = text.split([' ', '\n', '\t']).next()?.split('.');
+    let mut words = text.split_whitespace();
+    let first = words.next()?;
+    let marked = |word: &str| enhanced(word.trim_start_matches('(').strip_prefix('#')?.trim_end_matches([')', '.']));
+    enhanced(first).or_else(|| marked(first)).or_else(|| words.find_map(marked))
+}
+
+fn enhanced(word: &str) -> Option<(u8, u16, u16)> {
+    let mut parts = word.split('.');
     let mut number = |digits_max: usize| {
         let part = parts.next().filter(|part| part.len() <= digits_max)?;
         part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u16>().ok()).flatten()
@@ -110,42 +114,22 @@ fn status(text: &str) -> Option<(u8, u16, u16)> {
 }
 
 impl Reply {
-    /// Code and text on one line, of bounded length, without control characters: this goes to logs.
+    /// Code and text on one line, of bounded length: this goes to logs.
     pub(super) fn describe(&self) -> String {
-        one_line(self.code, &self.text)
+        let mut line = format!("{} ", self.code);
+        line.extend(self.text.split_whitespace().flat_map(|word| [word, " "]).flat_map(str::chars).take(TEXT_MAX));
+        line.truncate(line.trim_end().len());
+        line
     }
 
-    /// The same without the customer's address.
-    pub(super) fn describe_for(&self, to: &EmailAddress) -> String {
-        if self.text.contains('@') { one_line(self.code, &masked(&self.text, to)) } else { self.describe() }
-    }
-
-    /// The same without these words, which are secret.
-    pub(super) fn describe_without(&self, secrets: &[&str]) -> String {
-        let hide = |text: String, secret: &&str| {
-            if secret.is_empty() { text } else { text.replace(*secret, "***") }
-        };
-        one_line(self.code, &secrets.iter().fold(self.text.clone(), hide))
-    }
-}
-
-fn one_line(code: u16, text: &str) -> String {
-    let mut line = format!("{code} ");
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    line.extend(words.flat_map(|word| [word, " "]).flat_map(str::chars).take(TEXT_MAX));
-    line.truncate(line.trim_end().len());
-    line
-}
-
-/// Servers like to repeat the address, sometimes in lower case or as they got it.
-fn masked(text: &str, to: &EmailAddress) -> String {
-    let mut text = text.replace(to.as_str(), &to.masked());
-    for form in [to.as_str().to_lowercase(), to.to_ascii().unwrap_or_default().into_owned()] {
-        if !form.is_empty() {
-            text = text.replace(&form, &to.masked());
+    /// Hides these words, which are secret.
+    pub(super) fn hide<'a>(&mut self, secrets: impl IntoIterator<Item = &'a String>) {
+        for secret in secrets {
+            if !secret.is_empty() && self.text.contains(&**secret) {
+                self.text = self.text.replace(&**secret, "***");
+            }
         }
     }
-    text
 }
 
 #[cfg(test)]
@@ -204,15 +188,26 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_are_fit_for_a_log() {
-        let to: EmailAddress = "Ana@España.example".parse().unwrap();
-        let text = "550-5.1.1 <Ana@España.example>: user\r\n550 \u{1b}[1munknown ana@españa.example Ana@xn--espaa-rta.example\r\n";
-        let masked = "550 5.1.1 <A***@España.example>: user [1munknown A***@España.example A***@España.example";
-        assert_eq!(reply(text).describe_for(&to), masked);
-        assert_eq!(
-            reply("535 5.7.8 c2Vjcg== of ana\r\n").describe_without(&["c2Vjcg==", "ana", ""]),
-            "535 5.7.8 *** of ***"
-        );
+    fn a_code_in_the_way_of_qmail_is_understood() {
+        assert_eq!(reply("554 Sorry, no mailbox here by that name. (#5.1.1)\r\n").status, Some((5, 1, 1)));
+        assert_eq!(reply("550 #5.1.0 Address rejected.\r\n").status, Some((5, 1, 0)));
+        assert_eq!(reply("554 build 5.1.1 of June\r\n").status, None);
+    }
+
+    #[test]
+    fn whatever_a_server_writes_is_fit_for_a_log() {
+        let text =
+            "550-5.1.1 <Ana@España.example>: user\r\n550 \u{1b}[1munknown\u{202e} ana@españa.example eva@x.es\r\n";
+        let reply = reply(text);
+        assert_eq!(reply.describe(), "550 5.1.1 <A***@España.example>: user [1munknown a***@españa.example e***@x.es");
+        assert!(!reply.text.contains('\u{202e}') && !reply.text.contains("Ana@"), "nor is it kept: {:?}", reply.text);
+    }
+
+    #[test]
+    fn secrets_are_hidden() {
+        let mut reply = reply("535 5.7.8 c2Vjcg== of ana\r\n");
+        reply.hide(&["c2Vjcg==".into(), "ana".into(), String::new()]);
+        assert_eq!(reply.describe(), "535 5.7.8 *** of ***");
     }
 
     proptest! {

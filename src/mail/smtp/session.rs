@@ -170,10 +170,10 @@ impl Session {
             Err(e) => return End::Broken(Outcome::Ambiguous(format!("after the mail was written: {e}"))),
         };
         match answer.code {
-            200..=299 => End::InStep(Outcome::Sent(answer.describe_for(&message.to))),
+            200..=299 => End::InStep(Outcome::Sent(answer.describe())),
             421 => End::Broken(refusal(Step::End, &answer, &message.to, path.international)),
             400..=599 => End::InStep(refusal(Step::End, &answer, &message.to, path.international)),
-            _ => End::Broken(Outcome::Ambiguous(format!("end of mail: {}", answer.describe_for(&message.to)))),
+            _ => End::Broken(Outcome::Ambiguous(format!("end of mail: {}", answer.describe()))),
         }
     }
 

@@ -30,8 +30,7 @@ pub(super) async fn list(client: &mut Session, query: SuppressedQuery) -> Result
              AND ($3::text IS NULL OR position(lower($3::text COLLATE \"C\") IN lower(reason COLLATE \"C\")) > 0)
          ORDER BY address LIMIT $4";
     let limit = query.limit as i64;
-    let found =
-        client.query(&client.prepare(sql).await?, &[&after, &query.containing, &query.reason, &limit]).await?;
+    let found = client.query(&client.prepare(sql).await?, &[&after, &query.containing, &query.reason, &limit]).await?;
     found.iter().filter_map(|row| rows::suppression(row, 0).transpose()).collect()
 }
 

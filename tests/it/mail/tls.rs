@@ -64,7 +64,7 @@ async fn nothing_is_sent_where_tls_is_not_what_it_must_be() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let with = |tls: &Authority, name: &str| Setup { tls: Some(tls.acceptor(&[name])), ..Setup::default() };
     for (setup, fault, expected) in [
-        (Setup::default(), None, "offers no STARTTLS: add ?tls=none"),
+        (Setup::default(), None, "offers no STARTTLS: nothing was sent, no login and no mail. Somebody in between"),
         (with(&stranger, "127.0.0.1"), None, "has a certificate that is not trusted"),
         (with(&authority, "other.example"), None, "has a certificate that is not trusted"),
         // somebody on the way writes into the clear part what shall be read as said under TLS

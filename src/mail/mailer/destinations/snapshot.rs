@@ -1,4 +1,4 @@
-use super::Destinations;
+use super::{Cause, Destinations};
 use crate::domain::Timestamp;
 
 /// How the destination fares, for people.
@@ -30,7 +30,7 @@ pub enum RelayState {
         /// Pauses in a row.
         failures: u32,
     },
-    /// It wants none of our mails until somebody changes something: a password, a certificate, a sender.
+    /// It wants none of our mails until somebody changes something: a password, a certificate, a sender, a right.
     Denied {
         /// What it said.
         reason: String,
@@ -79,11 +79,11 @@ impl Destinations {
         domains.sort_by(|a, b| (b.probe_at, &a.domain).cmp(&(a.probe_at, &b.domain)));
         let relay = &state.relay;
         let (reason, since, probe_at, failures) = (relay.reason.clone(), relay.since, at(relay.until), relay.failures);
-        let state = match (failures, relay.denied, relay.window) {
+        let state = match (failures, relay.cause, relay.window) {
             (0, _, None) => RelayState::Working,
             (0, _, Some(window)) => RelayState::Returning(window),
-            (_, false, _) => RelayState::Paused { reason, since, probe_at, failures },
-            (_, true, _) => RelayState::Denied { reason, since, probe_at, failures },
+            (_, Cause::Away, _) => RelayState::Paused { reason, since, probe_at, failures },
+            (_, Cause::Denied | Cause::Refused, _) => RelayState::Denied { reason, since, probe_at, failures },
         };
         Snapshot { name: self.0.name.clone(), state, domains }
     }

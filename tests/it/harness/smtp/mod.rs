@@ -115,6 +115,8 @@ struct State {
     commands: Mutex<Vec<String>>,
     mails: Mutex<Vec<Received>>,
     script: Mutex<Vec<(Step, Fault, u32)>>,
+    /// Recipients that are always refused, with the reply.
+    refused: Mutex<Vec<(String, &'static str)>>,
     accepted: AtomicU64,
     connections: AtomicU64,
     packets: AtomicU64,
@@ -154,6 +156,7 @@ impl Sink {
             commands: Mutex::default(),
             mails: Mutex::default(),
             script: Mutex::default(),
+            refused: Mutex::default(),
             accepted: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             packets: AtomicU64::new(0),
@@ -185,6 +188,17 @@ impl Sink {
     /// The next `times` times, this goes wrong at that step.
     pub fn script(&self, step: Step, fault: Fault, times: u32) {
         self.state.script.lock().unwrap().push((step, fault, times));
+    }
+
+    /// This recipient is refused from now on.
+    pub fn refuse(&self, to: &str, reply: &'static str) {
+        self.state.refused.lock().unwrap().push((to.to_owned(), reply));
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn mend(&self) {
+        self.state.script.lock().unwrap().clear();
+        self.state.refused.lock().unwrap().clear();
     }
 
     /// Faults that have not happened yet.
@@ -228,6 +242,10 @@ impl Drop for Sink {
 }
 
 impl State {
+    fn refusal_of(&self, to: &str) -> Option<&'static str> {
+        self.refused.lock().unwrap().iter().find(|(refused, _)| refused == to).map(|(_, reply)| *reply)
+    }
+
     fn fault(&self, step: Step) -> Option<Fault> {
         let mut script = self.script.lock().unwrap();
         let (_, fault, times) = script.iter_mut().find(|(at, _, times)| *at == step && *times > 0)?;

@@ -85,7 +85,8 @@ impl Session {
                     }
                     "RCPT" if from.is_empty() => replies.extend(b"503 5.5.1 MAIL first\r\n"),
                     "RCPT" => {
-                        let reply = self.reply(Step::Rcpt, "250 2.1.5 ok").await?;
+                        let reply = self.state.refusal_of(&address()).unwrap_or("250 2.1.5 ok");
+                        let reply = self.reply(Step::Rcpt, reply).await?;
                         to = if reply.starts_with(b"250") { address() } else { String::new() };
                         replies.extend(reply);
                     }

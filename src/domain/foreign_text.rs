@@ -1,0 +1,90 @@
+//! Text that a stranger wrote (a mail server's reply, for one), made fit for logs, pages and the store: no whole e-mail
+//! address, and no character that moves, hides or turns round what stands beside it.
+
+use std::borrow::Cow;
+
+/// Whether a character shows as itself and changes nothing around it: no control, bidi or invisible format character.
+pub fn is_legible(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Masks whatever looks like an e-mail address, as `a***@example.org`. Rather a word too much than an address too few:
+/// in doubt everything before an at sign belongs to it.
+pub fn mask_addresses(text: &str) -> Cow<'_, str> {
+    if !text.contains('@') && !text.contains("%40") {
+        return Cow::Borrowed(text);
+    }
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(ends_address).unwrap_or(rest.len());
+        mask_word(&rest[..end], &mut masked);
+        let next = rest[end..].chars().next().map_or(end, |c| end + c.len_utf8());
+        masked.push_str(&rest[end..next]);
+        rest = &rest[next..];
+    }
+    Cow::Owned(masked)
+}
+
+fn ends_address(c: char) -> bool {
+    c.is_whitespace() || !is_legible(c) || "<>()[]{},;:|".contains(c) // quotes belong to some addresses
+}
+
+fn mask_word(word: &str, masked: &mut String) {
+    // `a%40b.example` in a link is an address as well
+    let at = [word.rfind('@').map(|at| (at, 1)), word.rfind("%40").map(|at| (at, 3))];
+    let Some((at, length)) = at.into_iter().flatten().max() else { return masked.push_str(word) };
+    let domain = &word[at + length..];
+    if at == 0 || domain.is_empty() {
+        // `@example.org`, or half an address at the end of a line: hide what there is of it
+        masked.push_str(if at == 0 { word } else { "***@" });
+        return;
+    }
+    masked.extend(word.chars().next());
+    masked.push_str("***@");
+    masked.push_str(domain);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn whatever_looks_like_an_address_is_masked() {
+        for (text, masked) in [
+            ("nothing here", "nothing here"),
+            ("<ana@example.org>: user unknown", "<a***@example.org>: user unknown"),
+            ("to=ana@example.org, proto", "t***@example.org, proto"),
+            ("mailto:ana.p@example.org; eva@x.es", "mailto:a***@example.org; e***@x.es"),
+            ("SRS0=x=y=shop.example=ana@relay.example", "S***@relay.example"),
+            ("a@b.example@c.example", "a***@c.example"),
+            ("a@b.example/c@d.example", "a***@d.example"),
+            ("https://x.example/?q=ana%40example.org", "https:/***@example.org"),
+            ("用户@例子.example ", "用***@例子.example "),
+            ("ana@ example.org", "***@ example.org"),
+            ("\"a..b\"@carrier.example", "\"***@carrier.example"),
+            ("@ana", "@ana"),
+        ] {
+            assert_eq!(mask_addresses(text), masked);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_address_is_left_whole(
+            before in "[a-zA-Z<: é=/%@.-]{0,12}", local in "[a-z][a-z0-9.+_é-]{1,20}", domain in "[a-z]{1,8}\\.[a-z]{2,4}",
+            after in "[a-zA-Z>: é=/%@.-]{0,12}", at in prop::sample::select(vec!["@", "%40"]),
+        ) {
+            let address = format!("{local}{at}{domain}");
+            let text = format!("{before}{address}{after}");
+            let masked = mask_addresses(&text);
+            prop_assert!(!masked.contains(&address), "{} became {}", text, masked);
+        }
+    }
+}
