@@ -6,6 +6,7 @@ pub mod domain;
 
 pub mod clock;
 pub mod eventlog;
+pub mod files;
 pub mod reach;
 pub mod sqlite;
 pub mod store;

@@ -1,20 +1,36 @@
 //! The `encargo` command.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
-use encargo::cli::{self, Cli};
+use encargo::{
+    cli::{self, Cli},
+    telemetry::masked,
+};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse(); // ends with status 2 on misuse
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(misuse) if misuse.use_stderr() => {
+            // it quotes what it does not understand, which may be a URL with a password
+            say(&masked(&misuse.render().ansi().to_string()));
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
     match cli.run() {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            anstream::eprintln!("\x1b[1;31merror:\x1b[0m {error:#}");
+            say(&format!("\x1b[1;31merror:\x1b[0m {}\n", masked(&format!("{error:#}"))));
             cli::exit_code(&error)
         }
     }
+}
+
+/// On standard error, if anybody is left there to read it.
+fn say(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
 }
 
 /// Whoever reads our output had enough (`encargo list | head`).

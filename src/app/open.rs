@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     catalog::Catalog,
@@ -12,6 +12,7 @@ use crate::{
         EventLog, TopicSpec,
         sqlite::{Options as LogOptions, SqliteLog},
     },
+    files,
     store::{
         Store,
         sqlite::{Options as StoreOptions, SqliteStore},
@@ -30,11 +31,27 @@ pub(super) fn catalog(config: &Config) -> Result<Catalog> {
 /// Creates the data folder if anything is kept there.
 pub(super) fn data_folder(config: &Config) -> Result<()> {
     let is_used = !config.log_url().is_shared() || !config.store_url().is_shared();
-    if is_used { folder(&config.data) } else { Ok(()) }
+    if is_used {
+        folder(&config.data)?;
+        tell_who_may_look(&config.data);
+    }
+    Ok(())
+}
+
+/// A word about a folder that was made for everybody, by an older version or on purpose. It is not changed here: who
+/// let somebody in may want that.
+fn tell_who_may_look(path: &Path) {
+    if let Some(mode) = files::open_to_others(path) {
+        let path = path.display();
+        warn!(
+            "others on this machine may look into {path} (its mode is {mode}), which holds customers' addresses and the \
+             secret behind tracking links: `chmod 700 {path}` shuts them out"
+        );
+    }
 }
 
 fn folder(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path)
+    files::create_folder(path)
         .with_context(|| format!("cannot create the data folder {}: choose another with --data DIR", path.display()))
 }
 

@@ -12,6 +12,7 @@ use super::{Event, Facts, Mail, Placed, View};
 use crate::{
     domain::Timestamp,
     eventlog::{EventLog, Record, TopicPartition},
+    files,
     store::{Store, orders::Query},
 };
 
@@ -146,7 +147,7 @@ pub fn read_maildir(path: &Path) -> Result<Vec<Mail>> {
         let folder = path.join(folder);
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
             let file = entry?.path();
-            let text = String::from_utf8_lossy(&fs::read(&file)?).into_owned();
+            let text = String::from_utf8_lossy(&files::read_regular(&file, u64::MAX)?).into_owned();
             mails.push(mail(&text).with_context(|| format!("{} lacks its headers", file.display()))?);
         }
     }

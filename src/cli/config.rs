@@ -1,5 +1,4 @@
 use std::{
-    fs::OpenOptions,
     io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -15,7 +14,10 @@ use super::{
     output::{Out, Tone, explain, plain},
     table::{Cell, Table},
 };
-use crate::config::{self, FILE};
+use crate::{
+    config::{self, FILE},
+    files,
+};
 
 /// `encargo config`.
 #[derive(Debug, Subcommand)]
@@ -105,7 +107,7 @@ impl Init {
             return Ok(ExitCode::SUCCESS);
         }
         let path = self.file.display();
-        let mut file = match OpenOptions::new().write(true).create_new(true).open(&self.file) {
+        let mut file = match files::private().write(true).create_new(true).open(&self.file) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
                 bail!("{path} is there already, and is left as it is; name another file, or - to print the defaults")

@@ -87,6 +87,24 @@ impl Layers {
         })
     }
 
+    /// What no log may say: the values of secrets, and passwords and users in URLs.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = Vec::new();
+        for (key, entry) in &self.0 {
+            let text = entry.value.as_str().unwrap_or_default();
+            if is_secret(key) {
+                secrets.push(text.to_owned());
+            } else if URLS.contains(&key.as_str())
+                && let Some((login, _)) = text.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'))
+                && let Some((_, password)) = login.split_once(':')
+            {
+                let decoded = percent_encoding::percent_decode_str(password).decode_utf8_lossy().into_owned();
+                secrets.extend([password.to_owned(), decoded]);
+            }
+        }
+        secrets
+    }
+
     pub(super) fn file(&mut self, path: &Path, text: &str) -> Result<()> {
         let at = |offset| Origin::File(path.to_owned(), line_of(text, offset));
         let syntax = |e: toml::de::Error| Error::Syntax {

@@ -7,9 +7,8 @@
 
 use std::{
     collections::HashSet,
-    fs::{DirBuilder, File},
+    fs::File,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,6 +16,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::{Error, Message, Outcome, Result, Transport};
+use crate::files;
 
 /// Files made durable by one flush.
 const BATCH_MAX: usize = 256;
@@ -37,10 +37,8 @@ impl Maildir {
     /// Makes the folders where they are missing, readable to this user alone.
     pub(super) fn open(root: &Path, domain: &str) -> Result<Self> {
         let open = || {
-            let mut builder = DirBuilder::new();
-            builder.recursive(true).mode(0o700);
             for name in ["tmp", "new", "cur"] {
-                builder.create(root.join(name))?;
+                files::create_folder(&root.join(name))?;
             }
             let (tmp, new) = (File::open(root.join("tmp"))?, File::open(root.join("new"))?);
             File::open(root)?.sync_all()?;
@@ -134,9 +132,13 @@ impl Folders {
     }
 
     fn write(&self, name: &str, raw: &[u8]) -> io::Result<()> {
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(self.root.join("tmp").join(name))?;
+        let path = self.root.join("tmp").join(name);
+        // a new file each time, so that no link which somebody put there leads what is written elsewhere
+        let create = || files::private().write(true).create_new(true).open(&path);
+        let mut file = create().or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => std::fs::remove_file(&path).and_then(|()| create()),
+            _ => Err(error),
+        })?;
         // in a file, lines end in LF alone; the composer writes no CR but in CRLF
         let text: Vec<u8> = raw.split(|byte| *byte == b'\r').flatten().copied().collect();
         file.write_all(&text)?;
@@ -216,6 +218,20 @@ mod tests {
         assert_eq!(list(folder.path(), "new"), [name(1), name(2)]);
         assert!(list(folder.path(), "tmp").is_empty());
         assert_eq!(std::fs::read(folder.path().join("new").join(name(2))).unwrap(), b"two");
+    }
+
+    #[tokio::test]
+    async fn a_link_in_tmp_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let maildir = Maildir::open(&folder.path().join("mail"), "shop.example").unwrap();
+        let victim = folder.path().join("victim");
+        std::fs::write(&victim, "as it was").unwrap();
+        let name = "1764000000.O1S2.shop.example";
+        std::os::unix::fs::symlink(&victim, folder.path().join("mail/tmp").join(name)).unwrap();
+        let outcomes = maildir.deliver(vec![message(1, false, "one")]).await;
+        assert_eq!(outcomes, [Outcome::Sent(format!("new/{name}"))]);
+        assert_eq!(std::fs::read(&victim).unwrap(), b"as it was");
+        assert!(!folder.path().join("mail/new").join(name).is_symlink());
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ mod tests;
 mod writer;
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +13,8 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub use writer::Writer;
+
+use crate::files;
 
 /// What can go wrong with a database file, sorted by what a caller can do about it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -65,7 +67,7 @@ pub enum Access {
 /// Takes the lock that keeps a second server off the same file; held until the returned file is dropped.
 pub fn lock(path: &Path) -> Result<File> {
     let lock_path = with_suffix(path, ".lock");
-    let file = OpenOptions::new()
+    let file = files::private()
         .create(true)
         .truncate(false)
         .write(true)
@@ -83,9 +85,12 @@ pub fn lock(path: &Path) -> Result<File> {
 
 /// Opens a connection that writes: write-ahead log, and an fsync at every commit.
 pub fn open_writer(path: &Path, access: Access) -> Result<Connection> {
-    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     match access {
-        Access::Serve => flags |= OpenFlags::SQLITE_OPEN_CREATE,
+        // the files beside it, which SQLite makes, get its permissions
+        Access::Serve => {
+            files::touch(path).map_err(|e| Error::Fatal(format!("cannot open {}: {e}", path.display())))?
+        }
         Access::Tool => require_file(path)?,
     }
     let conn = Connection::open_with_flags(path, flags).map_err(|e| describe(path, e))?;

@@ -147,6 +147,17 @@ pub trait Orders: Send + Sync {
     async fn order_counts(&self) -> Result<OrderCounts>;
 }
 
+/// The order, if it is what was written: a bit that turned over on a disk is neither shown nor mailed.
+pub(super) fn unharmed(order: Order, fingerprint: i64) -> Result<Order> {
+    if order.fingerprint().cast_signed() == fingerprint {
+        return Ok(order);
+    }
+    Err(super::Error::Fatal(format!(
+        "order {} in the store is damaged: its fields are not those that were written; restore the store from a backup",
+        order.id
+    )))
+}
+
 /// Why an event cannot be of the order that is stored under its number: the names of the fields that differ; never
 /// their values, for one is an e-mail address.
 pub(super) fn conflict(stored: Option<&Order>, other: &Order) -> String {

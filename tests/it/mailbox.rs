@@ -111,12 +111,15 @@ async fn hostile_mails_stay_text() {
     fs::write(new.join("5.nested"), nested.concat()).unwrap();
     fs::write(new.join("6.huge"), format!("Subject: huge\n\n{}", "x".repeat(8 << 20))).unwrap();
     fs::write(new.join("7.head"), "Subject: ".to_owned() + &"y".repeat(1 << 20)).unwrap();
+    let level = "Content-Type: message/rfc822\n\n";
+    fs::write(new.join("9.within"), format!("Subject: x\n{}", level.repeat((1 << 20) / level.len()))).unwrap();
     symlink("/etc/hostname", new.join("8.link")).unwrap();
     let list = get(&app, "/mailbox").await;
     assert!(list.assert_page().text.contains("&lt;script&gt;"), "{}", list.text);
     get(&app, "/mailbox?q=a@example.org").await.assert_page();
     get(&app, "/mailbox?q=%3Cscript%3E%22%00").await.assert_page();
-    for name in ["1.html", "2.%3Cscript%3E.%22x%22", "3.broken", "4.empty", "5.nested", "6.huge", "7.head"] {
+    for name in ["1.html", "2.%3Cscript%3E.%22x%22", "3.broken", "4.empty", "5.nested", "6.huge", "7.head", "9.within"]
+    {
         for view in ["", "html", "text", "headers", "source", "%3Cscript%3E"] {
             let page = get(&app, &format!("/mailbox/{name}?view={view}")).await;
             page.assert_page();

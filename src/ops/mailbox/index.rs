@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,6 +13,7 @@ use mail_parser::MessageParser;
 use crate::{
     clock::{Clock, Monotonic},
     domain::Timestamp,
+    files,
 };
 
 /// Mails that are listed and searched; of more, these are the newest.
@@ -221,12 +221,7 @@ pub(super) fn head(path: &Path) -> io::Result<Vec<u8>> {
 
 /// At most so much of a file. Links and devices are no mails.
 pub(super) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    if !path.symlink_metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    files::read_regular(path, limit)
 }
 
 fn recipient(head: &[u8]) -> Option<String> {

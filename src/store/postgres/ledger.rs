@@ -133,22 +133,37 @@ async fn take(
     let (now, until) = (now.as_millis(), taking.until.as_millis());
     let found = tx.query(&tx.prepare(&sql).await?, &[&now, &(limit as i64), &until, &taking.call]).await?;
     let mut mails = Vec::with_capacity(found.len());
+    let mut damaged = Rows::default();
     for row in &found {
         let (was_sending, ambiguous) = (row.get(FIRST + 4), row.get(FIRST + 6));
-        mails.push(Mail {
-            order: rows::order(row)?,
-            id: rows::mail_id(row.get(FIRST))?,
-            estado: row.get::<_, &str>(FIRST + 1).into(),
-            at: rows::time(row, FIRST + 2),
-            next_at: rows::optional_time(row, FIRST + 3),
-            attempt: row.get::<_, i32>(FIRST + 5) as u32,
-            ambiguous,
-            suppressed: rows::suppression(row, FIRST + 8)?,
-        });
+        let (id, attempt) = (rows::mail_id(row.get(FIRST))?, row.get::<_, i32>(FIRST + 5) as u32);
         tally.mail(if was_sending { MailStatus::Sending } else { MailStatus::Pending }, -1);
         tally.class(MailStatus::Pending, rows::class(row, FIRST + 7), -1);
         tally.mail(MailStatus::Sending, 1);
+        let order = match rows::order(row) {
+            Ok(order) => order,
+            Err(error) => {
+                damaged.add(id, attempt, Some(Class::Composing), &error.to_string(), None);
+                continue;
+            }
+        };
         tally.add(Kind::Repeated, "", i64::from(ambiguous));
+        mails.push(Mail {
+            order,
+            id,
+            estado: row.get::<_, &str>(FIRST + 1).into(),
+            at: rows::time(row, FIRST + 2),
+            next_at: rows::optional_time(row, FIRST + 3),
+            attempt,
+            ambiguous,
+            suppressed: rows::suppression(row, FIRST + 8)?,
+        });
+    }
+    if !damaged.ids.is_empty() {
+        // a mail whose order is damaged goes to nobody, and holds nobody up
+        let buried = damaged.bury(tx, tally).await?;
+        promote(tx, &damaged.ids).await?;
+        tally.mail(MailStatus::Sending, -(buried as i64));
     }
     Ok(mails)
 }

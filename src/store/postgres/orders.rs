@@ -57,7 +57,8 @@ pub(super) async fn offsets(client: &Session, group: &str) -> Result<Vec<(TopicP
 pub(super) async fn orders(client: &Session, ids: &[i64]) -> Result<HashMap<OrderId, Order>> {
     let sql = format!("SELECT {} FROM orders o WHERE id = ANY($1)", rows::ORDER_COLUMNS);
     let found = client.query(&client.prepare(&sql).await?, &[&ids]).await?;
-    found.iter().map(|row| rows::order(row).map(|order| (order.id, order))).collect()
+    // a damaged one cannot be compared with
+    Ok(found.iter().filter_map(|row| rows::order(row).ok()).map(|order| (order.id, order)).collect())
 }
 
 /// One statement, so that view and history are of the same moment.

@@ -216,7 +216,7 @@ impl<'conn> Projection<'conn> {
         let sql = format!("SELECT {} FROM orders o WHERE id = ?", rows::ORDER_COLUMNS);
         let mut select = self.conn.prepare_cached(&sql)?;
         let mut found = select.query([order.id.get() as i64])?;
-        let stored = found.next()?.map(rows::order).transpose()?;
+        let stored = found.next()?.and_then(|row| rows::order(row).ok()); // a damaged one cannot be compared
         let mut letter = incoming.letter.clone();
         letter.reason = conflict(stored.as_ref(), order);
         dead::keep(self.conn, &letter)

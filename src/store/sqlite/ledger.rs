@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::{
-    Result, SqliteStore, rows, suppressed,
+    Error, Result, SqliteStore, rows, suppressed,
     tally::{self, Kind, Tally},
 };
 use crate::{
@@ -37,7 +37,10 @@ impl Ledger for SqliteStore {
 }
 
 fn lease(conn: &Connection, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
-    let mails = due(conn, now, limit)?;
+    let (mails, damaged) = due(conn, now, limit)?;
+    for (id, error) in damaged {
+        bury_damaged(conn, id, &error.to_string())?;
+    }
     let mut mark = conn.prepare_cached(
         "UPDATE history SET mail = 'sending', class = NULL, attempts = ?2, ambiguous = ?3, due_at = ?4, tried_at = ?5
          WHERE id = ?1",
@@ -48,8 +51,27 @@ fn lease(conn: &Connection, now: Timestamp, until: Timestamp, limit: usize) -> R
     Ok(mails)
 }
 
-/// The mails that are due, as they are once leased.
-fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Mail>> {
+/// A mail whose order is damaged goes to nobody, and holds nobody up.
+fn bury_damaged(conn: &Connection, id: MailId, reason: &str) -> Result<()> {
+    let key = key(id);
+    let held = "SELECT mail, class, attempts FROM history WHERE id = ?";
+    let (status, class, attempt) = conn.prepare_cached(held)?.query_row([key], |row| {
+        let class: Option<String> = row.get(1)?;
+        Ok((row.get::<_, String>(0)?, class.as_deref().and_then(Class::named), row.get(2)?))
+    })?;
+    // only what is being sent can be settled
+    conn.prepare_cached("UPDATE history SET mail = 'sending' WHERE id = ?")?.execute([key])?;
+    Settling::new(conn)?.bury(key, attempt, &Reason::new(Class::Composing, reason))?;
+    let mut tally = Tally::default();
+    tally.add(Kind::Mail, &status, -1);
+    tally.class(&status, class, -1);
+    tally.add(Kind::Mail, MailStatus::Dead.name(), 1);
+    tally.class(MailStatus::Dead.name(), Some(Class::Composing), 1);
+    tally.write(conn)
+}
+
+/// The mails that are due, as they are once leased, and those whose order is damaged.
+fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<(Vec<Mail>, Vec<(MailId, Error)>)> {
     const FIRST: usize = rows::ORDER_COLUMN_COUNT;
     let sql = format!(
         "SELECT {}, h.id, h.estado, h.at, h.next_at, h.mail, h.attempts, h.ambiguous, h.class,
@@ -61,14 +83,22 @@ fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Mail>> {
     );
     let mut select = conn.prepare_cached(&sql)?;
     let mut found = select.query(params![now.as_millis(), limit as i64])?;
-    let (mut mails, mut tally) = (Vec::new(), Tally::default());
+    let (mut mails, mut damaged, mut tally) = (Vec::new(), Vec::new(), Tally::default());
     while let Some(row) = found.next()? {
+        let id = rows::mail_id(row, FIRST)?;
+        let order = match rows::order(row) {
+            Ok(order) => order,
+            Err(error) => {
+                damaged.push((id, error));
+                continue;
+            }
+        };
         let status = rows::text(row, FIRST + 4)?;
         // sending: a lease that ran out
         let ambiguous = status == MailStatus::Sending.name() || row.get(FIRST + 6)?;
         mails.push(Mail {
-            order: rows::order(row)?,
-            id: rows::mail_id(row, FIRST)?,
+            order,
+            id,
             estado: rows::text(row, FIRST + 1)?.into(),
             at: rows::time(row, FIRST + 2)?,
             next_at: rows::optional_time(row, FIRST + 3)?,
@@ -82,7 +112,7 @@ fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Mail>> {
         tally.add(Kind::Repeated, "", i64::from(ambiguous));
     }
     tally.write(conn)?;
-    Ok(mails)
+    Ok((mails, damaged))
 }
 
 fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<u64> {

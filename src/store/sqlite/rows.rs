@@ -8,21 +8,22 @@ use crate::{
     store::{
         ledger::{Class, MailId, MailStatus},
         mails::Suppression,
-        orders::OrderView,
+        orders::{OrderView, unharmed},
     },
 };
 
 /// The columns that [`order`] reads, of the table `orders` under the name `o`.
-pub(super) const ORDER_COLUMNS: &str = "o.id, o.gameid, o.name, o.price, o.usermail, o.lang, o.placed_at, o.trace";
+pub(super) const ORDER_COLUMNS: &str =
+    "o.id, o.gameid, o.name, o.price, o.usermail, o.lang, o.placed_at, o.trace, o.fingerprint";
 /// How many these are.
-pub(super) const ORDER_COLUMN_COUNT: usize = 8;
+pub(super) const ORDER_COLUMN_COUNT: usize = 9;
 
 /// An order from [`ORDER_COLUMNS`], the first columns of the row. What the store holds was valid when it was written,
 /// so anything else means that the file was changed by another hand.
 pub(super) fn order(row: &Row) -> Result<Order> {
     let id = order_id(row, 0)?;
     let damaged = |what| move |_| Error::Fatal(format!("order {id} in the store has no valid {what}"));
-    Ok(Order {
+    let order = Order {
         id,
         product: Product::new(text(row, 1)?, text(row, 2)?, text(row, 3)?).map_err(damaged("product"))?,
         email: text(row, 4)?.parse().map_err(damaged("e-mail address"))?,
@@ -30,7 +31,8 @@ pub(super) fn order(row: &Row) -> Result<Order> {
         placed_at: time(row, 6)?,
         handle: None,
         trace: optional_text(row, 7)?.and_then(|trace| trace.parse().ok()),
-    })
+    };
+    unharmed(order, row.get(8)?)
 }
 
 /// The columns that [`order_view`] reads after [`ORDER_COLUMNS`], of the order's last row in `history` as `h`.

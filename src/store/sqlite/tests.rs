@@ -11,7 +11,7 @@ use crate::{
         DeadLetters as _, Keys as _, Ledger as _, Orders as _,
         dead::{Action, DeadId},
         keys::Reserved,
-        ledger::{Class, MailId, Reason, Settlement, Verdict},
+        ledger::{Class, MailId, MailStatus, Reason, Settlement, Verdict},
         orders::{Batch, Incoming, Query},
     },
 };
@@ -155,6 +155,34 @@ fn a_tool_needs_a_store_of_its_version() {
     for opened in [SqliteStore::open(&path, Options::default()), SqliteStore::open_tool(&path)] {
         let text = refusal(opened);
         assert!(text.contains("use that version"), "{text}");
+    }
+}
+
+/// Each field that a customer sees, one bit turned over while nobody looked.
+#[tokio::test]
+async fn a_damaged_order_is_neither_shown_nor_mailed_and_holds_nobody_up() {
+    let time = Timestamp::from_millis;
+    for damage in [
+        "usermail = 'qna@example.org'",
+        "name = 'mong' || substr(name, 5)",
+        "price = '7.98'",
+        "gameid = '3171'",
+        "price = 'x'",
+        "fingerprint = fingerprint + 1",
+    ] {
+        let (_dir, path) = place();
+        let store = open(&path);
+        store.apply(batch(1..3).into()).await.unwrap();
+        Connection::open(&path).unwrap().execute(&format!("UPDATE orders SET {damage} WHERE id = 1"), []).unwrap();
+        let refused = store.order(OrderId::new(1).unwrap()).await;
+        assert!(matches!(&refused, Err(Error::Fatal(text)) if text.contains("order 1")), "{damage}: {refused:?}");
+        assert!(store.order(OrderId::new(2).unwrap()).await.unwrap().is_some(), "{damage}");
+        let leased = store.lease(time(0), time(60_000), 10).await.unwrap();
+        assert_eq!(leased.iter().map(|mail| mail.order.id.get()).collect::<Vec<_>>(), [2], "{damage}");
+        let dead = store.dead(None, 10).await.unwrap();
+        assert!(dead.len() == 1 && dead[0].class == Some(Class::Composing), "{damage}: {dead:?}");
+        let counts = store.ledger_counts().await.unwrap();
+        assert_eq!(counts.by_status, [(MailStatus::Sending, 1), (MailStatus::Dead, 1)], "{damage}");
     }
 }
 

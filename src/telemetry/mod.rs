@@ -1,8 +1,10 @@
-//! Logs: readable on a terminal, JSON lines otherwise, always on standard error.
+//! Logs: readable on a terminal, JSON lines otherwise, always on standard error, and without addresses and secrets.
+
+mod mask;
 
 use std::{
     fmt,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -16,6 +18,8 @@ use crate::{
     clock::Clock,
     config::{LogFormat, Logging},
 };
+
+pub use mask::{hide, masked};
 
 /// Starts logging for this process. `RUST_LOG` wins over the configured level.
 pub fn init(options: &Logging, clock: Clock) -> Result<()> {
@@ -31,7 +35,7 @@ pub fn init(options: &Logging, clock: Clock) -> Result<()> {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr);
     if readable {
         // knows NO_COLOR, CLICOLOR_FORCE and terminals without colours
         let colour = anstream::AutoStream::choice(&stderr) != anstream::ColorChoice::Never;
@@ -39,7 +43,28 @@ pub fn init(options: &Logging, clock: Clock) -> Result<()> {
     } else {
         builder.with_timer(Full(clock)).json().flatten_event(true).init();
     }
+    // a panic's words may quote what it stumbled over: they go the way of all others
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        tracing::error!(thread = thread.name().unwrap_or_default(), "{panic}");
+    }));
     Ok(())
+}
+
+/// Standard error, masked. It may have gone away, with a terminal or with the reader of a pipe: that ends no server.
+struct Stderr;
+
+impl Write for Stderr {
+    /// Called with whole events.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let _ = io::stderr().lock().write_all(masked(&text).as_bytes()); // as above
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Tells of what clients can make happen at will, once a second and not once a request: a full disk must not be made
