@@ -7,7 +7,10 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::harness::process::{Process, read_log};
+use crate::harness::{
+    eventually,
+    process::{Process, read_log},
+};
 
 /// Runs `encargo up`, which must fail; what it says on standard error.
 fn refused(data: &Path, arguments: &[&str]) -> String {
@@ -22,6 +25,71 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
     let Output { status, stderr, .. } = command.arg("up").args(arguments).output().expect("the binary starts");
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+/// `encargo up | head`: whoever read the greeting has gone, and so has whoever read the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_goes_on_when_nobody_reads_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
+    command.args(["up", "--intake-listen", "127.0.0.1:0", "--tracking-listen", "127.0.0.1:0"]);
+    command.args(["--ops-listen", &port.to_string(), "--data"]).arg(&data);
+    command.stdout(writer.try_clone().unwrap()).stderr(writer);
+    let mut server = command.spawn().unwrap();
+    let ready = eventually("/readyz", async || match server.try_wait().unwrap() {
+        Some(status) => Ok(Err(status)),
+        None => match reqwest::get(format!("http://{port}/readyz")).await {
+            Ok(answer) if answer.status().is_success() => Ok(Ok(())),
+            other => Err(format!("{other:?}")),
+        },
+    })
+    .await;
+    assert_eq!(ready, Ok(()), "it ended");
+    let id = server.id().to_string();
+    for signal in ["-HUP", "-TERM"] {
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+    assert!(server.wait().unwrap().success(), "SIGHUP is no end, SIGTERM an orderly one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_writes_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("new/data");
+    fs::create_dir(folder.path().join("new")).unwrap();
+    let server = Process::start(&data, &[]).await;
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    for entry in fs::read_dir(&data).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+    }
+    assert!(server.terminate().success());
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    let again = Process::start(&data, &[]).await;
+    assert!(read_log(&data).contains("chmod 700"), "{}", read_log(&data));
+    assert_eq!(mode(&data), 0o755, "whoever let somebody in may want that");
+    assert!(again.terminate().success());
+}
+
+#[test]
+fn no_misuse_shows_a_password() {
+    for arguments in [
+        &["postgres://ana:hunter2@db/x"][..],
+        &["--store", "postgress://ana:hunter2@db/x"],
+        &["--mail", "smtp//ana:hunter2@relay"],
+        &["--mail", "smtps://ana:hunter2@relay?x=y"],
+        &["--dwell", "postgres://ana:hunter2@db/x"],
+    ] {
+        let (code, said) = run(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {said}");
+        assert!(!said.contains("hunter2"), "{arguments:?}: {said}");
+    }
 }
 
 #[test]
