@@ -243,7 +243,11 @@ pub fn cors(origins: &[Origin]) -> Option<CorsLayer> {
 
 /// By what name a request calls us (RFC 9112 §3.2.2: a target with a host in it goes before the header).
 fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-    let header = || headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
+    let header = || {
+        let mut hosts = headers.get_all(HOST).iter();
+        let first = hosts.next()?.to_str().unwrap_or("?");
+        Some(if hosts.next().is_none() { first } else { "?" }) // of two names, nobody knows which is meant
+    };
     uri.authority().map(|authority| authority.as_str()).or_else(header)
 }
 

@@ -34,6 +34,7 @@ fn on_loopback_browsers_must_name_this_machine() {
         ("GET /", "host: [::1]:5000", true, true),
         ("GET /", "host: [::ffff:127.0.0.1]:5000", true, true),
         ("GET /", "", true, true),
+        ("GET /", "host: localhost | host: localhost", false, false),
         ("GET /", "host: evil.example:5000", false, false),
         ("HEAD /", "host: evil.example", false, false),
         ("GET /", "host: localhost.evil.example", false, false),
