@@ -192,7 +192,9 @@ fn about_certificate(flaw: &CertificateError, ca: &str) -> String {
                 ),
             }
         }
-        Flaw::BadSignature => "its signature is wrong".into(),
+        Flaw::BadSignature => format!(
+            "it is not signed by the authority of that name that is trusted here: is the certificate in {ca} an older one?"
+        ),
         other => other.to_string(),
     }
 }

@@ -6,7 +6,7 @@ use super::values::{LogUrl, Sender, Span, StoreUrl, Zone, duration, each, limit,
 use crate::{
     domain::{EmailAddress, Flow, Invalid, Lang, Step},
     intake::Rate,
-    mail::Destination,
+    mail::{Destination, Password},
     store::postgres::Pooling,
     web::{HostName, Origin},
 };
@@ -166,6 +166,8 @@ mod sections {
         #[serde(deserialize_with = "optional")]
         pub url: Option<Destination>,
         pub password: String,
+        pub token_file: PathBuf,
+        pub token_command: String,
         pub ca: PathBuf,
         #[serde(deserialize_with = "parsed")]
         pub from: Sender,
@@ -230,8 +232,16 @@ impl Config {
     }
 
     fn complete(&self, url: Destination) -> Result<Destination, String> {
-        let Mail { password, ca, .. } = &self.mail;
-        let password = Some(&**password).filter(|text| !text.is_empty());
+        let Mail { password, token_file, token_command, ca, .. } = &self.mail;
+        let password = [
+            (!password.is_empty()).then(|| Password::Text(password.clone())),
+            (!token_file.as_os_str().is_empty()).then(|| Password::TokenFile(token_file.clone())),
+            (!token_command.is_empty()).then(|| Password::TokenCommand(token_command.clone())),
+        ];
+        if password.iter().flatten().count() > 1 {
+            return Err("stands beside mail.token_file or mail.token_command: keep one of them".into());
+        }
+        let password = password.into_iter().flatten().next();
         url.complete(password, Some(ca.clone()).filter(|path| !path.as_os_str().is_empty()))
     }
 

@@ -63,6 +63,10 @@ pub enum Password {
     Text(String),
     /// The first line of a file, read again for every connection.
     File(PathBuf),
+    /// An OAuth token rather than a password: the first line of a file, read again for every connection.
+    TokenFile(PathBuf),
+    /// The same from what a command of the shell prints.
+    TokenCommand(String),
     /// It has to come from elsewhere in the configuration.
     Missing,
 }
@@ -87,20 +91,21 @@ impl Destination {
         *self == Self::None
     }
 
-    /// Adds what the configuration says beside the URL: a password for the URL's user, and an authority's file. What
-    /// the URL says itself wins. The error is for whoever wrote the configuration.
-    pub fn complete(mut self, password: Option<&str>, ca: Option<PathBuf>) -> std::result::Result<Self, String> {
+    /// Adds what the configuration says beside the URL: a password or a token for the URL's user, and an authority's file.
+    /// What the URL says itself wins. The error is for whoever wrote the configuration.
+    pub fn complete(mut self, password: Option<Password>, ca: Option<PathBuf>) -> std::result::Result<Self, String> {
         let Self::Smtp(server) = &mut self else {
             let useless = password.is_some();
             return if useless { Err("means nothing without an SMTP server in mail.url".into()) } else { Ok(self) };
         };
         match (&mut server.login, password) {
             (None, Some(_)) => return Err("needs a user in mail.url, like smtps://user@relay.example".into()),
-            (Some(Login { password: place @ Password::Missing, .. }), Some(text)) => {
-                *place = Password::Text(text.to_owned());
-            }
+            (Some(Login { password: place @ Password::Missing, .. }), Some(password)) => *place = password,
             (Some(Login { password: Password::Missing, .. }), None) => {
-                return Err("is missing: mail.url names a user (or add ?password_file=PATH there)".into());
+                return Err(
+                    "is missing: mail.url names a user (set mail.password_file, mail.token_file or mail.token_command)"
+                        .into(),
+                );
             }
             _ => {}
         }

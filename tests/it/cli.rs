@@ -151,7 +151,7 @@ fn the_catalogue_is_checked_and_searched() {
     insta::assert_snapshot!(run(path, &["catalog", "check", "good.csv"]).ok(), @"good.csv is fine: 2 products, rows 1 to 2");
     let bad = run(path, &["catalog", "check", "bad.csv"]);
     assert_eq!((bad.status, bad.out.as_str()), (1, ""));
-    insta::assert_snapshot!(bad.err, @"error: catalogue bad.csv, line 3: price: must be a decimal number like 7.99, without sign or currency");
+    insta::assert_snapshot!(bad.err, @"error: catalogue bad.csv, line 3: price: must be a decimal number like 7.99, without sign or currency; it is free");
     let found = run(path, &["catalog", "search", "nandu", "--catalog", "good.csv"]);
     insta::assert_snapshot!(found.err, @"Order one: encargo place 7 --email you@example.org");
     insta::assert_snapshot!(found.ok(), @r#"

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+mod connecting;
 mod injection;
 mod kill;
 mod outage;

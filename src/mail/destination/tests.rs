@@ -54,12 +54,13 @@ fn passwords_come_from_the_url_a_file_or_the_configuration() {
     assert!(login.password == Password::File("/run/secrets/mail".into()));
 
     let complete = |url: &str, password| url.parse::<Destination>().unwrap().complete(password, None);
-    let Ok(Destination::Smtp(server)) = complete("smtps://ana@relay.example", Some("geheim")) else { panic!() };
+    let text = |text: &str| Some(Password::Text(text.into()));
+    let Ok(Destination::Smtp(server)) = complete("smtps://ana@relay.example", text("geheim")) else { panic!() };
     assert!(server.login.as_ref().unwrap().password == Password::Text("geheim".into()));
     assert!(!format!("{server:?} {server}").contains("geheim"));
     assert!(complete("smtps://ana@relay.example", None).unwrap_err().contains("is missing"));
-    assert!(complete("smtps://relay.example", Some("x")).unwrap_err().contains("needs a user"));
-    assert!(complete("none:", Some("x")).unwrap_err().contains("without an SMTP server"));
+    assert!(complete("smtps://relay.example", text("x")).unwrap_err().contains("needs a user"));
+    assert!(complete("none:", text("x")).unwrap_err().contains("without an SMTP server"));
 }
 
 #[test]

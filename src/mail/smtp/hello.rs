@@ -26,6 +26,8 @@ pub(super) struct Abilities {
     pub(super) auth: bool,
     pub(super) auth_plain: bool,
     pub(super) auth_login: bool,
+    pub(super) auth_xoauth2: bool,
+    pub(super) auth_oauthbearer: bool,
 }
 
 impl Abilities {
@@ -43,6 +45,8 @@ impl Abilities {
                     for mechanism in words {
                         able.auth_plain |= mechanism == "PLAIN";
                         able.auth_login |= mechanism == "LOGIN";
+                        able.auth_xoauth2 |= mechanism == "XOAUTH2";
+                        able.auth_oauthbearer |= mechanism == "OAUTHBEARER";
                     }
                 }
                 _ => {}
@@ -105,7 +109,7 @@ impl Opener {
             able = self.ehlo(&mut connection).await?;
         }
         if let (Some(login), Some(_)) = (&self.server.login, &self.tls) {
-            login::log_in(&mut connection, &able, login).await.map_err(|refused| match refused {
+            login::log_in(&mut connection, &able, login, &self.server).await.map_err(|refused| match refused {
                 Refused::ForNow(reason) => self.unreachable("does not take the login", &reason),
                 Refused::ForGood(reason) => self.denied("does not take the login", &reason),
             })?;
@@ -222,7 +226,7 @@ mod tests {
 
     #[test]
     fn abilities_are_read_however_they_are_written() {
-        let text = "relay.example at your service\nPipelining\nauth=LOGIN\nAUTH PLAIN CRAM-MD5\nSIZE 1000\nSMTPUTF8";
+        let text = "relay.example at your service\nPipelining\nauth=LOGIN\nAUTH PLAIN CRAM-MD5 XOAUTH2 OAuthBearer\nSIZE 1000\nSMTPUTF8";
         let able = Abilities::of(&Reply { code: 250, status: None, text: text.into() });
         let expected = Abilities {
             pipelining: true,
@@ -231,6 +235,8 @@ mod tests {
             auth: true,
             auth_plain: true,
             auth_login: true,
+            auth_xoauth2: true,
+            auth_oauthbearer: true,
         };
         assert_eq!(able, expected);
         let only_a_name = Reply { code: 250, status: None, text: "PIPELINING".into() };

@@ -1,4 +1,4 @@
-//! AUTH (RFC 4954) by PLAIN (RFC 4616) or LOGIN. Only ever called under TLS.
+//! AUTH (RFC 4954). Only ever called under TLS.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -6,8 +6,12 @@ use super::{
     connection::{Connection, Failure},
     hello::Abilities,
     reply::Reply,
+    secret::{self, Secret},
 };
-use crate::mail::{Login, Password};
+use crate::{
+    domain::foreign_text::{is_legible, mask_addresses},
+    mail::{Login, SmtpServer},
+};
 
 /// Why nobody is logged in.
 pub(super) enum Refused {
@@ -23,35 +27,30 @@ impl From<Failure> for Refused {
     }
 }
 
-/// The password as it is now.
-pub(super) async fn password(login: &Login) -> Result<String, String> {
-    match &login.password {
-        Password::Text(text) => Ok(text.clone()),
-        Password::Missing => Err("there is no password for the user in mail.url".into()),
-        Password::File(path) => {
-            let (path, shown) = (path.clone(), path.display().to_string());
-            let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
-            let text = read.map_err(|e| e.to_string()).and_then(|text| text.map_err(|e| e.to_string()));
-            let text = text.map_err(|e| format!("cannot read the password from {shown}: {e}"))?;
-            let line = text.lines().next().unwrap_or_default();
-            if line.is_empty() { Err(format!("there is no password in {shown}")) } else { Ok(line.to_owned()) }
-        }
+/// Logs in: with a token by XOAUTH2 or OAUTHBEARER, with a password by PLAIN where the server has it, or by LOGIN.
+pub(super) async fn log_in(
+    connection: &mut Connection,
+    able: &Abilities,
+    login: &Login,
+    server: &SmtpServer,
+) -> Result<(), Refused> {
+    // a missing file may come back, like a server
+    match secret::now(&login.password).await.map_err(Refused::ForNow)? {
+        Secret::Password(password) => by_password(connection, able, &login.user, &password).await,
+        Secret::Token(token) => by_token(connection, able, &login.user, &token, server).await,
     }
 }
 
-/// Logs in, with PLAIN where the server has it.
-pub(super) async fn log_in(connection: &mut Connection, able: &Abilities, login: &Login) -> Result<(), Refused> {
-    // a missing file may come back, like a server
-    let password = password(login).await.map_err(Refused::ForNow)?;
-    let (user, both) = (STANDARD.encode(&login.user), STANDARD.encode(format!("\0{}\0{password}", login.user)));
-    let secret = STANDARD.encode(&password);
+async fn by_password(connection: &mut Connection, able: &Abilities, user: &str, password: &str) -> Result<(), Refused> {
+    let (name, both) = (STANDARD.encode(user), STANDARD.encode(format!("\0{user}\0{password}")));
+    let secret = STANDARD.encode(password);
     // for as long as the connection lasts: a refusal of a later mail may name the user as well
-    connection.hide(vec![both.clone(), secret.clone(), user.clone(), password, login.user.clone()]);
+    connection.hide(vec![both.clone(), secret.clone(), name.clone(), password.to_owned(), user.to_owned()]);
     let reply = if able.auth_plain {
         connection.ask(&format!("AUTH PLAIN {both}")).await?
     } else if able.auth_login {
         let mut reply = connection.ask("AUTH LOGIN").await?;
-        for answer in [&user, &secret] {
+        for answer in [&name, &secret] {
             if reply.code != 334 {
                 break;
             }
@@ -59,9 +58,47 @@ pub(super) async fn log_in(connection: &mut Connection, able: &Abilities, login:
         }
         reply
     } else {
-        let offer = if able.auth { "neither PLAIN nor LOGIN" } else { "no AUTH at all" };
+        let offer = match (able.auth, able.auth_xoauth2 || able.auth_oauthbearer) {
+            (_, true) => "OAuth alone (set mail.token_file or mail.token_command)",
+            (true, _) => "neither PLAIN nor LOGIN",
+            (false, _) => "no AUTH at all",
+        };
         return Err(Refused::ForGood(format!("it offers {offer}, and mail.url names a user")));
     };
+    verdict(&reply)
+}
+
+/// XOAUTH2 as Google and Microsoft describe it, or OAUTHBEARER (RFC 7628).
+async fn by_token(
+    connection: &mut Connection,
+    able: &Abilities,
+    user: &str,
+    token: &str,
+    server: &SmtpServer,
+) -> Result<(), Refused> {
+    // what ends the exchange after a challenge, which is always a refusal
+    let (mechanism, response, end) = if able.auth_xoauth2 {
+        ("XOAUTH2", format!("user={user}\x01auth=Bearer {token}\x01\x01"), "")
+    } else if able.auth_oauthbearer {
+        let (name, SmtpServer { host, port, .. }) = (user.replace('=', "=3D").replace(',', "=2C"), server);
+        ("OAUTHBEARER", format!("n,a={name},\x01host={host}\x01port={port}\x01auth=Bearer {token}\x01\x01"), "AQ==")
+    } else {
+        let what = "it offers neither XOAUTH2 nor OAUTHBEARER: give a password rather than a token";
+        return Err(Refused::ForGood(what.into()));
+    };
+    let response = STANDARD.encode(response);
+    let secrets = vec![response.clone(), token.to_owned(), user.to_owned()];
+    connection.hide(secrets.clone());
+    let challenge = connection.ask(&format!("AUTH {mechanism} {response}")).await?;
+    if challenge.code != 334 {
+        return verdict(&challenge);
+    }
+    let mut reply = connection.ask(end).await?;
+    if let Some(said) = STANDARD.decode(challenge.text.trim()).ok().and_then(|said| String::from_utf8(said).ok()) {
+        let legible: String = said.chars().map(|c| if is_legible(c) { c } else { ' ' }).collect();
+        reply.text = format!("{} {}", reply.text, mask_addresses(&legible));
+        reply.hide(&secrets);
+    }
     verdict(&reply)
 }
 

@@ -10,6 +10,7 @@ mod login;
 mod meaning;
 mod rate;
 mod reply;
+mod secret;
 mod session;
 mod tls;
 mod wire;

@@ -1,6 +1,6 @@
 //! TLS and logins: what is never sent in clear text, and to whom nothing is sent at all.
 
-use encargo::mail::RelayState;
+use encargo::mail::{Destination, Password, RelayState};
 
 use super::{replies::denied, *};
 use crate::harness::{authority::Authority, smtp::Setup};
@@ -57,6 +57,53 @@ async fn a_password_may_be_in_a_file_and_change_there() {
     let state = post.state().state;
     assert!(matches!(state, RelayState::Working | RelayState::Returning(_)), "{state:?}");
     assert_eq!(post.dead().await, [""; 0]);
+}
+
+/// Microsoft 365 takes nothing else, and its tokens live for an hour.
+#[tokio::test]
+async fn a_token_comes_from_a_file_or_a_command_at_each_login() {
+    let authority = Authority::new();
+    let tls = Some(authority.acceptor(&["127.0.0.1"]));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().display().to_string();
+    for (mechanisms, token) in [
+        ("LOGIN XOAUTH2", Password::TokenFile(file.path().into())),
+        ("OAUTHBEARER", Password::TokenFile(file.path().into())),
+        ("XOAUTH2", Password::TokenCommand(format!("cat {path}"))),
+    ] {
+        let login = Some(("tienda@shop.example", "ey.J0-fresh_"));
+        let sink = Sink::with(Setup { tls: tls.clone(), login, mechanisms, ..Setup::default() }).await;
+        let url: Destination = url(&sink, "smtp", "tienda%40shop.example@", &authority).parse().unwrap();
+        let destination = url.complete(Some(token), None).unwrap();
+        let relay = mail::open(&destination, "shop.example", SECOND * 60, &Clock::system()).unwrap().unwrap();
+        std::fs::write(file.path(), "ey.J0-stale_\n").unwrap();
+        let refused = relay.probe().await.unwrap_err();
+        assert!(refused.contains("535 5.7.8") && refused.contains("401"), "{refused}");
+        assert!(!refused.contains("stale") && !refused.contains("tienda@"), "{refused}");
+        std::fs::write(file.path(), "ey.J0-fresh_\n").unwrap();
+        assert!(relay.probe().await.unwrap().contains("takes the login"));
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_had_is_told() {
+    let authority = Authority::new();
+    let tls = Some(authority.acceptor(&["127.0.0.1"]));
+    let login = Some(("tienda", "token"));
+    let sink = Sink::with(Setup { tls, login, mechanisms: "XOAUTH2", ..Setup::default() }).await;
+    for (token, expected) in [
+        (Password::TokenFile("/nonexistent/token".into()), "cannot read the token from /nonexistent/token"),
+        (Password::TokenCommand("echo no session >&2; exit 3".into()), "exit status: 3: no session"),
+        (Password::TokenCommand("true".into()), "there is no OAuth token"),
+        (Password::TokenCommand("printf 'a\\nb'".into()), "there is no OAuth token"),
+        (Password::Text("geheim".into()), "OAuth alone (set mail.token_file"),
+    ] {
+        let url: Destination = url(&sink, "smtp", "tienda@", &authority).parse().unwrap();
+        let destination = url.complete(Some(token), None).unwrap();
+        let relay = mail::open(&destination, "shop.example", SECOND * 60, &Clock::system()).unwrap().unwrap();
+        let refused = relay.probe().await.unwrap_err();
+        assert!(refused.contains(expected), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -138,6 +138,10 @@ impl Session {
 
     async fn log_in(&mut self, line: &str) -> io::Result<Vec<u8>> {
         let encode = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+        let decode = |text: &str| {
+            let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).ok()?;
+            String::from_utf8(bytes).ok()
+        };
         let (user, password) = self.state.setup.login.unwrap_or_default();
         let good = if line == "AUTH LOGIN" {
             let mut good = true;
@@ -147,6 +151,27 @@ impl Session {
                     self.fill().await?;
                 }
                 good &= self.line() == Some(encode(expected));
+            }
+            good
+        } else if let Some((mechanism @ ("XOAUTH2" | "OAUTHBEARER"), response)) =
+            line.strip_prefix("AUTH ").and_then(|rest| rest.split_once(' '))
+        {
+            let bearer = format!("auth=Bearer {password}\x01\x01");
+            let good = match mechanism {
+                "XOAUTH2" => response == encode(&format!("user={user}\x01{bearer}")),
+                _ => decode(response).is_some_and(|said| {
+                    let start = format!("n,a={user},\x01host=127.0.0.1\x01port=");
+                    said.starts_with(&start) && said.ends_with(&format!("\x01{bearer}"))
+                }),
+            };
+            if !good {
+                // the reason as a challenge, which the client has to answer before it hears the verdict
+                self.write(format!("334 {}\r\n", encode("{\"status\":\"401\"}")).as_bytes()).await?;
+                while !self.buffer.ends_with(b"\r\n") {
+                    self.fill().await?;
+                }
+                let end = self.line();
+                assert_eq!(end.as_deref(), Some(if mechanism == "XOAUTH2" { "" } else { "AQ==" }));
             }
             good
         } else {
