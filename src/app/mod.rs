@@ -5,6 +5,7 @@
 //! says what is missing, orders are answered 503, and the services start when it is there.
 
 pub mod beside;
+mod damage;
 mod housekeeping;
 #[cfg(feature = "kafka")]
 pub mod kafka;

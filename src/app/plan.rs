@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::{runtime::Handle, sync::Notify};
 
 use super::{
-    Addresses, Role, housekeeping,
+    Addresses, Role, damage, housekeeping,
     listeners::Doors,
     open, options,
     outage::{Outage, again},
@@ -46,6 +46,7 @@ pub(super) struct Plan {
     tracking: tracking::Metrics,
     mail: mail::Metrics,
     started: Arc<AtomicBool>,
+    damaged: damage::Damaged,
     relay: Relay,
     pub(super) log: Late<dyn EventLog>,
     pub(super) store: Late<dyn Store>,
@@ -88,6 +89,7 @@ impl Plan {
             tracking,
             mail,
             started: Arc::default(),
+            damaged: Arc::default(),
             relay: Relay::default(),
             log: Arc::new(OnceLock::new()),
             store: Arc::new(OnceLock::new()),
@@ -104,7 +106,7 @@ impl Plan {
             store: self.roles.iter().any(|role| role.needs_store()).then(|| self.store.clone()),
             clock: self.clock.clone(),
             registry: self.registry.clone(),
-            checks: self.roles.iter().map(|role| self.check(*role)).collect(),
+            checks: self.roles.iter().map(|role| self.check(*role)).chain(self.files_check()).collect(),
             mailbox: mailbox.transpose()?,
             relay: self.relay.clone(),
             on_loopback: self.addresses.ops.ip().is_loopback(),
@@ -128,6 +130,13 @@ impl Plan {
         (role.name(), Arc::new(check))
     }
 
+    /// Whether the embedded files are whole, as far as is known.
+    fn files_check(&self) -> Option<Check> {
+        let damaged = self.damaged.clone();
+        let check: Check = ("files", Arc::new(move || !damaged.load(Ordering::Relaxed)));
+        (!damage::files(&self.config, &self.roles).is_empty()).then_some(check)
+    }
+
     fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
     }
@@ -148,6 +157,11 @@ impl Plan {
             let (store, clock) = (opened.store(), self.clock.clone());
             let ages = (self.config.intake.idempotency_ttl, self.config.mail.keep);
             services.spawn("forgetting", move |stop| housekeeping::forget(store, clock, ages, stop));
+        }
+        let files = damage::files(&self.config, &self.roles);
+        if !files.is_empty() {
+            let damaged = self.damaged.clone();
+            services.spawn("checking files", move |stop| damage::look_for(files, damaged, stop));
         }
         self.started.store(true, Ordering::Relaxed);
         Ok(services)

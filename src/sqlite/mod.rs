@@ -116,6 +116,9 @@ pub fn open_writer(path: &Path, access: Access) -> Result<Connection> {
 /// Opens a connection that only reads. It sees whole commits, and never blocks the writer.
 pub fn open_reader(path: &Path) -> Result<Connection> {
     require_file(path)?;
+    if is_read_only(path) {
+        return open_copy(path);
+    }
     // not READ_ONLY: the first reader of a file in WAL mode may have to create its shared memory
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|e| describe(path, e))?;
@@ -129,6 +132,46 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
     set_up().map_err(|e| describe(path, e))?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)
+}
+
+/// Whether nothing can be written beside the file: a copy on a read-only mount, or somebody else's folder.
+pub fn is_read_only(path: &Path) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    path.exists() && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err()
+}
+
+/// Opens a file beside which nothing can be written. Reading write-ahead needs shared memory there; a server may have made
+/// it, and whole commits are seen by it. Without it the file alone is read, if it is all there is.
+fn open_copy(path: &Path) -> Result<Connection> {
+    let is_served = with_suffix(path, "-shm").exists();
+    let is_whole = with_suffix(path, "-wal").metadata().map_or(true, |wal| wal.len() == 0);
+    if !is_served && !is_whole {
+        return Err(Error::Fatal(format!(
+            "{0} is in a folder that cannot be written, and its last commits are in {0}-wal: copy the folder to where it \
+             can be written, and name that with --data DIR",
+            path.display()
+        )));
+    }
+    let name =
+        percent_encoding::utf8_percent_encode(&path.to_string_lossy(), percent_encoding::NON_ALPHANUMERIC).to_string();
+    let uri = if is_served { format!("file:{name}") } else { format!("file:{name}?immutable=1") };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let conn = Connection::open_with_flags(uri, flags).map_err(|e| describe(path, e))?;
+    conn.busy_timeout(Duration::from_secs(5)).map_err(|e| describe(path, e))?;
+    let read = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+    read.map_err(|e| match describe(path, e) {
+        Error::Fatal(text) => Error::Fatal(format!("{text}; whoever owns the files may read them beside the server")),
+        other => other,
+    })?;
+    Ok(conn)
+}
+
+/// Looks whether the pages and indexes of a file fit together; what does not, in words. Reads the whole file.
+pub fn quick_check(path: &Path) -> Result<Vec<String>> {
+    let conn = open_reader(path)?;
+    let mut check = conn.prepare("PRAGMA quick_check(5)")?;
+    let lines = check.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    Ok(lines.into_iter().filter(|line| line != "ok").collect())
 }
 
 fn require_file(path: &Path) -> Result<()> {

@@ -2,6 +2,42 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use super::*;
 
+#[test]
+fn a_copy_is_read_where_nothing_can_be_written_unless_commits_would_be_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a copy #1?.db");
+    let conn = open_writer(&path, Access::Serve).unwrap();
+    conn.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
+    let wal = with_suffix(&path, "-wal");
+    let commits = std::fs::read(&wal).unwrap();
+    drop(conn);
+    let count = |conn: Connection| conn.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count(open_copy(&path).unwrap()), 1);
+    assert!(!with_suffix(&path, "-shm").exists(), "it wrote beside it");
+    std::fs::write(&wal, commits).unwrap();
+    let refused = open_copy(&path).unwrap_err().to_string();
+    assert!(refused.contains("-wal") && refused.contains("--data"), "{refused}");
+}
+
+/// Single bits of the file, turned over one at a time: what breaks its structure is found.
+#[test]
+fn a_check_finds_a_broken_structure() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.db");
+    let conn = open_writer(&path, Access::Serve).unwrap();
+    conn.execute_batch(
+        "CREATE TABLE t (x TEXT NOT NULL); CREATE INDEX i ON t (x);
+         WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2000) INSERT INTO t SELECT 'row ' || n FROM n",
+    )
+    .unwrap();
+    drop(conn);
+    assert_eq!(quick_check(&path).unwrap(), Vec::<String>::new());
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096 * 3] ^= 0x80; // the kind of a page
+    std::fs::write(&path, bytes).unwrap();
+    assert!(quick_check(&path).map_or(true, |found| !found.is_empty()));
+}
+
 const DEADLINE: Duration = Duration::from_mins(5);
 
 /// A writer on a table of numbers. A row in `poison` makes the COMMIT itself fail.

@@ -176,6 +176,36 @@ async fn a_damaged_database_is_named_and_not_touched() {
     assert!(Process::start(&data, &[]).await.terminate().success());
 }
 
+/// Where no start looks: the server works, says so, and is not ready.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_page_is_found_beside_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    assert!(Process::start(&data, &[]).await.terminate().success());
+    let path = data.join("store.db");
+    let store = rusqlite::Connection::open(&path).unwrap();
+    store
+        .execute_batch(
+            "CREATE TABLE spare (x TEXT NOT NULL); WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n
+             WHERE n < 2000) INSERT INTO spare SELECT 'row ' || n FROM n",
+        )
+        .unwrap();
+    drop(store);
+    let mut bytes = fs::read(&path).unwrap();
+    let last_page = bytes.len() - 4096;
+    bytes[last_page] ^= 0x80; // its kind
+    fs::write(&path, bytes).unwrap();
+    let server = Process::spawn(Process::command(&data, &[]), data.with_extension("log"));
+    eventually("the damage to be told", async || {
+        let (status, checks) = server.readyz().await?;
+        if status == 503 && checks["checks"]["files"] == false { Ok(()) } else { Err(checks.to_string()) }
+    })
+    .await;
+    let said = read_log(&data);
+    assert!(said.contains("store.db is damaged") && said.contains("backup"), "{said}");
+    assert!(server.terminate().success());
+}
+
 /// The output topic is replaced behind the back of fulfilment: it must not go on as if no order had been in flight.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_lost_records_ends_the_process_with_a_failure() {

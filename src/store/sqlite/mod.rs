@@ -65,7 +65,8 @@ impl SqliteStore {
 
     /// Opens an existing store beside a server that may be running.
     pub fn open_tool(path: &Path) -> Result<Self> {
-        let conn = sqlite::open_writer(path, Access::Tool)?;
+        let is_read_only = sqlite::is_read_only(path); // a copy: can be looked at, and nothing decided
+        let conn = if is_read_only { sqlite::open_reader(path)? } else { sqlite::open_writer(path, Access::Tool)? };
         schema::check(path, &conn)?;
         Self::start(path, conn, Options::default(), None)
     }

@@ -1,0 +1,60 @@
+//! Looks after the start, beside the work, whether the files of the embedded log and store are whole. What is damaged is
+//! told, and keeps this instance from being ready; it goes on, since what can be read still counts.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Result;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use super::Role;
+use crate::{
+    config::{Config, LogUrl, StoreUrl},
+    sqlite,
+};
+
+/// Set once damage was found.
+pub(super) type Damaged = Arc<AtomicBool>;
+
+/// The files that this process serves; none of a cluster's.
+pub(super) fn files(config: &Config, roles: &[Role]) -> Vec<PathBuf> {
+    let log = if let LogUrl::Sqlite(path) = config.log_url() { Some(path) } else { None };
+    let store = if let StoreUrl::Sqlite(path) = config.store_url() { Some(path) } else { None };
+    let log = log.filter(|_| roles.iter().any(|role| role.needs_log()));
+    let store = store.filter(|_| roles.iter().any(|role| role.needs_store()));
+    log.into_iter().chain(store).collect()
+}
+
+/// Reads each file once, one after the other, on a thread that may wait; then waits for the stop. A stop does not wait.
+pub(super) async fn look_for(files: Vec<PathBuf>, damaged: Damaged, stop: CancellationToken) -> Result<()> {
+    let asked = stop.clone();
+    tokio::task::spawn_blocking(move || {
+        for path in files {
+            if asked.is_cancelled() {
+                return;
+            }
+            let found = match sqlite::quick_check(&path) {
+                Ok(found) => found,
+                // a file that is busy is no damaged one, and what cannot be read at all ends the services
+                Err(sqlite::Error::Fatal(text)) => vec![text],
+                Err(error) => {
+                    debug!(%error, "{} was not checked", path.display());
+                    continue;
+                }
+            };
+            if !found.is_empty() {
+                damaged.store(true, Ordering::Relaxed);
+                let path = path.display();
+                error!("{path} is damaged: stop, and restore the data folder from a backup: {}", found.join("; "));
+            }
+        }
+    });
+    stop.cancelled().await;
+    Ok(())
+}
