@@ -41,6 +41,9 @@ impl From<rusqlite::Error> for Error {
         let code = error.sqlite_error_code();
         let text = error.to_string();
         match code {
+            Some(ErrorCode::ReadOnly) => {
+                Self::Fatal(format!("this copy can be looked at, and nothing decided ({text})"))
+            }
             Some(ErrorCode::DiskFull) => Self::Unavailable(format!("the disk is full ({text})")),
             Some(
                 ErrorCode::DatabaseBusy
