@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Composer, Destination, Error, Outcome, Refusal, Result, Transport, compose, transport};
+use super::{About, Composer, Destination, Error, Outcome, Refusal, Result, Transport, compose, transport};
 use crate::{
     clock::Clock,
     domain::{EmailAddress, Lang},
@@ -84,6 +84,9 @@ async fn send(
     let to = to.as_str();
     match outcome {
         Some(Outcome::Sent(reply)) => Ok(format!("a test mail to {to} was accepted: {reply}")),
+        Some(Outcome::Refused(Refusal { about: About::All | About::Us, text, .. })) => Err(format!(
+            "a test mail was refused, and that is about the sender, the login or the right to relay, not about {to}: {text}"
+        )),
         Some(Outcome::Permanent(reason) | Outcome::Denied(reason) | Outcome::Refused(Refusal { text: reason, .. })) => {
             Err(format!("a test mail to {to} was refused: {reason}"))
         }

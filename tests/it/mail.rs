@@ -8,7 +8,7 @@ use encargo::{
     eventlog::TopicPartition,
     mail::{self, Composer, Deps, Mailer, Metrics},
     store::{
-        DeadLetters, Ledger, Orders,
+        DeadLetters, Ledger, Mails, Orders,
         ledger::MailStatus,
         orders::{Advance, Batch, Incoming},
         sqlite::{Options, SqliteStore},
@@ -87,19 +87,21 @@ async fn after_three_refusals_for_now_it_arrives_once() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_good_is_a_dead_letter_and_the_lane_goes_on() {
+async fn a_refusal_for_good_waits_while_nobody_was_taken_and_costs_no_connection() {
     for step in [Step::Rcpt, Step::Data, Step::Dot] {
         let sink = Sink::start().await;
         sink.script(step, Fault::Reply("550 5.7.1 <c1@example.org> not wanted"), 1);
         let mut post = Post::start(&(sink.url() + "?connections=1"));
         post.enter(1..=1, &["recibido", "preparando"]).await;
-        post.have(MailStatus::Sent, 1).await;
-        assert_eq!(sink.connections(), 1, "a refusal does not cost the connection");
-        assert_eq!(sink.mails()[0].header("X-Order-State"), Some("preparando"));
-        let dead = post.store.dead(None, 10).await.unwrap();
-        assert_eq!(dead.len(), 1);
-        let reason = &dead[0].reason;
+        let reason = eventually("a mail that waits", async || {
+            let waiting = post.store.mails_waiting(9).await.unwrap();
+            waiting.iter().find_map(|mail| mail.reply.clone()).ok_or_else(|| format!("{waiting:?}"))
+        })
+        .await;
         assert!(reason.contains("550 5.7.1 <c***@example.org> not wanted"), "{step:?}: {reason}");
+        post.have_while_moving(MailStatus::Sent, 2, SECOND).await;
+        assert_eq!((sink.connections(), post.dead().await.len()), (1, 0), "{step:?}");
+        assert_eq!(sink.mails()[0].header("X-Order-State"), Some("recibido"));
     }
 }
 
@@ -110,8 +112,8 @@ async fn a_server_that_wants_a_mail_without_recipient_gets_none() {
     sink.script(Step::Data, Fault::Reply("354 go on all the same"), 1);
     let mut post = Post::start(&(sink.url() + "?connections=1"));
     post.enter(1..=1, &["recibido", "preparando"]).await;
-    post.have(MailStatus::Sent, 1).await;
-    assert_eq!((sink.accepted(), sink.connections(), post.metrics.dead.get()), (1, 2, 1));
+    post.have_while_moving(MailStatus::Sent, 2, SECOND).await;
+    assert_eq!((sink.accepted(), sink.connections(), post.metrics.dead.get()), (2, 2, 0));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Whom a refusal is booked on: never a customer for what is ours.
 
-use encargo::store::{Mails as _, ledger::Class};
+use encargo::store::ledger::Class;
 
 use super::{replies::denied, *};
 
