@@ -75,7 +75,7 @@ impl Api {
     }
 
     /// A number can be guessed and its answer shows an address, so only the shop itself may ask by number.
-    fn authorize(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Response> {
+    fn authorize(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let Options { open, api_key, .. } = &self.0.options;
         let given = headers.get(header::AUTHORIZATION).map(bearer);
         if let (Some(key), Some(Some(given))) = (api_key, given)
@@ -90,8 +90,7 @@ impl Api {
         if api_key.is_none() {
             let detail = "lookups by number are for this machine alone, since there is no API key: set tracking.api_key, \
                           or use /track/{handle}";
-            let problem = Problem::new(StatusCode::FORBIDDEN, "closed", "Lookup by number is closed", detail);
-            return Err(problem.into_response());
+            return Err(Problem::new(StatusCode::FORBIDDEN, "closed", "Lookup by number is closed", detail));
         }
         if given.is_some() {
             self.0.denials.tell(&self.0.clock, |more| {
@@ -99,14 +98,12 @@ impl Api {
             });
         }
         let detail = "send the header Authorization: Bearer <tracking.api_key>, or use /track/{handle}";
-        let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "API key wanted", detail);
         // RFC 6750 §3: the error is told only to who has given a key
-        let challenge = if given.is_some() {
-            "Bearer realm=\"encargo\", error=\"invalid_token\""
-        } else {
-            "Bearer realm=\"encargo\""
+        let challenge = match given {
+            Some(_) => "Bearer realm=\"encargo\", error=\"invalid_token\"",
+            None => "Bearer realm=\"encargo\"",
         };
-        Err(([(header::WWW_AUTHENTICATE, challenge)], problem).into_response())
+        Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "API key wanted", detail).challenge(challenge))
     }
 }
 
@@ -134,9 +131,7 @@ struct OldAnswer<'a> {
 
 /// `GET /?value=ID`, as the old service answers it, but with status 404 when there is no such order.
 async fn by_value(State(api): State<Api>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
-    if let Err(refused) = api.authorize(&uri, &headers) {
-        return Ok(refused);
-    }
+    api.authorize(&uri, &headers)?;
     let Some(value) = web::query_field(&uri, "value") else {
         let detail = "ask with /?value=NUMBER, for example /?value=1 · pregunte con /?value=NÚMERO";
         return Err(Problem::invalid(vec![FieldError { field: "value".into(), detail: detail.into() }]));
@@ -171,9 +166,7 @@ async fn by_id(
     uri: Uri,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    if let Err(refused) = api.authorize(&uri, &headers) {
-        return Ok(refused);
-    }
+    api.authorize(&uri, &headers)?;
     let id: OrderId = id.parse().map_err(|_| no_such_order())?;
     let (view, history) = api.find(id).await?.ok_or_else(no_such_order)?;
     let handle = api.0.handles.seal(id);

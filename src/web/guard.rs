@@ -248,7 +248,7 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
         let first = hosts.next()?.to_str().unwrap_or("?");
         Some(if hosts.next().is_none() { first } else { "?" }) // of two names, nobody knows which is meant
     };
-    uri.authority().map(|authority| authority.as_str()).or_else(header)
+    uri.authority().map(axum::http::uri::Authority::as_str).or_else(header)
 }
 
 /// Host and port of an origin; nothing of `null`.
@@ -280,7 +280,7 @@ pub fn is_loopback_name(name: &str) -> bool {
 
 // In both languages, as these also meet people.
 fn foreign_host(host: &str) -> Problem {
-    let host: String = host.chars().filter(|c| c.is_ascii_graphic()).take(100).collect();
+    let host: String = host.chars().filter(char::is_ascii_graphic).take(100).collect();
     let detail = format!(
         "Este puerto no atiende con el nombre {host}, sino como localhost: si un proxy lo publica con ese nombre, añádalo a \
          http.allowed_hosts.\n\
@@ -291,7 +291,7 @@ fn foreign_host(host: &str) -> Problem {
 }
 
 fn foreign_site(origin: Option<&str>) -> Problem {
-    let origin: String = origin.unwrap_or("?").chars().filter(|c| c.is_ascii_graphic()).take(100).collect();
+    let origin: String = origin.unwrap_or("?").chars().filter(char::is_ascii_graphic).take(100).collect();
     let detail = format!(
         "Petición de una página de otro sitio ({origin}), que no está en intake.allowed_origins.\n\
          A request of a page of another site ({origin}), which is not in intake.allowed_origins."

@@ -4,7 +4,7 @@ use axum::{
     Router,
     http::{
         HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, RETRY_AFTER},
+        header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     response::{IntoResponse, Response},
 };
@@ -19,6 +19,7 @@ pub struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     retry_after_s: Option<u32>,
+    challenge: Option<&'static str>,
 }
 
 /// What is wrong with one field of a request.
@@ -49,7 +50,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, kind, title, detail: detail.into(), errors: Vec::new(), retry_after_s: None }
+        Self { status, kind, title, detail: detail.into(), errors: Vec::new(), retry_after_s: None, challenge: None }
     }
 
     /// 400: the request cannot be read.
@@ -96,6 +97,12 @@ impl Problem {
         Self { retry_after_s: Some(seconds), ..self }
     }
 
+    /// Tells the client how to prove who it is, as `WWW-Authenticate` says it.
+    #[must_use]
+    pub fn challenge(self, challenge: &'static str) -> Self {
+        Self { challenge: Some(challenge), ..self }
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -127,6 +134,9 @@ impl IntoResponse for Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }
