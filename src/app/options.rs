@@ -80,6 +80,7 @@ pub(super) fn limits(config: &Config) -> web::Limits {
         connections_max: config.http.connections_max,
         requests_max: config.http.requests_max,
         body_bytes_max: config.http.body_max,
+        idle_timeout: config.http.idle_timeout,
         header_timeout: config.http.header_timeout,
         request_timeout: config.http.request_timeout,
         drain_timeout: config.shutdown_deadline / 2,

@@ -137,6 +137,8 @@ mod sections {
         pub connections_max: usize,
         pub requests_max: usize,
         #[serde(deserialize_with = "duration")]
+        pub idle_timeout: Duration,
+        #[serde(deserialize_with = "duration")]
         pub header_timeout: Duration,
         #[serde(deserialize_with = "duration")]
         pub request_timeout: Duration,
@@ -342,7 +344,7 @@ impl Config {
         Ok(())
     }
 
-    fn too_small(&self) -> [(&'static str, bool); 19] {
+    fn too_small(&self) -> [(&'static str, bool); 20] {
         [
             ("log.partitions", self.log.partitions == 0),
             ("log.queue_max", self.log.queue_max == 0),
@@ -357,6 +359,7 @@ impl Config {
             ("http.body_max", self.http.body_max == 0),
             ("http.connections_max", self.http.connections_max == 0),
             ("http.requests_max", self.http.requests_max == 0),
+            ("http.idle_timeout", self.http.idle_timeout.is_zero()),
             ("http.header_timeout", self.http.header_timeout.is_zero()),
             ("http.request_timeout", self.http.request_timeout.is_zero()),
             ("fulfilment.tick", self.fulfilment.tick.is_zero()),

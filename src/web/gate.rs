@@ -1,5 +1,4 @@
 use std::{
-    convert::Infallible,
     future::poll_fn,
     net::SocketAddr,
     pin::Pin,
@@ -14,18 +13,14 @@ use axum::{
     extract::ConnectInfo,
     http::{
         HeaderValue, Request, StatusCode,
-        header::{CACHE_CONTROL, CONNECTION, EXPECT, X_CONTENT_TYPE_OPTIONS},
+        header::{CACHE_CONTROL, CONNECTION, X_CONTENT_TYPE_OPTIONS},
     },
     response::{IntoResponse, Response},
 };
 use hyper::{body::Incoming, service::Service};
 use tokio::time::timeout;
 
-use super::{Limits, Problem, Routes};
-
-/// How much of a body that is too long is read all the same, so that the client, which writes before it reads, gets
-/// the answer and not a reset connection.
-const DISCARD_BYTES_MAX: usize = 8 << 20;
+use super::{Limits, Problem, Routes, head};
 
 /// What stands between the connections and the router: bounds, and the headers of every answer.
 pub(super) struct Gate {
@@ -40,39 +35,37 @@ impl Gate {
     }
 
     /// Answers one request; never fails, so a connection ends only by its peer, its time, or a stop.
-    pub(super) async fn answer(
-        self: Arc<Self>,
-        peer: SocketAddr,
-        request: Request<Incoming>,
-    ) -> Result<Response, Infallible> {
-        let mut response = match self.run(peer, request).await {
-            Ok(response) => response,
-            Err(problem) => problem.into_response(),
+    pub(super) async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
+        let answer = match self.read(peer, request).await {
+            Ok(request) => self.run(request).await.unwrap_or_else(Problem::into_response),
+            Err(problem) => {
+                let mut answer = problem.into_response();
+                // what of the request is still on its way is not the next one
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                answer
+            }
         };
-        // after these two the rest of the body may still be on its way, so the connection has no next request
-        let is_cut = matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
-        let headers = response.headers_mut();
-        if is_cut {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        Ok(response)
+        finish(answer)
     }
 
-    async fn run(&self, peer: SocketAddr, request: Request<Incoming>) -> Result<Response, Problem> {
+    /// The request as handlers see it: checked, and with its body.
+    async fn read(&self, peer: SocketAddr, request: Request<Incoming>) -> Result<Request<Body>, Problem> {
         let (mut parts, mut incoming) = request.into_parts();
+        head::check(&mut parts)?;
         let body = if incoming.is_end_stream() {
             Body::empty()
         } else {
-            let expects = parts.headers.contains_key(EXPECT);
-            let read = read(&mut incoming, self.limits.body_bytes_max, expects);
+            let read = read(&mut incoming, self.limits.body_bytes_max);
             Body::from(timeout(self.limits.request_timeout, read).await.map_err(|_| body_timeout())??)
         };
+        parts.extensions.insert(ConnectInfo(peer));
+        Ok(Request::from_parts(parts, body))
+    }
+
+    async fn run(&self, request: Request<Body>) -> Result<Response, Problem> {
         // only now: a slow sender holds a connection, but no place among the requests that run
         let _running = self.enter()?;
-        parts.extensions.insert(ConnectInfo(peer));
-        let answer = self.routes.get().ok_or_else(starting)?.call(Request::from_parts(parts, body));
+        let answer = self.routes.get().ok_or_else(starting)?.call(request);
         match timeout(self.limits.request_timeout, answer).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(never)) => match never {},
@@ -104,16 +97,23 @@ impl Drop for Running<'_> {
     }
 }
 
-async fn read(incoming: &mut Incoming, limit: usize, expects: bool) -> Result<Bytes, Problem> {
+/// The headers that every answer has.
+pub(super) fn finish(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    answer
+}
+
+async fn read(incoming: &mut Incoming, limit: usize) -> Result<Bytes, Problem> {
     if incoming.size_hint().lower() > limit as u64 {
-        // who expects a "100 Continue" has sent nothing yet, and needs no reading
-        return Err(if expects { too_long(limit) } else { discard(incoming, limit).await });
+        return Err(too_long(limit));
     }
     let mut whole = Bytes::new();
     let mut joined = Vec::new();
     while let Some(data) = next(incoming).await? {
         if whole.len() + joined.len() + data.len() > limit {
-            return Err(discard(incoming, limit).await);
+            return Err(too_long(limit));
         }
         if whole.is_empty() && joined.is_empty() {
             whole = data; // nearly always the only piece, passed on without a copy
@@ -123,17 +123,6 @@ async fn read(incoming: &mut Incoming, limit: usize, expects: bool) -> Result<By
         }
     }
     Ok(if joined.is_empty() { whole } else { joined.into() })
-}
-
-async fn discard(incoming: &mut Incoming, limit: usize) -> Problem {
-    let mut left = DISCARD_BYTES_MAX;
-    while let Ok(Some(data)) = next(incoming).await {
-        left = left.saturating_sub(data.len());
-        if left == 0 {
-            break;
-        }
-    }
-    too_long(limit)
 }
 
 /// The next piece of data; trailers are passed over.

@@ -13,12 +13,15 @@
 
 mod gate;
 mod guard;
+mod head;
 mod language;
 mod page;
 mod problem;
 mod request;
 mod routes;
 mod server;
+mod turn;
+mod wire;
 
 use std::time::Duration;
 
@@ -44,15 +47,18 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// The bounds of one listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Most connections at a time; more wait in the system's queue until one ends.
+    /// Most connections at a time. For one more the one that idles longest is closed; if none idles, it waits.
     pub connections_max: usize,
     /// Most requests in handlers at a time; more are answered 503 with `Retry-After`.
     pub requests_max: usize,
     /// Longest body of a request in bytes; a longer one is answered 413.
     pub body_bytes_max: usize,
-    /// Longest time for a request's headers to come in, and for which an idle connection is kept.
+    /// Longest time for which a connection is kept without a request.
+    pub idle_timeout: Duration,
+    /// Longest time for a request's headers to come in, once they have begun to (else 408).
     pub header_timeout: Duration,
-    /// Longest time for a request's body to come in (else 408), and then for the handler to answer (else 503).
+    /// Longest time for a request's body to come in (else 408), then for the handler to answer (else 503), and then for
+    /// the client to take a part of the answer (else its connection is closed).
     pub request_timeout: Duration,
     /// At a stop, longest time for what has begun to finish.
     pub drain_timeout: Duration,
@@ -64,6 +70,7 @@ impl Default for Limits {
             connections_max: 4_096,
             requests_max: 2_048,
             body_bytes_max: 16 << 10,
+            idle_timeout: Duration::from_secs(75),
             header_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),

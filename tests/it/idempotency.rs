@@ -121,9 +121,10 @@ async fn what_was_certainly_refused_can_be_tried_again_at_once() {
 }
 
 #[tokio::test]
-async fn the_order_is_placed_though_the_client_has_gone() {
-    // with one connection only, an answer on another one shows that the server has seen the first one go
-    let shop = Shop::start_with(Limits { connections_max: 1, ..Limits::default() }).await;
+async fn the_order_is_placed_though_its_request_was_given_up() {
+    // with one connection only, an answer on another one shows that the first request is over
+    let request_timeout = Duration::from_millis(500);
+    let shop = Shop::start_with(Limits { connections_max: 1, request_timeout, ..Limits::default() }).await;
     let gate = Arc::new(Semaphore::new(0));
     shop.log.next(Fault::Hold(gate.clone()));
     let gone = keyed(&shop, "k", BODY).timeout(Duration::from_millis(500)).send().await;
