@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use tokio::net::TcpListener;
 
-use super::{Role, options, services::Services};
+use super::{Role, descriptors, options, services::Services};
 use crate::{
     config::Config,
     web::{self, Routes},
@@ -49,13 +49,15 @@ impl Listeners {
     /// Answers from now on: operations at once, the others when their doors open.
     pub(super) fn serve(self, config: &Config, ops: Router, doors: &Doors) -> Services {
         let mut serving = Services::default();
+        let listeners = 1 + usize::from(self.intake.is_some()) + usize::from(self.tracking.is_some());
+        let connections_max = descriptors::connections_max(config.http.connections_max, listeners);
         for (name, listener, routes) in [
             ("intake listener", self.intake, doors.intake.clone()),
             ("tracking listener", self.tracking, doors.tracking.clone()),
             ("operations listener", Some(self.ops), ops.into()),
         ] {
             let Some(listener) = listener else { continue };
-            let limits = options::limits(config);
+            let limits = web::Limits { connections_max, ..options::limits(config) };
             serving.spawn(name, move |stop| async move { Ok(web::serve(listener, routes, limits, stop).await?) });
         }
         serving

@@ -6,6 +6,7 @@
 
 pub mod beside;
 mod damage;
+mod descriptors;
 mod housekeeping;
 #[cfg(feature = "kafka")]
 pub mod kafka;
