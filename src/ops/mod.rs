@@ -1,6 +1,7 @@
 //! Operations, on :9000: is it alive, is it ready, what does it measure, which mails did it write.
 
 mod access;
+mod exposition;
 mod ledger;
 mod mailbox;
 mod relay;
@@ -15,7 +16,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
@@ -24,7 +25,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::{sync::Mutex, time::timeout};
 
-use self::ledger::Ledger;
+use self::{exposition::Format, ledger::Ledger};
 use crate::{clock::Clock, domain::Timestamp, eventlog::EventLog, store::Store, web};
 
 pub use mailbox::{Mailbox, Place, Sample, Samples};
@@ -125,7 +126,7 @@ async fn readyz(State(ops): State<Ops>) -> Response {
 }
 
 /// The registry, and the numbers that only the store knows.
-async fn metrics(State(ops): State<Ops>) -> Response {
+async fn metrics(State(ops): State<Ops>, headers: HeaderMap) -> Response {
     let mut text = String::new();
     let mut from_store = Registry::default();
     if let Some(store) = ops.store()
@@ -139,9 +140,11 @@ async fn metrics(State(ops): State<Ops>) -> Response {
         .and_then(|()| prometheus_client::encoding::text::encode_registry(&mut text, &from_store))
         .and_then(|()| text.write_str("# EOF\n"));
     if encoded.is_err() {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        return web::Problem::internal().into_response();
     }
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+    let format = Format::accepted(&headers);
+    let text = if format == Format::Plain { exposition::plain(&text) } else { text };
+    ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
 /// `2026-01-31 12:00:00`, for pages.
