@@ -116,7 +116,13 @@ impl TestApp {
     /// A counting metric's value.
     pub async fn metric(&self, sample: &str) -> u64 {
         let text = self.http.get(self.ops("/metrics")).send().await.expect("an answer").text().await.expect("text");
-        let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        line.map_or(0, |value| value.trim().parse().expect("a whole number"))
+        sample_in(&text, sample)
     }
+}
+
+/// A sample's value in a text of metrics. One that is missing has another name now, which is no zero.
+pub fn sample_in(metrics: &str, sample: &str) -> u64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    let value = line.unwrap_or_else(|| panic!("no metric is called {sample}:\n{metrics}"));
+    value.trim().parse().expect("a whole number")
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::faulty::FaultyLog;
 use crate::harness::PATIENCE;
+use crate::harness::app::sample_in;
 
 pub const ORDERS: &str = "compra_detalle";
 pub const GROUP: &str = "readers";
@@ -147,6 +148,11 @@ impl Shop {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         text
+    }
+
+    /// A counting metric's value.
+    pub fn metric(&self, sample: &str) -> u64 {
+        sample_in(&self.metrics(), sample)
     }
 
     /// Reads all orders as a consumer group and commits how far it came.
