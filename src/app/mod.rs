@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{listeners::Addresses, roles::Role};
 use self::{listeners::Listeners, outage::Outage, plan::Plan, services::Services};
-use crate::{clock::Clock, config::Config, domain::HandleKey, eventlog::EventLog, mail, ops::Late, store::Store};
+use crate::{clock::Clock, config::Config, eventlog::EventLog, mail, ops::Late, store::Store};
 
 /// How long a start waits to tell at once what is wrong with a cluster; it goes on in the background.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -50,10 +50,10 @@ struct Work {
     failure: oneshot::Receiver<anyhow::Error>,
 }
 
-/// How mails are composed, for commands that compose one without serving: links are made with a key of no order.
+/// How mails are composed, for commands that compose samples without serving.
 pub fn sample_composing(config: &Config) -> Result<mail::compose::Options> {
     let addresses = Addresses { intake: None, tracking: None, ops: config.ops.listen };
-    Ok(options::composing(config, addresses, &config.flow()?, HandleKey::new([0; 16])))
+    Ok(options::composing(config, addresses, &config.flow()?))
 }
 
 /// What a binary that was built without Kafka says about its addresses.

@@ -110,6 +110,13 @@ pub(super) async fn secret(store: Arc<dyn Store>, fresh: [u8; 16]) -> Result<[u8
     Ok(store.secret("handle", fresh).await?)
 }
 
+/// The deployment's own part of the ids of its mails, the same for all processes on a store and after every restart. It is
+/// public, so it is no part of the other secret.
+pub(super) async fn deployment(store: Arc<dyn Store>, fresh: [u8; 16]) -> Result<String> {
+    let bytes = store.secret("deployment", fresh).await?;
+    Ok(bytes[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 fn local_store(path: &Path, waiting_max: usize) -> Result<Arc<dyn Store>> {
     create_parent(path)?;
     let options = StoreOptions { waiting_max, ..StoreOptions::default() };

@@ -58,6 +58,7 @@ struct Opened {
     log: Option<Arc<dyn EventLog>>,
     store: Option<Arc<dyn Store>>,
     handles: HandleKey,
+    deployment: String,
     /// Rung after every projected batch, for the mailer.
     projected: Arc<Notify>,
 }
@@ -99,7 +100,7 @@ impl Plan {
 
     /// What the operations listener looks at.
     pub(super) fn ops(&self) -> Result<Ops> {
-        let composing = options::composing(&self.config, self.addresses, &self.flow, HandleKey::new([0; 16])); // no order's
+        let composing = options::composing(&self.config, self.addresses, &self.flow);
         let mailbox = self.has(Role::Mail).then(|| options::mailbox(composing, &self.config.mail_url()));
         Ok(Ops {
             log: self.roles.iter().any(|role| role.needs_log()).then(|| self.log.clone()),
@@ -168,7 +169,13 @@ impl Plan {
     }
 
     async fn open(&self, outage: &Outage) -> Result<Opened> {
-        let mut opened = Opened { log: None, store: None, handles: HandleKey::new([0; 16]), projected: Arc::default() };
+        let mut opened = Opened {
+            log: None,
+            store: None,
+            handles: HandleKey::new([0; 16]),
+            deployment: String::new(),
+            projected: Arc::default(),
+        };
         if self.roles.iter().any(|role| role.needs_log()) {
             let log = outage.wait("event log", || open::log(self.config.clone())).await?;
             let _ = self.log.set(log.clone()); // once
@@ -178,6 +185,8 @@ impl Plan {
             let store = outage.wait("store", || open::store(self.config.clone())).await?;
             let fresh = open::random()?;
             let secret = outage.wait("store", || open::secret(store.clone(), fresh)).await?;
+            let fresh = open::random()?;
+            opened.deployment = outage.wait("store", || open::deployment(store.clone(), fresh)).await?;
             let _ = self.store.set(store.clone()); // once
             opened.handles = HandleKey::new(secret);
             opened.store = Some(store);
@@ -250,8 +259,11 @@ impl Plan {
 
     fn start_mail(&self, opened: &Opened, services: &mut Services) -> Result<()> {
         let Some(transport) = self.transport.clone() else { return Ok(()) };
-        let handles = opened.handles.clone();
-        let composing = options::composing(&self.config, self.addresses, &self.flow, handles);
+        let composing = mail::compose::Options {
+            handles: Some(opened.handles.clone()),
+            deployment: opened.deployment.clone(),
+            ..options::composing(&self.config, self.addresses, &self.flow)
+        };
         let deps = mail::Deps {
             ledger: opened.store(),
             composer: Arc::new(Composer::new(composing)?),
@@ -280,7 +292,6 @@ impl Opened {
 
 /// Tries whether mails can be made, and opens where they go; `None` when mail is off.
 fn transport(config: &Config, addresses: Addresses, flow: &Flow, clock: &Clock) -> Result<Option<Arc<dyn Transport>>> {
-    let no_order = HandleKey::new([0; 16]);
-    let composer = Composer::new(options::composing(config, addresses, flow, no_order))?;
+    let composer = Composer::new(options::composing(config, addresses, flow))?;
     Ok(mail::open(&config.mail_url(), composer.domain(), mail::STEP_TIMEOUT, clock)?)
 }

@@ -29,6 +29,9 @@ pub struct Options {
     pub from_name: Option<String>,
     /// The domain of the `Message-ID`; that of the sender if absent. ASCII.
     pub domain: Option<String>,
+    /// The deployment's own part of each `Message-ID`, in letters and digits. Orders are numbered from 1 in every shop and in
+    /// every fresh data folder, and mailboxes that know an id keep the first mail under it only.
+    pub deployment: String,
     /// The language of orders that have none.
     pub lang: Lang,
     /// The time zone in which mails tell times.
@@ -60,7 +63,7 @@ pub struct Message {
     pub from: EmailAddress,
     /// The envelope's recipient.
     pub to: EmailAddress,
-    /// Without angle brackets: `17.2@shop.example`.
+    /// Without angle brackets: `17.2.8f3a52c1d09b7e64@shop.example`.
     pub message_id: String,
     /// When the order entered the state.
     pub at: Timestamp,
@@ -125,7 +128,7 @@ impl Composer {
         let mut mail = self.sample(&self.options.flow.steps()[0].state, self.options.lang);
         let dwell = mail.next_at.map(|next| next.since(mail.at));
         (mail.order.email, mail.at, mail.next_at) = (to, now, dwell.map(|dwell| now + dwell));
-        self.compose_as(format!("trial.{}@{}", now.as_millis(), self.domain), &mail)
+        self.compose_as(format!("trial.{}.{}@{}", now.as_millis(), self.options.deployment, self.domain), &mail)
     }
 
     fn compose_as(&self, message_id: String, mail: &Mail) -> Result<Message> {
@@ -179,7 +182,7 @@ impl Composer {
     }
 
     fn message_id(&self, id: MailId) -> String {
-        format!("{}.{}@{}", id.order, id.seq, self.domain)
+        format!("{}.{}.{}@{}", id.order, id.seq, self.options.deployment, self.domain)
     }
 
     /// What the templates can say.

@@ -30,19 +30,18 @@ struct Folders {
     /// Kept open for the flushes.
     tmp: File,
     new: File,
-    domain: String,
 }
 
 impl Maildir {
     /// Makes the folders where they are missing, readable to this user alone.
-    pub(super) fn open(root: &Path, domain: &str) -> Result<Self> {
+    pub(super) fn open(root: &Path) -> Result<Self> {
         let open = || {
             for name in ["tmp", "new", "cur"] {
                 files::create_folder(&root.join(name))?;
             }
             let (tmp, new) = (File::open(root.join("tmp"))?, File::open(root.join("new"))?);
             File::open(root)?.sync_all()?;
-            Ok(Folders { root: root.to_owned(), tmp, new, domain: domain.to_owned() })
+            Ok(Folders { root: root.to_owned(), tmp, new })
         };
         match open() {
             Ok(folders) => Ok(Self(Arc::new(folders))),
@@ -125,10 +124,11 @@ impl Folders {
         self.new.sync_all()
     }
 
-    /// The name of a mail's file, the same for every attempt.
+    /// The name of a mail's file: the same for every attempt, another one for each deployment that delivers here.
     fn name(&self, message: &Message) -> String {
         let seconds = message.at.as_millis().div_euclid(1_000);
-        format!("{seconds}.O{}S{}.{}", message.id.order, message.id.seq, self.domain)
+        let origin = message.message_id.splitn(3, '.').nth(2).unwrap_or_default().replace('@', ".");
+        format!("{seconds}.O{}S{}.{origin}", message.id.order, message.id.seq)
     }
 
     fn write(&self, name: &str, raw: &[u8]) -> io::Result<()> {
@@ -191,7 +191,7 @@ mod tests {
             id: MailId { order: OrderId::new(order).unwrap(), seq: 2 },
             from: "pedidos@shop.example".parse().unwrap(),
             to: "ana@example.org".parse().unwrap(),
-            message_id: format!("{order}.2@shop.example"),
+            message_id: format!("{order}.2.d3@shop.example"),
             at: Timestamp::from_millis(1_764_000_000_007),
             ambiguous,
             raw: raw.into(),
@@ -208,8 +208,8 @@ mod tests {
     #[tokio::test]
     async fn a_redelivery_replaces_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let maildir = Maildir::open(folder.path(), "shop.example").unwrap();
-        let name = |order| format!("1764000000.O{order}S2.shop.example");
+        let maildir = Maildir::open(folder.path()).unwrap();
+        let name = |order| format!("1764000000.O{order}S2.d3.shop.example");
         for _ in 0..2 {
             let outcomes = maildir.deliver(vec![message(1, false, "one"), message(2, false, "two")]).await;
             let sent = |order| Outcome::Sent(format!("new/{}", name(order)));
@@ -237,27 +237,27 @@ mod tests {
     #[tokio::test]
     async fn a_possible_repeat_of_a_read_mail_is_not_delivered_again() {
         let folder = tempfile::tempdir().unwrap();
-        let maildir = Maildir::open(folder.path(), "shop.example").unwrap();
+        let maildir = Maildir::open(folder.path()).unwrap();
         maildir.deliver(vec![message(1, false, "one")]).await;
-        let name = "1764000000.O1S2.shop.example";
+        let name = "1764000000.O1S2.d3.shop.example";
         let path = |folder_name: &str, flags| folder.path().join(folder_name).join(format!("{name}{flags}"));
         std::fs::rename(path("new", ""), path("cur", ":2,S")).unwrap();
         let outcomes = maildir.deliver(vec![message(1, true, "one"), message(3, true, "three")]).await;
         assert_eq!(outcomes[0], Outcome::Sent(format!("it was in cur/{name} already")));
-        assert_eq!(list(folder.path(), "new"), ["1764000000.O3S2.shop.example"]);
+        assert_eq!(list(folder.path(), "new"), ["1764000000.O3S2.d3.shop.example"]);
     }
 
     #[tokio::test]
     async fn a_folder_that_is_gone_is_the_destinations_trouble() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("mail");
-        let maildir = Maildir::open(&root, "shop.example").unwrap();
+        let maildir = Maildir::open(&root).unwrap();
         assert!(maildir.probe().await.unwrap().contains("is writable"));
         std::fs::remove_dir_all(&root).unwrap();
         let outcomes = maildir.deliver(vec![message(1, false, "one"), message(2, true, "two")]).await;
         assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Unreachable(_))), "{outcomes:?}");
         assert!(maildir.probe().await.unwrap_err().contains("is not writable"));
         std::fs::write(&root, "a file").unwrap();
-        assert!(Maildir::open(&root, "shop.example").is_err());
+        assert!(Maildir::open(&root).is_err());
     }
 }

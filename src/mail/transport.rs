@@ -74,7 +74,7 @@ pub fn open(
 ) -> Result<Option<Arc<dyn Transport>>> {
     Ok(match destination {
         Destination::None => None,
-        Destination::Maildir(dir) => Some(Arc::new(Maildir::open(dir, host)?)),
+        Destination::Maildir(dir) => Some(Arc::new(Maildir::open(dir)?)),
         Destination::Smtp(server) => {
             Some(Arc::new(Smtp::new(server.clone(), host.to_owned(), step_timeout, clock.clone())?))
         }

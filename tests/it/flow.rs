@@ -127,3 +127,26 @@ async fn records_of_the_old_intake_are_processed() {
     assert!(reasons[0].contains("JSON") && reasons[1].contains("other content"), "{reasons:?}");
     app.mails(4).await;
 }
+
+/// Mailboxes that know an id keep the first mail under it only, and every shop has an order 1.
+#[tokio::test]
+async fn message_ids_are_the_deployments_own_and_stay_over_restarts() {
+    let mut origins = Vec::new();
+    for _ in 0..2 {
+        let mut app = TestApp::start().await;
+        app.place("1010", "ana@example.org").await;
+        app.mails(1).await;
+        app.stop().await;
+        app.start_again().await;
+        app.advance_to(1, "preparando", DWELL).await;
+        let mails = app.mails(2).await;
+        let origin = |seq: u8| {
+            let start = format!("<1.{seq}.");
+            let mut rest = mails.iter().filter_map(|mail| mail.message_id.strip_prefix(&start));
+            rest.next().expect("a mail of that state").to_owned()
+        };
+        assert_eq!(origin(1), origin(2));
+        assert!(!origins.contains(&origin(1)), "two deployments share an id: {origins:?}");
+        origins.push(origin(1));
+    }
+}

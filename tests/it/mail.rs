@@ -127,7 +127,7 @@ async fn a_lost_answer_after_the_dot_is_repeated_and_counted() {
         let mails = sink.mails();
         assert_eq!(mails.len(), 2);
         assert_eq!(mails[0], mails[1], "the same bytes, so the same Message-ID");
-        assert_eq!(mails[0].header("Message-ID"), Some("<1.1@shop.example>"));
+        assert_eq!(mails[0].header("Message-ID"), Some("<1.1.d3@shop.example>"));
         assert_eq!(post.metrics.repeated.get(), 1);
         assert_eq!(post.store.ledger_counts().await.unwrap().repeated, 1);
     }
@@ -223,7 +223,7 @@ async fn what_a_crash_leaves_in_the_air_is_sent_again_as_a_repeat() {
     post.run(mail::Options::default());
     post.have(MailStatus::Sent, 2).await;
     let ids: Vec<_> = sink.mails().iter().map(|mail| mail.header("Message-ID").unwrap().to_owned()).collect();
-    assert_eq!(ids, ["<1.1@shop.example>", "<1.1@shop.example>", "<1.2@shop.example>"]);
+    assert_eq!(ids, ["<1.1.d3@shop.example>", "<1.1.d3@shop.example>", "<1.2.d3@shop.example>"]);
     assert_eq!((post.metrics.repeated.get(), post.store.ledger_counts().await.unwrap().repeated), (1, 1));
 }
 
@@ -257,13 +257,13 @@ async fn a_redelivery_to_the_maildir_is_one_file() {
     post.enter(301..=301, &["recibido"]).await;
     let (now, until) = (post.clock.now(), post.clock.now() + SECOND);
     assert_eq!(post.store.lease(now, until, 10).await.unwrap().len(), 1);
-    let name = format!("{}.O301S1.shop.example", now.as_millis() / 1_000);
+    let name = format!("{}.O301S1.d3.shop.example", now.as_millis() / 1_000);
     std::fs::write(new.join(&name), "half a ma").unwrap();
     post.run(mail::Options::default());
     post.have(MailStatus::Sent, 1_201).await;
     assert_eq!(files(), 1_201);
     let file = std::fs::read_to_string(new.join(name)).unwrap();
-    assert!(file.contains("Message-ID: <301.1@shop.example>"), "{file}");
+    assert!(file.contains("Message-ID: <301.1.d3@shop.example>"), "{file}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ fn options() -> Options {
         from: "pedidos@shop.example".parse().unwrap(),
         from_name: Some("La Tienda Ñ".into()),
         domain: None,
+        deployment: "d3".into(),
         lang: Lang::Es,
         zone: TimeZone::UTC,
         track: Some("http://127.0.0.1:5000/track/".into()),
@@ -67,8 +68,8 @@ fn the_mails_of_an_order_form_one_thread() {
     for (seq, state) in (1..).zip(Flow::STATES) {
         let raw = composer.compose(&composer.sample(state, Lang::En)).unwrap().raw;
         let mail = MessageParser::new().parse(&raw).unwrap();
-        assert_eq!(mail.message_id(), Some(&*format!("1024.{seq}@shop.example")));
-        let first = (seq != 1).then_some("1024.1@shop.example");
+        assert_eq!(mail.message_id(), Some(&*format!("1024.{seq}.d3@shop.example")));
+        let first = (seq != 1).then_some("1024.1.d3@shop.example");
         assert_eq!((mail.in_reply_to().as_text(), mail.references().as_text()), (first, first));
     }
 }

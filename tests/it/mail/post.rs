@@ -25,6 +25,7 @@ pub fn options() -> mail::compose::Options {
         from: "pedidos@shop.example".parse().unwrap(),
         from_name: None,
         domain: None,
+        deployment: "d3".into(),
         lang: Lang::Es,
         zone: jiff::tz::TimeZone::UTC,
         track: None,

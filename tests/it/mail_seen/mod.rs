@@ -17,6 +17,7 @@ fn options() -> mail::compose::Options {
         from: "pedidos@shop.example".parse().unwrap(),
         from_name: Some("La Tienda Ñ, S.L.".into()),
         domain: None,
+        deployment: "d3".into(),
         lang: Lang::Es,
         zone: jiff::tz::TimeZone::UTC,
         track: Some("https://shop.example/track/".into()),
@@ -101,7 +102,7 @@ fn assert_sound(mail: &Value, expected: &Mail) {
     assert_eq!(mail["to"], serde_json::json!([expected.order.email.as_str()]));
     assert_eq!(mail["from"], serde_json::json!([["La Tienda Ñ, S.L.", "pedidos@shop.example"]]));
     assert_eq!(mail["date"], "2025-11-24T16:00:00+00:00");
-    assert_eq!(header(mail, "Message-ID"), format!("<{}.{}@shop.example>", id.order, id.seq));
+    assert_eq!(header(mail, "Message-ID"), format!("<{}.{}.d3@shop.example>", id.order, id.seq));
     assert_eq!(header(mail, "List-Id"), "<orders.shop.example>");
     assert_eq!(header(mail, "Auto-Submitted"), "auto-generated");
     assert_eq!(header(mail, "X-Order-Id"), id.order.to_string());
@@ -136,5 +137,5 @@ async fn a_test_mail_goes_out_once_and_under_an_id_of_its_own() {
     assert!(report.fine.iter().any(|line| line.contains("a test mail to ana@example.org was accepted")), "{report:?}");
     let mails = sink.mails();
     assert_eq!((mails.len(), &*mails[0].to), (1, "ana@example.org"));
-    assert_eq!(mails[0].header("Message-ID"), Some("<trial.1764000000000@shop.example>"));
+    assert_eq!(mails[0].header("Message-ID"), Some("<trial.1764000000000.d3@shop.example>"));
 }
