@@ -125,7 +125,7 @@ async fn sending(url: &str, orders: u64) -> f64 {
     let url = if url == "maildir" { format!("maildir:{}", folder.path().join("mail").display()) } else { url.into() };
     let (clock, composer) = (Clock::system(), composer());
     let destination = url.parse().expect("a URL");
-    let transport = mail::open(&destination, composer.domain(), mail::STEP_TIMEOUT, &clock).expect("it opens");
+    let transport = mail::open(&destination, composer.domain(), mail::Timeouts::default(), &clock).expect("it opens");
     let metrics = Metrics::register(&mut Registry::default());
     let deps = Deps {
         ledger: store,

@@ -135,6 +135,7 @@ pub(super) fn mail(config: &Config, is_told: bool) -> mail::Options {
         retry_min: config.mail.retry_min,
         retry_max: config.mail.retry_max,
         deadline: config.mail.deadline,
+        copies_max: config.mail.copies_max,
         stop_deadline: config.shutdown_deadline / 2,
         poll: if is_told { defaults.poll } else { MAIL_POLL },
         // in a shared store others may be at work: leases of a process that is gone end by their time

@@ -293,5 +293,5 @@ impl Opened {
 /// Tries whether mails can be made, and opens where they go; `None` when mail is off.
 fn transport(config: &Config, addresses: Addresses, flow: &Flow, clock: &Clock) -> Result<Option<Arc<dyn Transport>>> {
     let composer = Composer::new(options::composing(config, addresses, flow))?;
-    Ok(mail::open(&config.mail_url(), composer.domain(), mail::STEP_TIMEOUT, clock)?)
+    Ok(mail::open(&config.mail_url(), composer.domain(), mail::Timeouts::default(), clock)?)
 }

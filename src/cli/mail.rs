@@ -21,7 +21,8 @@ use crate::{
 };
 
 /// Longest that `check` waits for one step of a mail server.
-const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUTS: mail::Timeouts =
+    mail::Timeouts { connect: Duration::from_secs(10), step: Duration::from_secs(30), dot: Duration::from_mins(10) };
 
 /// `encargo mail`.
 #[derive(Debug, Subcommand)]
@@ -158,7 +159,7 @@ impl Check {
             );
         }
         let (composing, clock) = (app::sample_composing(&config)?, Clock::system());
-        let report = mail::check(composing, &destination, self.to, STEP_TIMEOUT, &clock).await;
+        let report = mail::check(composing, &destination, self.to, TIMEOUTS, &clock).await;
         let mut out = Out::new();
         if self.json {
             out.json(&json!({

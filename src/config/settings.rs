@@ -184,6 +184,7 @@ mod sections {
         pub retry_max: Duration,
         #[serde(deserialize_with = "duration")]
         pub deadline: Duration,
+        pub copies_max: u32,
         #[serde(deserialize_with = "duration")]
         pub lease: Duration,
         #[serde(deserialize_with = "duration")]
@@ -344,7 +345,7 @@ impl Config {
         Ok(())
     }
 
-    fn too_small(&self) -> [(&'static str, bool); 20] {
+    fn too_small(&self) -> [(&'static str, bool); 21] {
         [
             ("log.partitions", self.log.partitions == 0),
             ("log.queue_max", self.log.queue_max == 0),
@@ -366,6 +367,7 @@ impl Config {
             ("fulfilment.in_flight_max", self.fulfilment.in_flight_max == 0),
             ("mail.batch", self.mail.batch == 0),
             ("mail.lease", self.mail.lease.is_zero()),
+            ("mail.copies_max", self.mail.copies_max == 0),
         ]
     }
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::{About, Composer, Destination, Error, Outcome, Refusal, Result, Transport, compose, transport};
 use crate::{
     clock::Clock,
@@ -49,7 +47,7 @@ pub async fn check(
     options: compose::Options,
     destination: &Destination,
     trial: Option<EmailAddress>,
-    step_timeout: Duration,
+    timeouts: super::Timeouts,
     clock: &Clock,
 ) -> Report {
     let mut report = Report::default();
@@ -59,7 +57,7 @@ pub async fn check(
         let states = composer.states().len();
         format!("{states} states in {} languages render", Lang::ALL.len())
     }));
-    let transport = match transport::open(destination, &host, step_timeout, clock) {
+    let transport = match transport::open(destination, &host, timeouts, clock) {
         Ok(None) => return report.with(Ok("mail is switched off".into())),
         Err(e) => return report.with(Err(in_words(&e))),
         Ok(Some(transport)) => transport,

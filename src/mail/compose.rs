@@ -67,6 +67,8 @@ pub struct Message {
     pub message_id: String,
     /// When the order entered the state.
     pub at: Timestamp,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
     /// An earlier attempt may have been accepted.
     pub ambiguous: bool,
     /// The whole message, lines ending in CRLF, not dot-stuffed.
@@ -127,7 +129,7 @@ impl Composer {
     pub(super) fn trial(&self, to: EmailAddress, now: Timestamp) -> Result<Message> {
         let mut mail = self.sample(&self.options.flow.steps()[0].state, self.options.lang);
         let dwell = mail.next_at.map(|next| next.since(mail.at));
-        (mail.order.email, mail.at, mail.next_at) = (to, now, dwell.map(|dwell| now + dwell));
+        (mail.order.email, mail.at, mail.begun_at, mail.next_at) = (to, now, now, dwell.map(|dwell| now + dwell));
         self.compose_as(format!("trial.{}.{}@{}", now.as_millis(), self.options.deployment, self.domain), &mail)
     }
 
@@ -141,7 +143,8 @@ impl Composer {
             .from(Address::new_address(self.options.from_name.as_deref(), &*from))
             .to(&*to)
             .header("Subject", unstructured(one_line(&subject)))
-            .date(Date::new(mail.at.as_millis().div_euclid(1_000)))
+            // of the first attempt, so that all have the same bytes: filters refuse what is days old
+            .date(Date::new(mail.begun_at.as_millis().div_euclid(1_000)))
             .message_id(message_id.as_str());
         if mail.id.seq != 1 {
             let first = self.message_id(MailId { seq: 1, ..mail.id });
@@ -165,6 +168,7 @@ impl Composer {
             to: mail.order.email.clone(),
             message_id,
             at: mail.at,
+            attempt: mail.attempt,
             ambiguous: mail.ambiguous,
             raw,
         })
@@ -274,7 +278,10 @@ impl Composer {
             estado: state.into(),
             at,
             next_at,
+            begun_at: at,
             attempt: 1,
+            tries: 1,
+            copies: 0,
             ambiguous: false,
             suppressed: None,
         }

@@ -81,6 +81,10 @@ impl Transport for Maildir {
         }
     }
 
+    fn absorbs_repeats(&self) -> bool {
+        true
+    }
+
     async fn close(&self) {}
 }
 
@@ -193,6 +197,7 @@ mod tests {
             to: "ana@example.org".parse().unwrap(),
             message_id: format!("{order}.2.d3@shop.example"),
             at: Timestamp::from_millis(1_764_000_000_007),
+            attempt: 1,
             ambiguous,
             raw: raw.into(),
         }
@@ -223,10 +228,10 @@ mod tests {
     #[tokio::test]
     async fn a_link_in_tmp_leads_nowhere() {
         let folder = tempfile::tempdir().unwrap();
-        let maildir = Maildir::open(&folder.path().join("mail"), "shop.example").unwrap();
+        let maildir = Maildir::open(&folder.path().join("mail")).unwrap();
         let victim = folder.path().join("victim");
         std::fs::write(&victim, "as it was").unwrap();
-        let name = "1764000000.O1S2.shop.example";
+        let name = "1764000000.O1S2.d3.shop.example";
         std::os::unix::fs::symlink(&victim, folder.path().join("mail/tmp").join(name)).unwrap();
         let outcomes = maildir.deliver(vec![message(1, false, "one")]).await;
         assert_eq!(outcomes, [Outcome::Sent(format!("new/{name}"))]);

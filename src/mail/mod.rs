@@ -27,10 +27,7 @@ pub use destination::{Destination, Login, Password, SmtpServer, Tls};
 pub use mailer::{Deps, Destinations, DomainState, Mailer, Options, RelayState, Snapshot};
 pub use metrics::Metrics;
 pub use refusal::{About, Refusal};
-pub use transport::{Outcome, Transport, Whose, open};
-
-/// Longest time for one step of a delivery: connecting, or an answer of the server.
-pub const STEP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+pub use transport::{Outcome, Timeouts, Transport, Whose, open};
 
 /// What can go wrong with mail as a whole; what becomes of one mail is an [`Outcome`].
 #[derive(Debug, thiserror::Error)]

@@ -26,6 +26,23 @@ pub enum Outcome {
     Ambiguous(String),
 }
 
+/// How long the steps of an SMTP session may take (RFC 5321 §4.5.3.2).
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Finding the server and connecting to it, all its addresses together.
+    pub connect: Duration,
+    /// One command and its reply, the greeting, a TLS handshake. Servers that verify an address elsewhere take minutes.
+    pub step: Duration,
+    /// The reply to the final dot. Whoever hangs up before sends the mail again, and the server may keep both.
+    pub dot: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(30), step: Duration::from_mins(5), dot: Duration::from_mins(10) }
+    }
+}
+
 /// What a temporary failure is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose {
@@ -61,6 +78,11 @@ pub trait Transport: Send + Sync {
     /// Tries whether mails could be handed over now, without one. The error is for an operator.
     async fn probe(&self) -> std::result::Result<String, String>;
 
+    /// Whether a second copy replaces the first, so that nobody sees a repeat.
+    fn absorbs_repeats(&self) -> bool {
+        false
+    }
+
     /// Says goodbye where that is polite.
     async fn close(&self);
 }
@@ -69,14 +91,14 @@ pub trait Transport: Send + Sync {
 pub fn open(
     destination: &Destination,
     host: &str,
-    step_timeout: Duration,
+    timeouts: Timeouts,
     clock: &Clock,
 ) -> Result<Option<Arc<dyn Transport>>> {
     Ok(match destination {
         Destination::None => None,
         Destination::Maildir(dir) => Some(Arc::new(Maildir::open(dir)?)),
         Destination::Smtp(server) => {
-            Some(Arc::new(Smtp::new(server.clone(), host.to_owned(), step_timeout, clock.clone())?))
+            Some(Arc::new(Smtp::new(server.clone(), host.to_owned(), timeouts, clock.clone())?))
         }
     })
 }

@@ -149,6 +149,13 @@ pub struct Mail {
     pub next_at: Option<Timestamp>,
     /// Which attempt this is, from 1. Its number fences the settlement: a late one of an older attempt is void.
     pub attempt: u32,
+    /// When it was first tried since it was made, or since it was last driven again: its deadline counts from here, however
+    /// old the event is.
+    pub begun_at: Timestamp,
+    /// Attempts since then, with this one.
+    pub tries: u32,
+    /// How many of them handed it over and got no answer: so many copies may have arrived.
+    pub copies: u32,
     /// An earlier attempt ended without a known result: this one may be a repeat.
     pub ambiguous: bool,
     /// Why its address gets no mail any more, if it gets none: settle it as dead ([`Class::Suppressed`]), do not send it.
@@ -206,6 +213,10 @@ pub trait Ledger: Send + Sync {
     /// Writes results down; those of an attempt that is no longer the current one are ignored, so that it may be repeated
     /// when nobody knows whether it was done. Returns how many counted.
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64>;
+
+    /// Extends the leases of attempts that are under way; returns those that were still the current ones. A mail that is
+    /// not among them belongs to somebody else by now.
+    async fn renew(&self, attempts: Vec<(MailId, u32)>, until: Timestamp) -> Result<Vec<MailId>>;
 
     /// Ends all leases at once; right only at the start of a process that knows itself to be the only mailer.
     /// Returns how many mails this leaves ambiguous.

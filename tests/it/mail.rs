@@ -20,6 +20,7 @@ use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 mod connecting;
+mod drives;
 mod injection;
 mod kill;
 mod outage;
@@ -29,7 +30,7 @@ mod refusals;
 mod replies;
 mod tls;
 
-use post::{Post, STEP_TIMEOUT, composer, options};
+use post::{Post, SHORT, composer, options};
 
 use crate::harness::{
     eventually,
@@ -121,7 +122,7 @@ async fn a_lost_answer_after_the_dot_is_repeated_and_counted() {
     for fault in [Fault::Drop, Fault::Hang] {
         let sink = Sink::start().await;
         sink.script(Step::Dot, fault, 1);
-        let mut post = Post::start(&sink.url());
+        let mut post = Post::start_hasty(&sink.url());
         post.enter(1..=1, &["recibido"]).await;
         post.have_while_moving(MailStatus::Sent, 1, SECOND).await;
         let mails = sink.mails();
@@ -139,7 +140,7 @@ async fn what_is_lost_before_the_dot_is_no_repeat() {
         for fault in [Fault::Drop, Fault::Hang] {
             let sink = Sink::start().await;
             sink.script(step, fault.clone(), 1);
-            let mut post = Post::start(&sink.url());
+            let mut post = Post::start_hasty(&sink.url());
             post.enter(1..=1, &["recibido"]).await;
             post.have_while_moving(MailStatus::Sent, 1, SECOND).await;
             assert_eq!((sink.mails().len(), sink.faults_left()), (1, 0), "{step:?} {fault:?}");
@@ -268,8 +269,7 @@ async fn a_redelivery_to_the_maildir_is_one_file() {
 
 #[tokio::test]
 async fn the_check_says_what_is_fine_and_what_is_not() {
-    let check =
-        async |url: &str| mail::check(options(), &url.parse().unwrap(), None, STEP_TIMEOUT, &Clock::system()).await;
+    let check = async |url: &str| mail::check(options(), &url.parse().unwrap(), None, SHORT, &Clock::system()).await;
     let sink = Sink::start().await;
     let report = check(&sink.url()).await;
     assert_eq!(

@@ -4,12 +4,13 @@
 //! ledger ──lease──▶ queue ──▶ workers: compose, deliver ──▶ settler ──settle──▶ ledger
 //! ```
 //!
-//! A lease is durable before a mail leaves; a mail whose lease has run out is not sent. Every row that was leased is
-//! settled, or its lease runs out and it is ambiguous. One order's mails never meet here: the ledger leases at most
+//! A lease is durable before a mail leaves, and renewed until its result is written; a mail whose lease has run out is not
+//! sent. Every row that was leased is settled, or its lease runs out and it is ambiguous. One order's mails never meet here: the ledger leases at most
 //! the first unsettled one of an order.
 
 mod destinations;
 mod evidence;
+mod leases;
 mod retry;
 mod settler;
 mod worker;
@@ -26,13 +27,14 @@ use tracing::{info, warn};
 
 pub use self::destinations::{Destinations, DomainState, RelayState, Snapshot};
 use self::{
+    leases::Leases,
     settler::{Settled, Settler},
-    worker::{Leased, Worker},
+    worker::Worker,
 };
 use super::{Composer, Error, Metrics, Result, Transport};
 use crate::{
     clock::Clock,
-    store::{self, Ledger},
+    store::{self, Ledger, ledger::Mail},
 };
 
 /// What the mailer works with.
@@ -59,7 +61,7 @@ pub struct Options {
     pub in_air_max: usize,
     /// Most mails in one lease.
     pub lease_max: usize,
-    /// How long a lease lasts; longer than the transport takes for one mail, all its time-outs added.
+    /// How long a lease lasts unless it is renewed.
     pub lease: Duration,
     /// Least delay before a mail is tried again, and least pause of a destination.
     pub retry_min: Duration,
@@ -70,8 +72,10 @@ pub struct Options {
     /// Pause of a destination that refuses us for good, as far as it is concerned: often enough to notice that somebody
     /// has mended it, seldom enough not to get an account locked.
     pub denied_pause: Duration,
-    /// From the order's entering the state until its mail is given up.
+    /// From the first attempt until a mail is given up.
     pub deadline: Duration,
+    /// Most times that a mail is handed over without an answer.
+    pub copies_max: u32,
     /// How long a shutdown waits for what is in the air.
     pub stop_deadline: Duration,
     /// Look for due mails this often even if nobody calls.
@@ -91,6 +95,7 @@ impl Default for Options {
             pause_max: Duration::from_mins(1),
             denied_pause: Duration::from_mins(5),
             deadline: Duration::from_hours(72),
+            copies_max: 3,
             stop_deadline: Duration::from_secs(10),
             poll: Duration::from_secs(1),
             only_mailer: true,
@@ -103,6 +108,7 @@ pub struct Mailer {
     deps: Deps,
     options: Options,
     destinations: Destinations,
+    leases: Arc<Leases>,
     /// Notified when mails were settled: there is room, and the next in their lanes may be due.
     progress: Arc<Notify>,
 }
@@ -117,7 +123,8 @@ impl Mailer {
     pub fn new(deps: Deps, options: Options) -> Self {
         let gauges = [deps.metrics.paused.clone(), deps.metrics.slowed.clone()];
         let destinations = Destinations::new(deps.transport.name(), deps.clock.clone(), options.clone(), gauges);
-        Self { deps, options, destinations, progress: Arc::default() }
+        let leases = Arc::new(Leases::new(deps.ledger.clone(), deps.clock.clone(), options.lease));
+        Self { deps, options, destinations, leases, progress: Arc::default() }
     }
 
     /// How the destination fares; for the operations page.
@@ -136,10 +143,17 @@ impl Mailer {
         let queued = Arc::new(Mutex::new(queued));
         let mut workers = JoinSet::new();
         for _ in 0..self.deps.transport.concurrency() {
-            let worker = Worker::new(self.deps.clone(), self.options.clone(), self.destinations.clone(), done.clone());
+            let worker = Worker {
+                deps: self.deps.clone(),
+                options: self.options.clone(),
+                destinations: self.destinations.clone(),
+                leases: self.leases.clone(),
+                done: done.clone(),
+            };
             workers.spawn(worker.run(queued.clone(), halt.clone()));
         }
-        let settler = Settler { deps: self.deps.clone(), progress: self.progress.clone() };
+        let _renewing = JoinSet::from_iter([self.leases.clone().keep()]); // ends with this call
+        let settler = Settler { deps: self.deps.clone(), leases: self.leases.clone(), progress: self.progress.clone() };
         let mut settler = JoinSet::from_iter([settler.run(settled)]);
 
         let result = tokio::select! {
@@ -184,7 +198,7 @@ impl Mailer {
         }
     }
 
-    async fn lease_loop(&self, queue: &mpsc::Sender<Leased>, stop: &CancellationToken) -> Result<()> {
+    async fn lease_loop(&self, queue: &mpsc::Sender<Mail>, stop: &CancellationToken) -> Result<()> {
         while !stop.is_cancelled() {
             // armed before the ledger is asked, so that no call between asking and waiting is lost
             let woken = self.deps.wake.notified();
@@ -209,7 +223,7 @@ impl Mailer {
     }
 
     /// Leases once, if there is room and the destination can be reached.
-    async fn lease(&self, queue: &mpsc::Sender<Leased>) -> store::Result<Next> {
+    async fn lease(&self, queue: &mpsc::Sender<Mail>) -> store::Result<Next> {
         let Deps { ledger, clock, metrics, .. } = &self.deps;
         let in_air = metrics.in_air.get() as usize; // nobody else changes it
         let most = self.in_air_max();
@@ -223,13 +237,11 @@ impl Mailer {
         if most.saturating_sub(in_air) < limit {
             return Ok(Next::Wait(self.options.poll));
         }
-        let (now, expires) = (clock.now(), clock.monotonic() + self.options.lease);
-        let until = now + self.options.lease;
-        let mails = ledger.lease(now, until, limit).await?;
+        let mails = self.leases.take(limit).await?;
         let count = mails.len();
         metrics.in_air.inc_by(count as i64);
         for mail in mails {
-            if queue.try_send(Leased { mail, until, expires }).is_err() {
+            if queue.try_send(mail).is_err() {
                 unreachable!("the queue has room for all that may be in the air");
             }
         }
@@ -271,13 +283,9 @@ enum Next {
 }
 
 /// What was leased and never begun is due again at once, and not ambiguous.
-fn hand_back(
-    queued: &mut mpsc::Receiver<Leased>,
-    done: &mpsc::UnboundedSender<Settled>,
-    now: crate::domain::Timestamp,
-) {
-    while let Ok(leased) = queued.try_recv() {
-        let _ = done.send(leased.hand_back(now)); // the settler ends after this
+fn hand_back(queued: &mut mpsc::Receiver<Mail>, done: &mpsc::UnboundedSender<Settled>, now: crate::domain::Timestamp) {
+    while let Ok(mail) = queued.try_recv() {
+        let _ = done.send(Settled::not_begun(&mail, now)); // the settler ends after this
     }
 }
 

@@ -24,15 +24,21 @@ pub(super) fn spread(most: Duration) -> Duration {
     most.mul_f64(random)
 }
 
+/// Attempts before which nothing is given up, however long they took.
+const TRIES_MIN: u32 = 5;
+
 /// The verdict on an attempt that ended at `now`; `noted` says how long to leave the destination, or the recipient's
 /// domain, alone, and whether a refusal stands.
 pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, noted: Noted, options: &Options) -> Verdict {
     let pause = noted.pause;
-    let deadline = mail.at + options.deadline;
-    // the last attempt is made at the deadline and not given up before
-    let retry_at = |delay: Duration| (now < deadline).then(|| (now + delay).min(deadline));
+    let deadline = mail.begun_at + options.deadline;
+    // the last attempt is made at the deadline; greylisting alone takes a few, also when all of that time was an outage
+    let retry_at = |delay: Duration| match now < deadline {
+        true => Some((now + delay).min(deadline)),
+        false => (mail.tries < TRIES_MIN).then(|| now + delay),
+    };
     let gave_up = |reason| {
-        let text = format!("given up after {} attempts, the last one: {reason}", mail.attempt);
+        let text = format!("given up after {} attempts, the last one: {reason}", mail.tries);
         Verdict::Dead(Reason::new(Class::Expired, text))
     };
     let backoff = || backoff(options.retry_min, options.retry_max, mail.attempt).max(pause);
@@ -55,6 +61,11 @@ pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, noted: Note
             Some(at) => Verdict::Retry(at, Reason::new(Class::Unreachable, reason)),
             None => gave_up(reason),
         },
+        Outcome::Ambiguous(reason) if mail.copies + 1 >= options.copies_max => {
+            let times = mail.copies + 1;
+            let text = format!("handed over {times} times without an answer, and each copy may have arrived: {reason}");
+            Verdict::Dead(Reason::new(Class::Unanswered, text))
+        }
         Outcome::Ambiguous(reason) => match retry_at(backoff()) {
             Some(at) => Verdict::Unknown(at, Reason::new(Class::Unanswered, reason)),
             None => gave_up(format!("{reason} (it may have been accepted)")),

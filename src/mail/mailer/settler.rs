@@ -3,11 +3,15 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
-use super::{Deps, STORE_RETRY};
+use super::{Deps, STORE_RETRY, leases::Leases};
 use crate::{
     clock::Clock,
+    domain::Timestamp,
     mail::Result,
-    store::{self, ledger::Settlement},
+    store::{
+        self,
+        ledger::{Class, Mail, MailId, Reason, Settlement, Verdict},
+    },
 };
 
 /// Most mails settled in one transaction.
@@ -17,12 +21,35 @@ const BATCH_GOOD: usize = 128;
 /// How long results wait for others; what a crash in this time leaves unwritten counts as ambiguous.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// A mail that is no longer in the air; without a settlement when its lease has run out.
-pub(super) struct Settled(pub(super) Option<Settlement>);
+/// A mail that is no longer in the air.
+pub(super) enum Settled {
+    With(Settlement),
+    /// Its lease was lost, so its result is not ours to write.
+    Lost(MailId),
+}
+
+impl Settled {
+    pub(super) fn new(mail: &Mail, verdict: Verdict) -> Self {
+        Self::With(Settlement { id: mail.id, attempt: mail.attempt, verdict })
+    }
+
+    /// A mail is given back that was not begun.
+    pub(super) fn not_begun(mail: &Mail, now: Timestamp) -> Self {
+        Self::new(mail, Verdict::Retry(now, Reason::new(Class::Stopped, "not begun in time")))
+    }
+
+    fn id(&self) -> MailId {
+        match self {
+            Self::With(settlement) => settlement.id,
+            Self::Lost(id) => *id,
+        }
+    }
+}
 
 /// Writes results down, those of a short while at a time.
 pub(super) struct Settler {
     pub(super) deps: Deps,
+    pub(super) leases: Arc<Leases>,
     pub(super) progress: Arc<Notify>,
 }
 
@@ -36,9 +63,11 @@ impl Settler {
                 clock.sleep(GATHER).await;
                 batch.extend(std::iter::from_fn(|| settled.try_recv().ok()).take(BATCH_MAX - batch.len()));
             }
-            let count = batch.len();
-            let settlements: Vec<_> = batch.drain(..).filter_map(|Settled(settlement)| settlement).collect();
-            self.settle(settlements).await?;
+            let ids: Vec<MailId> = batch.iter().map(Settled::id).collect();
+            let settlement = |settled| if let Settled::With(settlement) = settled { Some(settlement) } else { None };
+            self.settle(batch.drain(..).filter_map(settlement).collect()).await?;
+            let count = ids.len();
+            self.leases.release(ids); // until now they were ours, however long the store was away
             self.deps.metrics.in_air.dec_by(count as i64);
             self.progress.notify_one();
         }

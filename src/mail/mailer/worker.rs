@@ -7,14 +7,13 @@ use tracing::{debug, info, warn};
 use super::{
     Deps, Options,
     destinations::{Admission, Destinations, Noted},
+    leases::Leases,
     retry,
     settler::Settled,
 };
 use crate::{
-    clock::Monotonic,
-    domain::Timestamp,
     mail::{Message, Outcome},
-    store::ledger::{Class, Mail, Reason, Settlement, Verdict},
+    store::ledger::{Class, Mail, Reason, Verdict},
 };
 
 /// A mail is begun only while more than this part of its lease is left.
@@ -22,42 +21,18 @@ const LEASE_MARGIN: u32 = 4;
 /// Composed in one go before others get the thread.
 const COMPOSE_MAX: usize = 32;
 
-/// A mail and how long it may be sent.
-pub(super) struct Leased {
-    pub(super) mail: Mail,
-    /// The end of the lease on the clock that the store compares.
-    pub(super) until: Timestamp,
-    /// The same on the clock that does not jump.
-    pub(super) expires: Monotonic,
-}
-
-impl Leased {
-    /// Gives a mail back that was not begun.
-    pub(super) fn hand_back(self, now: Timestamp) -> Settled {
-        settled(&self.mail, Verdict::Retry(now, Reason::new(Class::Stopped, "not begun in time")))
-    }
-}
-
 /// Composes and delivers; as many run as the transport takes calls at once.
 pub(super) struct Worker {
-    deps: Deps,
-    options: Options,
-    destinations: Destinations,
-    done: mpsc::UnboundedSender<Settled>,
+    pub(super) deps: Deps,
+    pub(super) options: Options,
+    pub(super) destinations: Destinations,
+    pub(super) leases: Arc<Leases>,
+    pub(super) done: mpsc::UnboundedSender<Settled>,
 }
 
 impl Worker {
-    pub(super) fn new(
-        deps: Deps,
-        options: Options,
-        destinations: Destinations,
-        done: mpsc::UnboundedSender<Settled>,
-    ) -> Self {
-        Self { deps, options, destinations, done }
-    }
-
     /// Runs until `halt`, and then finishes what it has begun.
-    pub(super) async fn run(self, queue: Arc<Mutex<mpsc::Receiver<Leased>>>, halt: CancellationToken) {
+    pub(super) async fn run(self, queue: Arc<Mutex<mpsc::Receiver<Mail>>>, halt: CancellationToken) {
         let batch_max = self.deps.transport.batch_max();
         let mut batch = Vec::with_capacity(batch_max);
         loop {
@@ -74,15 +49,15 @@ impl Worker {
         }
     }
 
-    async fn send(&self, batch: Vec<Leased>) {
+    async fn send(&self, batch: Vec<Mail>) {
         if let Admission::Closed(pause) = self.destinations.admit() {
-            for leased in batch {
+            for mail in batch {
                 let reason = Outcome::Unreachable("the destination is paused".into());
-                self.settle(&leased.mail, reason, Noted { pause, stands: false });
+                self.settle(&mail, reason, Noted { pause, stands: false });
             }
             return;
         }
-        let (mails, messages, expires) = self.compose(batch).await;
+        let (mails, messages) = self.compose(batch).await;
         if messages.is_empty() {
             return;
         }
@@ -90,10 +65,10 @@ impl Worker {
         let outcomes = tokio::select! {
             outcomes = self.deps.transport.deliver(messages) => outcomes,
             // the next holder of the lease decides; what this attempt did is unknown
-            () = self.deps.clock.sleep(expires.saturating_sub(begun)) => {
+            () = self.leases.lost(&mails) => {
                 warn!(mails = mails.len(), "no result before the lease ended");
-                for _ in mails {
-                    self.release();
+                for mail in mails {
+                    let _ = self.done.send(Settled::Lost(mail.id)); // as in `end`
                 }
                 return;
             }
@@ -107,17 +82,15 @@ impl Worker {
         }
     }
 
-    /// The messages of those that can be sent, and the end of the first lease among them.
-    async fn compose(&self, batch: Vec<Leased>) -> (Vec<Mail>, Vec<Message>, Monotonic) {
+    /// The messages of those that can be sent.
+    async fn compose(&self, batch: Vec<Mail>) -> (Vec<Mail>, Vec<Message>) {
         let (mut mails, mut messages) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        let mut first = Monotonic::MAX;
         let margin = self.options.lease / LEASE_MARGIN;
-        let (now, monotonic) = (self.deps.clock.now(), self.deps.clock.monotonic());
-        for (i, Leased { mail, until, expires }) in batch.into_iter().enumerate() {
+        for (i, mail) in batch.into_iter().enumerate() {
             // what cannot be sent in time is given back, which keeps it from counting as ambiguous
-            if now + margin >= until || monotonic + margin >= expires {
+            if self.leases.left(&mail) <= margin {
                 debug!(order.id = %mail.id.order, mail.seq = mail.id.seq, "the lease ends before the mail was begun");
-                let _ = self.done.send(Leased { mail, until, expires }.hand_back(now)); // as in `settle`
+                let _ = self.done.send(Settled::not_begun(&mail, self.deps.clock.now())); // as in `end`
                 continue;
             }
             if let Some(suppressed) = &mail.suppressed {
@@ -139,7 +112,6 @@ impl Worker {
                     if mail.ambiguous {
                         self.deps.metrics.repeated.inc();
                     }
-                    first = first.min(expires);
                     mails.push(mail);
                     messages.push(message);
                 }
@@ -148,12 +120,14 @@ impl Worker {
                 tokio::task::yield_now().await;
             }
         }
-        (mails, messages, first)
+        (mails, messages)
     }
 
     /// Sends a mail's result to the settler.
     fn settle(&self, mail: &Mail, outcome: Outcome, noted: Noted) {
-        self.end(mail, retry::verdict(mail, outcome, self.deps.clock.now(), noted, &self.options));
+        let copies_max = if self.deps.transport.absorbs_repeats() { u32::MAX } else { self.options.copies_max };
+        let options = Options { copies_max, ..self.options.clone() };
+        self.end(mail, retry::verdict(mail, outcome, self.deps.clock.now(), noted, &options));
     }
 
     fn end(&self, mail: &Mail, verdict: Verdict) {
@@ -177,15 +151,6 @@ impl Worker {
                 warn!(order.id = %order, mail.seq = seq, attempt, %reason, "mail is dead");
             }
         }
-        let _ = self.done.send(settled(mail, verdict)); // the settler is gone only when the mailer fails as a whole
+        let _ = self.done.send(Settled::new(mail, verdict)); // the settler is gone only when the mailer fails as a whole
     }
-
-    /// A mail leaves the air without a result.
-    fn release(&self) {
-        let _ = self.done.send(Settled(None)); // as above
-    }
-}
-
-fn settled(mail: &Mail, verdict: Verdict) -> Settled {
-    Settled(Some(Settlement { id: mail.id, attempt: mail.attempt, verdict }))
 }

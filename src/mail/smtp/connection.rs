@@ -103,13 +103,12 @@ impl Connection {
 
     /// Reads exactly one reply and leaves what follows it in the buffer: pipelined replies come in one packet.
     pub(super) async fn read(&mut self) -> Result<Reply, Failure> {
-        self.read_within(1).await
+        self.read_within(self.timeout).await
     }
 
-    /// The same with `factor` times the usual time-out, which is for the whole reply however slowly it drips.
-    pub(super) async fn read_within(&mut self, factor: u32) -> Result<Reply, Failure> {
+    /// The same with a time-out of its own, which is for the whole reply however slowly it drips.
+    pub(super) async fn read_within(&mut self, timeout: Duration) -> Result<Reply, Failure> {
         let mut reader = Reader::default();
-        let timeout = self.timeout * factor;
         let read = async {
             loop {
                 let (used, reply) = reader.read(&self.buffer[self.at..])?;

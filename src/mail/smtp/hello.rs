@@ -1,6 +1,6 @@
 //! From the first byte to a session that takes mails: greeting, EHLO, STARTTLS and EHLO again, AUTH.
 
-use std::{io, time::Duration};
+use std::io;
 
 use tokio::net::{TcpStream, lookup_host};
 
@@ -11,7 +11,7 @@ use super::{
     tls::Connector,
 };
 use crate::{
-    mail::{Outcome, SmtpServer, Tls},
+    mail::{Outcome, SmtpServer, Timeouts, Tls},
     reach, tls,
 };
 
@@ -79,7 +79,7 @@ pub(super) struct Opener {
     pub(super) server: SmtpServer,
     /// How this host introduces itself.
     pub(super) host: String,
-    pub(super) timeout: Duration,
+    pub(super) timeouts: Timeouts,
     /// `None` where there is no TLS.
     pub(super) tls: Option<Connector>,
 }
@@ -98,7 +98,7 @@ impl Opener {
             (Some(connector), Tls::Implicit) => self.handshake(connector, stream).await?,
             _ => Stream::Plain(stream),
         };
-        let mut connection = Connection::new(stream, self.timeout);
+        let mut connection = Connection::new(stream, self.timeouts.step);
         let greeting = connection.read().await.map_err(|e| self.mute(&e))?;
         if greeting.code != 220 {
             return Err(self.unreachable("does not greet", &greeting.describe()));
@@ -120,8 +120,8 @@ impl Opener {
     /// Tries each of the name's addresses, and gives each a fair share of the time.
     async fn connect(&self) -> Result<TcpStream, Failure> {
         let SmtpServer { host, port, .. } = &self.server;
-        let addresses: Vec<_> = within(self.timeout, lookup_host((&**host, *port))).await?.collect();
-        let share = self.timeout / (addresses.len().max(1) as u32);
+        let addresses: Vec<_> = within(self.timeouts.connect, lookup_host((&**host, *port))).await?.collect();
+        let share = self.timeouts.connect / (addresses.len().max(1) as u32);
         let mut last = Failure::Lost(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         for address in addresses {
             match within(share, TcpStream::connect(address)).await {
@@ -169,11 +169,11 @@ impl Opener {
             return Err(self.unreachable("does not start TLS", &reply.describe()));
         }
         let stream = connection.into_plain().map_err(|e| self.denied("cannot be trusted before TLS", &e))?;
-        Ok(Connection::new(self.handshake(connector, stream).await?, self.timeout))
+        Ok(Connection::new(self.handshake(connector, stream).await?, self.timeouts.step))
     }
 
     async fn handshake(&self, connector: &Connector, stream: TcpStream) -> Result<Stream, NotOpen> {
-        let error = match within(self.timeout, connector.connect(stream)).await {
+        let error = match within(self.timeouts.step, connector.connect(stream)).await {
             Ok(stream) => return Ok(Stream::Tls(Box::new(stream))),
             Err(error) => error,
         };

@@ -27,8 +27,8 @@ use self::{
     session::{End, Session},
     tls::Connector,
 };
-use super::{Message, Outcome, Result, SmtpServer, Tls, Transport, Whose};
-use crate::clock::{Clock, Monotonic};
+use super::{Message, Outcome, Result, SmtpServer, Timeouts, Tls, Transport, Whose};
+use crate::clock::Clock;
 use async_trait::async_trait;
 
 /// A session idle for longer than this is closed before the server does it in the middle of a command.
@@ -38,29 +38,30 @@ pub(super) struct Smtp {
     opener: Opener,
     rate: Option<Rate>,
     clock: Clock,
-    idle: Mutex<Vec<(Monotonic, Session)>>,
+    /// The one that took a mail last comes last.
+    idle: Mutex<Vec<Session>>,
 }
 
 impl Smtp {
     /// Reads the authorities' file, if there is one; `host` is how this host introduces itself.
-    pub(super) fn new(server: SmtpServer, host: String, timeout: Duration, clock: Clock) -> Result<Self> {
+    pub(super) fn new(server: SmtpServer, host: String, timeouts: Timeouts, clock: Clock) -> Result<Self> {
         let tls = if server.tls == Tls::None { None } else { Some(Connector::new(&server)?) };
         let rate = server.rate_max.map(|rate| Rate::new(rate, clock.clone()));
-        Ok(Self { opener: Opener { server, host, timeout, tls }, rate, clock, idle: Mutex::default() })
+        Ok(Self { opener: Opener { server, host, timeouts, tls }, rate, clock, idle: Mutex::default() })
     }
 
     async fn deliver_one(&self, message: &Message) -> Outcome {
         if let Some(rate) = &self.rate {
             rate.turn().await;
         }
-        if let Some(mut session) = self.take_idle() {
+        if let Some(mut session) = self.take_idle(message.attempt > 1).await {
             // that an old session has ended says nothing about the server: only a new one counts then
             match session.send(message).await {
                 End::Stale => {}
                 end => return self.finish(session, end).await,
             }
         }
-        match Session::open(&self.opener).await {
+        match Session::open(&self.opener, self.clock.monotonic()).await {
             Err(not_open) => not_open.into(),
             Ok(mut session) => {
                 let end = session.send(message).await;
@@ -69,11 +70,14 @@ impl Smtp {
         }
     }
 
-    async fn finish(&self, session: Session, end: End) -> Outcome {
+    async fn finish(&self, mut session: Session, end: End) -> Outcome {
         match end {
-            End::InStep(outcome) => {
-                if session.mails() < self.opener.server.mails_per_connection_max {
-                    self.idle().push((self.clock.monotonic(), session));
+            End::InStep(step, outcome) => {
+                let is_sound = session.prove(step, &outcome, self.clock.monotonic());
+                if is_sound && session.mails() < self.opener.server.mails_per_connection_max {
+                    let mut idle = self.idle();
+                    let place = idle.partition_point(|other| other.proven_at() <= session.proven_at());
+                    idle.insert(place, session);
                 } else {
                     session.quit().await;
                 }
@@ -84,15 +88,28 @@ impl Smtp {
         }
     }
 
-    /// The session used last, so that the others age and go when fewer are needed.
-    fn take_idle(&self) -> Option<Session> {
+    /// The session that took a mail last, so that the others age and go when fewer are needed. A doubtful one comes after
+    /// all others and is not for a mail that failed before: it makes way for a new one.
+    async fn take_idle(&self, failed_before: bool) -> Option<Session> {
         let oldest = self.clock.monotonic().saturating_sub(IDLE_MAX);
-        let mut idle = self.idle();
-        idle.retain(|(since, _)| *since >= oldest);
-        idle.pop().map(|(_, session)| session)
+        let session = {
+            let mut idle = self.idle();
+            idle.retain(|session| session.proven_at() >= oldest);
+            match idle.iter().rposition(|session| !session.is_doubtful()) {
+                Some(sound) => Some(idle.remove(sound)),
+                None => idle.pop(),
+            }
+        };
+        match session {
+            Some(session) if failed_before && session.is_doubtful() => {
+                session.quit().await;
+                None
+            }
+            session => session,
+        }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Monotonic, Session)>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner) // a list of sessions is never half changed
     }
 }
@@ -124,7 +141,7 @@ impl Transport for Smtp {
     }
 
     async fn probe(&self) -> std::result::Result<String, String> {
-        let session = Session::open(&self.opener).await.map_err(|not_open| match not_open {
+        let session = Session::open(&self.opener, self.clock.monotonic()).await.map_err(|not_open| match not_open {
             NotOpen::Unreachable(reason) | NotOpen::Denied(reason) => reason,
         })?;
         let server = &self.opener.server;
@@ -140,7 +157,7 @@ impl Transport for Smtp {
 
     async fn close(&self) {
         let sessions = std::mem::take(&mut *self.idle());
-        for (_, session) in sessions {
+        for session in sessions {
             session.quit().await;
         }
     }

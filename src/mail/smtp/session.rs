@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::{
     connection::{Connection, Failure},
     hello::{Abilities, NotOpen, Opener},
@@ -5,22 +7,28 @@ use super::{
     reply::Reply,
     wire,
 };
-use crate::mail::{Message, Outcome, Whose};
+use crate::{
+    clock::Monotonic,
+    mail::{Message, Outcome, Whose},
+};
 
-/// The final reply may take longer: some servers scan the mail before they give it.
-const FINAL_REPLY_FACTOR: u32 = 4;
+/// After so many failures in a row that were not about a recipient, the session itself is at fault.
+const FAILURES_MAX: u32 = 2;
 
 /// A connection that takes mails.
 pub(super) struct Session {
     connection: Connection,
     able: Abilities,
+    dot_timeout: Duration,
     mails: u32,
+    failures: u32,
+    proven_at: Monotonic,
 }
 
 /// How an attempt to send a mail left the session.
 pub(super) enum End {
-    /// Ready for the next mail.
-    InStep(Outcome),
+    /// Ready for the next mail, after the reply to that step.
+    InStep(Step, Outcome),
     /// Not to be used again.
     Broken(Outcome),
     /// It had ended before this mail was begun.
@@ -55,9 +63,32 @@ impl<'a> Path<'a> {
 }
 
 impl Session {
-    pub(super) async fn open(opener: &Opener) -> Result<Self, NotOpen> {
+    /// `now` is when it counts as proven, until a mail is accepted on it.
+    pub(super) async fn open(opener: &Opener, now: Monotonic) -> Result<Self, NotOpen> {
         let (connection, able) = opener.open().await?;
-        Ok(Self { connection, able, mails: 0 })
+        let dot_timeout = opener.timeouts.dot;
+        Ok(Self { connection, able, dot_timeout, mails: 0, failures: 0, proven_at: now })
+    }
+
+    /// When it last took a mail. A failure makes it no younger.
+    pub(super) fn proven_at(&self) -> Monotonic {
+        self.proven_at
+    }
+
+    /// Whether its last mail failed through no fault of a recipient, so that another session may fare better: relays
+    /// answer `451 4.4.2` to every dot on a connection whose far side is stale.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Notes how its last mail ended; `false` when the session is to be closed.
+    pub(super) fn prove(&mut self, step: Step, outcome: &Outcome, now: Monotonic) -> bool {
+        match outcome {
+            Outcome::Sent(_) => (self.failures, self.proven_at) = (0, now),
+            Outcome::Transient(..) | Outcome::Busy(_) if step != Step::Rcpt => self.failures += 1,
+            _ => {}
+        }
+        self.failures < FAILURES_MAX
     }
 
     /// Mails begun so far.
@@ -80,7 +111,7 @@ impl Session {
         let path = Path::of(message);
         if path.international && !self.able.smtputf8 {
             let reason = "the address has non-ASCII characters, which the server does not take (no SMTPUTF8)";
-            return End::InStep(Outcome::Permanent(reason.into()));
+            return End::InStep(Step::Mail, Outcome::Permanent(reason.into()));
         }
         let used = self.mails > 0;
         self.mails += 1;
@@ -95,7 +126,7 @@ impl Session {
                 let outcome = refusal(step, &reply, &message.to, path.international);
                 // 503 and replies out of place: a new session is surer than RSET
                 let in_step = reply.code >= 400 && !matches!(reply.code, 421 | 503);
-                if in_step { self.reset(outcome).await } else { End::Broken(outcome) }
+                if in_step { self.reset(step, outcome).await } else { End::Broken(outcome) }
             }
             Ok(Envelope::Crossed(step, reply)) => End::Broken(refusal(step, &reply, &message.to, path.international)),
             Err(Failure::Lost(_)) if used => End::Stale,
@@ -165,22 +196,22 @@ impl Session {
         if let Err(e) = self.connection.flush().await {
             return End::Broken(Outcome::Transient(Whose::Relay, format!("while the mail was written: {e}")));
         }
-        let answer = match self.connection.read_within(FINAL_REPLY_FACTOR).await {
+        let answer = match self.connection.read_within(self.dot_timeout).await {
             Ok(answer) => answer,
             Err(e) => return End::Broken(Outcome::Ambiguous(format!("after the mail was written: {e}"))),
         };
         match answer.code {
-            200..=299 => End::InStep(Outcome::Sent(answer.describe())),
+            200..=299 => End::InStep(Step::End, Outcome::Sent(answer.describe())),
             421 => End::Broken(refusal(Step::End, &answer, &message.to, path.international)),
-            400..=599 => End::InStep(refusal(Step::End, &answer, &message.to, path.international)),
+            400..=599 => End::InStep(Step::End, refusal(Step::End, &answer, &message.to, path.international)),
             _ => End::Broken(Outcome::Ambiguous(format!("end of mail: {}", answer.describe()))),
         }
     }
 
     /// After a refusal: back to a state in which the next mail can begin.
-    async fn reset(&mut self, refusal: Outcome) -> End {
+    async fn reset(&mut self, step: Step, refusal: Outcome) -> End {
         match self.connection.ask("RSET").await {
-            Ok(answer) if answer.code == 250 => End::InStep(refusal),
+            Ok(answer) if answer.code == 250 => End::InStep(step, refusal),
             _ => End::Broken(refusal),
         }
     }

@@ -42,6 +42,10 @@ impl Ledger for PgStore {
         self.run(|client| Box::pin(async move { settle(client, &settlements).await })).await
     }
 
+    async fn renew(&self, attempts: Vec<(MailId, u32)>, until: Timestamp) -> Result<Vec<MailId>> {
+        self.run(|client| Box::pin(async move { renew(client, &attempts, until).await })).await
+    }
+
     async fn expire_leases(&self, now: Timestamp) -> Result<u64> {
         self.run(|client| Box::pin(expire(client, now))).await
     }
@@ -91,7 +95,8 @@ async fn lease(
 /// What an earlier call took, whose commit nobody heard of, was never sent: it is as it was before. Found by the index of
 /// what is due, at the end of its lease.
 async fn give_back(tx: &Transaction<'_>, now: Timestamp, doubtful: &[Taking], tally: &mut Tally) -> Result<()> {
-    let sql = "UPDATE lane l SET sending = false, attempts = l.attempts - 1, due_at = $3, lease = NULL
+    let sql =
+        "UPDATE lane l SET sending = false, attempts = l.attempts - 1, tries = l.tries - 1, due_at = $3, lease = NULL
          FROM unnest($1::bigint[], $2::bigint[]) AS d(call, until)
          WHERE l.head = 1 AND l.due_at BETWEEN d.until AND d.until AND l.sending AND l.lease = d.call
          RETURNING l.ambiguous";
@@ -120,11 +125,12 @@ async fn take(
              ORDER BY due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED),
          taken AS (
              UPDATE lane l SET sending = true, attempts = l.attempts + 1, ambiguous = l.ambiguous OR l.sending,
-                 due_at = $3, tried_at = $1, class = NULL, lease = $4
+                 due_at = $3, tried_at = $1, class = NULL, lease = $4, tries = l.tries + 1,
+                 begun_at = coalesce(l.begun_at, $1)
              FROM due WHERE l.id BETWEEN due.id AND due.id
-             RETURNING l.id, l.attempts, l.ambiguous, due.due_at, due.sending, due.class)
+             RETURNING l.id, l.attempts, l.ambiguous, l.begun_at, l.tries, l.copies, due.due_at, due.sending, due.class)
          SELECT {}, t.id, h.estado, h.at, h.next_at, t.sending, t.attempts, t.ambiguous, t.class,
-                s.address, s.at, s.reason, s.mail
+                s.address, s.at, s.reason, s.mail, t.begun_at, t.tries, t.copies
          FROM taken t JOIN orders o ON o.id BETWEEN t.id >> 8 AND t.id >> 8 JOIN history h ON h.id BETWEEN t.id AND t.id
          LEFT JOIN suppressed s ON s.address = lower(o.usermail COLLATE \"C\")
          ORDER BY t.due_at, t.id",
@@ -154,7 +160,10 @@ async fn take(
             estado: row.get::<_, &str>(FIRST + 1).into(),
             at: rows::time(row, FIRST + 2),
             next_at: rows::optional_time(row, FIRST + 3),
+            begun_at: rows::time(row, FIRST + 12),
             attempt,
+            tries: row.get::<_, i32>(FIRST + 13) as u32,
+            copies: row.get::<_, i32>(FIRST + 14) as u32,
             ambiguous,
             suppressed: rows::suppression(row, FIRST + 8)?,
         });
@@ -166,6 +175,20 @@ async fn take(
         tally.mail(MailStatus::Sending, -(buried as i64));
     }
     Ok(mails)
+}
+
+async fn renew(client: &mut Session, attempts: &[(MailId, u32)], until: Timestamp) -> Result<Vec<MailId>> {
+    // in the order of the keys, as every statement takes its locks
+    let mut sorted = attempts.to_vec();
+    sorted.sort_unstable();
+    let (ids, numbers): (Vec<i64>, Vec<i32>) = sorted.iter().map(|(id, attempt)| (key(*id), *attempt as i32)).unzip();
+    let sql = "WITH held AS (
+             SELECT l.id FROM unnest($1::bigint[], $2::int[]) AS a(id, attempt)
+             JOIN lane l ON l.id BETWEEN a.id AND a.id AND l.sending AND l.attempts = a.attempt FOR UPDATE OF l)
+         UPDATE lane l SET due_at = $3 FROM held WHERE l.id BETWEEN held.id AND held.id RETURNING l.id";
+    let renew = client.prepare(sql).await?;
+    let held = client.query(&renew, &[&ids, &numbers, &until.as_millis()]).await?;
+    held.iter().map(|row| rows::mail_id(row.get(0))).collect()
 }
 
 /// One statement per kind of verdict, each in the order of the keys; then, seeing what came meanwhile, the next in
@@ -271,7 +294,7 @@ impl Rows {
             return Ok(0);
         }
         let sql = "UPDATE lane l SET sending = false, class = s.class, reply = s.reply, due_at = s.due_at,
-                 ambiguous = l.ambiguous OR s.unknown, lease = NULL
+                 ambiguous = l.ambiguous OR s.unknown, copies = l.copies + s.unknown::int, lease = NULL
              FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::bool[])
                  AS s(id, attempt, class, reply, due_at, unknown)
              WHERE l.id BETWEEN s.id AND s.id AND l.sending AND l.attempts = s.attempt RETURNING l.class";

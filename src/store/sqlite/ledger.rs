@@ -23,6 +23,10 @@ impl Ledger for SqliteStore {
         self.writer.run(move |conn| settle(conn, &settlements)).await
     }
 
+    async fn renew(&self, attempts: Vec<(MailId, u32)>, until: Timestamp) -> Result<Vec<MailId>> {
+        self.writer.run(move |conn| renew(conn, &attempts, until)).await
+    }
+
     async fn expire_leases(&self, now: Timestamp) -> Result<u64> {
         self.writer.run(move |conn| expire(conn, now)).await
     }
@@ -42,13 +46,27 @@ fn lease(conn: &Connection, now: Timestamp, until: Timestamp, limit: usize) -> R
         bury_damaged(conn, id, &error.to_string())?;
     }
     let mut mark = conn.prepare_cached(
-        "UPDATE history SET mail = 'sending', class = NULL, attempts = ?2, ambiguous = ?3, due_at = ?4, tried_at = ?5
+        "UPDATE history SET mail = 'sending', class = NULL, attempts = ?2, ambiguous = ?3, due_at = ?4, tried_at = ?5,
+             begun_at = ?6, tries = ?7
          WHERE id = ?1",
     )?;
-    for Mail { id, attempt, ambiguous, .. } in &mails {
-        mark.execute(params![key(*id), attempt, ambiguous, until.as_millis(), now.as_millis()])?;
+    for Mail { id, attempt, ambiguous, begun_at, tries, .. } in &mails {
+        let (until, now) = (until.as_millis(), now.as_millis());
+        mark.execute(params![key(*id), attempt, ambiguous, until, now, begun_at.as_millis(), tries])?;
     }
     Ok(mails)
+}
+
+fn renew(conn: &Connection, attempts: &[(MailId, u32)], until: Timestamp) -> Result<Vec<MailId>> {
+    let sql = "UPDATE history SET due_at = ?3 WHERE id = ?1 AND mail = 'sending' AND attempts = ?2";
+    let mut renew = conn.prepare_cached(sql)?;
+    let mut held = Vec::with_capacity(attempts.len());
+    for (id, attempt) in attempts {
+        if renew.execute(params![key(*id), attempt, until.as_millis()])? == 1 {
+            held.push(*id);
+        }
+    }
+    Ok(held)
 }
 
 /// A mail whose order is damaged goes to nobody, and holds nobody up.
@@ -75,7 +93,7 @@ fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<(Vec<Mail>, Ve
     const FIRST: usize = rows::ORDER_COLUMN_COUNT;
     let sql = format!(
         "SELECT {}, h.id, h.estado, h.at, h.next_at, h.mail, h.attempts, h.ambiguous, h.class,
-                s.address, s.at, s.reason, s.mail
+                s.address, s.at, s.reason, s.mail, h.begun_at, h.tries, h.copies
          FROM history h INDEXED BY mail_due CROSS JOIN orders o ON o.id = h.id >> 8
          LEFT JOIN suppressed s ON s.address = lower(o.usermail)
          WHERE h.head > 0 AND h.due_at <= ? AND h.head = 1 ORDER BY h.due_at LIMIT ?",
@@ -102,7 +120,10 @@ fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<(Vec<Mail>, Ve
             estado: rows::text(row, FIRST + 1)?.into(),
             at: rows::time(row, FIRST + 2)?,
             next_at: rows::optional_time(row, FIRST + 3)?,
+            begun_at: rows::optional_time(row, FIRST + 12)?.unwrap_or(now),
             attempt: row.get::<_, u32>(FIRST + 5)? + 1,
+            tries: row.get::<_, u32>(FIRST + 13)? + 1,
+            copies: row.get(FIRST + 14)?,
             ambiguous,
             suppressed: rows::suppression(row, FIRST + 8)?,
         });
@@ -159,7 +180,8 @@ impl<'conn> Settling<'conn> {
                  WHERE id = ?1 AND mail = 'sending' AND attempts = ?2",
             )?,
             retry: conn.prepare_cached(
-                "UPDATE history SET mail = 'pending', reply = ?3, due_at = ?4, ambiguous = ambiguous OR ?5, class = ?6
+                "UPDATE history SET mail = 'pending', reply = ?3, due_at = ?4, ambiguous = ambiguous OR ?5, class = ?6,
+                     copies = copies + ?5
                  WHERE id = ?1 AND mail = 'sending' AND attempts = ?2",
             )?,
             later: conn.prepare_cached(
@@ -206,7 +228,10 @@ fn promote(conn: &Connection, key: i64) -> Result<()> {
 /// Puts a dead mail back at its place in the lane: a later one that was the head waits behind it again.
 pub(super) fn redrive(conn: &Connection, id: MailId, now: Timestamp) -> Result<()> {
     let (key, now) = (key(id), now.as_millis());
-    conn.execute("UPDATE history SET mail = 'pending', class = NULL, due_at = ? WHERE id = ?", (now, key))?;
+    conn.execute(
+        "UPDATE history SET mail = 'pending', class = NULL, due_at = ?, begun_at = NULL, tries = 0, copies = 0 WHERE id = ?",
+        (now, key),
+    )?;
     wait_behind(conn, key)?;
     promote(conn, lane(key).0)
 }

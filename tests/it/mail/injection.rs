@@ -108,7 +108,10 @@ fn a_mail(email: &str, product: [&str; 3], estado: &str, seq: u8) -> encargo::st
         estado,
         at,
         next_at: None,
+        begun_at: at,
         attempt: 1,
+        tries: 1,
+        copies: 0,
         ambiguous: false,
         suppressed: None,
     }
@@ -120,7 +123,8 @@ fn nothing_in_an_order_becomes_a_command_or_a_header() {
     let sink = runtime.block_on(Sink::start());
     let composer = composer();
     let destination = sink.url().parse().unwrap();
-    let transport = mail::open(&destination, "shop.example", SECOND * 20, &Clock::system()).unwrap().unwrap();
+    let transport =
+        mail::open(&destination, "shop.example", mail::Timeouts::default(), &Clock::system()).unwrap().unwrap();
     let transport: &dyn Transport = transport.as_ref();
     let cases = (address(), hostile(), hostile(), hostile(), hostile(), 1_u8..5);
     let mut runner = TestRunner::new(Config { cases: 512, failure_persistence: None, ..Config::default() });

@@ -1,6 +1,7 @@
 //! A mailer that runs on a clock which the test drives.
 
 use super::*;
+use crate::harness::PATIENCE;
 
 /// A mailer that runs, and what it works on.
 pub struct Post {
@@ -16,7 +17,7 @@ pub struct Post {
     pub emails: HashMap<u64, EmailAddress>,
     pub products: HashMap<u64, Product>,
     projected: u64,
-    pub step_timeout: Duration,
+    pub timeouts: mail::Timeouts,
     pub folder: TempDir,
 }
 
@@ -39,8 +40,10 @@ pub fn composer() -> Composer {
     Composer::new(options()).unwrap()
 }
 
-/// Short enough for a test that has to wait for it.
-pub const STEP_TIMEOUT: Duration = Duration::from_millis(200);
+/// Short enough for a test that has to wait for it; the answers of others may take as long as a busy machine needs.
+pub const SHORT: mail::Timeouts =
+    mail::Timeouts { connect: PATIENCE, step: Duration::from_secs(3), dot: Duration::from_secs(3) };
+const PATIENT: mail::Timeouts = mail::Timeouts { connect: PATIENCE, step: PATIENCE, dot: PATIENCE };
 
 impl Post {
     pub fn new(url: &str) -> Self {
@@ -57,13 +60,21 @@ impl Post {
             emails: HashMap::new(),
             products: HashMap::new(),
             projected: 0,
-            step_timeout: STEP_TIMEOUT,
+            timeouts: PATIENT,
             folder,
         }
     }
 
     pub fn start(url: &str) -> Self {
         let mut this = Self::new(url);
+        this.run(mail::Options::default());
+        this
+    }
+
+    /// One that soon gives up a server that hangs.
+    pub fn start_hasty(url: &str) -> Self {
+        let mut this = Self::new(url);
+        this.timeouts = SHORT;
         this.run(mail::Options::default());
         this
     }
@@ -78,7 +89,7 @@ impl Post {
     pub fn run(&mut self, options: mail::Options) {
         let composer = composer();
         let destination = self.url.parse().unwrap();
-        let transport = mail::open(&destination, composer.domain(), self.step_timeout, &self.clock).unwrap().unwrap();
+        let transport = mail::open(&destination, composer.domain(), self.timeouts, &self.clock).unwrap().unwrap();
         let deps = Deps {
             ledger: self.store.clone(),
             composer: Arc::new(composer),

@@ -41,7 +41,19 @@ fn a_mail(order: u64, seq: u8, lang: Lang, product: &str, to: &str) -> Mail {
     let id = MailId { order: order.id, seq };
     let estado = Flow::STATES[usize::from(seq) - 1].into();
     let next_at = (seq < 4).then(|| at + Duration::from_secs(8));
-    Mail { id, order, estado, at, next_at, attempt: 1, ambiguous: false, suppressed: None }
+    Mail {
+        id,
+        order,
+        estado,
+        at,
+        next_at,
+        begun_at: at,
+        attempt: 1,
+        tries: 1,
+        copies: 0,
+        ambiguous: false,
+        suppressed: None,
+    }
 }
 
 /// What Python reads in a folder of mails.
@@ -131,8 +143,7 @@ async fn a_test_mail_goes_out_once_and_under_an_id_of_its_own() {
     let to: EmailAddress = "ana@example.org".parse().unwrap();
     let clock = Clock::manual(Timestamp::from_millis(1_764_000_000_000));
     let destination = sink.url().parse().unwrap();
-    let step = Duration::from_secs(5);
-    let report = mail::check(options(), &destination, Some(to), step, &clock).await;
+    let report = mail::check(options(), &destination, Some(to), mail::Timeouts::default(), &clock).await;
     assert!(report.problems.is_empty(), "{report:?}");
     assert!(report.fine.iter().any(|line| line.contains("a test mail to ana@example.org was accepted")), "{report:?}");
     let mails = sink.mails();

@@ -35,7 +35,10 @@ pub async fn a_leased_mail_tells_everything(place: &dyn Place) {
         estado: "preparando".into(),
         at: at(8),
         next_at: Some(at(16)),
+        begun_at: at(0),
         attempt: 1,
+        tries: 1,
+        copies: 0,
         ambiguous: false,
         suppressed: None,
     };
