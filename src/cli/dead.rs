@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    domain::Timestamp,
+    domain::{Timestamp, wire},
     store::{
         Store,
         dead::{Action, DeadId, DeadItem},
@@ -181,7 +181,11 @@ impl Show {
         if died_of_its_address(&item) {
             out.line("Let its address have mail again first: encargo mail suppressed list, release")?;
         }
-        out.line(&format!("Try again: encargo dead redrive {0}\nGive it up: encargo dead drop {0}", self.id))?;
+        match cut(&item) {
+            Some(words) => out.line(&plain(&words))?,
+            None => out.line(&format!("Try again: encargo dead redrive {}", self.id))?,
+        }
+        out.line(&format!("Give it up: encargo dead drop {}", self.id))?;
         out.flush()
     }
 }
@@ -190,12 +194,16 @@ impl Decide {
     async fn run(self, settings: &Settings, action: Action) -> Result<()> {
         let store = open_store(settings, &self.store).await?;
         let now = Clock::system().now();
-        let mut done = Done { out: Out::new(), json: self.json, mails: 0, records: 0, of_addresses: 0 };
+        let mut done = Done { out: Out::new(), json: self.json, mails: 0, records: 0, of_addresses: 0, cut: 0 };
         if self.which.ids.is_empty() {
             self.decide_by_reason(store.as_ref(), action, now, &mut done).await?;
         } else {
             for id in &self.which.ids {
                 match store.dead_one(id).await? {
+                    Some(item) if action == Action::Redrive && cut(&item).is_some() => {
+                        done.out.flush()?;
+                        return Err(anyhow::anyhow!("{id} cannot be driven again: {}", cut(&item).unwrap_or_default()));
+                    }
                     Some(item) if self.dry_run || store.decide(id, action, now).await? => done.note(&item, action)?,
                     _ => {
                         done.out.flush()?;
@@ -206,6 +214,12 @@ impl Decide {
         }
         done.out.flush()?;
         explain(&done.summary(action, self.dry_run));
+        if done.cut > 0 {
+            explain(&format!(
+                "Left alone {}, too large to be kept whole: encargo dead show ID",
+                count(done.cut, "record")
+            ));
+        }
         Ok(())
     }
 
@@ -217,6 +231,10 @@ impl Decide {
             let items = store.dead(reason, limit).await?;
             let mut decided = 0;
             for item in items.iter().filter(|item| item.at <= now) {
+                if action == Action::Redrive && cut(item).is_some() {
+                    done.cut += 1;
+                    continue;
+                }
                 if self.dry_run || store.decide(&item.id, action, now).await? {
                     done.note(item, action)?;
                     decided += 1;
@@ -237,6 +255,8 @@ struct Done {
     records: u64,
     /// Mails whose address was refused: driven again, they die again while it is suppressed.
     of_addresses: u64,
+    /// Records that are not kept whole, and were left alone.
+    cut: u64,
 }
 
 impl Done {
@@ -277,6 +297,17 @@ impl Done {
             "\nThe address of {mails} was refused: unless it is released, they die again (encargo mail suppressed)."
         )
     }
+}
+
+/// Why a dead record cannot be driven again: only its beginning was kept.
+fn cut(item: &DeadItem) -> Option<String> {
+    let letter = item.letter.as_ref()?;
+    let words = wire::cut(&letter.headers)?;
+    let source = &letter.source;
+    Some(format!(
+        "the record was too large to be kept whole ({words}); the original is at offset {} of {}/{} for as long as that topic keeps it",
+        source.offset, source.topic, source.partition
+    ))
 }
 
 /// Whether the server refused a mail's address, then or before.

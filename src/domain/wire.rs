@@ -133,7 +133,8 @@ pub fn decode_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<St
             trace: header(headers, "traceparent").and_then(|text| text.parse().ok()),
         }),
         estado: wire.estado.into(),
-        seq: wire.seq,
+        // the first state has 1; another writer's 0 tells as little as none
+        seq: wire.seq.filter(|seq| *seq > 0),
         at: entered_at,
         next_at: wire.next_at,
     })
@@ -165,11 +166,60 @@ fn cloud_event(order: &Order, id: String, source: &str, kind: &str) -> Headers {
 }
 
 const DEAD: &str = "dead.";
+/// Says what was cut off a dead letter; it stays with the letter, and such a one is not driven again.
+const CUT: &str = "dead.cut";
+/// Most bytes of a dead letter, with some room below the brokers' default for a whole batch (1,048,588): its own headers
+/// come on top of a record that was itself as large as they take.
+const LETTER_MAX: usize = 1_000_000;
+/// Of a letter that is cut, most bytes of its key, and of its headers.
+const PART_MAX: usize = 64 * 1024;
+/// What a header costs beside its bytes, at most.
+const HEADER_COST: usize = 16;
+/// Longest reason that is believed.
+const REASON_MAX: usize = 2_000;
+/// Most times that a record can say that it was driven again; the stores count with a sign.
+const ATTEMPTS_MAX: u32 = 1_000_000;
+
+/// Cuts a dead letter that is too large to be written, so that it says so: what is kept of key, headers and value is
+/// their beginning, and the whole record is where it came from for as long as its topic keeps it.
+pub fn fit_dead_letter(letter: &mut DeadLetter) {
+    letter.headers = without_dead(&letter.headers);
+    let cost = |(name, value): &(String, Vec<u8>)| name.len() + value.len() + HEADER_COST;
+    let key = letter.key.as_ref().map_or(0, Vec::len);
+    let headers: usize = letter.headers.iter().map(cost).sum();
+    let (value, count) = (letter.value.len(), letter.headers.len());
+    if key + headers + value + letter.reason.len() + 2 * REASON_MAX <= LETTER_MAX {
+        return;
+    }
+    if let Some(key) = &mut letter.key {
+        key.truncate(PART_MAX);
+    }
+    let mut kept = 0;
+    let fits = |header: &&(String, Vec<u8>)| {
+        kept += cost(header);
+        kept <= PART_MAX
+    };
+    letter.headers = letter.headers.iter().take_while(fits).cloned().collect();
+    letter.value.truncate(LETTER_MAX - 2 * PART_MAX - 4 * REASON_MAX);
+    let text = format!(
+        "{} of {key} bytes of the key, {} of {count} headers and {} of {value} bytes of the value are kept",
+        letter.key.as_ref().map_or(0, Vec::len),
+        letter.headers.len(),
+        letter.value.len()
+    );
+    letter.headers.push((CUT.to_owned(), text.into_bytes()));
+}
+
+/// What was cut off a dead letter; `None` when it is whole.
+pub fn cut(headers: &Headers) -> Option<&str> {
+    header(headers, CUT)
+}
 
 /// The headers of a dead letter: those of the record, then where it came from and why it was refused.
 pub fn dead_letter_headers(letter: &DeadLetter) -> Headers {
     let source = &letter.source;
     let mut headers = without_dead(&letter.headers);
+    headers.extend(letter.headers.iter().filter(|(name, _)| name == CUT).cloned());
     for (name, value) in [
         ("topic", source.topic.clone()),
         ("partition", source.partition.to_string()),
@@ -185,18 +235,24 @@ pub fn dead_letter_headers(letter: &DeadLetter) -> Headers {
 /// Reads a dead-letter record; `None` when it lacks the headers that say where it came from.
 pub fn decode_dead_letter(key: Option<&[u8]>, value: &[u8], headers: &Headers, at: Timestamp) -> Option<DeadLetter> {
     let dead = |name: &str| header(headers, &format!("{DEAD}{name}"));
+    // anybody can write these: what no topic is called, and numbers that no store keeps, are no source
+    let topic = dead("topic").filter(|topic| is_topic(topic))?;
+    let mut reason = dead("reason").unwrap_or("unknown").replace(char::is_control, "\u{fffd}");
+    reason.truncate(reason.floor_char_boundary(REASON_MAX));
+    let mut kept = without_dead(headers);
+    kept.extend(headers.iter().filter(|(name, _)| name == CUT).cloned());
     Some(DeadLetter {
         source: Source {
-            topic: dead("topic")?.to_owned(),
-            partition: dead("partition")?.parse().ok()?,
-            offset: dead("offset")?.parse().ok()?,
+            topic: topic.to_owned(),
+            partition: dead("partition")?.parse().ok().filter(|number| i32::try_from(*number).is_ok())?,
+            offset: dead("offset")?.parse().ok().filter(|offset| i64::try_from(*offset).is_ok())?,
         },
-        reason: dead("reason").unwrap_or("unknown").to_owned(),
+        reason,
         attempts: attempts(headers),
         at,
         key: key.map(<[u8]>::to_vec),
         value: value.to_vec(),
-        headers: without_dead(headers),
+        headers: kept,
     })
 }
 
@@ -209,7 +265,13 @@ pub fn redrive_headers(letter: &DeadLetter) -> Headers {
 
 /// How often a record was driven again, from its headers.
 pub fn attempts(headers: &Headers) -> u32 {
-    header(headers, "dead.attempts").and_then(|text| text.parse().ok()).unwrap_or(0)
+    let said: u32 = header(headers, "dead.attempts").and_then(|text| text.parse().ok()).unwrap_or(0);
+    said.min(ATTEMPTS_MAX)
+}
+
+/// Kafka's rules for a topic's name.
+fn is_topic(name: &str) -> bool {
+    (1..=249).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 fn without_dead(headers: &Headers) -> Headers {

@@ -27,7 +27,7 @@ pub use engine::{Accepted, Adopting, Engine, Mismatch, Now, Restore, Staged};
 pub use foreign::Foreign;
 pub use metrics::Metrics;
 pub use processor::{Deps, Options, Processor};
-pub use progress::{Counters, Progress};
+pub use progress::{Counters, Progress, Unreadable};
 
 use crate::eventlog;
 
@@ -53,6 +53,18 @@ pub enum Error {
         orders_n: usize,
         /// Partitions of the output.
         states_n: usize,
+    },
+    /// A newer version committed here.
+    #[error(
+        "fulfilment cannot go on in partition {partition} of {topic}: a newer version of Encargo worked there; use that version"
+    )]
+    Newer {
+        /// Input topic.
+        topic: String,
+        /// Partition.
+        partition: u32,
+        /// What cannot be read.
+        source: Unreadable,
     },
     /// The output lacks records that the last commit counted on.
     #[error("fulfilment cannot restore partition {partition}; was {topic} trimmed or replaced?")]

@@ -16,12 +16,13 @@ pub(super) struct Partition {
     committed: u64,
     /// Poison found since the last commit.
     dead: Vec<NewRecord>,
+    dead_bytes: usize,
 }
 
 impl Partition {
     pub(super) fn new(engine: Engine, assigned: GroupOffset) -> Self {
         let GroupOffset { of, offset, .. } = assigned;
-        Self { engine, of, next: offset, committed: offset, dead: Vec::new() }
+        Self { engine, of, next: offset, committed: offset, dead: Vec::new(), dead_bytes: 0 }
     }
 
     /// Takes records of the input, in order; those that were taken before are passed over.
@@ -39,7 +40,9 @@ impl Partition {
                 let (topic, partition) = (&self.of.topic, self.of.partition);
                 warn!(topic, partition, offset = record.offset, %reason, "dead letter");
                 self.engine.count_dead();
-                self.dead.push(dead_letter(dead, &self.of, record, reason, now));
+                let letter = dead_letter(dead, &self.of, record, reason, now);
+                self.dead_bytes += letter.value.len();
+                self.dead.push(letter);
             }
         }
         self.engine.taken(self.next);
@@ -72,6 +75,11 @@ impl Partition {
         self.engine.staged().len() + self.dead.len()
     }
 
+    /// Bytes of the dead letters that wait.
+    pub(super) const fn dead_bytes(&self) -> usize {
+        self.dead_bytes
+    }
+
     /// The records of the staged events. They go to the partition with the input's number.
     pub(super) fn events(&self, topic: &str, now: Now) -> impl Iterator<Item = NewRecord> {
         self.engine.staged().iter().map(move |staged| event_record(topic, self.of.partition, staged, now))
@@ -91,6 +99,7 @@ impl Partition {
     pub(super) fn settle(&mut self, offsets: impl IntoIterator<Item = u64>, now: Now) {
         self.committed = self.next;
         self.dead.clear();
+        self.dead_bytes = 0;
         self.engine.settle(offsets, now);
     }
 }
@@ -108,7 +117,7 @@ fn event_record(topic: &str, partition: u32, staged: &Staged, now: Now) -> NewRe
 
 /// A dead letter goes to the first partition, whoever finds it: what fences it is the input offset in the same commit.
 fn dead_letter(topic: &str, of: &TopicPartition, record: Record, reason: Invalid, now: Now) -> NewRecord {
-    let letter = DeadLetter {
+    let mut letter = DeadLetter {
         source: Source { topic: of.topic.clone(), partition: of.partition, offset: record.offset },
         reason: reason.to_string(),
         attempts: wire::attempts(&record.headers),
@@ -117,6 +126,7 @@ fn dead_letter(topic: &str, of: &TopicPartition, record: Record, reason: Invalid
         value: record.value,
         headers: record.headers,
     };
+    wire::fit_dead_letter(&mut letter);
     let headers = wire::dead_letter_headers(&letter);
     let DeadLetter { key, value, .. } = letter;
     NewRecord { topic: topic.to_owned(), partition: Some(0), key, value, headers, at: now.wall }

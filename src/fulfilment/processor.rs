@@ -50,6 +50,8 @@ pub struct Options {
 
 /// Most events and dead letters in one commit: bounds memory and how long a commit takes.
 const COMMIT_MAX: usize = 5_000;
+/// Bytes of dead letters collected for one commit; then no more input is taken. A batch of the input may come on top.
+const DEAD_BYTES_MAX: usize = 8 << 20;
 /// Input records kept for partitions that are being restored; then no more are taken.
 const KEPT_MAX: usize = 20_000;
 /// Longest pause between two tries of what the log cannot do now.
@@ -141,6 +143,7 @@ impl Processor {
             let round_ends = pace.monotonic() + self.options.tick;
             self.pause_if_full(member);
             while self.collected() < COMMIT_MAX
+                && self.dead_bytes() < DEAD_BYTES_MAX
                 && let Some(wait) = round_ends.checked_sub(pace.monotonic())
             {
                 match self.listen(member, wait) {
@@ -358,6 +361,10 @@ impl Processor {
 
     fn collected(&self) -> usize {
         self.partitions.values().map(Partition::collected).sum()
+    }
+
+    fn dead_bytes(&self) -> usize {
+        self.partitions.values().map(Partition::dead_bytes).sum()
     }
 
     fn in_flight(&self) -> u64 {

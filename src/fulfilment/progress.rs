@@ -32,16 +32,32 @@ impl Counters {
     }
 }
 
+/// Metadata that no version up to this one wrote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the metadata {0:?} was not written by this version")]
+pub struct Unreadable(String);
+
 impl Progress {
-    /// Reads the metadata; `None` when it is not ours (an old service's commit, or none at all).
-    pub fn parse(metadata: &str) -> Option<Self> {
+    /// Reads the metadata; `None` when it is not ours (an old service's commit, or none at all). What looks like ours but
+    /// cannot be read is of a newer version: taken for an old service's, it would make the orders in flight anew.
+    pub fn parse(metadata: &str) -> Result<Option<Self>, Unreadable> {
+        let version = metadata.strip_prefix('v').map(|rest| rest.split(' ').next().unwrap_or_default());
+        if !version.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())) {
+            return Ok(None);
+        }
+        Self::fields(metadata).map(Some).ok_or_else(|| Unreadable(metadata.chars().take(100).collect()))
+    }
+
+    fn fields(metadata: &str) -> Option<Self> {
         let mut words = metadata.strip_prefix("v1 ")?.split(' ');
         let mut field = |name: &str| words.next()?.strip_prefix(name)?.parse().ok();
-        Some(Self {
-            watermark: field("w=")?,
-            counters: Counters { accepted: field("a=")?, finished: field("f=")?, dead: field("d=")? },
-            adopts_until: field("x="),
-        })
+        let watermark = field("w=")?;
+        let counters = Counters { accepted: field("a=")?, finished: field("f=")?, dead: field("d=")? };
+        let adopts_until = match words.next() {
+            None => None,
+            Some(word) => Some(word.strip_prefix("x=")?.parse().ok()?),
+        };
+        words.next().is_none().then_some(Self { watermark, counters, adopts_until })
     }
 }
 
@@ -62,13 +78,28 @@ mod tests {
         let counters = Counters { accepted: 40, finished: 30, dead: 1 };
         let progress = Progress { watermark: 120, counters, adopts_until: None };
         assert_eq!(progress.to_string(), "v1 w=120 a=40 f=30 d=1");
-        assert_eq!(Progress::parse(&progress.to_string()), Some(progress));
+        assert_eq!(Progress::parse(&progress.to_string()), Ok(Some(progress)));
         assert_eq!(progress.counters.in_flight(), 9);
         let adopting = Progress { adopts_until: Some(900), ..progress };
         assert_eq!(adopting.to_string(), "v1 w=120 a=40 f=30 d=1 x=900");
-        assert_eq!(Progress::parse(&adopting.to_string()), Some(adopting));
-        for text in ["", "v1", "v2 w=1 a=1 f=1 d=1", "v1 w=-1 a=1 f=1 d=1", "leader"] {
-            assert_eq!(Progress::parse(text), None, "{text:?}");
+        assert_eq!(Progress::parse(&adopting.to_string()), Ok(Some(adopting)));
+        for text in ["", "leader", "v", "version 3", "vx 1"] {
+            assert_eq!(Progress::parse(text), Ok(None), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn metadata_of_a_newer_version_is_not_taken_for_an_old_services() {
+        for text in [
+            "v1",
+            "v2",
+            "v2 w=1 a=1 f=1 d=1",
+            "v1 w=-1 a=1 f=1 d=1",
+            "v1 w=1 a=1 f=1 d=1 y=2",
+            "v1 w=1 a=1 f=1 d=1 x=2 y=3",
+            "v10 anything",
+        ] {
+            assert!(Progress::parse(text).is_err(), "{text:?}");
         }
     }
 }

@@ -79,7 +79,11 @@ impl Restorer {
     /// Reads the output from the watermark to its stable end and starts the timers from there. Without metadata of ours
     /// (a new group), from the first record that the output holds.
     fn restore(&self, offset: &GroupOffset, shared: &Shared) -> Result<Engine, Error> {
-        let progress = Progress::parse(&offset.metadata);
+        let progress = Progress::parse(&offset.metadata).map_err(|source| Error::Newer {
+            topic: offset.of.topic.clone(),
+            partition: offset.of.partition,
+            source,
+        })?;
         let output = TopicPartition { topic: self.states.clone(), partition: offset.of.partition };
         let until = progress.and_then(|progress| progress.adopts_until);
         let first = progress.is_none() || until.is_some();

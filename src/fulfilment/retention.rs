@@ -58,5 +58,7 @@ fn watermark(groups: &[GroupInfo], orders: &str, partition: u32) -> u64 {
     let offset = group.and_then(|info| {
         info.offsets.iter().find(|offset| offset.of.topic == orders && offset.of.partition == partition)
     });
-    offset.and_then(|offset| Progress::parse(&offset.metadata)).map_or(0, |progress| progress.watermark)
+    // what cannot be read keeps everything
+    let progress = offset.and_then(|offset| Progress::parse(&offset.metadata).ok().flatten());
+    progress.map_or(0, |progress| progress.watermark)
 }

@@ -25,7 +25,8 @@ pub async fn redrive(log: &dyn EventLog, store: &dyn Store, clock: &Clock) -> Re
     let (now, begun) = (clock.now(), clock.monotonic());
     let chosen = store.claim_redrives(now, now + CLAIM, ROUND_MAX).await?;
     let mut count = 0;
-    for letter in chosen {
+    // a part of a record is no record; the command refuses these
+    for letter in chosen.into_iter().filter(|letter| wire::cut(&letter.headers).is_none()) {
         if clock.monotonic().saturating_sub(begun) > CLAIM / 2 {
             // slow: what is left goes to whoever claims it next
             break;

@@ -103,3 +103,66 @@ fn a_dead_letter_keeps_the_record_and_counts_attempts() {
     assert_eq!(attempts(&redrive_headers(&letter)), 2);
     assert_eq!(decode_dead_letter(None, b"hola", &letter.headers, RECORD_TIME), None);
 }
+
+#[test]
+fn a_dead_letter_that_is_too_large_is_kept_cut_and_says_so() {
+    let big = |length| vec![b'x'; length];
+    for (key, value, headers) in [
+        (0, 1_048_300, vec![]),
+        (1_000_000, 0, vec![]),
+        (0, 0, vec![("h".to_owned(), big(1_000_000))]),
+        (300_000, 700_000, vec![("n".repeat(40_000), big(9)); 3]),
+        (0, 10, vec![(String::new(), vec![]); 90_000]),
+    ] {
+        let mut letter = DeadLetter {
+            source: Source { topic: "compra_detalle".into(), partition: 2, offset: 77 },
+            reason: "no price".into(),
+            attempts: 0,
+            at: RECORD_TIME,
+            key: (key > 0).then(|| big(key)),
+            value: big(value),
+            headers,
+        };
+        fit_dead_letter(&mut letter);
+        let words = cut(&letter.headers).expect("it says so").to_owned();
+        assert!(words.contains(&format!("of {value} bytes of the value")), "{words}");
+        let headers = dead_letter_headers(&letter);
+        let size = letter.key.as_ref().map_or(0, Vec::len) + letter.value.len();
+        let size = size + headers.iter().map(|(name, value)| name.len() + value.len() + 16).sum::<usize>();
+        assert!(size < 1_000_000, "{size}");
+        let read = decode_dead_letter(letter.key.as_deref(), &letter.value, &headers, RECORD_TIME);
+        assert_eq!(read, Some(letter.clone()));
+        assert_eq!(cut(&redrive_headers(&letter)), None);
+    }
+}
+
+#[test]
+fn what_is_no_source_in_a_dead_letter_is_not_believed() {
+    let letter = |topic: &str, partition: &str, offset: &str, reason: &str, attempts: &str| {
+        let fields = [("topic", topic), ("partition", partition), ("offset", offset), ("reason", reason)];
+        let fields = fields.into_iter().chain([("attempts", attempts)]);
+        let headers = fields.map(|(name, value)| (format!("dead.{name}"), value.as_bytes().to_vec())).collect();
+        decode_dead_letter(None, b"", &headers, RECORD_TIME)
+    };
+    let long = "t".repeat(250);
+    for (topic, partition, offset) in [
+        ("", "0", "0"),
+        ("a\0b", "0", "0"),
+        (&long, "0", "0"),
+        ("t", "2147483648", "0"),
+        ("t", "0", "9223372036854775808"),
+        ("t", "-1", "0"),
+    ] {
+        assert_eq!(letter(topic, partition, offset, "r", "0"), None, "{topic:?} {partition} {offset}");
+    }
+    let read = letter("t", "0", "0", &format!("a\0b{}", "é".repeat(5_000)), "4294967295").expect("a source");
+    assert!(read.reason.len() <= 2_000 && !read.reason.contains('\0'));
+    assert!(redrive_headers(&read).iter().any(|(_, value)| value == b"1000001"));
+}
+
+#[test]
+fn a_state_with_the_number_zero_has_none() {
+    let value =
+        br#"{"orderid":1,"gameid":"1","name":"n","price":"1","usermail":"a@example.org","estado":"recibido","seq":0}"#;
+    assert_eq!(decode_event(value, &vec![], RECORD_TIME).unwrap().seq, None);
+}

@@ -1,20 +1,24 @@
 //! Records as the library gives them.
 
+use std::{
+    cell::Cell,
+    panic::{self, AssertUnwindSafe},
+    sync::Once,
+};
+
 use rdkafka::{
     Message,
-    message::{BorrowedMessage, Headers as _},
+    message::{BorrowedHeaders, BorrowedMessage, Headers as _},
 };
 
 use crate::{
-    domain::Timestamp,
+    domain::{Timestamp, wire::Headers},
     eventlog::{Record, TopicPartition},
 };
 
 /// Copies a record out of the library's memory.
 pub(super) fn owned(message: &BorrowedMessage<'_>) -> Record {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect()
-    });
+    let headers = message.headers().map_or_else(Vec::new, headers_of);
     Record {
         offset: message.offset() as u64,
         key: message.key().map(<[u8]>::to_vec),
@@ -22,6 +26,43 @@ pub(super) fn owned(message: &BorrowedMessage<'_>) -> Record {
         headers,
         at: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or_default()),
     }
+}
+
+/// What stands for a header whose name is not UTF-8. The library gives neither name nor value: it panics.
+const UNREADABLE: &str = "\u{fffd}";
+
+thread_local! {
+    /// Whether a panic of this thread is expected, and is nobody's business.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Copies the headers; anybody can write some that the library does not survive reading.
+fn headers_of(headers: &BorrowedHeaders) -> Headers {
+    let read = |index| {
+        let header = headers.get(index);
+        (header.key.to_owned(), header.value.unwrap_or_default().to_vec())
+    };
+    quietly(|| (0..headers.count()).map(read).collect()).unwrap_or_else(|| {
+        let read = |index| quietly(|| read(index)).unwrap_or_else(|| (UNREADABLE.to_owned(), Vec::new()));
+        (0..headers.count()).map(read).collect()
+    })
+}
+
+/// Calls what may panic, and has nothing half done then.
+fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                before(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let called = panic::catch_unwind(AssertUnwindSafe(call)).ok();
+    QUIET.set(false);
+    called
 }
 
 pub(super) fn is_of(message: &BorrowedMessage<'_>, of: &TopicPartition) -> bool {

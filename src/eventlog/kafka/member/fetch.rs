@@ -9,7 +9,7 @@ use rdkafka::{
     topic_partition_list::{Offset, TopicPartitionList},
 };
 
-use super::{ASK, KafkaMember};
+use super::{ASK, KafkaMember, lane::Lane};
 use crate::eventlog::{
     Error, Input, Result, TopicPartition,
     kafka::{
@@ -22,6 +22,8 @@ use crate::eventlog::{
 
 /// Records taken out of the library ahead of the owner.
 const AHEAD_MAX: usize = 4_096;
+/// Bytes of values taken out of the library ahead of the owner.
+const AHEAD_BYTES_MAX: usize = 16 << 20;
 /// How long a seek may find its partition not started yet.
 const SEEK: Duration = Duration::from_secs(5);
 
@@ -29,15 +31,18 @@ impl KafkaMember {
     /// Takes what the library has, and at most `wait` for something to come.
     pub(super) fn fetch(&mut self, wait: Duration) -> Result<()> {
         let mut ahead: usize = self.lanes.iter().map(|lane| lane.ahead.len()).sum();
+        let mut bytes: usize = self.lanes.iter().map(Lane::ahead_bytes).sum();
         let mut wait = wait;
-        while ahead < AHEAD_MAX {
+        while ahead < AHEAD_MAX && bytes < AHEAD_BYTES_MAX {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
                     let lane = self.lanes.iter_mut().find(|lane| record::is_of(&message, &lane.of));
                     if let Some(lane) = lane
                         && message.offset() as u64 >= lane.wanted()
                     {
-                        lane.ahead.push_back(record::owned(&message));
+                        let record = record::owned(&message);
+                        bytes += record.value.len();
+                        lane.ahead.push_back(record);
                         ahead += 1;
                     }
                 }

@@ -27,6 +27,11 @@ impl Lane {
         self.ahead.back().map_or(self.position, |last| last.offset + 1)
     }
 
+    /// Bytes of the values that wait.
+    pub(super) fn ahead_bytes(&self) -> usize {
+        self.ahead.iter().map(|record| record.value.len()).sum()
+    }
+
     /// What the owner gets next; nothing when nothing was fetched.
     pub(super) fn take(&mut self, records_max: usize, bytes_max: usize) -> Vec<Record> {
         let (mut records, mut bytes) = (Vec::new(), 0);
