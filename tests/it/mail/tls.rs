@@ -75,7 +75,8 @@ async fn a_token_comes_from_a_file_or_a_command_at_each_login() {
         let sink = Sink::with(Setup { tls: tls.clone(), login, mechanisms, ..Setup::default() }).await;
         let url: Destination = url(&sink, "smtp", "tienda%40shop.example@", &authority).parse().unwrap();
         let destination = url.complete(Some(token), None).unwrap();
-        let relay = mail::open(&destination, "shop.example", SECOND * 60, &Clock::system()).unwrap().unwrap();
+        let relay =
+            mail::open(&destination, "shop.example", mail::Timeouts::default(), &Clock::system()).unwrap().unwrap();
         std::fs::write(file.path(), "ey.J0-stale_\n").unwrap();
         let refused = relay.probe().await.unwrap_err();
         assert!(refused.contains("535 5.7.8") && refused.contains("401"), "{refused}");
@@ -100,7 +101,8 @@ async fn a_token_that_cannot_be_had_is_told() {
     ] {
         let url: Destination = url(&sink, "smtp", "tienda@", &authority).parse().unwrap();
         let destination = url.complete(Some(token), None).unwrap();
-        let relay = mail::open(&destination, "shop.example", SECOND * 60, &Clock::system()).unwrap().unwrap();
+        let relay =
+            mail::open(&destination, "shop.example", mail::Timeouts::default(), &Clock::system()).unwrap().unwrap();
         let refused = relay.probe().await.unwrap_err();
         assert!(refused.contains(expected), "{refused}");
     }
