@@ -29,7 +29,6 @@ use encargo::{
     },
 };
 
-/// How long anything may take before a check fails.
 
 /// A log under test.
 trait Harness {
@@ -139,14 +138,26 @@ pub fn append(log: &dyn EventLog, records: Vec<NewRecord>) -> Vec<Position> {
     wait(log.append(records)).unwrap()
 }
 
-/// Everything that a partition holds, from `from` on.
+/// Everything that a partition holds, from `from` on. A broker that has just come back may not know itself as the leader
+/// yet: what cannot be read now is read again.
 pub fn read_all(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Vec<Record> {
-    let mut reader = log.read(of, from).unwrap();
+    let clock = Clock::system();
+    let ends = clock.monotonic() + PATIENCE;
+    loop {
+        match try_read_all(log, of, from) {
+            Err(Error::Unavailable(reason)) => assert!(clock.monotonic() < ends, "{reason}"),
+            read => return read.unwrap(),
+        }
+    }
+}
+
+fn try_read_all(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Result<Vec<Record>, Error> {
+    let mut reader = log.read(of, from)?;
     let mut all = Vec::new();
     loop {
-        let records = reader.next(1_000).unwrap();
+        let records = reader.next(1_000)?;
         if records.is_empty() {
-            return all;
+            return Ok(all);
         }
         all.extend(records);
     }
