@@ -91,6 +91,7 @@ fn composer() -> Composer {
         from: "pedidos@shop.example".parse().expect("an address"),
         from_name: Some("La Tienda".into()),
         domain: None,
+        deployment: "bench".into(),
         lang: Lang::Es,
         zone: jiff::tz::TimeZone::UTC,
         track: Some("http://127.0.0.1:5000/track/".into()),

@@ -29,12 +29,12 @@ pub fn client(trust: Trust<'_>) -> Result<ClientConfig, String> {
     };
     let verifier = Verifier::new_with_extra_roots(named.clone(), provider.clone()).map_err(unusable)?;
     let believe_all = matches!(trust, Trust::Any);
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)
-        .map(|builder| builder.dangerous()) // the builder's word for any verifier but its own
-        .map(|builder| builder.with_custom_certificate_verifier(Arc::new(Judge { verifier, named, believe_all })))
-        .map(|builder| builder.with_no_client_auth())
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(unusable)?;
+    Ok(builder
+        .dangerous() // the builder's word for any verifier but its own
+        .with_custom_certificate_verifier(Arc::new(Judge { verifier, named, believe_all }))
+        .with_no_client_auth())
 }
 
 /// The certificates of a PEM file, at least one.
@@ -181,15 +181,16 @@ fn about_certificate(flaw: &CertificateError, ca: &str) -> String {
         Flaw::NotValidForNameContext { expected, presented } => {
             let names: Vec<String> = presented.iter().take(8).map(|name| readable(name)).collect();
             let expected = expected.to_str();
-            match names.is_empty() {
-                true => format!(
+            if names.is_empty() {
+                format!(
                     "it names no server (no subjectAltName), so not {expected}: make it with -addext \
                      subjectAltName=DNS:{expected}, or name this very certificate in {ca}"
-                ),
-                false => format!(
+                )
+            } else {
+                format!(
                     "it is for {}, not for {expected}: write the server's name in the address as the certificate has it",
                     names.join(", ")
-                ),
+                )
             }
         }
         Flaw::BadSignature => format!(

@@ -114,7 +114,8 @@ pub(super) async fn secret(store: Arc<dyn Store>, fresh: [u8; 16]) -> Result<[u8
 /// public, so it is no part of the other secret.
 pub(super) async fn deployment(store: Arc<dyn Store>, fresh: [u8; 16]) -> Result<String> {
     let bytes = store.secret("deployment", fresh).await?;
-    Ok(bytes[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+    let (half, _) = bytes.split_at(8);
+    Ok(format!("{:016x}", u64::from_be_bytes(half.try_into().expect("eight bytes"))))
 }
 
 fn local_store(path: &Path, waiting_max: usize) -> Result<Arc<dyn Store>> {

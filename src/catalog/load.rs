@@ -58,9 +58,10 @@ pub(super) fn read(reader: &mut csv::Reader<&[u8]>, record: &mut StringRecord) -
 
 fn product(record: &StringRecord, columns: &Columns) -> Result<Product, String> {
     if record.len() != columns.count {
-        let hint = match record.len() > columns.count {
-            true => "; what has the separator in it needs quotes: 10,\"One, two\",9.99",
-            false => "",
+        let hint = if record.len() > columns.count {
+            "; what has the separator in it needs quotes: 10,\"One, two\",9.99"
+        } else {
+            ""
         };
         return Err(format!(
             "there must be {} columns ({}), here are {}{hint}",

@@ -99,7 +99,7 @@ impl Folders {
         let mut written = Vec::with_capacity(messages.len());
         let mut outcomes = Vec::with_capacity(messages.len());
         for message in messages {
-            let name = self.name(message);
+            let name = Self::name(message);
             let outcome = if read.contains(&name) {
                 Outcome::Sent(format!("it was in cur/{name} already"))
             } else if let Err(e) = self.write(&name, &message.raw) {
@@ -129,7 +129,7 @@ impl Folders {
     }
 
     /// The name of a mail's file: the same for every attempt, another one for each deployment that delivers here.
-    fn name(&self, message: &Message) -> String {
+    fn name(message: &Message) -> String {
         let seconds = message.at.as_millis().div_euclid(1_000);
         let origin = message.message_id.splitn(3, '.').nth(2).unwrap_or_default().replace('@', ".");
         format!("{seconds}.O{}S{}.{origin}", message.id.order, message.id.seq)

@@ -54,9 +54,9 @@ pub(super) fn plain(open: &str) -> String {
                 _ => ("", kind),
             };
             if let Some((_, words)) = help.take().filter(|(of, _)| *of == name) {
-                text += &format!("# HELP {name}{suffix} {words}\n");
+                text.extend(["# HELP ", name, suffix, " ", words, "\n"]);
             }
-            text += &format!("# TYPE {name}{suffix} {kind}\n");
+            text.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
         } else if !line.starts_with('#') {
             text += line.split_once(" # {").map_or(line, |(sample, _exemplar)| sample);
             text.push('\n');

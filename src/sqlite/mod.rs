@@ -92,7 +92,7 @@ pub fn open_writer(path: &Path, access: Access) -> Result<Connection> {
     match access {
         // the files beside it, which SQLite makes, get its permissions
         Access::Serve => {
-            files::touch(path).map_err(|e| Error::Fatal(format!("cannot open {}: {e}", path.display())))?
+            files::touch(path).map_err(|e| Error::Fatal(format!("cannot open {}: {e}", path.display())))?;
         }
         Access::Tool => require_file(path)?,
     }

@@ -21,6 +21,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use crate::harness::PATIENCE;
 use encargo::{
+    clock::Clock,
     domain::Timestamp,
     eventlog::{
         Commits, Error, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, Position, Record, TopicPartition,
@@ -28,7 +29,6 @@ use encargo::{
         sqlite::{Options, SqliteLog},
     },
 };
-
 
 /// A log under test.
 trait Harness {

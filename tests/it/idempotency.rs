@@ -36,6 +36,9 @@ async fn send(request: RequestBuilder) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
+/// What is changed between two answers, and how.
+type Change<'a> = (&'a str, &'a dyn Fn(&mut Config));
+
 #[tokio::test]
 async fn a_repeat_gets_the_same_answer_and_another_body_none() {
     let shop = Shop::start().await;
@@ -183,7 +186,7 @@ async fn every_keyed_answer_outlives_every_change(mut app: TestApp) {
     let catalog = app.folder().join("products.csv");
     let flow = ["nuevo", "listo"].map(str::to_owned);
     let second = Duration::from_secs(1);
-    let changes: [(&str, &dyn Fn(&mut Config)); 9] = [
+    let changes: [Change<'_>; 9] = [
         ("nothing", &|_| {}),
         ("no such product any more", &|config| {
             std::fs::write(&catalog, "appid,name,price\n1,Taza,5.00\n").unwrap();

@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const SHORT: Duration = Duration::from_millis(200);
 const NEVER: Duration = Duration::from_hours(1);
 /// More than the system's buffers of a few connections hold.

@@ -121,10 +121,11 @@ impl Runs {
 
 /// Forgets any one when there are too many.
 fn make_room<K: Hash + Eq + Clone, V>(known: &mut HashMap<K, V>, key: &K) {
-    if known.len() >= REMEMBERED_MAX && !known.contains_key(key) {
-        if let Some(any) = known.keys().next().cloned() {
-            known.remove(&any);
-        }
+    if known.len() >= REMEMBERED_MAX
+        && !known.contains_key(key)
+        && let Some(any) = known.keys().next().cloned()
+    {
+        known.remove(&any);
     }
 }
 

@@ -33,9 +33,8 @@ pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, noted: Note
     let pause = noted.pause;
     let deadline = mail.begun_at + options.deadline;
     // the last attempt is made at the deadline; greylisting alone takes a few, also when all of that time was an outage
-    let retry_at = |delay: Duration| match now < deadline {
-        true => Some((now + delay).min(deadline)),
-        false => (mail.tries < TRIES_MIN).then(|| now + delay),
+    let retry_at = |delay: Duration| {
+        if now < deadline { Some((now + delay).min(deadline)) } else { (mail.tries < TRIES_MIN).then(|| now + delay) }
     };
     let gave_up = |reason| {
         let text = format!("given up after {} attempts, the last one: {reason}", mail.tries);

@@ -42,13 +42,12 @@ pub(super) fn refusal(step: Step, reply: &Reply, to: &EmailAddress, internationa
         (450 | 451, _) => Outcome::Transient(Whose::Domain, text),
         // an old meaning of 552 is "too many recipients", and a full mailbox empties: RFC 5321 §4.5.3.1.10
         (400..=499, _) | (552, Step::Rcpt) => Outcome::Transient(Whose::Mail, text),
-        (503, _) => Outcome::Transient(Whose::Relay, text),
         (500..=599, _) if is_of_a_full_mailbox(step, reply) => Outcome::Transient(Whose::Mail, text),
-        (500..=599, _) => {
+        (500..=599, _) if reply.code != 503 => {
             let about = about(step, reply, international);
             Outcome::Refused(Refusal { about, words: words(reply, to), text })
         }
-        // 2yz or 3yz out of place: the two sides are out of step, which a new session mends
+        // 503, or 2yz or 3yz out of place: the two sides are out of step, which a new session mends
         _ => Outcome::Transient(Whose::Relay, text),
     }
 }
@@ -179,7 +178,7 @@ fn said(reply: &Reply) -> impl Iterator<Item = &str> {
 fn words(reply: &Reply, to: &EmailAddress) -> String {
     let mut words = reply.code.to_string();
     if let Some((class, subject, detail)) = reply.status {
-        words += &format!(" {class}.{subject}.{detail}");
+        words = format!("{words} {class}.{subject}.{detail}");
     }
     let trimmed = said(reply).map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
     // names, numbers, links and what a server counts its mails by differ each time

@@ -42,10 +42,10 @@ async fn first_line(path: &Path, what: &str) -> Result<String, String> {
 /// RFC 6750: visible ASCII. Anything else would end a field of the login.
 fn token(text: String) -> Result<Secret, String> {
     let text = text.trim();
-    match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(Secret::Token(text.to_owned())),
-        false => Err("there is no OAuth token of one line where mail.token_file or mail.token_command has it".into()),
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("there is no OAuth token of one line where mail.token_file or mail.token_command has it".into());
     }
+    Ok(Secret::Token(text.to_owned()))
 }
 
 /// What a command prints, in its time.
@@ -67,13 +67,11 @@ async fn printed(command: &str) -> Result<String, String> {
     let status = tokio::task::spawn_blocking(move || child.wait()).await;
     let (read, status) = (read.map_err(io::Error::other).flatten(), status.map_err(io::Error::other).flatten());
     let ((out, err), status) = (read.map_err(|e| failed(e.to_string()))?, status.map_err(|e| failed(e.to_string()))?);
-    match status.success() {
-        true => Ok(out),
-        false => {
-            let said: String = err.trim().chars().filter(|c| !c.is_control()).take(200).collect();
-            Err(failed(format!("it ended with {status}: {said}")))
-        }
+    if status.success() {
+        return Ok(out);
     }
+    let said: String = err.trim().chars().filter(|c| !c.is_control()).take(200).collect();
+    Err(failed(format!("it ended with {status}: {said}")))
 }
 
 fn all(pipe: Option<impl io::Read>) -> io::Result<String> {

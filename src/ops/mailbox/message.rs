@@ -72,7 +72,9 @@ fn take_apart(raw: &[u8], depth: usize, parts_left: &mut usize, view: &mut View)
         if depth == DEPTH_MAX {
             view.attachments += parts.len();
         } else {
-            parts.into_iter().for_each(|part| take_apart(part, depth + 1, parts_left, view));
+            for part in parts {
+                take_apart(part, depth + 1, parts_left, view);
+            }
         }
         return;
     }

@@ -112,14 +112,15 @@ impl Address {
             ("sslmode", "allow" | "prefer") => self.protection = Protection::Prefer,
             ("sslmode", "require" | "no-verify") | ("ssl", "true" | "1") => self.protection = Protection::Require,
             // the name is checked as well: stricter than it was asked for
-            ("sslmode", "verify-ca" | "verify-full") => self.protection = Protection::VerifyFull,
+            ("sslmode", "verify-ca" | "verify-full") | ("sslrootcert", "system") => {
+                self.protection = Protection::VerifyFull;
+            }
             ("sslmode", other) => {
                 return Err(wrong(
                     &format!("sslmode={}", other.escape_debug().take(40).collect::<String>()),
                     "must be disable, prefer, require or verify-full",
                 ));
             }
-            ("sslrootcert", "system") => self.protection = Protection::VerifyFull,
             ("sslrootcert", path) => self.ca = Some(path.into()),
             ("sslcert" | "sslkey" | "sslpassword", _) => {
                 return Err(wrong(name, "is not supported: log in with a password rather than a client certificate"));

@@ -89,7 +89,9 @@ fn bury_damaged(conn: &Connection, id: MailId, reason: &str) -> Result<()> {
 }
 
 /// The mails that are due, as they are once leased, and those whose order is damaged.
-fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<(Vec<Mail>, Vec<(MailId, Error)>)> {
+type Due = (Vec<Mail>, Vec<(MailId, Error)>);
+
+fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<Due> {
     const FIRST: usize = rows::ORDER_COLUMN_COUNT;
     let sql = format!(
         "SELECT {}, h.id, h.estado, h.at, h.next_at, h.mail, h.attempts, h.ambiguous, h.class,

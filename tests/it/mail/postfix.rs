@@ -123,7 +123,7 @@ async fn postfix_takes_our_mails_and_python_finds_them_sound() {
             assert!(text("text").contains(&*product.name), "{mail}");
             assert!(!text("html").contains("<b>"), "{mail}");
         }
-        let first = format!("<{order}.1@shop.example>");
+        let first = format!("<{order}.1.d3@shop.example>");
         let follows = header(mail, "X-Order-State") != Some("recibido");
         assert_eq!(header(mail, "References"), follows.then_some(&*first), "{mail}");
         delivered_to.insert(order, header(mail, "Delivered-To").unwrap().to_owned());

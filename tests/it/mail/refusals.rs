@@ -32,8 +32,7 @@ async fn a_relay_that_refuses_everybody_costs_no_mail_and_no_customer() {
         let reason = eventually("a destination that refuses us", async || {
             post.clock.advance(SECOND / 5);
             match post.state().state {
-                mail::RelayState::Denied { reason, .. } => Ok(reason),
-                mail::RelayState::Paused { reason, .. } => Ok(reason),
+                mail::RelayState::Denied { reason, .. } | mail::RelayState::Paused { reason, .. } => Ok(reason),
                 state => Err(format!("{state:?}")),
             }
         })

@@ -25,6 +25,7 @@ fn verdict(step: Step, text: &str) -> &'static str {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn what_named_servers_say_is_booked_on_whom_it_is_about() {
     const GMAIL: &str = "support.google.com/a/answer/3726730";
     const MICROSOFT: &str = "learn.microsoft.com, NDR codes of Exchange Online";
