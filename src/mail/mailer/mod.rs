@@ -120,7 +120,10 @@ const WAIT_MIN: Duration = Duration::from_millis(10);
 
 impl Mailer {
     /// A mailer that has not begun.
-    pub fn new(deps: Deps, options: Options) -> Self {
+    pub fn new(deps: Deps, mut options: Options) -> Self {
+        if deps.transport.absorbs_repeats() {
+            options.copies_max = u32::MAX; // nobody sees a copy
+        }
         let gauges = [deps.metrics.paused.clone(), deps.metrics.slowed.clone()];
         let destinations = Destinations::new(deps.transport.name(), deps.clock.clone(), options.clone(), gauges);
         let leases = Arc::new(Leases::new(deps.ledger.clone(), deps.clock.clone(), options.lease));

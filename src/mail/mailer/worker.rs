@@ -125,9 +125,7 @@ impl Worker {
 
     /// Sends a mail's result to the settler.
     fn settle(&self, mail: &Mail, outcome: Outcome, noted: Noted) {
-        let copies_max = if self.deps.transport.absorbs_repeats() { u32::MAX } else { self.options.copies_max };
-        let options = Options { copies_max, ..self.options.clone() };
-        self.end(mail, retry::verdict(mail, outcome, self.deps.clock.now(), noted, &options));
+        self.end(mail, retry::verdict(mail, outcome, self.deps.clock.now(), noted, &self.options));
     }
 
     fn end(&self, mail: &Mail, verdict: Verdict) {
