@@ -49,9 +49,9 @@ pub(super) async fn look_for(files: Vec<PathBuf>, damaged: Damaged, stop: Cancel
                 }
             };
             if !found.is_empty() {
-                damaged.store(true, Ordering::Relaxed);
                 let path = path.display();
                 error!("{path} is damaged: stop, and restore the data folder from a backup: {}", found.join("; "));
+                damaged.store(true, Ordering::Relaxed); // told first: whoever asks why it is not ready finds the reason
             }
         }
     });

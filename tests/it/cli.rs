@@ -9,7 +9,12 @@ use std::{
 use encargo::{domain::Timestamp, eventlog::NewRecord};
 use serde_json::{Value, json};
 
-use crate::harness::{app::TestApp, eventually};
+use crate::harness::{
+    PATIENCE,
+    app::TestApp,
+    eventually,
+    process::{end, output},
+};
 
 /// The command in a working folder of its own, with nothing of this process's environment.
 fn encargo(folder: &Path, arguments: &[&str]) -> Command {
@@ -48,7 +53,7 @@ impl Done {
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> Done {
-    encargo(folder, arguments).output().expect("the binary runs").into()
+    output(&mut encargo(folder, arguments)).into()
 }
 
 /// Runs the binary while this process serves what it asks.
@@ -56,7 +61,7 @@ pub(crate) async fn beside(app: &TestApp, arguments: &[&str]) -> Done {
     let data = app.config.data.display().to_string();
     let mut command = encargo(app.folder(), arguments);
     command.args(["--data", &data]);
-    tokio::task::spawn_blocking(move || command.output().expect("the binary runs").into()).await.expect("no panic")
+    tokio::task::spawn_blocking(move || output(&mut command).into()).await.expect("no panic")
 }
 
 /// Two orders, the first one a state ahead and nine seconds older.
@@ -102,7 +107,7 @@ fn a_closed_pipe_is_not_an_error() {
     {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let done: Done = encargo(folder.path(), arguments).stdout(writer).output().unwrap().into();
+        let done: Done = end(PATIENCE, encargo(folder.path(), arguments).stdout(writer)).into();
         assert_eq!(done.status, 0, "{arguments:?}: {}", done.err);
         assert!(!done.err.contains("error") && !done.err.contains("panicked"), "{arguments:?}: {}", done.err);
     }
@@ -127,7 +132,7 @@ fn config_writes_checks_and_shows() {
 
     let mut show = encargo(path, &["config", "show", "--changed", "--ops-listen", "127.0.0.1:0"]);
     show.envs([("ENCARGO_LOG_PARTITIONS", "8"), ("ENCARGO_DWEL", "1s")]);
-    let shown = Done::from(show.output().unwrap());
+    let shown = Done::from(output(&mut show));
     insta::assert_snapshot!(shown.err, @"warning: the environment variable ENCARGO_DWEL means nothing here; did you mean ENCARGO_DWELL?");
     insta::assert_snapshot!(shown.ok(), @r#"
     KEY               FROM                    VALUE

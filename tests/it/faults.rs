@@ -3,15 +3,17 @@
 
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
-use crate::harness::cluster::needed;
+use crate::harness::{cluster::needed, process::end};
 
 /// Runs a program of `tests/faults/`.
 fn python(script: &str, arguments: &[&str]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults").join(script);
-    Command::new(needed("ENCARGO_TEST_PYTHON")).arg(script).args(arguments).output().expect("Python starts")
+    let mut command = Command::new(needed("ENCARGO_TEST_PYTHON"));
+    end(Duration::from_mins(30), command.arg(script).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
 /// How long things take is not judged here: the suite keeps the machine busy.

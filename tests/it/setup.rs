@@ -8,13 +8,13 @@ use std::{
 };
 
 use crate::harness::{
-    eventually,
-    process::{Process, read_log},
+    PATIENCE, eventually,
+    process::{Process, end, output, read_log, signal, within},
 };
 
 /// Runs `encargo up`, which must fail; what it says on standard error.
 fn refused(data: &Path, arguments: &[&str]) -> String {
-    let Output { status, .. } = Process::command(data, arguments).output().expect("the binary starts");
+    let Output { status, .. } = end(PATIENCE, &mut Process::command(data, arguments));
     let said = read_log(data);
     assert!(matches!(status.code(), Some(1 | 2)), "{status}: {said}");
     said
@@ -23,7 +23,7 @@ fn refused(data: &Path, arguments: &[&str]) -> String {
 /// `encargo up` with just these arguments.
 fn run(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
-    let Output { status, stderr, .. } = command.arg("up").args(arguments).output().expect("the binary starts");
+    let Output { status, stderr, .. } = output(command.arg("up").args(arguments));
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
@@ -49,11 +49,11 @@ async fn a_server_goes_on_when_nobody_reads_what_it_says() {
     })
     .await;
     assert_eq!(ready, Ok(()), "it ended");
-    let id = server.id().to_string();
-    for signal in ["-HUP", "-TERM"] {
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    let id = server.id();
+    for name in ["-HUP", "-TERM"] {
+        signal(name, id);
     }
-    assert!(server.wait().unwrap().success(), "SIGHUP is no end, SIGTERM an orderly one");
+    assert!(within(PATIENCE, id, || server.wait()).unwrap().success(), "SIGHUP is no end, SIGTERM an orderly one");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +130,7 @@ fn a_data_folder_that_cannot_be_made_is_named() {
 #[test]
 fn a_role_refuses_what_other_processes_cannot_share() {
     let role = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_encargo")).args(arguments).output().expect("the binary starts");
+        let output = output(Command::new(env!("CARGO_BIN_EXE_encargo")).args(arguments));
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };

@@ -8,6 +8,7 @@ use encargo::{
 };
 
 use super::*;
+use crate::harness::process::output;
 
 /// One broker, ended when it is dropped.
 pub struct Broker {
@@ -34,7 +35,7 @@ impl Broker {
         let mut command = Command::new(script);
         command.args(arguments).env("KAFKA_DIR", self.folder.path()).env("KAFKA_PORT", self.port.to_string());
         command.envs(self.environment.iter().copied());
-        let output = command.output().unwrap();
+        let output = output(&mut command);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 

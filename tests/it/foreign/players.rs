@@ -9,7 +9,11 @@ use std::{
 use serde_json::Value;
 
 use super::ours::Ours;
-use crate::harness::cluster::needed;
+use crate::harness::{
+    PATIENCE,
+    cluster::needed,
+    process::{output, within},
+};
 
 /// The client libraries, as the players name them.
 pub const LIBRARIES: [&str; 2] = ["kafka-python", "confluent-kafka"];
@@ -35,7 +39,8 @@ impl Player {
         arguments.extend(more);
         let mut child = command(script, &arguments).stdout(Stdio::piped()).spawn().expect("Python starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it prints");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        within(PATIENCE, child.id(), || stdout.read_line(&mut line)).expect("it prints");
         let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{script} failed: {line:?}"));
         Self { child, ready }
     }
@@ -74,7 +79,7 @@ impl Drop for Player {
 
 /// What the other reader shows of a topic: a line of JSON per record.
 pub fn dump(ours: &Ours, topic: &str) -> String {
-    let output = command("dump.py", &["--brokers", &ours.brokers, topic]).output().expect("Python starts");
+    let output = output(&mut command("dump.py", &["--brokers", &ours.brokers, topic]));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
 }

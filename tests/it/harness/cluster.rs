@@ -19,7 +19,7 @@ use encargo::{
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::process::Process;
+use super::process::{Process, output};
 
 /// Groups have the same names in every set-up, so there is one set-up on the cluster at a time.
 static CLUSTER: Mutex<()> = Mutex::const_new(());
@@ -96,7 +96,7 @@ impl Cluster {
 
     /// Runs a command to its end, good or bad.
     pub fn output(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("the binary starts")
+        output(&mut self.command(arguments))
     }
 
     /// Runs a command, which must succeed; what it printed.

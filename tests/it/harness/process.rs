@@ -4,12 +4,15 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use serde_json::Value;
 
-use super::eventually;
+use super::{PATIENCE, eventually};
 
 /// `encargo up`, or a role, running; killed when dropped.
 pub struct Process {
@@ -43,7 +46,8 @@ impl Process {
     pub fn spawn(mut command: Command, log: PathBuf) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(open_log(&log)).spawn().expect("the binary starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it prints");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        within(PATIENCE, child.id(), || stdout.read_line(&mut line)).expect("it prints");
         let said = || std::fs::read_to_string(&log).unwrap_or_default();
         let addresses = serde_json::from_str(&line).unwrap_or_else(|_| panic!("it failed: {}", said()));
         Self { child, addresses, log }
@@ -78,9 +82,8 @@ impl Process {
 
     /// Asks it to stop, and waits for that.
     pub fn terminate(mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
-        self.child.wait().expect("it ends")
+        signal("-TERM", self.child.id());
+        within(PATIENCE, self.child.id(), || self.child.wait()).expect("it ends")
     }
 }
 
@@ -89,6 +92,38 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal to a process that runs.
+pub fn signal(name: &str, id: u32) {
+    assert!(Command::new("kill").args([name, &id.to_string()]).status().expect("kill runs").success());
+}
+
+/// Runs a command to its end, good or bad; what it printed.
+pub fn output(command: &mut Command) -> Output {
+    end(PATIENCE, command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
+
+/// Runs a command to its end, with the streams that it was given.
+pub fn end(patience: Duration, command: &mut Command) -> Output {
+    let child = command.spawn().expect("the program starts");
+    within(patience, child.id(), || child.wait_with_output()).expect("its output can be read")
+}
+
+/// Waits for something of a child. A child that lets us wait too long is killed: the test fails, and does not hang.
+pub fn within<T>(patience: Duration, id: u32, wait: impl FnOnce() -> T) -> T {
+    let (done, is_done) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        let is_late = is_done.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout);
+        if is_late {
+            signal("-KILL", id);
+        }
+        is_late
+    });
+    let result = wait();
+    drop(done);
+    assert!(!watch.join().expect("no panic"), "killed, since it took longer than {patience:?}");
+    result
 }
 
 fn open_log(path: &Path) -> File {

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use super::*;
-use crate::harness::{authority::Authority, smtp::free_port};
+use crate::harness::{authority::Authority, process::output, smtp::free_port};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/postfix-local");
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/mail_seen/read.py");
@@ -30,14 +30,10 @@ impl Postfix {
         std::fs::write(&certificate_file, certificate).unwrap();
         std::fs::write(&key_file, key).unwrap();
         let this = Self { folder: tempfile::tempdir().unwrap(), port: free_port(), tls_port: free_port() };
-        let output = Command::new(SCRIPT)
-            .arg("start")
-            .arg(this.folder.path())
-            .args([this.port.to_string(), this.tls_port.to_string()])
-            .args([&certificate_file, &key_file])
-            .args(["tienda@shop.example", PASSWORD])
-            .output();
-        succeeded(output, "scripts/postfix-local");
+        let mut script = Command::new(SCRIPT);
+        script.arg("start").arg(this.folder.path()).args([this.port.to_string(), this.tls_port.to_string()]);
+        script.args([&certificate_file, &key_file]).args(["tienda@shop.example", PASSWORD]);
+        succeeded(output(&mut script), "scripts/postfix-local");
         this
     }
 
@@ -55,7 +51,7 @@ impl Postfix {
             assert!(!raw.contains(&b'\r') && !raw.contains(&0), "{}", String::from_utf8_lossy(&raw));
             assert!(raw.split(|byte| *byte == b'\n').all(|line| line.len() <= 998));
         }
-        let output = succeeded(Command::new("python3").arg(READER).arg(folder.join("new")).output(), "python3");
+        let output = succeeded(output(Command::new("python3").arg(READER).arg(folder.join("new"))), "python3");
         let lines = String::from_utf8(output.stdout).unwrap();
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -79,8 +75,7 @@ fn header<'a>(mail: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// What a program that must be there printed.
-fn succeeded(output: std::io::Result<Output>, program: &str) -> Output {
-    let output = output.unwrap_or_else(|e| panic!("{program} is missing or cannot be run: {e}"));
+fn succeeded(output: Output, program: &str) -> Output {
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }

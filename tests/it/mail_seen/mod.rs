@@ -10,7 +10,7 @@ use encargo::{
 };
 use serde_json::Value;
 
-use crate::harness::smtp::Sink;
+use crate::harness::{process::output, smtp::Sink};
 
 fn options() -> mail::compose::Options {
     mail::compose::Options {
@@ -59,7 +59,7 @@ fn a_mail(order: u64, seq: u8, lang: Lang, product: &str, to: &str) -> Mail {
 /// What Python reads in a folder of mails.
 fn seen(folder: &Path) -> Vec<Value> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/mail_seen/read.py");
-    let output = Command::new("python3").arg(script).arg(folder).output().expect("python3 is needed: install it");
+    let output = output(Command::new("python3").arg(script).arg(folder));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).unwrap();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -17,7 +17,7 @@ use super::{
     proxy::{Cut, Proxy},
     support::*,
 };
-use crate::harness::{PATIENCE, eventually};
+use crate::harness::{PATIENCE, eventually, process::output};
 
 /// A schema, a proxy before its database, and a store that goes through it.
 struct Far {
@@ -231,7 +231,7 @@ impl Server {
     fn script(&self, command: &str) -> String {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/postgres-local");
         let mut call = Command::new(script);
-        let output = call.arg(command).env("PG_DIR", &self.dir).env("PG_PORT", &self.port).output().unwrap();
+        let output = output(call.arg(command).env("PG_DIR", &self.dir).env("PG_PORT", &self.port));
         assert!(output.status.success(), "postgres-local {command}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }

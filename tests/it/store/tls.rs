@@ -7,6 +7,8 @@ use encargo::store::{
     postgres::{Options, PgStore},
 };
 
+use crate::harness::process::output;
+
 /// A server of the test's own, ended when it is dropped.
 struct Server {
     folder: tempfile::TempDir,
@@ -25,13 +27,9 @@ impl Server {
     }
 
     fn script(&self, command: &str) {
-        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/postgres-local"))
-            .arg(command)
-            .env("PG_DIR", self.folder.path().join("pg"))
-            .env("PG_PORT", self.port.to_string())
-            .env("PG_TLS", "1")
-            .output()
-            .unwrap();
+        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/postgres-local"));
+        script.arg(command).env("PG_DIR", self.folder.path().join("pg")).env("PG_PORT", self.port.to_string());
+        let output = output(script.env("PG_TLS", "1"));
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
