@@ -114,7 +114,7 @@ impl Run {
     async fn apply(&mut self, events: Vec<Incoming>, now: Timestamp) -> anyhow::Result<()> {
         let count = events.len() as u64;
         let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
-        let advances = vec![Advance { of, from: self.offset, to: self.offset + count }];
+        let advances = vec![Advance { of, from: self.offset, to: self.offset + count, print: None }];
         self.offset += count;
         let batch = Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, now };
         let applied = self.costs.apply.of(self.store.apply(batch.into())).await?;

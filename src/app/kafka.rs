@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::{
     config::{Config, Topics},
     eventlog::{
-        EventLog, TopicSpec,
+        TopicSpec,
         kafka::{Difference, KafkaLog, Options},
     },
 };
@@ -30,15 +30,14 @@ pub fn connect(config: &Config, brokers: String) -> Result<KafkaLog> {
 
 /// What the topics should be like. The number of partitions of topics that are there already counts, since records are
 /// in them: the states' topic has as many as the orders' topic.
-pub fn wanted_topics(log: &dyn EventLog, config: &Config) -> Result<Vec<TopicSpec>> {
+pub fn wanted_topics(log: &KafkaLog, config: &Config) -> Result<Vec<TopicSpec>> {
     let Topics { orders, states, dead, ids } = &config.topics;
-    let there = log.topics()?;
-    let count = |name: &str| there.iter().find(|topic| topic.name == name).map(|topic| topic.partitions.len() as u32);
-    let partitions = count(orders).or(count(states)).unwrap_or(config.log.partitions);
+    let count = |name: &str| log.partitions(name);
+    let partitions = count(orders)?.or(count(states)?).unwrap_or(config.log.partitions);
     Ok(vec![
         TopicSpec { name: orders.clone(), partitions },
         TopicSpec { name: states.clone(), partitions },
-        TopicSpec { name: dead.clone(), partitions: count(dead).unwrap_or(1) },
+        TopicSpec { name: dead.clone(), partitions: count(dead)?.unwrap_or(1) },
         TopicSpec { name: ids.clone(), partitions: 1 },
     ])
 }

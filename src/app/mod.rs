@@ -4,6 +4,7 @@
 //! What is local and wrong fails at once. A broker or a database that is away does not: the listeners are up, `/readyz`
 //! says what is missing, orders are answered 503, and the services start when it is there.
 
+pub mod agreement;
 pub mod beside;
 mod damage;
 mod descriptors;
@@ -25,8 +26,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use self::{agreement::Difference, listeners::Listeners, outage::Outage, plan::Plan, services::Services};
 pub use self::{listeners::Addresses, roles::Role};
-use self::{listeners::Listeners, outage::Outage, plan::Plan, services::Services};
 use crate::{clock::Clock, config::Config, eventlog::EventLog, mail, ops::Late, store::Store};
 
 /// How long a start waits to tell at once what is wrong with a cluster; it goes on in the background.
@@ -60,6 +61,16 @@ pub fn sample_composing(config: &Config) -> Result<mail::compose::Options> {
 #[cfg(not(feature = "kafka"))]
 pub fn without_kafka() -> anyhow::Error {
     anyhow!("this program was built without Kafka: build it with `cargo build --release --features kafka`")
+}
+
+/// Goes on with a log that is not the one the store was made from; both are opened as a server opens them. Returns how
+/// they differed, and the first order number that is free.
+pub async fn accept_log(config: &Config) -> Result<(Vec<Difference>, u64)> {
+    let log = open::log(config.clone()).await?;
+    let store = open::store(config.clone()).await?;
+    let differences = agreement::differences(&config.topics, log.clone(), store.as_ref()).await?;
+    let first = agreement::accept(&config.topics, &differences, log, store.as_ref()).await?;
+    Ok((differences, first))
 }
 
 impl App {

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::{runtime::Handle, sync::Notify};
 
 use super::{
-    Addresses, Role, damage, housekeeping,
+    Addresses, Role, agreement, damage, housekeeping,
     listeners::Doors,
     open, options,
     outage::{Outage, again},
@@ -190,6 +190,13 @@ impl Plan {
             let _ = self.store.set(store.clone()); // once
             opened.handles = HandleKey::new(secret);
             opened.store = Some(store);
+        }
+        if let (Some(log), Some(store)) = (&opened.log, &opened.store) {
+            let compare = || {
+                let (config, log, store) = (self.config.clone(), log.clone(), store.clone());
+                async move { agreement::require(&config, log, store).await }
+            };
+            outage.wait("event log or the store", compare).await?;
         }
         Ok(opened)
     }

@@ -21,7 +21,7 @@ pub use event::StateEvent;
 pub use flow::{Flow, Step};
 pub use handle::{Handle, HandleKey};
 pub use lang::Lang;
-pub use order::{Order, OrderId, Product};
+pub use order::{Order, OrderId, Product, fingerprint};
 pub use price::Price;
 pub use time::Timestamp;
 pub use trace::TraceParent;

@@ -106,15 +106,20 @@ impl Order {
             self.product.price.as_str().as_bytes(),
             self.email.as_str().as_bytes(),
         ];
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for field in fields {
-            // 0xff never occurs in UTF-8, so it separates the fields
-            for byte in field.iter().chain([&0xff]) {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
-        hash
+        fingerprint(&fields)
     }
+}
+
+/// FNV-1a of some fields.
+pub fn fingerprint(fields: &[&[u8]]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for field in fields {
+        // 0xff never occurs in UTF-8, so it separates the fields
+        for byte in field.iter().chain([&0xff]) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash
 }
 
 #[cfg(test)]

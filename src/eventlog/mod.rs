@@ -11,7 +11,7 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use crate::domain::{Timestamp, wire::Headers};
+use crate::domain::{self, Timestamp, wire::Headers};
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -116,6 +116,14 @@ pub struct Record {
     pub headers: Headers,
     /// The record's time.
     pub at: Timestamp,
+}
+
+impl Record {
+    /// Tells it from any other record at the same offset of another log.
+    pub fn fingerprint(&self) -> u64 {
+        let at = self.at.as_millis().to_le_bytes();
+        domain::fingerprint(&[self.key.as_deref().unwrap_or_default(), &self.value, &at])
+    }
 }
 
 /// Where a record was written.
@@ -252,6 +260,11 @@ pub trait Reader: Send {
 pub trait EventLog: Send + Sync {
     /// All topics, by name.
     fn topics(&self) -> Result<Vec<TopicInfo>>;
+
+    /// One topic, if it is there; whatever other topics are like.
+    fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
+        Ok(self.topics()?.into_iter().find(|topic| topic.name == name))
+    }
 
     /// Creates a topic; the same again is fine, another number of partitions is refused.
     fn create(&self, spec: &TopicSpec) -> Result<()>;

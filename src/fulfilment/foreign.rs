@@ -57,7 +57,7 @@ impl Foreign {
 
 /// The ranges of a topic's partitions.
 pub(super) fn ranges(log: &dyn EventLog, topic: &str) -> Result<Vec<PartitionRange>, Error> {
-    let found = log.topics()?.into_iter().find(|info| info.name == topic);
+    let found = log.topic(topic)?;
     // it was there when the service started, so it comes back
     Ok(found.ok_or_else(|| eventlog::Error::Unavailable(format!("topic {topic} is not there now")))?.partitions)
 }

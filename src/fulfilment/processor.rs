@@ -88,10 +88,9 @@ enum End {
 impl Processor {
     /// A processor that owns nothing yet. Refuses topics that do not fit each other.
     pub fn new(deps: Deps, options: Options) -> Result<Self, Error> {
-        let topics = deps.log.topics()?;
         let partitions_of = |name: &str| {
-            let topic = topics.iter().find(|topic| topic.name == name);
-            topic.map(|topic| topic.partitions.len()).ok_or_else(|| eventlog::Error::Unknown(name.to_owned()))
+            let topic = deps.log.topic(name)?.ok_or_else(|| eventlog::Error::Unknown(name.to_owned()))?;
+            eventlog::Result::Ok(topic.partitions.len())
         };
         let (orders_n, states_n) = (partitions_of(&options.orders)?, partitions_of(&options.states)?);
         if orders_n != states_n {

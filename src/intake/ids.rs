@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -64,6 +64,8 @@ struct Shared {
     topic: String,
     pool: Mutex<Pool>,
     wanted: Notify,
+    /// One past the last id that was given out.
+    end: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -80,7 +82,7 @@ impl Ids {
     /// Ids from a topic, which must have one partition. [`Ids::refill`] must run beside.
     pub fn new(log: Arc<dyn EventLog>, clock: Clock, topic: String) -> Self {
         let pool = Mutex::new(Pool { block: 1, ..Pool::default() });
-        Self(Arc::new(Shared { log, clock, topic, pool, wanted: Notify::new() }))
+        Self(Arc::new(Shared { log, clock, topic, pool, wanted: Notify::new(), end: watch::Sender::new(0) }))
     }
 
     /// The next id; first come, first served.
@@ -107,6 +109,11 @@ impl Ids {
     /// Takes back an id that certainly nobody has seen.
     pub fn give_back(&self, id: OrderId) {
         self.0.pool().hand_out([id].into(), |pool, id| pool.ready.push_front(id));
+    }
+
+    /// How far ids were given out by us, for who notes that.
+    pub(super) fn end(&self) -> watch::Receiver<u64> {
+        self.0.end.subscribe()
     }
 
     /// Fetches ids until `stop`; then who waits is refused.
@@ -183,6 +190,7 @@ impl Shared {
             Ok(positions) => {
                 let ids = positions.iter().filter_map(|position| OrderId::new(position.offset + 1).ok()).collect();
                 self.pool().hand_out(ids, |pool, id| pool.ready.push_back(id));
+                self.end.send_replace(positions.last().map_or(0, |position| position.offset + 1));
                 positions.last().map_or(0, |position| position.offset)
             }
             Err(error) => {

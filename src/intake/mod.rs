@@ -1,7 +1,8 @@
 //! The intake: reads HTTP requests, writes orders to the log, and answers once they are durable.
 //!
 //! - Reads: the catalogue; the store's idempotency keys; how far the consumers of its orders are.
-//! - Writes: the orders topic (`compra_detalle`), the ids topic, idempotency keys.
+//! - Writes: the orders topic (`compra_detalle`), the ids topic, idempotency keys; in the store, how far ids were given
+//!   out, by which an older log is known at the next start.
 //! - Guarantees: an order that was acknowledged is in the log once; one whose acknowledgement was lost is there once or
 //!   not at all, and a retry with the same `Idempotency-Key` finds out which without ordering twice, whatever changed meanwhile. Nothing is
 //!   acknowledged that is not durable: what cannot be taken in time is refused with 503 and `Retry-After`.
@@ -13,6 +14,7 @@ mod form;
 pub mod ids;
 mod json;
 mod metrics;
+mod noting;
 mod once;
 mod place;
 mod products;
@@ -35,7 +37,7 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     domain::{EmailAddress, HandleKey},
-    eventlog::EventLog,
+    eventlog::{EventLog, TopicPartition},
     store::Store,
     telemetry::Seldom,
     web,
@@ -143,7 +145,7 @@ impl Intake {
         }
         let Deps { log, store, catalog, clock, handles } = deps;
         let metrics = Metrics::register(registry);
-        let ids = Ids::new(log.clone(), clock.clone(), options.ids_topic);
+        let ids = Ids::new(log.clone(), clock.clone(), options.ids_topic.clone());
         let backlog = metrics.backlog.clone();
         let admission = Admission::new(log.clone(), clock.clone(), options.watched, options.backlog_max, backlog);
         let desk = Desk {
@@ -160,6 +162,7 @@ impl Intake {
             placing: Arc::new(Semaphore::new(once::PLACING_MAX)),
             failures: Seldom::default(),
             orders_topic: options.orders_topic,
+            ids_topic: options.ids_topic,
             usermail: options.usermail,
             tracking_url,
             reservation: options.reservation,
@@ -187,6 +190,8 @@ impl Intake {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.desk.ids.clone().refill(stop.clone()));
         tasks.spawn(self.desk.admission.clone().watch(stop.clone()));
+        let of = TopicPartition { topic: self.desk.ids_topic.clone(), partition: 0 };
+        tasks.spawn(noting::run(self.desk.ids.end(), self.desk.store.clone(), of, stop.clone()));
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(|error| Error::Ended(Some(error)))?;
             if !stop.is_cancelled() {

@@ -33,6 +33,7 @@ pub(super) struct Desk {
     pub(super) traces: Traces,
     pub(super) failures: Seldom,
     pub(super) orders_topic: String,
+    pub(super) ids_topic: String,
     pub(super) usermail: EmailAddress,
     pub(super) tracking_url: String,
     pub(super) reservation: Duration,

@@ -1,7 +1,7 @@
 //! The store: the read model of orders, the mail ledger, dead letters, idempotency keys, and the projection's own
 //! offsets, changed together in one transaction.
 //!
-//! One trait per user of it; a back end implements all five. Every call is one transaction, durable when it returns.
+//! One trait per user of it; a back end implements all six. Every call is one transaction, durable when it returns.
 
 use async_trait::async_trait;
 
@@ -11,6 +11,7 @@ pub mod dead;
 pub mod keys;
 pub mod ledger;
 pub mod mails;
+pub mod marks;
 pub mod orders;
 pub mod postgres;
 pub mod sqlite;
@@ -19,6 +20,7 @@ pub use dead::DeadLetters;
 pub use keys::Keys;
 pub use ledger::Ledger;
 pub use mails::Mails;
+pub use marks::Marks;
 pub use orders::Orders;
 
 /// What can go wrong with the store.
@@ -62,7 +64,7 @@ pub struct Pruned {
 
 /// A store.
 #[async_trait]
-pub trait Store: Orders + Ledger + Mails + DeadLetters + Keys {
+pub trait Store: Orders + Ledger + Mails + DeadLetters + Keys + Marks {
     /// Deletes what is past its time.
     async fn prune(&self, past: Past) -> Result<Pruned>;
 

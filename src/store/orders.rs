@@ -19,6 +19,8 @@ pub struct Advance {
     pub from: u64,
     /// The offset that it holds afterwards.
     pub to: u64,
+    /// The [`fingerprint`](crate::eventlog::Record::fingerprint) of the record before that.
+    pub print: Option<u64>,
 }
 
 /// A state event on its way into the store.

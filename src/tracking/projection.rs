@@ -157,13 +157,13 @@ impl Projection {
     }
 
     fn first_kept(&self, of: &TopicPartition) -> Result<u64, Error> {
-        let topics = self.deps.log.topics()?;
-        let topic = topics.iter().find(|topic| topic.name == of.topic);
-        Ok(topic.and_then(|topic| topic.partitions.get(of.partition as usize)).map_or(0, |range| range.start))
+        let topic = self.deps.log.topic(&of.topic)?;
+        Ok(topic.and_then(|topic| topic.partitions.get(of.partition as usize).copied()).map_or(0, |range| range.start))
     }
 
     fn add(&self, batch: &mut Batch, of: TopicPartition, records: Vec<Record>) {
-        let Some(next) = records.last().map(|record| record.offset + 1) else { return };
+        let Some(last) = records.last() else { return };
+        let (next, print) = (last.offset + 1, Some(last.fingerprint()));
         let Some(from) = self.applied.get(&of).copied() else { return }; // given up: its new owner reads these
         for record in records {
             if of.topic == self.options.dead {
@@ -173,9 +173,9 @@ impl Projection {
             }
         }
         if let Some(advance) = batch.advances.iter_mut().find(|advance| advance.of == of) {
-            advance.to = next;
+            (advance.to, advance.print) = (next, print);
         } else {
-            batch.advances.push(Advance { of, from, to: next });
+            batch.advances.push(Advance { of, from, to: next, print });
         }
     }
 

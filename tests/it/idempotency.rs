@@ -259,7 +259,7 @@ async fn project(shop: &Shop) {
     let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
     let batch = Batch {
         group: "tracking".into(),
-        advances: vec![Advance { of, from: 0, to: 1 }],
+        advances: vec![Advance { of, from: 0, to: 1, print: None }],
         events: vec![Incoming { event, seq: 1, last: false, letter }],
         now: at,
         ..Batch::default()

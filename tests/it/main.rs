@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a file per promise or part.
 
+mod agreement;
 mod catalog;
 mod cli;
 mod documents;

@@ -13,6 +13,7 @@ mod faults;
 mod keys;
 mod ledger;
 mod mails;
+mod marks;
 mod model;
 mod orders;
 mod plans;
@@ -218,6 +219,9 @@ macro_rules! every_check {
                 old_keys_are_pruned,
                 a_secret_is_made_once,
                 a_store_answers;
+            marks:
+                what_was_projected_is_marked_and_forgotten,
+                order_numbers_are_noted_and_never_go_back;
             model:
                 any_interleaving_agrees_with_the_model;
         });

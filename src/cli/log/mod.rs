@@ -1,3 +1,4 @@
+mod accept;
 mod groups;
 mod init;
 mod read;
@@ -22,6 +23,8 @@ use crate::eventlog::{EventLog, PartitionRange};
 pub(super) enum Command {
     /// Create the topics that are missing on Kafka, and show how the others differ from what is wanted
     Init(init::Init),
+    /// Go on with an event log that is older than the store, or another one, when the right one is gone for good
+    Accept(accept::Accept),
     /// List the topics with what each partition holds
     Topics(Flags),
     /// List the consumer groups with their members and how far each is behind
@@ -46,6 +49,7 @@ impl Command {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         match self {
             Self::Init(init) => return init.run(settings).await,
+            Self::Accept(accept) => accept.run(settings).await?,
             Self::Topics(flags) => topics(&*open::log(&settings.load(&flags.log.settings())?.config)?, flags.json)?,
             Self::Groups(flags) => {
                 groups::print(&*open::log(&settings.load(&flags.log.settings())?.config)?, flags.json)?;

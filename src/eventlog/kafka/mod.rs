@@ -113,6 +113,11 @@ impl KafkaLog {
         self.0.topics.differences(wanted)
     }
 
+    /// How many partitions a topic has, if it is there.
+    pub fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        Ok(self.0.topics.found(topic)?.map(|layout| layout.partitions as u32))
+    }
+
     /// Records that wait for their confirmation.
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Relaxed)
@@ -191,6 +196,10 @@ impl Shared {
 impl EventLog for KafkaLog {
     fn topics(&self) -> Result<Vec<TopicInfo>> {
         self.0.topics.list()
+    }
+
+    fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
+        self.0.topics.topic(name)
     }
 
     fn create(&self, spec: &TopicSpec) -> Result<()> {

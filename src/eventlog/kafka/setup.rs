@@ -9,7 +9,7 @@ use rdkafka::{
 
 use super::{
     client::{block_on, question_error},
-    topics::Topics,
+    topics::{Layout, Topics},
 };
 use crate::eventlog::{Error, Result, TopicSpec};
 
@@ -35,7 +35,6 @@ impl Topics {
     /// How the topics differ from what they should be. Partitions and their number must fit; copies and retention are
     /// the operator's business and only told.
     pub(super) fn differences(&self, wanted: &[TopicSpec]) -> Result<Vec<Difference>> {
-        let metadata = self.metadata(None)?;
         let mut differences = Vec::new();
         for spec in wanted {
             let difference = |what: &str, wanted: String, found: String, refuses| Difference {
@@ -45,8 +44,7 @@ impl Topics {
                 found,
                 refuses,
             };
-            let topic = metadata.topics().iter().find(|topic| topic.name() == spec.name && topic.error().is_none());
-            let Some(topic) = topic else {
+            let Some(Layout { partitions, copies }) = self.found(&spec.name)? else {
                 let wanted = format!(
                     "{} partitions, {} copies, min.insync.replicas {}, retention.ms {}",
                     spec.partitions,
@@ -57,12 +55,10 @@ impl Topics {
                 differences.push(difference("missing", wanted, String::new(), true));
                 continue;
             };
-            let partitions = topic.partitions();
-            let copies = partitions.iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
             let settings = self.settings(&spec.name)?;
             let setting = |name: &str| settings.get(name).cloned().unwrap_or_default();
             for (what, wanted, found, refuses) in [
-                ("partitions", spec.partitions.to_string(), partitions.len().to_string(), true),
+                ("partitions", spec.partitions.to_string(), partitions.to_string(), true),
                 ("replication", self.options.replication.to_string(), copies.to_string(), false),
                 (
                     "min.insync.replicas",

@@ -29,6 +29,12 @@ use crate::{
     },
 };
 
+/// A topic's partitions, and how many copies each has at least.
+pub(super) struct Layout {
+    pub(super) partitions: usize,
+    pub(super) copies: usize,
+}
+
 /// What is known of topics, and how to ask for more.
 pub(super) struct Topics {
     pub(super) options: Options,
@@ -170,6 +176,32 @@ impl Topics {
             topics.entry(of.topic).or_default().push(range);
         }
         Ok(topics.into_iter().map(|(name, partitions)| TopicInfo { name, partitions }).collect())
+    }
+
+    /// One topic with what its partitions hold.
+    pub(super) fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
+        let Some(topic) = self.found(name)? else { return Ok(None) };
+        let all: Vec<_> = (0..topic.partitions as u32).map(|number| part(name, number)).collect();
+        let partitions = self.ranges(&all)?.into_iter().map(|(_, range)| range).collect();
+        Ok(Some(TopicInfo { name: name.to_owned(), partitions }))
+    }
+
+    /// How a topic is laid out, if it is there. The brokers are asked about it alone: what others are like, and whether we
+    /// may see them, is no business of ours.
+    pub(super) fn found(&self, name: &str) -> Result<Option<Layout>> {
+        if !is_name(name) {
+            return Ok(None); // the library would wait for it
+        }
+        let metadata = self.metadata(Some(name))?;
+        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
+        match topic.error().map(Code::from) {
+            None => {}
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Ok(None),
+            Some(code) => return Err(question_error(&format!("topic {name}"), &KafkaError::Global(code))),
+        }
+        let partitions = topic.partitions();
+        let copies = partitions.iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
+        Ok((!partitions.is_empty()).then_some(Layout { partitions: partitions.len(), copies }))
     }
 
     /// Creates a topic and waits until it can be used.

@@ -45,6 +45,7 @@ async fn move_on(tx: &Transaction<'_>, group: &str, advances: &[&Advance]) -> Re
     let partitions: Vec<i32> = advances.iter().map(|advance| advance.of.partition as i32).collect();
     let from: Vec<i64> = advances.iter().map(|advance| advance.from as i64).collect();
     let to: Vec<i64> = advances.iter().map(|advance| advance.to as i64).collect();
+    let prints: Vec<Option<i64>> = advances.iter().map(|advance| advance.print.map(u64::cast_signed)).collect();
     if from.contains(&0) {
         let begin = tx
             .prepare(
@@ -57,12 +58,13 @@ async fn move_on(tx: &Transaction<'_>, group: &str, advances: &[&Advance]) -> Re
     }
     let advance = tx
         .prepare(
-            "UPDATE projected p SET \"offset\" = a.upto
-             FROM unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[]) AS a(topic, partition, first, upto)
+            "UPDATE projected p SET \"offset\" = a.upto, print = a.print
+             FROM unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])
+                 AS a(topic, partition, first, upto, print)
              WHERE p.group_name = $1 AND p.topic = a.topic AND p.partition = a.partition AND p.\"offset\" = a.first",
         )
         .await?;
-    let moved = tx.execute(&advance, &[&group, &topics, &partitions, &from, &to]).await?;
+    let moved = tx.execute(&advance, &[&group, &topics, &partitions, &from, &to, &prints]).await?;
     Ok(moved == advances.len() as u64)
 }
 
@@ -70,7 +72,7 @@ async fn move_on(tx: &Transaction<'_>, group: &str, advances: &[&Advance]) -> Re
 async fn judge(client: &Session, batch: &Batch) -> Result<Applied> {
     let offsets: HashMap<_, _> = orders::offsets(client, &batch.group).await?.into_iter().collect();
     let (mut fenced, mut done) = (None, true);
-    for Advance { of, from, to } in &batch.advances {
+    for Advance { of, from, to, .. } in &batch.advances {
         let held = offsets.get(of).copied().unwrap_or_default();
         done &= held == *to && from != to;
         if held != *from {

@@ -18,6 +18,7 @@ mod error;
 mod keys;
 mod ledger;
 mod mails;
+mod marks;
 mod options;
 mod orders;
 mod pooler;

@@ -35,7 +35,7 @@ pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Applied> {
 
 /// Whether the batch is there already: the end of its first commit was unknown, and it was done.
 fn is_applied(conn: &Connection, batch: &Batch) -> Result<bool> {
-    for Advance { of, to, from } in &batch.advances {
+    for Advance { of, to, from, .. } in &batch.advances {
         if from == to || held(conn, &batch.group, of)? != *to {
             return Ok(false);
         }
@@ -54,12 +54,14 @@ fn held(conn: &Connection, group: &str, of: &TopicPartition) -> Result<u64> {
 
 /// Compare-and-set of one input offset.
 fn move_on(conn: &Connection, group: &str, advance: &Advance) -> Result<()> {
-    let Advance { of, from, to } = advance;
+    let Advance { of, from, to, print } = advance;
     if held(conn, group, of)? != *from {
         return Err(Error::Fenced(of.to_string()));
     }
-    conn.prepare_cached("INSERT OR REPLACE INTO projected (group_name, topic, partition, offset) VALUES (?, ?, ?, ?)")?
-        .execute(params![group, of.topic, of.partition, *to as i64])?;
+    let replace =
+        "INSERT OR REPLACE INTO projected (group_name, topic, partition, offset, print) VALUES (?, ?, ?, ?, ?)";
+    let params = params![group, of.topic, of.partition, *to as i64, print.map(u64::cast_signed)];
+    conn.prepare_cached(replace)?.execute(params)?;
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod dead;
 mod keys;
 mod ledger;
 mod mails;
+mod marks;
 mod orders;
 mod readers;
 mod rows;

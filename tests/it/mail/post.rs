@@ -129,7 +129,7 @@ impl Post {
         }
         let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
         let to = self.projected + events.len() as u64;
-        let advances = vec![Advance { of, from: self.projected, to }];
+        let advances = vec![Advance { of, from: self.projected, to, print: None }];
         self.projected = to;
         let now = self.clock.now();
         let batch = Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, now };

@@ -77,7 +77,7 @@ pub fn partition(partition: u32) -> TopicPartition {
 }
 
 pub fn advance(of: u32, from: u64, to: u64) -> Advance {
-    Advance { of: partition(of), from, to }
+    Advance { of: partition(of), from, to, print: None }
 }
 
 /// A batch with mails due at second 0, and no offsets.
