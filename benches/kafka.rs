@@ -250,6 +250,7 @@ fn restore() -> anyhow::Result<()> {
         orders,
         states: states.clone(),
         dead,
+        old_states: None,
         tick: Duration::from_millis(20),
         in_flight_max: 1_000_000,
         remember: 10_000,

@@ -17,6 +17,8 @@ pub mod intake;
 
 pub mod fulfilment;
 
+pub mod forward;
+
 pub mod tracking;
 
 pub mod mail;

@@ -31,15 +31,20 @@ pub fn connect(config: &Config, brokers: String) -> Result<KafkaLog> {
 /// What the topics should be like. The number of partitions of topics that are there already counts, since records are
 /// in them: the states' topic has as many as the orders' topic.
 pub fn wanted_topics(log: &KafkaLog, config: &Config) -> Result<Vec<TopicSpec>> {
-    let Topics { orders, states, dead, ids } = &config.topics;
+    let Topics { orders, states, dead, ids, forward_states } = &config.topics;
     let count = |name: &str| log.partitions(name);
     let partitions = count(orders)?.or(count(states)?).unwrap_or(config.log.partitions);
-    Ok(vec![
+    let mut wanted = vec![
         TopicSpec { name: orders.clone(), partitions },
         TopicSpec { name: states.clone(), partitions },
         TopicSpec { name: dead.clone(), partitions: count(dead)?.unwrap_or(1) },
         TopicSpec { name: ids.clone(), partitions: 1 },
-    ])
+    ];
+    if let Some(name) = forward_states {
+        // old services made theirs with whatever number
+        wanted.push(TopicSpec { name: name.clone(), partitions: count(name)?.unwrap_or(partitions) });
+    }
+    Ok(wanted)
 }
 
 /// The log of a cluster for a server. Refuses topics that are missing or do not fit.

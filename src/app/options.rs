@@ -10,6 +10,7 @@ use super::Addresses;
 use crate::{
     config::Config,
     domain::{Flow, HandleKey},
+    forward,
     fulfilment::{self, retention},
     intake, mail, ops, tracking, web,
 };
@@ -26,11 +27,22 @@ pub(super) fn fulfilment(config: &Config, flow: Arc<Flow>) -> fulfilment::Option
         orders: config.topics.orders.clone(),
         states: config.topics.states.clone(),
         dead: config.topics.dead.clone(),
+        old_states: config.topics.forward_states.clone(),
         tick: config.fulfilment.tick,
         in_flight_max: config.fulfilment.in_flight_max,
         remember: config.fulfilment.remember,
         slot: config.slot,
     }
+}
+
+/// What is forwarded to old readers, while there are any.
+pub(super) fn forward(config: &Config) -> Option<forward::Options> {
+    Some(forward::Options {
+        from: config.topics.states.clone(),
+        to: config.topics.forward_states.clone()?,
+        tracking: tracking::GROUP.to_owned(),
+        slot: config.slot,
+    })
 }
 
 pub(super) fn retention(config: &Config) -> retention::Policy {
@@ -48,8 +60,14 @@ pub(super) fn retention(config: &Config) -> retention::Policy {
 }
 
 pub(super) fn tracking(config: &Config, flow: Arc<Flow>, mail: bool) -> tracking::Options {
-    let (states, dead) = (config.topics.states.clone(), config.topics.dead.clone());
-    tracking::Options { flow, states, dead, mail, slot: config.slot }
+    tracking::Options {
+        flow,
+        states: config.topics.states.clone(),
+        dead: config.topics.dead.clone(),
+        old_states: config.topics.forward_states.clone(),
+        mail,
+        slot: config.slot,
+    }
 }
 
 pub(super) fn intake(config: &Config, addresses: Addresses) -> intake::Options {

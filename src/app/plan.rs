@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     domain::{Flow, HandleKey},
     eventlog::EventLog,
+    forward::Forward,
     fulfilment::{self, Processor},
     intake::{self, Intake},
     mail::{self, Composer, Mailer, Transport},
@@ -231,6 +232,14 @@ impl Plan {
                 Ok(Processor::new(deps.clone(), options.clone())?.run(stop)?)
             })
         });
+        if let Some(options) = options::forward(&self.config) {
+            let (log, runtime) = (log.clone(), Handle::current());
+            services.blocking("forwarding", move |stop| {
+                again(&runtime, stop, "forwarding", || {
+                    Ok(Forward::new(log.clone(), options.clone(), runtime.clone()).run(stop)?)
+                })
+            });
+        }
         // brokers delete by age, and nobody else can know better
         if !self.config.log_url().is_shared() {
             let policy = options::retention(&self.config);

@@ -55,7 +55,7 @@ pub struct Config {
 mod sections {
     use super::{
         BTreeMap, Deserialize, Destination, Duration, EmailAddress, HostName, Lang, LogUrl, Origin, PathBuf, Pooling,
-        Rate, Sender, SocketAddr, StoreUrl, Zone, duration, durations, each, limit, listen, optional, parsed,
+        Rate, Sender, SocketAddr, StoreUrl, Zone, duration, durations, each, limit, listen, named, optional, parsed,
     };
 
     #[derive(Debug, Clone, Deserialize)]
@@ -97,6 +97,8 @@ mod sections {
         pub states: String,
         pub dead: String,
         pub ids: String,
+        #[serde(deserialize_with = "named")]
+        pub forward_states: Option<String>,
     }
 
     #[derive(Debug, Clone, Deserialize)]
@@ -284,7 +286,7 @@ impl Config {
         {
             return bad("intake.backlog_of", &format!("can name fulfilment and tracking, not {other:?}"));
         }
-        let Topics { orders, states, dead, ids } = &self.topics;
+        let Topics { orders, states, dead, ids, .. } = &self.topics;
         for (key, name, others) in [
             ("topics.states", states, [orders, dead, ids]),
             ("topics.dead", dead, [orders, states, ids]),
@@ -294,6 +296,7 @@ impl Config {
                 return bad(key, &format!("must be a topic of its own, {name:?} is another's"));
             }
         }
+        self.check_forwarding()?;
         self.check_tracking()?;
         let level = self.logging.level.as_str();
         if !["off", "error", "warn", "info", "debug", "trace"].contains(&level) && !level.contains('=') {
@@ -323,6 +326,22 @@ impl Config {
             let text =
                 format!("must have {API_KEY_MIN} characters at least, or it can be guessed: openssl rand -hex 16");
             return bad("tracking.api_key", &text);
+        }
+        Ok(())
+    }
+
+    fn check_forwarding(&self) -> Result<(), (String, String)> {
+        let bad = |text: &str| Err(("topics.forward_states".to_owned(), text.to_owned()));
+        let Topics { orders, states, dead, ids, forward_states } = &self.topics;
+        let Some(forward) = forward_states else { return Ok(()) };
+        if [orders, states, dead, ids].contains(&forward) {
+            return bad(
+                "must be the topic that old readers know, and none that Encargo uses otherwise: give topics.states a \
+                 name of its own, like \"encargo_states\"",
+            );
+        }
+        if !self.log_url().is_shared() {
+            return bad("is for old services on Kafka: set log.url to kafka://HOST:PORT");
         }
         Ok(())
     }
@@ -370,6 +389,11 @@ impl Config {
             ("mail.copies_max", self.mail.copies_max == 0),
         ]
     }
+}
+
+/// A name; empty text stands for none.
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Some(String::deserialize(deserializer)?).filter(|name| !name.is_empty()))
 }
 
 fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Duration>, D::Error> {

@@ -115,6 +115,26 @@ pub fn encode_event(event: &StateEvent) -> Vec<u8> {
     serde_json::to_vec(&wire).expect("strings and numbers always serialise")
 }
 
+/// The value of a `compra_confirmada` record with the fields of the old services alone.
+pub fn encode_old_event(event: &StateEvent) -> Vec<u8> {
+    let order = &event.order;
+    let wire = WireEvent {
+        orderid: order.id.get(),
+        gameid: Cow::Borrowed(&order.product.id),
+        name: Cow::Borrowed(&order.product.name),
+        price: Cow::Borrowed(order.product.price.as_str()),
+        usermail: Cow::Borrowed(order.email.as_str()),
+        estado: Cow::Borrowed(&event.estado),
+        seq: None,
+        at: None,
+        next_at: None,
+        lang: None,
+        placed_at: None,
+        handle: None,
+    };
+    serde_json::to_vec(&wire).expect("strings and numbers always serialise")
+}
+
 /// Reads a `compra_confirmada` record, ours or an old service's; `at` is the record's time.
 pub fn decode_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Invalid> {
     let wire: WireEvent = serde_json::from_slice(value).map_err(|e| malformed(&e))?;

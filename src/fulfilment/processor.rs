@@ -38,6 +38,8 @@ pub struct Options {
     pub states: String,
     /// Topic of the dead letters.
     pub dead: String,
+    /// Topic of an old service's states, when that is not `states` itself.
+    pub old_states: Option<String>,
     /// Time between two commits while there is something to commit.
     pub tick: Duration,
     /// Orders in flight beyond which no new ones are taken from the input.
@@ -219,6 +221,7 @@ impl Processor {
             clock: self.deps.clock.clone(),
             flow: self.options.flow.clone(),
             states: self.options.states.clone(),
+            old_states: self.options.old_states.clone(),
             remember: self.options.remember,
         }
     }

@@ -33,6 +33,8 @@ pub struct Restorer {
     pub flow: Arc<Flow>,
     /// Topic of the states.
     pub states: String,
+    /// Topic of an old service's states, when that is not `states` itself.
+    pub old_states: Option<String>,
     /// Finished orders to remember.
     pub remember: usize,
 }
@@ -94,7 +96,7 @@ impl Restorer {
         };
         let mut restore = Restore::new(self.flow.clone(), from);
         // an old service may also have worked while we were away
-        let mut foreign = first;
+        let mut foreign = first || self.old_states.is_some();
         read_to_end(self.log.as_ref(), &output, from, |record| {
             if record.key.is_none() {
                 foreign = true;
@@ -127,7 +129,11 @@ impl Restorer {
         let foreign = {
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             if shared.is_none() {
-                *shared = Some(Arc::new(Foreign::read(self.log.as_ref(), &self.states, &self.flow)?));
+                *shared = Some(Arc::new(Foreign::read(
+                    self.log.as_ref(),
+                    self.old_states.as_ref().unwrap_or(&self.states),
+                    &self.flow,
+                )?));
             }
             shared.clone().expect("it was read just now")
         };

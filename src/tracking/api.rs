@@ -118,7 +118,7 @@ fn unavailable(error: store::Error) -> Problem {
     Problem::unavailable("the store does not answer; nothing is lost, ask again in a moment")
 }
 
-/// The answer of the old service, keys in its order.
+/// The answer of the old service, its keys sorted.
 #[derive(Serialize)]
 struct OldAnswer<'a> {
     estado: &'a str,
@@ -152,7 +152,22 @@ async fn by_value(State(api): State<Api>, headers: HeaderMap, uri: Uri) -> Resul
         price: order.product.price.as_str(),
         usermail: order.email.as_str(),
     };
-    Ok(Json(answer).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/json")], as_flask_does(&answer)).into_response())
+}
+
+/// JSON as the old service's `jsonify` writes it in debug mode: indented by two, ASCII only, with a newline at the end.
+fn as_flask_does(answer: &impl Serialize) -> String {
+    let pretty = serde_json::to_string_pretty(answer).expect("strings and numbers always serialise");
+    let mut text = String::with_capacity(pretty.len() + 1);
+    for char in pretty.chars() {
+        match char {
+            '\n' | ' '..='~' => text.push(char),
+            // only strings hold these, a pair of surrogates beyond the basic plane
+            _ => text.extend(char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}"))),
+        }
+    }
+    text.push('\n');
+    text
 }
 
 fn no_such_order() -> Problem {
@@ -179,4 +194,26 @@ async fn by_handle(State(api): State<Api>, Path(handle): Path<String>) -> Result
     let id = handle.parse::<Handle>().ok().and_then(|handle| api.0.handles.open(handle)).ok_or_else(no_such_order)?;
     let (view, history) = api.find(id).await?.ok_or_else(no_such_order)?;
     Ok(Json(OrderJson::new(&view, &history)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_answer_is_flasks_to_the_byte() {
+        let answer = OldAnswer {
+            estado: "recibido",
+            gameid: "1010",
+            name: "Cafetera \"Mañana\" </é> 😀 & a\u{7f}\u{2028}\u{8}\t",
+            orderid: 1,
+            price: "12.5",
+            usermail: "a@example.org",
+        };
+        // what Flask 2.2 to 3.1 answer for the same dictionary in debug mode
+        let flask = "{\n  \"estado\": \"recibido\",\n  \"gameid\": \"1010\",\n  \
+                     \"name\": \"Cafetera \\\"Ma\\u00f1ana\\\" </\\u00e9> \\ud83d\\ude00 & a\\u007f\\u2028\\b\\t\",\n  \
+                     \"orderid\": 1,\n  \"price\": \"12.5\",\n  \"usermail\": \"a@example.org\"\n}\n";
+        assert_eq!(as_flask_does(&answer), flask);
+    }
 }

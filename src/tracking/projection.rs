@@ -39,6 +39,8 @@ pub struct Options {
     pub states: String,
     /// Topic of the dead letters.
     pub dead: String,
+    /// Topic of an old service's states, when that is not `states` itself; what has a key there was forwarded by us.
+    pub old_states: Option<String>,
     /// Whether each state gets a row in the mail ledger.
     pub mail: bool,
     /// Which instance of the group this is.
@@ -74,8 +76,8 @@ impl Projection {
 
     /// Works until `stop`; blocks its thread.
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), Error> {
-        let topics = [self.options.states.clone(), self.options.dead.clone()];
-        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let Options { states, dead, old_states, .. } = self.options.clone();
+        let topics: Vec<&str> = [&states, &dead].into_iter().chain(&old_states).map(String::as_str).collect();
         let mut member = self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Offsets)?;
         while !stop.is_cancelled() {
             let batch = self.collect(member.as_mut(), stop)?;
@@ -168,7 +170,7 @@ impl Projection {
         for record in records {
             if of.topic == self.options.dead {
                 batch.dead.push(self.read_dead_letter(&of, record));
-            } else {
+            } else if !self.is_forwarded(&of, &record) {
                 self.add_event(batch, &of, record);
             }
         }
@@ -177,6 +179,11 @@ impl Projection {
         } else {
             batch.advances.push(Advance { of, from, to: next, print });
         }
+    }
+
+    /// It came to us from the topic of states already.
+    fn is_forwarded(&self, of: &TopicPartition, record: &Record) -> bool {
+        self.options.old_states.as_ref() == Some(&of.topic) && record.key.is_some()
     }
 
     fn add_event(&self, batch: &mut Batch, of: &TopicPartition, record: Record) {

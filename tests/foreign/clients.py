@@ -12,10 +12,10 @@ def producer(library, brokers, compression="none"):
     return (_KafkaPythonProducer if library == "kafka-python" else _ConfluentProducer)(brokers, compression)
 
 
-def values(library, brokers, topic, group, read_committed=False):
+def values(library, brokers, topic, group):
     """The values of a topic's records, for ever."""
     read = _kafka_python_values if library == "kafka-python" else _confluent_values
-    return read(brokers, topic, group, "read_committed" if read_committed else "read_uncommitted")
+    return read(brokers, topic, group)
 
 
 class _KafkaPythonProducer:
@@ -42,23 +42,23 @@ class _ConfluentProducer:
             raise RuntimeError(f"not delivered to {topic}: {failures or 'timed out'}")
 
 
-def _kafka_python_values(brokers, topic, group, isolation):
+def _kafka_python_values(brokers, topic, group):
     from kafka import KafkaConsumer
 
     consumer = KafkaConsumer(
         topic, bootstrap_servers=brokers.split(","), group_id=group, auto_offset_reset="earliest",
-        auto_commit_interval_ms=500, isolation_level=isolation,
+        auto_commit_interval_ms=500,
     )
     for message in consumer:
         yield message.value
 
 
-def _confluent_values(brokers, topic, group, isolation):
+def _confluent_values(brokers, topic, group):
     from confluent_kafka import Consumer
 
     consumer = Consumer({
         "bootstrap.servers": brokers, "group.id": group, "auto.offset.reset": "earliest",
-        "auto.commit.interval.ms": 500, "isolation.level": isolation,
+        "auto.commit.interval.ms": 500, "isolation.level": "read_uncommitted",
     })
     consumer.subscribe([topic])
     while True:

@@ -6,7 +6,8 @@ status 200.
 
 import json
 import threading
-from urllib.parse import parse_qs, urlsplit
+
+from flask import jsonify, request
 
 import clients
 import players
@@ -21,21 +22,21 @@ def main():
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
     latest = {}
+    app = players.application()
 
-    def answer(path, _):
-        value = parse_qs(urlsplit(path).query).get("value", [""])[0]
-        order = latest.get(value)
-        return 200, json.dumps(order, sort_keys=True) if order else UNKNOWN
+    @app.get("/")
+    def answer():
+        order = latest.get(request.args.get("value"))
+        return jsonify(order) if order else UNKNOWN
 
-    server = players.serve(options.port, get=answer)
+    server = players.serve(app, options.port)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    players.ready(listening=f"127.0.0.1:{server.server_port}")
+    players.ready(listening=f"127.0.0.1:{server.port}")
     with open(options.mails, "a", encoding="utf-8") as mails:
         for value in clients.values(options.library, options.brokers, options.states, options.group):
             state = json.loads(value)
-            names = ("orderid", "gameid", "name", "price", "usermail", "estado")
-            latest[str(state["orderid"])] = {name: state[name] for name in names}
-            print(json.dumps({"to": state["usermail"], **latest[str(state["orderid"])]}), file=mails, flush=True)
+            latest[str(state["orderid"])] = state
+            print(json.dumps({"to": state["usermail"], **state}), file=mails, flush=True)
 
 
 if __name__ == "__main__":

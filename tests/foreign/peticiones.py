@@ -7,7 +7,8 @@ import csv
 import itertools
 import json
 import threading
-from urllib.parse import parse_qs
+
+from flask import request
 
 import clients
 import players
@@ -25,18 +26,21 @@ def main():
     producer = clients.producer(options.library, options.brokers, options.compression)
     ids, lock = itertools.count(options.first_id), threading.Lock()
 
-    def place(_, body):
-        row = rows[int(parse_qs(body)["value"][0])]
+    app = players.application()
+
+    @app.post("/")
+    def place():
+        row = rows[int(request.form["value"])]
         with lock:
             order = {
                 "orderid": next(ids), "gameid": row[0], "name": row[1], "price": row[2],
                 "usermail": options.usermail,
             }
             producer.send(options.orders, json.dumps(order).encode("utf-8"))
-        return 200, "Transaccion enviada!"
+        return "Transaccion enviada!"
 
-    server = players.serve(options.port, post=place)
-    players.ready(listening=f"127.0.0.1:{server.server_port}")
+    server = players.serve(app, options.port)
+    players.ready(listening=f"127.0.0.1:{server.port}")
     server.serve_forever()
 
 

@@ -2,7 +2,9 @@
 
 import argparse
 import json
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from flask import Flask
+from werkzeug.serving import make_server
 
 import clients
 
@@ -22,27 +24,13 @@ def ready(**facts):
     print(json.dumps(facts), flush=True)
 
 
-def serve(port, get=None, post=None):
-    """An HTTP server; `get` and `post` take path and body, and return status and text."""
+def application():
+    """Flask as the old services run it; the reloader alone is left out, since it would start a second process."""
+    app = Flask(__name__)
+    app.debug = True
+    return app
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self, reply):
-            length = int(self.headers.get("Content-Length") or 0)
-            status, text = reply(self.path, self.rfile.read(length).decode()) if reply else (405, "")
-            body = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def do_GET(self):
-            self.answer(get)
-
-        def do_POST(self):
-            self.answer(post)
-
-        def log_message(self, *_):
-            pass
-
-    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+def serve(app, port):
+    """The application on a port of its own; not yet running."""
+    return make_server("127.0.0.1", port, app, threaded=True)

@@ -8,7 +8,7 @@ use std::{
 /// Where paths of this repository begin, as documents write them.
 const ROOTS: [&str; 5] = ["src/", "tests/", "docs/", "benches/", "scripts/"];
 /// Parts of an order's way that meet on topics and tables only.
-const SERVICES: [&str; 5] = ["intake", "fulfilment", "tracking", "mail", "ops"];
+const SERVICES: [&str; 6] = ["intake", "fulfilment", "forward", "tracking", "mail", "ops"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

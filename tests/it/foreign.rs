@@ -21,7 +21,7 @@ const STATES: [&str; 4] = Flow::STATES;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_intake_then_ours_and_old_notifications_beside_ours() {
-    let ours = Ours::prepare("compra_detalles", "300ms").await;
+    let ours = Ours::beside_old_readers("300ms").await;
     let _fulfilment = ours.cluster.start("fulfilment", 0).await;
     let (tracking, _mail) = (ours.cluster.start("tracking", 0).await, ours.cluster.start("mail", 0).await);
     let files = LIBRARIES.map(|library| ours.cluster.folder.path().join(format!("{library}.jsonl")));
@@ -43,10 +43,61 @@ async fn old_intake_then_ours_and_old_notifications_beside_ours() {
     all_mailed(&ours, &placed).await;
     for (player, file) in notifications.iter().zip(&files) {
         all_notified(file, &placed).await;
-        assert_eq!(get(&player.url("/?value=1")).await, get(&tracking.url("tracking", "/?value=1")).await);
+        // to the byte, as long as orders do not overlap
+        assert_eq!(text(&player.url("/?value=1")).await, text(&tracking.url("tracking", "/?value=1")).await);
     }
     assert_eq!(text(&tracking.url("tracking", "/?value=77")).await, UNKNOWN);
     both_readers_agree(&ours);
+}
+
+/// Old or ours in each of the three places, with the client that the old services pin and one set of settings.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_eight_mixtures_of_old_and_new_finish_and_mail_every_order() {
+    for mixture in 0..8 {
+        let [old_intake, old_processing, old_notifications] = [1, 2, 4].map(|bit| mixture & bit > 0);
+        let ours = Ours::beside_old_readers("300ms").await;
+        let file = ours.cluster.folder.path().join("old.jsonl");
+        let notifications = old_notifications.then(|| Player::notifications("kafka-python", &file, &ours));
+        let mut running = Vec::new();
+        let tracking = if old_notifications { None } else { Some(ours.cluster.start("tracking", 0).await) };
+        if !old_notifications {
+            running.push(ours.cluster.start("mail", 0).await);
+        }
+        let processing = old_processing.then(|| Player::processing("kafka-python", "0.1", "1", &ours));
+        if !old_processing {
+            running.push(ours.cluster.start("fulfilment", 0).await);
+        }
+        let placed = if old_intake {
+            let intake = Player::intake("kafka-python", "none", 1, &ours);
+            let mut placed = BTreeMap::new();
+            for (id, row) in (1..=4).zip([1, 2, 3, 1]) {
+                assert_eq!(post_form(&intake.url("/"), row).await, "Transaccion enviada!");
+                placed.insert(id, five_fields(id, row));
+            }
+            placed
+        } else {
+            place(&ours.cluster.start("intake", 0).await, 4).await
+        };
+        eprintln!("old intake {old_intake}, processing {old_processing}, notifications {old_notifications}");
+        match (&tracking, &notifications) {
+            (Some(tracking), _) => {
+                all_finished(tracking, &placed).await;
+                all_mailed(&ours, &placed).await;
+            }
+            (None, Some(_)) => all_notified(&file, &placed).await,
+            (None, None) => unreachable!("one of them is there"),
+        }
+        drop(processing);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_forwarded_to_their_own_topic_are_refused() {
+    let mut ours = Ours::prepare("compra_detalle", "300ms").await;
+    ours.cluster.set("topics.forward_states", ours.states.clone());
+    let output = ours.cluster.output(&["fulfilment"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("topics.forward_states"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,6 +65,7 @@ impl Shop {
             orders: "orders".into(),
             states: "states".into(),
             dead: "dead".into(),
+            old_states: None,
             tick: Duration::from_millis(20),
             in_flight_max: 1_000_000,
             remember: 1_000,

@@ -24,6 +24,7 @@ fn is_ready_when_what_it_still_restores_is_given_up() {
         orders: "orders".into(),
         states: "states".into(),
         dead: "dead".into(),
+        old_states: None,
         tick: Duration::from_millis(20),
         in_flight_max: 100,
         remember: 100,

@@ -25,6 +25,15 @@ impl Ours {
         Self { cluster, brokers: needed("ENCARGO_TEST_KAFKA3"), orders, states: topics.states }
     }
 
+    /// The same for a set-up with old readers: our states have a topic of ours, and are forwarded to the one they know.
+    pub async fn beside_old_readers(dwell: &str) -> Self {
+        let mut ours = Self::prepare("compra_detalle", dwell).await;
+        ours.cluster.set("topics.states", ours.states.replace("compra_confirmada", "encargo_states"));
+        ours.cluster.set("topics.forward_states", ours.states.clone());
+        ours.cluster.run(&["log", "init"]);
+        ours
+    }
+
     /// The records of a topic as our reader shows them: value by partition and offset.
     pub fn records(&self, topic: &str) -> BTreeMap<(u64, u64), Value> {
         by_place(&self.cluster.run(&["log", "read", topic, "--json"]), |value| value)
