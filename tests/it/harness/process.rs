@@ -56,9 +56,12 @@ impl Process {
     /// Waits until it is ready.
     pub async fn ready(&self) {
         eventually("/readyz", async || {
-            let (status, checks) = self.readyz().await?;
-            let log = || std::fs::read_to_string(&self.log).unwrap_or_default();
-            if status == 200 { Ok(()) } else { Err(format!("{checks}\n{}", log())) }
+            let said = match self.readyz().await {
+                Ok((200, _)) => return Ok(()),
+                Ok((_, checks)) => checks.to_string(),
+                Err(error) => error,
+            };
+            Err(format!("{said}\n{}", std::fs::read_to_string(&self.log).unwrap_or_default()))
         })
         .await;
     }
