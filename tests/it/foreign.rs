@@ -254,7 +254,9 @@ async fn all_notified(file: &Path, placed: &BTreeMap<u64, Value>) {
 /// The old service mailed each state once.
 async fn all_notified_in_any_order(file: &Path, placed: &BTreeMap<u64, Value>) {
     let (mut told, mut expected) = (notified(file, placed).await, STATES.map(str::to_owned));
-    told.values_mut().for_each(|states| states.sort_unstable());
+    for states in told.values_mut() {
+        states.sort_unstable();
+    }
     expected.sort_unstable();
     assert_eq!(told, placed.keys().map(|id| (*id, expected.clone().into())).collect());
 }
