@@ -47,6 +47,32 @@ pub fn wanted_topics(log: &KafkaLog, config: &Config) -> Result<Vec<TopicSpec>> 
     Ok(wanted)
 }
 
+/// Topics that are missing while another one has nearly the same name, in words. The old services call theirs
+/// `compra_detalles` in one place and `compra_detalle` in another; beside the wrong one, orders would wait for ever.
+pub fn namesakes(log: &KafkaLog, config: &Config, missing: &[&str]) -> Result<Vec<String>> {
+    let Topics { orders, states, forward_states, .. } = &config.topics;
+    let taken = |name: &str| [orders, states].into_iter().chain(forward_states).any(|ours| ours == name);
+    let bare = |name: &str| {
+        let name = name.to_lowercase();
+        name.split(['.', '_', '-']).map(|word| word.trim_end_matches('s')).collect::<String>()
+    };
+    let keys = [("orders", Some(orders)), ("states", Some(states)), ("forward_states", forward_states.as_ref())];
+    let there = log.names()?;
+    let mut words = Vec::new();
+    for (key, name) in keys.into_iter().filter_map(|(key, name)| name.map(|name| (key, name))) {
+        let mut others = there.iter().filter(|other| !taken(other));
+        if missing.contains(&name.as_str())
+            && let Some(other) = others.find(|other| bare(other) == bare(name))
+        {
+            words.push(format!(
+                "there is no topic {name}, but {other}: to use that one, set topics.{key} = {other:?}; if it is \
+                 another's, create {name} with the brokers' own tools"
+            ));
+        }
+    }
+    Ok(words)
+}
+
 /// The log of a cluster for a server. Refuses topics that are missing or do not fit.
 pub(super) fn open(config: &Config, brokers: String) -> Result<KafkaLog> {
     let log = connect(config, brokers)?;
@@ -57,8 +83,12 @@ pub(super) fn open(config: &Config, brokers: String) -> Result<KafkaLog> {
     }
     let url = config.log_url();
     let (missing, wrong): (Vec<_>, Vec<_>) = refused.iter().partition(|difference| difference.found.is_empty());
+    let names: Vec<&str> = missing.iter().map(|difference| difference.topic.as_str()).collect();
+    let alike = namesakes(&log, config, &names)?;
+    if !alike.is_empty() {
+        bail!("topics of {url} have other names: {}", alike.join("; "));
+    }
     if wrong.is_empty() {
-        let names: Vec<&str> = missing.iter().map(|difference| difference.topic.as_str()).collect();
         bail!("{url} lacks the topics {}: create them with `encargo log init --log {url}`", names.join(", "));
     }
     let words: Vec<String> = wrong.iter().map(|difference| in_words(difference)).collect();

@@ -225,20 +225,21 @@ impl Plan {
         let (log, clock, metrics) = (opened.log(), self.clock.clone(), self.fulfilment.clone());
         let deps = fulfilment::Deps { log: log.clone(), clock: clock.clone(), metrics: metrics.clone() };
         let options = options::fulfilment(&self.config, self.flow.clone());
-        let runtime = Handle::current();
+        let forward = options::forward(&self.config)
+            .map(|options| Arc::new(Forward::new(log.clone(), options, Handle::current())));
+        let (runtime, first) = (Handle::current(), forward.clone());
         services.blocking("fulfilment", move |stop| {
             again(&runtime, stop, "fulfilment", || {
                 metrics.waiting();
+                if let Some(forward) = &first {
+                    forward.wait_begun(stop);
+                }
                 Ok(Processor::new(deps.clone(), options.clone())?.run(stop)?)
             })
         });
-        if let Some(options) = options::forward(&self.config) {
-            let (log, runtime) = (log.clone(), Handle::current());
-            services.blocking("forwarding", move |stop| {
-                again(&runtime, stop, "forwarding", || {
-                    Ok(Forward::new(log.clone(), options.clone(), runtime.clone()).run(stop)?)
-                })
-            });
+        if let Some(forward) = forward {
+            let runtime = Handle::current();
+            services.blocking("forwarding", move |stop| again(&runtime, stop, "forwarding", || Ok(forward.run(stop)?)));
         }
         // brokers delete by age, and nobody else can know better
         if !self.config.log_url().is_shared() {

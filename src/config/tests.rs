@@ -246,3 +246,20 @@ fn the_mail_password_belongs_to_the_user_in_the_address() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn forwarded_states_need_a_topic_that_is_none_of_ours() {
+    let kafka = "[log]\nurl = \"kafka://a:9092\"\n[topics]\n";
+    for ours in ["compra_detalle", "compra_confirmada", "compra_dead_letters", "encargo_ids"] {
+        let said = error(&format!("{kafka}forward_states = \"{ours}\""));
+        assert!(said.starts_with("tienda.toml:4: topics.forward_states must be"), "{said}");
+    }
+    for ours in ["orders", "states", "dead", "ids"] {
+        let said = error(&format!("{kafka}forward_states = \"theirs\"\n{ours} = \"theirs\""));
+        assert!(said.starts_with("tienda.toml:4: topics.forward_states must be"), "{said}");
+    }
+    let config = file(&format!("{kafka}states = \"ours\"\nforward_states = \"compra_confirmada\"")).unwrap();
+    assert_eq!(config.topics.forward_states.as_deref(), Some("compra_confirmada"));
+    assert_eq!(file(&format!("{kafka}forward_states = \"\"")).unwrap().topics.forward_states, None);
+    insta::assert_snapshot!(error("[topics]\nforward_states = \"theirs\""), @"tienda.toml:2: topics.forward_states is for old services on Kafka: set log.url to kafka://HOST:PORT");
+}

@@ -171,6 +171,19 @@ pub fn event_headers(event: &StateEvent) -> Headers {
     cloud_event(&event.order, id, "/encargo/fulfilment", "encargo.order.state-entered")
 }
 
+const FORWARDED: &str = "/encargo/forward";
+
+/// The headers of a state that is forwarded to old readers.
+pub fn forwarded_headers(event: &StateEvent) -> Headers {
+    let id = format!("{}.{}", event.order.id, event.seq.unwrap_or(0));
+    cloud_event(&event.order, id, FORWARDED, "encargo.order.state-entered")
+}
+
+/// Whether a record is a state that was forwarded to old readers, and so stands in our topic already.
+pub fn is_forwarded(headers: &Headers) -> bool {
+    header(headers, "ce_source") == Some(FORWARDED)
+}
+
 fn cloud_event(order: &Order, id: String, source: &str, kind: &str) -> Headers {
     let mut headers = Vec::with_capacity(6);
     let mut put = |name: &str, value: &str| headers.push((name.to_owned(), value.as_bytes().to_vec()));

@@ -7,22 +7,28 @@
 //!
 //! Its offsets are those of its consumer group, committed after the records are confirmed: at least once. A record comes
 //! twice only when the process died, or the brokers were away, between the two. A group without offsets begins where
-//! tracking stands, since tracking mailed what is before, or else at the first record.
+//! tracking stands, since tracking mailed what is before, or else at the first record; that is committed before
+//! fulfilment says anything, so that no state is passed over however soon the process dies.
 //!
-//! The records have a key, those of an old service have none: so our services tell them apart where both write.
+//! The records say that they were forwarded ([`wire::is_forwarded`]): by that our services tell them from those of an
+//! old service, and none is forwarded again, whatever topics other processes were given.
 //!
 //! Refused: transactions here as well (the markers again), and leaving out transactions in fulfilment (I2 rests on them).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     clock::Clock,
     domain::wire,
-    eventlog::{self, Commits, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, Record, TopicPartition},
+    eventlog::{
+        self, Commits,
+        Error::{Overloaded, Trimmed, Unavailable, Unconfirmed},
+        EventLog, GroupOffset, Input, Member, NewRecord, Outcome, Record, TopicPartition,
+    },
 };
 
 /// The consumer group.
@@ -34,6 +40,9 @@ const IDLE: Duration = Duration::from_millis(100);
 const RETRY: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(1);
 /// Stands with every committed offset, so that a new group can be told from one that has begun.
 const BEGUN: &str = "forwarded";
+
+/// Where the group is, as far as its brokers do not know yet.
+type Uncommitted = BTreeMap<TopicPartition, u64>;
 
 /// What forwarding is told.
 #[derive(Debug, Clone)]
@@ -53,70 +62,112 @@ pub struct Forward {
     log: Arc<dyn EventLog>,
     options: Options,
     runtime: Handle,
+    begun: watch::Sender<bool>,
 }
 
 impl Forward {
     /// A service that owns nothing yet; `runtime` runs the appends.
     pub fn new(log: Arc<dyn EventLog>, options: Options, runtime: Handle) -> Self {
-        Self { log, options, runtime }
+        Self { log, options, runtime, begun: watch::Sender::new(false) }
+    }
+
+    /// Waits until it is durable where the group begins; blocks its thread.
+    pub fn wait_begun(&self, stop: &CancellationToken) {
+        let mut begun = self.begun.subscribe();
+        self.runtime.block_on(async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = begun.wait_for(|begun| *begun) => {} // the sender is ours
+            }
+        });
     }
 
     /// Works until `stop`; blocks its thread.
     pub fn run(&self, stop: &CancellationToken) -> eventlog::Result<()> {
         let mut member = self.log.join(GROUP, &[&self.options.from], self.options.slot, Commits::Offsets)?;
+        let (mut uncommitted, mut is_member) = (Uncommitted::default(), false);
         while !stop.is_cancelled() {
-            match member.next(IDLE)? {
-                Input::Assigned(assigned) => self.begin(member.as_mut(), &assigned)?,
-                Input::Records(of, records) => self.forward(member.as_mut(), of, records, stop)?,
-                // every batch is committed before the next, so nothing is open
-                Input::Revoking(_) | Input::Lost(_) | Input::Idle => {}
+            match member.next(IDLE) {
+                Ok(Input::Assigned(assigned)) => {
+                    uncommitted.extend(self.begin(member.as_mut(), &assigned)?);
+                    is_member = true;
+                    continue; // the next call takes them over, and then they can be committed
+                }
+                Ok(Input::Records(of, records)) => {
+                    let Some(next) = records.last().map(|record| record.offset + 1) else { continue };
+                    let plain: Vec<NewRecord> =
+                        records.into_iter().filter_map(|record| self.plain(&of, record)).collect();
+                    if !self.append(&plain, stop)? {
+                        break; // the next start reads them again
+                    }
+                    uncommitted.insert(of, next);
+                }
+                Ok(Input::Revoking(gone)) => {
+                    self.commit(member.as_mut(), &mut uncommitted);
+                    uncommitted.retain(|of, _| !gone.contains(of));
+                }
+                Ok(Input::Lost(gone)) => uncommitted.retain(|of, _| !gone.contains(of)),
+                Ok(Input::Idle) => {}
+                Err(Trimmed { topic, partition, from, start }) => {
+                    warn!(topic, partition, from, start, "states were deleted before old readers were told of them");
+                    seek(member.as_mut(), &TopicPartition { topic, partition }, start)?;
+                }
+                Err(error) => return Err(error),
+            }
+            if self.commit(member.as_mut(), &mut uncommitted) && is_member {
+                self.begun.send_if_modified(|begun| !std::mem::replace(begun, true));
             }
         }
         info!("forwarding stops");
         Ok(())
     }
 
-    fn begin(&self, member: &mut dyn Member, assigned: &[GroupOffset]) -> eventlog::Result<()> {
-        let new = assigned.iter().filter(|offset| offset.metadata != BEGUN);
+    /// Where each partition is begun; a new one is not committed yet.
+    fn begin(&self, member: &mut dyn Member, assigned: &[GroupOffset]) -> eventlog::Result<Uncommitted> {
         let tracked = self.log.lag(&self.options.tracking, &[&self.options.from])?;
-        for GroupOffset { of, offset, .. } in new {
-            let next = tracked.iter().find(|lag| lag.of == *of).map_or(*offset, |lag| lag.next.max(*offset));
-            member.seek(of, next)?;
+        let mut new = Uncommitted::default();
+        for GroupOffset { of, offset, .. } in assigned.iter().filter(|offset| offset.metadata != BEGUN) {
+            // what tracking did in a topic that was made anew since then is beyond the end
+            let next =
+                tracked.iter().find(|lag| lag.of == *of).map_or(*offset, |lag| lag.next.min(lag.end).max(*offset));
+            new.insert(of.clone(), seek(member, of, next)?);
         }
         info!(partitions = assigned.len(), to = self.options.to, "forwarding states to old readers");
-        Ok(())
+        Ok(new)
     }
 
-    fn forward(
-        &self,
-        member: &mut dyn Member,
-        of: TopicPartition,
-        records: Vec<Record>,
-        stop: &CancellationToken,
-    ) -> eventlog::Result<()> {
-        let Some(offset) = records.last().map(|record| record.offset + 1) else { return Ok(()) };
-        let plain: Vec<NewRecord> = records.into_iter().filter_map(|record| self.plain(&of, record)).collect();
-        if !self.append(&plain, stop)? {
-            return Ok(()); // stopping: the next start reads them again
+    /// Returns whether all is committed; what the brokers do not take now is tried again with the next input.
+    fn commit(&self, member: &mut dyn Member, uncommitted: &mut Uncommitted) -> bool {
+        if uncommitted.is_empty() {
+            return true;
         }
-        match member.commit(&[], &[GroupOffset { of, offset, metadata: BEGUN.to_owned() }]) {
-            Outcome::Committed(_) => {}
+        let offset = |(of, next): (&TopicPartition, &u64)| GroupOffset {
+            of: of.clone(),
+            offset: *next,
+            metadata: BEGUN.to_owned(),
+        };
+        let offsets: Vec<GroupOffset> = uncommitted.iter().map(offset).collect();
+        match member.commit(&[], &offsets) {
+            Outcome::Committed(_) => uncommitted.clear(),
             Outcome::Aborted(error) | Outcome::Unknown(error) => {
-                warn!(%error, "forwarded states may be forwarded again: their offset was not taken");
+                warn!(%error, "forwarded states may be forwarded again: their offsets were not taken");
             }
         }
-        Ok(())
+        uncommitted.is_empty()
     }
 
     /// As an old service would write it, but with a key, which keeps the states of an order on one partition.
     fn plain(&self, of: &TopicPartition, record: Record) -> Option<NewRecord> {
+        if wire::is_forwarded(&record.headers) {
+            return None;
+        }
         match wire::decode_event(&record.value, &record.headers, record.at) {
             Ok(event) => Some(NewRecord {
                 topic: self.options.to.clone(),
                 partition: None,
                 key: Some(wire::key(event.order.id)),
                 value: wire::encode_old_event(&event),
-                headers: Vec::new(),
+                headers: wire::forwarded_headers(&event),
                 at: event.at,
             }),
             Err(reason) => {
@@ -129,7 +180,6 @@ impl Forward {
 
     /// Repeats for as long as the brokers do not take them; false when it is time to stop.
     fn append(&self, records: &[NewRecord], stop: &CancellationToken) -> eventlog::Result<bool> {
-        use eventlog::Error::{Overloaded, Unavailable, Unconfirmed};
         let mut pause = RETRY.start;
         while !records.is_empty() {
             match self.runtime.block_on(self.log.append(records.to_vec())) {
@@ -152,5 +202,14 @@ impl Forward {
             pause = (pause * 2).min(RETRY.end);
         }
         Ok(true)
+    }
+}
+
+/// Reads on from an offset, or from the first one that is kept; which one that is.
+fn seek(member: &mut dyn Member, of: &TopicPartition, offset: u64) -> eventlog::Result<u64> {
+    match member.seek(of, offset) {
+        Ok(()) => Ok(offset),
+        Err(Trimmed { start, .. }) => member.seek(of, start).map(|()| start),
+        Err(error) => Err(error),
     }
 }

@@ -39,7 +39,7 @@ pub struct Options {
     pub states: String,
     /// Topic of the dead letters.
     pub dead: String,
-    /// Topic of an old service's states, when that is not `states` itself; what has a key there was forwarded by us.
+    /// Topic of an old service's states, when that is not `states` itself.
     pub old_states: Option<String>,
     /// Whether each state gets a row in the mail ledger.
     pub mail: bool,
@@ -170,20 +170,15 @@ impl Projection {
         for record in records {
             if of.topic == self.options.dead {
                 batch.dead.push(self.read_dead_letter(&of, record));
-            } else if !self.is_forwarded(&of, &record) {
+            } else if !wire::is_forwarded(&record.headers) {
                 self.add_event(batch, &of, record);
-            }
+            } // else it comes from the topic of states, too
         }
         if let Some(advance) = batch.advances.iter_mut().find(|advance| advance.of == of) {
             (advance.to, advance.print) = (next, print);
         } else {
             batch.advances.push(Advance { of, from, to: next, print });
         }
-    }
-
-    /// It came to us from the topic of states already.
-    fn is_forwarded(&self, of: &TopicPartition, record: &Record) -> bool {
-        self.options.old_states.as_ref() == Some(&of.topic) && record.key.is_some()
     }
 
     fn add_event(&self, batch: &mut Batch, of: &TopicPartition, record: Record) {

@@ -1,7 +1,7 @@
 """Plays the old notifications: notes every state, "mails" it, and answers `GET /?value=ID` with the order's latest.
 
-A mail is a line of JSON in --mails. What it answers for an id that it does not know is the old text, with the old
-status 200.
+A mail is a line of JSON in --mails. As in the old service an update lands on the order that came last, whichever it is
+about. What it answers for an id that it does not know is the old text, with the old status 200.
 """
 
 import json
@@ -21,13 +21,15 @@ def main():
     parser.add_argument("--mails", required=True, help="file to which mails are appended")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
-    latest = {}
+    orders = []
     app = players.application()
 
     @app.get("/")
     def answer():
-        order = latest.get(request.args.get("value"))
-        return jsonify(order) if order else UNKNOWN
+        for order in orders:
+            if str(order["orderid"]) == request.args.get("value"):
+                return jsonify(order)
+        return UNKNOWN
 
     server = players.serve(app, options.port)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -35,7 +37,10 @@ def main():
     with open(options.mails, "a", encoding="utf-8") as mails:
         for value in clients.values(options.library, options.brokers, options.states, options.group):
             state = json.loads(value)
-            latest[str(state["orderid"])] = state
+            if state["estado"] == "recibido":
+                orders.append(state)
+            elif orders:
+                orders[-1]["estado"] = state["estado"]
             print(json.dumps({"to": state["usermail"], **state}), file=mails, flush=True)
 
 

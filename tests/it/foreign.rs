@@ -21,7 +21,7 @@ const STATES: [&str; 4] = Flow::STATES;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_intake_then_ours_and_old_notifications_beside_ours() {
-    let ours = Ours::beside_old_readers("300ms").await;
+    let ours = Ours::beside_old_readers("300ms", "3").await;
     let _fulfilment = ours.cluster.start("fulfilment", 0).await;
     let (tracking, _mail) = (ours.cluster.start("tracking", 0).await, ours.cluster.start("mail", 0).await);
     let files = LIBRARIES.map(|library| ours.cluster.folder.path().join(format!("{library}.jsonl")));
@@ -41,21 +41,23 @@ async fn old_intake_then_ours_and_old_notifications_beside_ours() {
 
     all_finished(&tracking, &placed).await;
     all_mailed(&ours, &placed).await;
-    for (player, file) in notifications.iter().zip(&files) {
+    for file in &files {
         all_notified(file, &placed).await;
-        // to the byte, as long as orders do not overlap
-        assert_eq!(text(&player.url("/?value=1")).await, text(&tracking.url("tracking", "/?value=1")).await);
+    }
+    for player in &notifications {
+        assert_eq!(text(&player.url("/?value=77")).await, UNKNOWN);
     }
     assert_eq!(text(&tracking.url("tracking", "/?value=77")).await, UNKNOWN);
     both_readers_agree(&ours);
 }
 
-/// Old or ours in each of the three places, with the client that the old services pin and one set of settings.
+/// Old or ours in each of the three places, with the client that the old services pin and one set of settings, on topics
+/// of one partition as theirs are. Whoever tracks answers what Flask answers, as long as orders do not overlap.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_eight_mixtures_of_old_and_new_finish_and_mail_every_order() {
     for mixture in 0..8 {
         let [old_intake, old_processing, old_notifications] = [1, 2, 4].map(|bit| mixture & bit > 0);
-        let ours = Ours::beside_old_readers("300ms").await;
+        let ours = Ours::beside_old_readers("300ms", "1").await;
         let file = ours.cluster.folder.path().join("old.jsonl");
         let notifications = old_notifications.then(|| Player::notifications("kafka-python", &file, &ours));
         let mut running = Vec::new();
@@ -67,30 +69,125 @@ async fn all_eight_mixtures_of_old_and_new_finish_and_mail_every_order() {
         if !old_processing {
             running.push(ours.cluster.start("fulfilment", 0).await);
         }
-        let placed = if old_intake {
-            let intake = Player::intake("kafka-python", "none", 1, &ours);
-            let mut placed = BTreeMap::new();
-            for (id, row) in (1..=4).zip([1, 2, 3, 1]) {
-                assert_eq!(post_form(&intake.url("/"), row).await, "Transaccion enviada!");
-                placed.insert(id, five_fields(id, row));
-            }
-            placed
-        } else {
-            place(&ours.cluster.start("intake", 0).await, 4).await
-        };
         eprintln!("old intake {old_intake}, processing {old_processing}, notifications {old_notifications}");
-        match (&tracking, &notifications) {
-            (Some(tracking), _) => {
-                all_finished(tracking, &placed).await;
-                all_mailed(&ours, &placed).await;
+        let (old, new) = if old_intake {
+            (Some(Player::intake("kafka-python", "none", 1, &ours)), None)
+        } else {
+            (None, Some(ours.cluster.start("intake", 0).await))
+        };
+        let shop = old.as_ref().map(|old| old.url("/")).or(new.as_ref().map(|new| new.url("intake", "/")));
+        let answers = tracking.as_ref().map(|ours| ours.url("tracking", "/?value="));
+        let answers = answers.or(notifications.as_ref().map(|old| old.url("/?value="))).expect("one of them tracks");
+        let mut placed = BTreeMap::new();
+        for (id, row) in (1..=3).zip([8, 2, 8]) {
+            assert_eq!(
+                post_form(shop.as_deref().expect("one of them takes orders"), row).await,
+                "Transaccion enviada!"
+            );
+            placed.insert(id, five_fields(id, row));
+            match &tracking {
+                Some(tracking) => {
+                    all_finished(tracking, &placed).await;
+                    all_mailed(&ours, &placed).await;
+                }
+                None => all_notified(&file, &placed).await,
             }
-            // the states of the old processing have no key, so they lie on any partition, and are read in any order
-            (None, Some(_)) if old_processing => all_notified_in_any_order(&file, &placed).await,
-            (None, Some(_)) => all_notified(&file, &placed).await,
-            (None, None) => unreachable!("one of them is there"),
+            let (answer, mut expected) = (text(&format!("{answers}{id}")).await, placed[&id].clone());
+            expected["estado"] = "finalizado".into();
+            if !old_intake && old_processing && old_notifications {
+                // old processing passes on what our intake adds, and old tracking shows it
+                let shown: Value = serde_json::from_str(&answer).expect("JSON");
+                for ours in ["placed_at", "handle"] {
+                    expected[ours] = shown[ours].clone();
+                    assert!(shown[ours].is_string(), "{answer}");
+                }
+            }
+            assert_eq!(answer, flask_answer(&expected));
         }
         drop(processing);
     }
+}
+
+/// What the old readers are told while the fulfilment that tells them is killed again and again: each order's states in
+/// order, some perhaps twice, none left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn forwarding_that_is_killed_in_the_middle_leaves_nothing_out_and_keeps_the_order() {
+    let ours = Ours::beside_old_readers("300ms", "3").await;
+    let (intake, tracking) = (ours.cluster.start("intake", 0).await, ours.cluster.start("tracking", 0).await);
+    let mails = ours.cluster.folder.path().join("old.jsonl");
+    let _notifications = Player::notifications("kafka-python", &mails, &ours);
+    let mut placed = BTreeMap::new();
+    for _ in 0..3 {
+        let mut fulfilment = ours.cluster.start("fulfilment", 0).await;
+        let before = ours.records(&ours.states).len();
+        placed.extend(place(&intake, 6).await);
+        eventually("some states forwarded", async || {
+            let more = ours.records(&ours.states).len() - before;
+            if more >= 8 { Ok(()) } else { Err(format!("{more} forwarded")) }
+        })
+        .await;
+        fulfilment.kill();
+    }
+    let fulfilment = ours.cluster.start("fulfilment", 0).await;
+    all_finished(&tracking, &placed).await;
+    let expected: BTreeMap<_, _> = placed.keys().map(|id| (*id, STATES.map(str::to_owned).to_vec())).collect();
+    let told = eventually("every state told to old readers", async || {
+        let told = notified(&mails)?;
+        let mut first_time = told.clone();
+        for states in first_time.values_mut() {
+            let mut seen = BTreeSet::new();
+            states.retain(|estado| seen.insert(estado.clone()));
+        }
+        if first_time == expected { Ok(told) } else { Err(format!("{told:?}")) }
+    })
+    .await;
+    // a repeat goes on from where it began, with no state passed over
+    let number = |estado: &String| STATES.iter().position(|other| other == estado).expect("a state");
+    for (id, states) in &told {
+        let steps: Vec<_> = states.iter().map(number).collect();
+        assert!(steps.windows(2).all(|step| step[1] <= step[0] + 1), "order {id}: {states:?}");
+    }
+
+    // without a crash nothing is repeated, and its group shows how far it is
+    let told: usize = told.values().map(Vec::len).sum();
+    assert!(fulfilment.terminate().success());
+    let _fulfilment = ours.cluster.start("fulfilment", 0).await;
+    let more = place(&intake, 2).await;
+    all_finished(&tracking, &more).await;
+    let groups = forwarding(&ours);
+    assert!(groups.len() == 3 && groups.iter().all(|group| group["topic"] != *ours.states), "{groups:?}");
+    eventually("the last states told", async || {
+        let now: usize = notified(&mails)?.values().map(Vec::len).sum();
+        if now == told + 8 { Ok(()) } else { Err(format!("{told} told before, {now} now")) }
+    })
+    .await;
+}
+
+/// What `log groups` says of forwarding in this set-up's topics.
+fn forwarding(ours: &Ours) -> Vec<Value> {
+    let topics = ours.cluster.config().topics;
+    let groups = ours.cluster.run(&["log", "groups", "--json"]);
+    let lines = groups.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+    let is_ours = |line: &Value| line["topic"] == *topics.states || line["topic"] == *ours.states;
+    lines.filter(|line| line["group"] == "encargo-forward" && is_ours(line)).collect()
+}
+
+/// The states of each order as the old service mailed them.
+fn notified(file: &Path) -> Result<BTreeMap<u64, Vec<String>>, String> {
+    let mut told: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for line in std::fs::read_to_string(file).map_err(|e| e.to_string())?.lines() {
+        let mail: Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
+        let estado = mail["estado"].as_str().expect("text").to_owned();
+        told.entry(mail["orderid"].as_u64().expect("a number")).or_default().push(estado);
+    }
+    Ok(told)
+}
+
+/// `jsonify` in debug mode: keys sorted, indented by two, ASCII, and a newline at the end.
+fn flask_answer(order: &Value) -> String {
+    let text = serde_json::to_string_pretty(order).expect("JSON");
+    let ascii = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\u{:04x}", c as u32) };
+    text.chars().map(ascii).collect::<String>() + "\n"
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,6 +264,7 @@ async fn ours_takes_over_what_old_processing_has_in_the_middle() {
         all_finished(&tracking, &placed).await;
         all_mailed(&ours, &placed).await;
         each_state_once(&ours, &placed);
+        assert!(forwarding(&ours).is_empty(), "nobody asked for it");
         let after = ours.records(&ours.states);
         assert!(before.iter().all(|(place, state)| after.get(place) == Some(state)), "what was written stays");
     }
@@ -247,22 +345,6 @@ async fn all_mailed(ours: &Ours, placed: &BTreeMap<u64, Value>) {
 
 /// The old service mailed each state once and in order.
 async fn all_notified(file: &Path, placed: &BTreeMap<u64, Value>) {
-    let told = notified(file, placed).await;
-    assert_eq!(told, placed.keys().map(|id| (*id, STATES.map(str::to_owned).into())).collect());
-}
-
-/// The old service mailed each state once.
-async fn all_notified_in_any_order(file: &Path, placed: &BTreeMap<u64, Value>) {
-    let (mut told, mut expected) = (notified(file, placed).await, STATES.map(str::to_owned));
-    for states in told.values_mut() {
-        states.sort_unstable();
-    }
-    expected.sort_unstable();
-    assert_eq!(told, placed.keys().map(|id| (*id, expected.clone().into())).collect());
-}
-
-/// The states that the old service mailed by order, once there are four for each.
-async fn notified(file: &Path, placed: &BTreeMap<u64, Value>) -> BTreeMap<u64, Vec<String>> {
     let lines = eventually("all old mails", async || {
         let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
         if text.lines().count() >= placed.len() * 4 { Ok(text) } else { Err(format!("{} mails", text.lines().count())) }
@@ -276,7 +358,7 @@ async fn notified(file: &Path, placed: &BTreeMap<u64, Value>) -> BTreeMap<u64, V
         let same = |(name, value): (&String, &Value)| mail[name.as_str()] == *value;
         assert!(placed[&id].as_object().expect("fields").iter().all(same), "{mail} is not {}", placed[&id]);
     }
-    told
+    assert_eq!(told, placed.keys().map(|id| (*id, STATES.map(str::to_owned).into())).collect());
 }
 
 /// The topic has each state of each order once, whoever wrote it.
@@ -300,4 +382,24 @@ fn both_readers_agree(ours: &Ours) {
         assert!(!theirs.is_empty());
         assert_eq!(ours.records(topic), theirs, "{topic}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_there_under_nearly_the_same_name_is_named() {
+    let mut ours = Ours::prepare("compra_detalles", "300ms").await;
+    let there = ours.orders.clone();
+    ours.cluster.set("topics.orders", there.replace("detalles", "detalle"));
+    for (arguments, succeeds) in [
+        (&["log", "init", "--dry-run"][..], true),
+        (&["log", "init"], false),
+        (&["fulfilment"], false),
+        (&["log", "init"], false),
+    ] {
+        let output = ours.cluster.output(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.success(), succeeds, "{arguments:?}: {said}");
+        assert!(said.contains(&format!("set topics.orders = {there:?}")), "{arguments:?}: {said}");
+    }
+    ours.cluster.set("topics.orders", there);
+    ours.cluster.run(&["log", "init"]);
 }

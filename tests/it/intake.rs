@@ -237,3 +237,13 @@ async fn unknown_paths_and_wrong_methods_are_problems() {
     assert_eq!(wrong.headers()["allow"], "POST");
     assert_eq!(wrong.headers()["content-type"], "application/problem+json");
 }
+
+#[tokio::test]
+async fn options_name_the_methods_as_the_readme_says() {
+    let shop = Shop::start().await;
+    let asked = shop.client.request(reqwest::Method::OPTIONS, &shop.url).send().await.unwrap();
+    assert_eq!(
+        (asked.status().as_u16(), &asked.headers()["allow"]),
+        (405, &reqwest::header::HeaderValue::from_static("POST"))
+    );
+}

@@ -8,6 +8,7 @@ mod eventlog;
 mod faults;
 mod flow;
 mod foreign;
+mod forward;
 #[cfg(feature = "kafka")]
 mod fulfilment;
 mod guard;

@@ -69,7 +69,7 @@ mod on_kafka {
     use serde_json::json;
 
     use crate::{
-        app::kafka::{connect, wanted_topics},
+        app::kafka::{connect, namesakes, wanted_topics},
         cli::{
             output::{Out, Tone, count, explain, plain},
             table::{Cell, Table},
@@ -96,6 +96,14 @@ mod on_kafka {
         let log = connect(config, brokers)?;
         let wanted = wanted_topics(&log, config)?;
         let topics = compare(&log, wanted)?;
+        let missing: Vec<&str> =
+            topics.iter().filter(|topic| topic.is_missing()).map(|topic| topic.spec.name.as_str()).collect();
+        let alike = namesakes(&log, config, &missing)?;
+        for words in &alike {
+            explain(&format!("Attention: {words}."));
+        }
+        let is_refused = !dry_run && !alike.is_empty();
+        let dry_run = dry_run || is_refused;
         let (mut created, mut wrong) = (0, 0);
         for topic in &topics {
             if topic.is_missing() {
@@ -118,7 +126,7 @@ mod on_kafka {
             let text = "cannot be used as it is: give it another name (topics.*), or use the brokers' own tools";
             explain(&format!("{} {text}.", count(wrong, "topic")));
         }
-        Ok(wrong > 0)
+        Ok(wrong > 0 || is_refused)
     }
 
     /// Uses up the order numbers below `first`: each is an offset of the ids topic.

@@ -118,6 +118,12 @@ impl KafkaLog {
         Ok(self.0.topics.found(topic)?.map(|layout| layout.partitions as u32))
     }
 
+    /// The names of the cluster's topics, whoever they are for.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let metadata = self.0.topics.metadata(None)?;
+        Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    }
+
     /// Records that wait for their confirmation.
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Relaxed)

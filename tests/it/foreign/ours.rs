@@ -17,7 +17,11 @@ pub struct Ours {
 impl Ours {
     /// Makes topics of three partitions, the orders' one under a name that begins like this.
     pub async fn prepare(orders: &str, dwell: &str) -> Self {
-        let mut cluster = Cluster::name(&[("log.partitions", "3"), ("flow.dwell", dwell)]).await;
+        Self::partitioned(orders, dwell, "3").await
+    }
+
+    async fn partitioned(orders: &str, dwell: &str, partitions: &str) -> Self {
+        let mut cluster = Cluster::name(&[("log.partitions", partitions), ("flow.dwell", dwell)]).await;
         let topics = cluster.config().topics;
         let orders = topics.orders.replace("compra_detalle", orders);
         cluster.set("topics.orders", orders.clone());
@@ -26,10 +30,11 @@ impl Ours {
     }
 
     /// The same for a set-up with old readers: our states have a topic of ours, and are forwarded to the one they know.
-    pub async fn beside_old_readers(dwell: &str) -> Self {
-        let mut ours = Self::prepare("compra_detalle", dwell).await;
+    pub async fn beside_old_readers(dwell: &str, partitions: &str) -> Self {
+        let mut ours = Self::partitioned("compra_detalle", dwell, partitions).await;
         ours.cluster.set("topics.states", ours.states.replace("compra_confirmada", "encargo_states"));
         ours.cluster.set("topics.forward_states", ours.states.clone());
+        ours.cluster.set("intake.usermail", "cliente@example.org");
         ours.cluster.run(&["log", "init"]);
         ours
     }
