@@ -30,10 +30,17 @@ pub(super) struct Listeners {
 }
 
 /// The routes of the listeners whose service starts later.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Doors {
     pub(super) intake: Routes,
     pub(super) tracking: Routes,
+}
+
+impl Doors {
+    pub(super) fn new(config: &Config) -> Self {
+        let routes = || Routes::of(&config.intake.allowed_origins);
+        Self { intake: routes(), tracking: routes() }
+    }
 }
 
 impl Listeners {

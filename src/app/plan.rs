@@ -95,7 +95,7 @@ impl Plan {
             relay: Relay::default(),
             log: Arc::new(OnceLock::new()),
             store: Arc::new(OnceLock::new()),
-            doors: Doors::default(),
+            doors: Doors::new(config),
         })
     }
 

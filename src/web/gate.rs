@@ -13,9 +13,9 @@ use axum::{
     extract::ConnectInfo,
     http::{
         HeaderValue, Request, StatusCode,
-        header::{CACHE_CONTROL, CONNECTION, X_CONTENT_TYPE_OPTIONS},
+        header::{CACHE_CONTROL, CONNECTION, ORIGIN, X_CONTENT_TYPE_OPTIONS},
     },
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use hyper::{body::Incoming, service::Service};
 use tokio::time::timeout;
@@ -36,10 +36,14 @@ impl Gate {
 
     /// Answers one request; never fails, so a connection ends only by its peer, its time, or a stop.
     pub(super) async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
+        let origin = request.headers().get(ORIGIN).cloned();
         let answer = match self.read(peer, request).await {
-            Ok(request) => self.run(request).await.unwrap_or_else(Problem::into_response),
+            Ok(request) => match self.run(request).await {
+                Ok(answer) => answer,
+                Err(problem) => self.routes.refuse(origin, problem).await,
+            },
             Err(problem) => {
-                let mut answer = problem.into_response();
+                let mut answer = self.routes.refuse(origin, problem).await;
                 // what of the request is still on its way is not the next one
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 answer

@@ -139,6 +139,13 @@ async fn an_allowed_page_orders_and_reads_the_answer() {
     let wrong = from(post(&app, "/orders", "application/json", "{}"), "https://shop.example").send().await.unwrap();
     assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert!(wrong.headers().contains_key("access-control-allow-origin"));
+    // and what was refused before any route was asked
+    for (origin, may_read) in [("https://shop.example", true), ("https://evil.example", false)] {
+        let long = "x".repeat(1 << 20);
+        let long = from(post(&app, "/orders", "application/json", &long), origin).send().await.unwrap();
+        assert_eq!(long.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(long.headers().contains_key("access-control-allow-origin"), may_read, "{origin}");
+    }
 }
 
 #[tokio::test]
