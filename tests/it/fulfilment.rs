@@ -42,6 +42,8 @@ impl Instance {
 
 impl Shop {
     fn open(cluster: Cluster) -> Self {
+        // what it did, when one of these fails; there may be a subscriber already
+        let _ = tracing_subscriber::fmt().with_test_writer().with_ansi(false).try_init();
         let log = cluster.kafka();
         for (name, partitions) in [("orders", PARTITIONS), ("states", PARTITIONS), ("dead", 1)] {
             log.create(&TopicSpec { name: name.into(), partitions }).unwrap();

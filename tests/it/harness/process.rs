@@ -14,6 +14,9 @@ use serde_json::Value;
 
 use super::{PATIENCE, eventually};
 
+/// Time for a child that was interrupted to end what it has started.
+const TO_CLEAN_UP: Duration = Duration::from_mins(1);
+
 /// `encargo up`, or a role, running; killed when dropped.
 pub struct Process {
     child: Child,
@@ -113,19 +116,24 @@ pub fn end(patience: Duration, command: &mut Command) -> Output {
     within(patience, child.id(), || child.wait_with_output()).expect("its output can be read")
 }
 
-/// Waits for something of a child. A child that lets us wait too long is killed: the test fails, and does not hang.
+/// Waits for something of a child. A child that lets us wait too long is ended: the test fails, and does not hang. It is
+/// interrupted first, since scripts end what they have started then.
 pub fn within<T>(patience: Duration, id: u32, wait: impl FnOnce() -> T) -> T {
     let (done, is_done) = mpsc::channel::<()>();
     let watch = thread::spawn(move || {
-        let is_late = is_done.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout);
-        if is_late {
+        let is_late = |patience| is_done.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout);
+        if !is_late(patience) {
+            return false;
+        }
+        signal("-INT", id);
+        if is_late(TO_CLEAN_UP) {
             signal("-KILL", id);
         }
-        is_late
+        true
     });
     let result = wait();
     drop(done);
-    assert!(!watch.join().expect("no panic"), "killed, since it took longer than {patience:?}");
+    assert!(!watch.join().expect("no panic"), "ended by force, since it took longer than {patience:?}");
     result
 }
 
