@@ -149,16 +149,21 @@ async fn forwarding_that_is_killed_in_the_middle_leaves_nothing_out_and_keeps_th
     }
 
     // without a crash nothing is repeated, and its group shows how far it is
-    let told: usize = told.values().map(Vec::len).sum();
     assert!(fulfilment.terminate().success());
-    let _fulfilment = ours.cluster.start("fulfilment", 0).await;
-    let more = place(&intake, 2).await;
+    let told = ours.records(&ours.states).len();
+    let fulfilment = ours.cluster.start("fulfilment", 0).await;
+    let mut more = place(&intake, 4).await;
+    // nor when instances share the partitions, and one goes
+    let _second = ours.cluster.start("fulfilment", 1).await;
+    more.extend(place(&intake, 4).await);
+    assert!(fulfilment.terminate().success());
+    more.extend(place(&intake, 4).await);
     all_finished(&tracking, &more).await;
     let groups = forwarding(&ours);
     assert!(groups.len() == 3 && groups.iter().all(|group| group["topic"] != *ours.states), "{groups:?}");
     eventually("the last states told", async || {
         let now: usize = notified(&mails)?.values().map(Vec::len).sum();
-        if now == told + 8 { Ok(()) } else { Err(format!("{told} told before, {now} now")) }
+        if now == told + 48 { Ok(()) } else { Err(format!("{told} told before, {now} now")) }
     })
     .await;
 }
