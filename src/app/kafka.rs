@@ -79,6 +79,7 @@ pub(super) fn open(config: &Config, brokers: String) -> Result<KafkaLog> {
     let wanted = wanted_topics(&log, config)?;
     let refused: Vec<Difference> = log.differences(&wanted)?.into_iter().filter(|one| one.refuses).collect();
     if refused.is_empty() {
+        log.check_brokers_own()?;
         return Ok(log);
     }
     let url = config.log_url();

@@ -126,6 +126,7 @@ mod on_kafka {
             let text = "cannot be used as it is: give it another name (topics.*), or use the brokers' own tools";
             explain(&format!("{} {text}.", count(wrong, "topic")));
         }
+        log.check_brokers_own()?;
         Ok(wrong > 0 || is_refused)
     }
 

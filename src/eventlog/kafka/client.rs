@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context as TaskContext, Poll, Wake, Waker},
@@ -20,6 +20,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
+use super::reach;
 use crate::{
     clock::{Clock, Monotonic},
     eventlog::{Error, Result},
@@ -37,13 +38,21 @@ struct Shared {
     clock: Clock,
     said: Mutex<Vec<(String, Monotonic)>>,
     down: AtomicBool,
+    /// How the last connection failed, in the library's words.
+    failed: Mutex<Option<String>>,
     /// Why the brokers do not let us in.
     refused: Mutex<Option<String>>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { clock: Clock::system(), said: Mutex::default(), down: AtomicBool::default(), refused: Mutex::default() }
+        Self {
+            clock: Clock::system(),
+            said: Mutex::default(),
+            down: AtomicBool::default(),
+            failed: Mutex::default(),
+            refused: Mutex::default(),
+        }
     }
 }
 
@@ -56,11 +65,22 @@ impl Plain {
     /// A broker answered.
     pub(super) fn up(&self) {
         self.0.down.store(false, Ordering::Relaxed);
+        *self.failed() = None;
+    }
+
+    /// Why no broker is reached, if one was not since the last that was.
+    pub(super) fn why(&self) -> Option<String> {
+        self.failed().as_deref().map(reach::explain)
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why the brokers refused our name or password, if they did.
     pub(super) fn refused(&self) -> Option<String> {
-        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        refused.map(|error| self.why().unwrap_or(error))
     }
 
     fn remember(&self, error: &KafkaError) {
@@ -73,10 +93,10 @@ impl Plain {
         }
     }
 
-    /// Notes an error that a poll brought.
+    /// Notes an error that a poll brought; `error` was told the same of a connection, and why.
     pub(super) fn note(&self, error: &KafkaError) {
         self.remember(error);
-        if self.is_news(&error.to_string()) {
+        if !is_connection(error) && self.is_news(&error.to_string()) {
             tracing::warn!(%error, "Kafka");
         }
     }
@@ -98,8 +118,12 @@ impl Plain {
 impl ClientContext for Plain {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
-            // `error` is told the same of a connection that failed
-            _ if facility == "FAIL" => tracing::debug!(target: "librdkafka", facility, "{message}"),
+            // `error` is told the same of a connection that failed, but for one that was closed early
+            _ if facility == "FAIL" => {
+                tracing::debug!(target: "librdkafka", facility, "{message}");
+                let reason = message.split_once("]: ").map_or(message, |(_, reason)| reason);
+                *self.failed() = Some(reason.to_owned());
+            }
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
@@ -126,6 +150,7 @@ impl ClientContext for Plain {
         }
         self.remember(&error);
         if self.is_news(reason) {
+            let reason = reach::explain(reason);
             tracing::warn!(%error, reason, "Kafka");
         }
     }
@@ -141,9 +166,26 @@ pub(super) fn fatal<C: ClientContext>(client: &Client<C>) -> Option<String> {
 /// A refused configuration names its key.
 pub(super) fn config_error(error: KafkaError) -> Error {
     match error {
-        KafkaError::ClientConfig(_, why, key, _) => Error::Fatal(format!("the Kafka property {key} is refused: {why}")),
-        other => Error::Fatal(format!("the Kafka client cannot start: {other}")),
+        KafkaError::ClientConfig(_, why, key, _) => {
+            Error::Fatal(format!("the Kafka property {key} is refused: {}", reach::refused(&why)))
+        }
+        other => Error::Fatal(format!("the Kafka client cannot start: {}", reach::refused(&other.to_string()))),
     }
+}
+
+/// Whether a connection failed, or nobody answered.
+pub(super) fn is_connection(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let codes = [
+        Code::BrokerTransportFailure,
+        Code::AllBrokersDown,
+        Code::OperationTimedOut,
+        Code::Resolve,
+        Code::SSL,
+        Code::Authentication,
+        Code::BadMessage,
+    ];
+    error.rdkafka_error_code().is_some_and(|code| codes.contains(&code))
 }
 
 /// What an error of a question (topics, offsets, groups) means: nothing was written by it.

@@ -12,10 +12,12 @@
 
 mod client;
 mod groups;
+mod internal;
 mod member;
 mod offsets;
 mod options;
 mod produce;
+mod reach;
 mod read;
 mod record;
 mod setup;
@@ -93,7 +95,7 @@ impl KafkaLog {
         producer
             .client()
             .fetch_metadata(None, options.request_timeout)
-            .map_err(|error| client::question_error("metadata", &error))?;
+            .map_err(|error| topics.unanswered("metadata", &error))?;
         Ok(Self(Arc::new(Shared {
             options,
             clock: Clock::system(),
@@ -111,6 +113,11 @@ impl KafkaLog {
     /// How the topics differ from what they should be; empty when nothing does.
     pub fn differences(&self, wanted: &[TopicSpec]) -> Result<Vec<Difference>> {
         self.0.topics.differences(wanted)
+    }
+
+    /// Whether the brokers can keep groups and transactions; [`Error::Unavailable`] says why not.
+    pub fn check_brokers_own(&self) -> Result<()> {
+        self.0.topics.check_internal()
     }
 
     /// How many partitions a topic has, if it is there.

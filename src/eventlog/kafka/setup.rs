@@ -78,14 +78,14 @@ impl Topics {
     }
 
     /// A topic's settings; empty when we may not see them.
-    fn settings(&self, topic: &str) -> Result<HashMap<String, String>> {
+    pub(super) fn settings(&self, topic: &str) -> Result<HashMap<String, String>> {
         self.describe(ResourceSpecifier::Topic(topic))
     }
 
     fn describe(&self, what: ResourceSpecifier<'_>) -> Result<HashMap<String, String>> {
         let asked = "describe settings";
         let results = block_on(self.admin.describe_configs([&what], &self.admin_options()));
-        match results.map_err(|error| question_error(asked, &error))?.pop() {
+        match results.map_err(|error| self.unanswered(asked, &error))?.pop() {
             Some(Ok(resource)) => {
                 let entries = resource.entries.into_iter();
                 Ok(entries.filter_map(|entry| Some((entry.name, entry.value?))).collect())
@@ -95,23 +95,36 @@ impl Topics {
         }
     }
 
-    /// Refuses brokers that are too old for what we promise. From 4.0 on they no longer say a protocol version, and all
-    /// of those will do.
-    pub(super) fn check_brokers(&self) -> Result<()> {
+    /// The settings of one broker; empty when we may not see them.
+    pub(super) fn broker_settings(&self) -> Result<HashMap<String, String>> {
         let metadata = self.metadata(None)?;
         let Some(broker) = metadata.brokers().first() else {
             return Err(Error::Unavailable("the cluster shows no broker".into()));
         };
-        let settings = self.describe(ResourceSpecifier::Broker(broker.id()))?;
+        self.describe(ResourceSpecifier::Broker(broker.id())).map_err(|error| match error {
+            // this is the first question that goes to the address that the broker gives itself
+            Error::Unavailable(why) => Error::Unavailable(format!(
+                "broker {} does not answer at {}:{}, where the cluster says that it is (its advertised.listeners): can that \
+                 name and port be reached from here? ({why})",
+                broker.id(),
+                broker.host(),
+                broker.port()
+            )),
+            error => error,
+        })
+    }
+
+    /// Refuses brokers that are too old for what we promise. From 4.0 on they no longer say a protocol version, and all
+    /// of those will do.
+    pub(super) fn check_brokers(&self) -> Result<()> {
+        let settings = self.broker_settings()?;
         let Some(version) = settings.get("inter.broker.protocol.version") else { return Ok(()) };
         if protocol_version(version).is_some_and(|version| version < BROKER_MIN) {
             let (major, minor) = BROKER_MIN;
             let text = format!(
-                "broker {} ({}:{}) speaks the protocol of Kafka {version}; transactions that are fenced by the group's \
-                 generation need {major}.{minor} or newer (KIP-447)",
-                broker.id(),
-                broker.host(),
-                broker.port()
+                "the brokers speak the protocol of Kafka {version}; transactions that are fenced by the group's generation need \
+                 {major}.{minor} or newer (KIP-447): upgrade them (2.5 to 3.9, or Confluent's images 5.5 to 7.9, go on with the same \
+                 topics and ZooKeeper; docs/kafka.md has the steps), or raise inter.broker.protocol.version if they are newer"
             );
             return Err(Error::Fatal(text));
         }

@@ -18,7 +18,7 @@ use rdkafka::{
 };
 
 use super::{
-    client::{self, Plain, block_on, question_error},
+    client::{self, Plain, block_on, is_connection, question_error},
     options::Options,
 };
 use crate::{
@@ -87,11 +87,20 @@ impl Topics {
         }
     }
 
+    /// What an error of a question means; when a connection failed, in words that say what is wrong with it.
+    pub(super) fn unanswered(&self, asked: &str, error: &KafkaError) -> Error {
+        self.serve();
+        match (question_error(asked, error), self.plain.why()) {
+            (Error::Unavailable(_), Some(why)) if is_connection(error) => Error::Unavailable(why),
+            (error, _) => error,
+        }
+    }
+
     /// Asks for the partitions of one topic or of all, and remembers them.
     pub(super) fn metadata(&self, topic: Option<&str>) -> Result<Metadata> {
         self.serve();
         let metadata = self.stable.fetch_metadata(topic, self.wait());
-        let metadata = metadata.map_err(|error| question_error("topics", &error))?;
+        let metadata = metadata.map_err(|error| self.unanswered("topics", &error))?;
         self.plain.up();
         let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
         for topic in metadata.topics() {

@@ -87,6 +87,7 @@ impl Transactor {
         let timeout = shared.options.transaction_timeout + shared.options.request_timeout;
         match this.run(timeout + HANGS, move |producer| producer.init_transactions(timeout)) {
             Ok(()) => Ok(this),
+            Err(_) if let Err(Error::Unavailable(why)) = shared.topics.check_internal() => Err(Error::Unavailable(why)),
             Err(Failure::Kafka(error)) => Err(question_error(&format!("start transactions as {}", this.id), &error)),
             Err(Failure::Hangs | Failure::Ours(_)) => {
                 Err(Error::Unavailable(format!("start transactions as {}: no answer", this.id)))

@@ -192,3 +192,31 @@ fn kafka_a_commit_without_an_answer_is_unknown_or_aborted_and_a_new_member_knows
     }
     commit(&mut *member, &numbered("out", 0, 2..3), &[offset("in", 0, 3, "")]);
 }
+
+#[test]
+fn kafka_one_broker_with_the_defaults_of_three_is_told_to_be_that() {
+    let broker = Broker::start_with(&[(
+        "KAFKA_EXTRA",
+        "transaction.state.log.replication.factor=3 transaction.state.log.min.isr=2",
+    )]);
+    let told = |error: Error| match error {
+        Error::Unavailable(text) => assert!(
+            text.contains("transaction.state.log.replication.factor is 3")
+                && text.contains("replication.factor=1 and transaction.state.log.min.isr=1"),
+            "{text}"
+        ),
+        other => panic!("{other:?}"),
+    };
+    let (transaction_timeout, request_timeout) = (Duration::from_secs(2), Duration::from_secs(10));
+    let log = open(Options { transaction_timeout, request_timeout, ..broker.options() });
+    told(log.check_brokers_own().unwrap_err());
+    told(log.join("g", &["in"], 0, Commits::Outputs).map(drop).unwrap_err());
+}
+
+#[test]
+fn kafka_a_broker_that_names_itself_wrongly_is_named() {
+    let broker = Broker::start_with(&[("KAFKA_EXTRA", "advertised.listeners=PLAINTEXT://kafka.invalid:9092")]);
+    let options = Options { request_timeout: Duration::from_secs(3), ..broker.options() };
+    let said = KafkaLog::open(options).map(drop).unwrap_err().to_string();
+    assert!(said.contains("kafka.invalid:9092") && said.contains("advertised.listeners"), "{said}");
+}

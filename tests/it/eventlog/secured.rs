@@ -43,6 +43,46 @@ fn kafka_tls_and_a_password_let_us_in_and_a_wrong_one_is_told() {
     assert!(KafkaLog::open(stranger).is_err(), "a certificate of nobody's");
 }
 
+/// A way to reach it that is wrong, and what has to be said of it.
+#[test]
+fn kafka_every_wrong_way_to_connect_says_what_to_write() {
+    let broker = Broker::start_with(&[("KAFKA_TLS", "1")]);
+    let password = std::fs::read_to_string(broker.tls_file("password")).unwrap();
+    let (plain, secured) = (broker.address(), broker.secured_address());
+    let [ca, other, no_certificate] = ["ca.pem", "broker.pem", "ca.key"].map(|name| broker.tls_file(name));
+    let [ca, other, no_certificate] =
+        [&ca, &other, &no_certificate].map(|path| ("ssl.ca.location", path.to_str().unwrap()));
+    let (user, password) = (("sasl.username", "encargo"), ("sasl.password", password.trim()));
+    let [tls, login, both] = ["SSL", "SASL_PLAINTEXT", "SASL_SSL"].map(|name| ("security.protocol", name));
+    let scram = ("sasl.mechanism", "SCRAM-SHA-256");
+    let table: &[(&str, &[(&str, &str)], &str)] = &[
+        (&secured, &[], "\"security.protocol\" = \"S"),
+        (&secured, &[login, scram, user, password], "\"security.protocol\" = \"SASL_SSL\""),
+        (&plain, &[tls, ca], "\"security.protocol\" = \"PLAINTEXT\""),
+        (&plain, &[both, scram, user, password, ca], "\"security.protocol\" = \"SASL_PLAINTEXT\""),
+        (&plain, &[login, scram, user, password], "wants no login"),
+        (&secured, &[tls, ca], "\"security.protocol\" = \"SASL_SSL\""),
+        (&secured, &[both, scram, user, ("sasl.password", "wrong"), ca], "\"sasl.password\""),
+        (&secured, &[both, scram, ("sasl.username", "eva"), password, ca], "\"sasl.username\""),
+        (&secured, &[both, ("sasl.mechanism", "PLAIN"), user, password, ca], "to one of SCRAM-SHA-256"),
+        (&secured, &[both, user, password, ca], "\"sasl.mechanisms\""),
+        (&secured, &[both, scram, ca], "sasl.username and sasl.password"),
+        (&secured, &[both, scram, user, password], "\"ssl.ca.location\""),
+        (&secured, &[both, scram, user, password, other], "\"ssl.ca.location\""),
+        (&secured, &[both, scram, user, password, no_certificate], "cannot be read"),
+        (&secured, &[("security.protocol", "TLS")], "security.protocol"),
+        ("127.0.0.1:1", &[], "is the broker running"),
+        ("kafka.invalid:9092", &[], "name that is not known"),
+    ];
+    for (address, properties, told) in table {
+        let mut options =
+            Options { brokers: (*address).to_owned(), request_timeout: Duration::from_secs(3), ..broker.options() };
+        options.properties = properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let said = KafkaLog::open(options).map(drop).unwrap_err().to_string();
+        assert!(said.contains(told), "{address} {properties:?}:\n{said}\nlacks {told}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_an_account_needs_what_the_documents_say_and_no_more() {
     let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer \
