@@ -66,6 +66,7 @@ pub(super) fn tracking(config: &Config, flow: Arc<Flow>, mail: bool) -> tracking
         dead: config.topics.dead.clone(),
         old_states: config.topics.forward_states.clone(),
         mail,
+        mail_since: config.mail.since,
         slot: config.slot,
     }
 }

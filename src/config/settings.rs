@@ -2,9 +2,9 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use serde::{Deserialize, Deserializer};
 
-use super::values::{LogUrl, Sender, Span, StoreUrl, Zone, duration, each, limit, listen, optional, parsed};
+use super::values::{LogUrl, Sender, Span, StoreUrl, Zone, duration, each, limit, listen, moment, optional, parsed};
 use crate::{
-    domain::{EmailAddress, Flow, Invalid, Lang, Step},
+    domain::{EmailAddress, Flow, Invalid, Lang, Step, Timestamp},
     intake::Rate,
     mail::{Destination, Password},
     store::postgres::Pooling,
@@ -55,7 +55,8 @@ pub struct Config {
 mod sections {
     use super::{
         BTreeMap, Deserialize, Destination, Duration, EmailAddress, HostName, Lang, LogUrl, Origin, PathBuf, Pooling,
-        Rate, Sender, SocketAddr, StoreUrl, Zone, duration, durations, each, limit, listen, named, optional, parsed,
+        Rate, Sender, SocketAddr, StoreUrl, Timestamp, Zone, duration, durations, each, limit, listen, moment, named,
+        optional, parsed,
     };
 
     #[derive(Debug, Clone, Deserialize)]
@@ -179,6 +180,8 @@ mod sections {
         #[serde(deserialize_with = "parsed")]
         pub time_zone: Zone,
         pub templates: PathBuf,
+        #[serde(deserialize_with = "moment")]
+        pub since: Option<Timestamp>,
         pub batch: usize,
         #[serde(deserialize_with = "duration")]
         pub retry_min: Duration,

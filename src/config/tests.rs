@@ -108,6 +108,26 @@ fn wrong_values_name_the_place_and_the_way_out() {
 }
 
 #[test]
+fn a_moment_has_a_zone_or_milliseconds() {
+    let since = |text: &str| {
+        let settings = layers(&[("ENCARGO_MAIL_SINCE", text)]).and_then(|(layers, _)| layers.settings());
+        settings.map(|config| config.mail.since.map(crate::domain::Timestamp::as_millis))
+    };
+    for (text, millis) in [
+        ("2026-01-31T12:00:00Z", Some(1_769_860_800_000)),
+        ("2026-01-31T13:00:00.5+01:00", Some(1_769_860_800_500)),
+        (" 1769860800000 ", Some(1_769_860_800_000)),
+        ("", None),
+    ] {
+        assert_eq!(since(text).unwrap(), millis, "{text}");
+    }
+    for text in ["2026-01-31", "2026-01-31T12:00:00", "1769860800", "-1769860800000", "now", "17698608000000"] {
+        let said = words(&since(text).unwrap_err());
+        assert!(said.contains("must") && said.contains(text), "{text}: {said}");
+    }
+}
+
+#[test]
 fn every_key_has_a_variable() {
     let (layers, warnings) = layers(&[
         ("ENCARGO_FLOW_STATES", "nuevo, listo"),

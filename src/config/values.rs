@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::domain::EmailAddress;
+use crate::domain::{EmailAddress, Timestamp};
 
 /// Where the event log is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,6 +208,26 @@ where
         return Ok(None);
     }
     text.parse().map(Some).map_err(|e| D::Error::custom(format!("cannot be {text:?}: {e}")))
+}
+
+/// A moment, as RFC 3339 or in milliseconds since 1970 as Kafka's tools print it; empty text stands for none.
+pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // fewer digits are seconds: taken for milliseconds they would be a day in 1970, and everything would be mailed
+        return match text.parse() {
+            Ok(millis) if text.len() == 13 => Ok(Some(Timestamp::from_millis(millis))),
+            _ => Err(D::Error::custom(format!("must have 13 digits as milliseconds since 1970, not {text:?}"))),
+        };
+    }
+    text.parse().map(Some).map_err(|_| {
+        let like = "\"2026-01-31T12:00:00Z\", \"2026-01-31T13:00:00+01:00\" or milliseconds since 1970";
+        D::Error::custom(format!("must be a time with its zone, like {like}, not {text:?}"))
+    })
 }
 
 /// A list of texts that are read one by one; an empty one is how the environment says "none".

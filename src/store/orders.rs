@@ -49,8 +49,26 @@ pub struct Batch {
     pub dead: Vec<DeadLetter>,
     /// Whether each new (order, state) gets a row in the mail ledger.
     pub mail: bool,
+    /// States that were entered before get none all the same: somebody else mailed them.
+    pub mail_since: Option<Timestamp>,
     /// Due time of those rows.
     pub now: Timestamp,
+}
+
+impl Batch {
+    /// Whether a state gets a row in the mail ledger.
+    pub fn mails(&self, event: &StateEvent) -> bool {
+        self.mail && !self.is_before_mails(event)
+    }
+
+    /// Whether it would get one, had it not been entered too early.
+    pub(super) fn is_unmailed(&self, event: &StateEvent) -> bool {
+        self.mail && self.is_before_mails(event)
+    }
+
+    fn is_before_mails(&self, event: &StateEvent) -> bool {
+        self.mail_since.is_some_and(|since| event.at < since)
+    }
 }
 
 /// What a batch did.
@@ -66,6 +84,8 @@ pub struct Applied {
     pub gaps: u64,
     /// Events of another order under the same id: dead letters now.
     pub conflicts: u64,
+    /// Accepted and late events that get no mail, as they are older than the mails that are wanted.
+    pub unmailed: u64,
 }
 
 /// An order as it stands.

@@ -64,6 +64,7 @@ impl Metrics {
             ("ignored", applied.ignored),
             ("gap", applied.gaps),
             ("conflict", applied.conflicts),
+            ("unmailed", applied.unmailed),
             ("dead", dead),
         ] {
             self.events.get_or_create(&[("is", name)]).inc_by(count);

@@ -43,6 +43,8 @@ pub struct Options {
     pub old_states: Option<String>,
     /// Whether each state gets a row in the mail ledger.
     pub mail: bool,
+    /// States that were entered before get none: an old service mailed them.
+    pub mail_since: Option<Timestamp>,
     /// Which instance of the group this is.
     pub slot: u32,
 }
@@ -95,8 +97,13 @@ impl Projection {
     ///
     /// When partitions come or go, what was collected so far is let go of and read again: the store knows from where.
     fn collect(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<Batch, Error> {
-        let mut batch =
-            Batch { group: GROUP.to_owned(), mail: self.options.mail, now: self.deps.clock.now(), ..Batch::default() };
+        let mut batch = Batch {
+            group: GROUP.to_owned(),
+            mail: self.options.mail,
+            mail_since: self.options.mail_since,
+            now: self.deps.clock.now(),
+            ..Batch::default()
+        };
         let mut wait = IDLE;
         while batch.events.len() + batch.dead.len() < BATCH_MAX {
             match member.next(wait)? {

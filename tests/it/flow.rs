@@ -9,6 +9,27 @@ use crate::harness::app::TestApp;
 const DWELL: Duration = Duration::from_secs(8);
 const STATES: [&str; 4] = ["recibido", "preparando", "entregando", "finalizado"];
 
+/// The clock begins at 1,764,000,000 seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn states_of_before_mail_since_are_shown_and_counted_but_not_mailed() {
+    for since in ["1764000012000", "2025-11-24T16:00:12Z", "2025-11-24T17:00:12.000+01:00"] {
+        let mut app = TestApp::start_with(&[("mail.since", since)]).await;
+        let id = app.place("1010", "ana@example.org").await["orderid"].as_u64().unwrap();
+        app.in_state(id, STATES[0]).await;
+        for estado in &STATES[1..] {
+            app.advance_to(id, estado, DWELL).await;
+        }
+        let mut told: Vec<_> = app.mails(2).await.into_iter().map(|mail| mail.estado).collect();
+        told.sort();
+        assert_eq!(told, ["entregando", "finalizado"], "{since}");
+        let order = app.in_state(id, STATES[3]).await;
+        let mails: Vec<_> = order["history"].as_array().unwrap().iter().map(|entry| entry["mail"].is_null()).collect();
+        assert_eq!(mails, [true, true, false, false], "{order}");
+        assert_eq!(app.metric("encargo_events_projected_total{is=\"unmailed\"}").await, 2);
+        app.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_placed_walked_mailed_and_shown() {
     let mut app = TestApp::start().await;

@@ -185,6 +185,7 @@ macro_rules! every_check {
                 no_mail_is_leased_twice_at_once;
             mails:
                 what_comes_late_goes_first_in_its_lane,
+                states_of_before_are_not_mailed,
                 a_late_mail_lets_the_running_one_finish,
                 what_was_sent_already_does_not_hold_up_what_is_late,
                 an_address_that_was_refused_is_suppressed,

@@ -26,11 +26,11 @@ pub(super) async fn apply(client: &mut Session, batch: &Batch) -> Result<Applied
         return judge(client, batch).await;
     }
     let mut standing = standing(&tx, &batch.events).await?;
-    let changes = standing::changes(&mut standing, &batch.events, batch.mail);
+    let changes = standing::changes(&mut standing, batch);
     let mut letters = conflicts(&tx, &standing, &changes.conflicts).await?;
     letters.extend(batch.dead.iter().cloned());
     let applied = changes.applied;
-    write(&tx, changes, batch.mail, batch.now).await?;
+    write(&tx, changes, batch).await?;
     dead::keep(&tx, &letters).await?;
     tx.commit().await?;
     Ok(applied)
@@ -156,10 +156,10 @@ async fn conflicts(
     Ok(events.iter().map(letter).collect())
 }
 
-async fn write(tx: &Transaction<'_>, changes: Changes<'_>, mail: bool, due: Timestamp) -> Result<()> {
+async fn write(tx: &Transaction<'_>, changes: Changes<'_>, batch: &Batch) -> Result<()> {
     insert_orders(tx, &changes.orders).await?;
-    insert_history(tx, &changes.history, mail).await?;
-    insert_lane(tx, &changes.lane, due).await?;
+    insert_history(tx, &changes.history, batch).await?;
+    insert_lane(tx, &changes.lane, batch.now).await?;
     if !changes.heads.is_empty() {
         let (ids, heads): (Vec<i64>, Vec<i16>) = changes.heads.into_iter().unzip();
         let update = "UPDATE lane l SET head = h.head FROM unnest($1::bigint[], $2::smallint[]) AS h(id, head)
@@ -205,14 +205,14 @@ async fn insert_orders(tx: &Transaction<'_>, orders: &[&Order]) -> Result<()> {
     Err(Error::Unavailable("another instance brought the same order at the same moment".into()))
 }
 
-async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], mail: bool) -> Result<()> {
+async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], batch: &Batch) -> Result<()> {
     if history.is_empty() {
         return Ok(());
     }
     let insert = tx
         .prepare(
-            "INSERT INTO history (id, estado, at, next_at, last, mail) SELECT h.*, $6
-             FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[]) AS h",
+            "INSERT INTO history (id, estado, at, next_at, last, mail)
+             SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bool[])",
         )
         .await?;
     let ids: Vec<i64> = history.iter().map(|(id, _)| *id).collect();
@@ -221,6 +221,7 @@ async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], mail
     let at: Vec<i64> = events().map(|event| event.at.as_millis()).collect();
     let next_at: Vec<Option<i64>> = events().map(|event| event.next_at.map(Timestamp::as_millis)).collect();
     let last: Vec<bool> = history.iter().map(|(_, incoming)| incoming.last).collect();
+    let mail: Vec<bool> = events().map(|event| batch.mails(event)).collect();
     tx.execute(&insert, &[&ids, &estados, &at, &next_at, &last, &mail]).await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::{
     domain::{Order, OrderId, Timestamp},
     store::{
         ledger::MailStatus,
-        orders::{Applied, Incoming},
+        orders::{Applied, Batch, Incoming},
     },
 };
 
@@ -57,20 +57,16 @@ pub(super) struct Changes<'a> {
     pub(super) applied: Applied,
 }
 
-/// Takes each event to its order, in their order. `mail`: new states get a mail.
-pub(super) fn changes<'a>(
-    standing: &mut BTreeMap<OrderId, Standing<'a>>,
-    events: &'a [Incoming],
-    mail: bool,
-) -> Changes<'a> {
+/// Takes each event to its order, in their order.
+pub(super) fn changes<'a>(standing: &mut BTreeMap<OrderId, Standing<'a>>, batch: &'a Batch) -> Changes<'a> {
     let mut changes = Changes::default();
     let before: BTreeMap<OrderId, State<'a>> =
         standing.iter().filter_map(|(id, order)| Some((*id, order.state()?.1.clone()))).collect();
-    for incoming in events {
+    for incoming in &batch.events {
         take(standing, &mut changes, incoming);
     }
     for (id, order) in standing {
-        order.write(*id, before.get(id), mail, &mut changes);
+        order.write(*id, before.get(id), batch, &mut changes);
     }
     changes
 }
@@ -111,7 +107,7 @@ impl<'a> Standing<'a> {
     }
 
     /// Notes what was added.
-    fn write(&mut self, id: OrderId, before: Option<&State<'a>>, mail: bool, changes: &mut Changes<'a>) {
+    fn write(&mut self, id: OrderId, before: Option<&State<'a>>, batch: &Batch, changes: &mut Changes<'a>) {
         let Some((_, state)) = self.state().filter(|_| !self.added.is_empty()) else { return };
         if before != Some(state) {
             for (state, by) in before.map(|state| (state, -1)).into_iter().chain([(state, 1)]) {
@@ -125,16 +121,17 @@ impl<'a> Standing<'a> {
         }
         changes.orders.extend(self.new);
         changes.history.extend(self.added.iter().map(|(seq, incoming)| (rows::key(id, *seq), *incoming)));
-        if mail {
-            changes.tally.mail(MailStatus::Pending, self.added.len() as i64);
-            self.line_up(id, changes);
-        }
+        let events = || self.added.values().map(|incoming| &incoming.event);
+        changes.applied.unmailed += events().filter(|event| batch.is_unmailed(event)).count() as u64;
+        changes.tally.mail(MailStatus::Pending, events().filter(|event| batch.mails(event)).count() as i64);
+        self.line_up(id, batch, changes);
     }
 
     /// The first unsettled mail is the head; what was the head waits, or finishes what it is at.
-    fn line_up(&self, id: OrderId, changes: &mut Changes<'a>) {
-        let first = self.added.keys().chain(self.lane.keys()).min();
-        for (seq, incoming) in &self.added {
+    fn line_up(&self, id: OrderId, batch: &Batch, changes: &mut Changes<'a>) {
+        let mailed = || self.added.iter().filter(|(_, incoming)| batch.mails(&incoming.event));
+        let first = mailed().map(|(seq, _)| seq).chain(self.lane.keys()).min();
+        for (seq, incoming) in mailed() {
             changes.lane.push((rows::key(id, *seq), incoming.event.at, i16::from(Some(seq) == first)));
         }
         for (seq, mail) in &self.lane {

@@ -23,7 +23,7 @@ pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Applied> {
     for advance in &batch.advances {
         move_on(conn, &batch.group, advance)?;
     }
-    let mut projection = Projection::new(conn, batch.mail.then_some(batch.now))?;
+    let mut projection = Projection::new(conn, batch)?;
     for incoming in &batch.events {
         projection.event(incoming)?;
     }
@@ -74,8 +74,7 @@ struct Projection<'conn> {
     enter: CachedStatement<'conn>,
     start: CachedStatement<'conn>,
     finish: CachedStatement<'conn>,
-    /// Due time of the mails, if there are to be any.
-    mail_due: Option<Timestamp>,
+    batch: &'conn Batch,
     tally: Tally,
     applied: Applied,
 }
@@ -90,7 +89,7 @@ enum Relation {
 }
 
 impl<'conn> Projection<'conn> {
-    fn new(conn: &'conn Connection, mail_due: Option<Timestamp>) -> Result<Self> {
+    fn new(conn: &'conn Connection, batch: &'conn Batch) -> Result<Self> {
         Ok(Self {
             conn,
             find: conn.prepare_cached(
@@ -109,7 +108,7 @@ impl<'conn> Projection<'conn> {
             )?,
             start: conn.prepare_cached("INSERT INTO in_flight (id) VALUES (?)")?,
             finish: conn.prepare_cached("DELETE FROM in_flight WHERE id = ?")?,
-            mail_due,
+            batch,
             tally: Tally::default(),
             applied: Applied::default(),
         })
@@ -195,7 +194,9 @@ impl<'conn> Projection<'conn> {
     fn enter(&mut self, incoming: &Incoming) -> Result<()> {
         let event = &incoming.event;
         let id = event.order.id;
-        let mail = self.mail_due.map(|_| MailStatus::Pending.name());
+        let due = self.batch.mails(event).then_some(self.batch.now);
+        let mail = due.map(|_| MailStatus::Pending.name());
+        self.applied.unmailed += u64::from(self.batch.is_unmailed(event));
         self.enter.execute(params![
             rows::key(id, incoming.seq),
             event.estado,
@@ -203,7 +204,7 @@ impl<'conn> Projection<'conn> {
             event.next_at.map(Timestamp::as_millis),
             incoming.last,
             mail,
-            self.mail_due.map(Timestamp::as_millis),
+            due.map(Timestamp::as_millis),
             rows::key(id, 0),
         ])?;
         if let Some(pending) = mail {

@@ -132,7 +132,8 @@ impl Post {
         let advances = vec![Advance { of, from: self.projected, to, print: None }];
         self.projected = to;
         let now = self.clock.now();
-        let batch = Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, now };
+        let batch =
+            Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, mail_since: None, now };
         self.store.apply(batch.into()).await.unwrap();
         self.wake.notify_one();
     }

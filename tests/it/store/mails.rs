@@ -5,7 +5,7 @@ use encargo::store::{
     dead::{Action, DeadId},
     ledger::{Class, MailStatus, Reason, Verdict},
     mails::{MailEntry, SuppressedQuery},
-    orders::{Batch, Incoming},
+    orders::{Batch, HistoryEntry, Incoming},
 };
 
 use super::{Place, support::*};
@@ -29,6 +29,38 @@ pub async fn what_comes_late_goes_first_in_its_lane(place: &dyn Place) {
         assert_eq!(settle(&*store, mail_id(1, seq), 1, sent()).await, 1);
     }
     assert_eq!(store.next_due().await.unwrap(), None);
+}
+
+/// By the time that the order entered the state, also for one that comes late.
+pub async fn states_of_before_are_not_mailed(place: &dyn Place) {
+    let store = place.open().await;
+    let moments = |states: &[(u64, u8, u64)]| {
+        let at_moment = |(number, seq, second): &(u64, u8, u64)| {
+            let mut incoming = event(order(*number), *seq);
+            incoming.event.at = at(*second);
+            incoming
+        };
+        states.iter().map(at_moment).collect::<Vec<_>>()
+    };
+    let since = |events| Batch { mail_since: Some(at(50)), ..batch(events) };
+    let first = moments(&[(1, 1, 48), (1, 2, 49), (1, 3, 50), (2, 1, 51), (3, 2, 49)]);
+    let applied = store.apply(since(first).into()).await.unwrap();
+    assert_eq!((applied.accepted, applied.unmailed), (5, 3));
+    let applied = store.apply(since(moments(&[(1, 4, 52), (3, 1, 47), (1, 4, 52)])).into()).await.unwrap();
+    assert_eq!((applied.accepted, applied.late, applied.ignored, applied.unmailed), (1, 1, 1, 1));
+    let status = |history: &[HistoryEntry]| history.iter().map(|entry| entry.mail).collect::<Vec<_>>();
+    let pending = Some(MailStatus::Pending);
+    let (_, history) = store.order(order(1).id).await.unwrap().unwrap();
+    assert_eq!(status(&history), [None, None, pending, pending]);
+    let (_, history) = store.order(order(3).id).await.unwrap().unwrap();
+    assert_eq!(status(&history), [None, None]);
+    assert_eq!(store.ledger_counts().await.unwrap().by_status, [(MailStatus::Pending, 3)]);
+    let mut first = ids(&lease(&*store, 60).await);
+    first.sort();
+    assert_eq!(first, [mail_id(1, 3), mail_id(2, 1)]);
+    // none of them counts where mail is off
+    let off = Batch { mail: false, ..since(moments(&[(4, 1, 1)])) };
+    assert_eq!(store.apply(off.into()).await.unwrap().unmailed, 0);
 }
 
 pub async fn a_late_mail_lets_the_running_one_finish(place: &dyn Place) {

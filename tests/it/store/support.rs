@@ -82,7 +82,7 @@ pub fn advance(of: u32, from: u64, to: u64) -> Advance {
 
 /// A batch with mails due at second 0, and no offsets.
 pub fn batch(events: Vec<Incoming>) -> Batch {
-    Batch { group: GROUP.into(), advances: vec![], events, dead: vec![], mail: true, now: at(0) }
+    Batch { group: GROUP.into(), advances: vec![], events, dead: vec![], mail: true, mail_since: None, now: at(0) }
 }
 
 pub async fn apply(store: &dyn Store, events: Vec<Incoming>) -> Applied {
