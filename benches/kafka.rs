@@ -251,6 +251,7 @@ fn restore() -> anyhow::Result<()> {
         states: states.clone(),
         dead,
         old_states: None,
+        old_group: None,
         tick: Duration::from_millis(20),
         in_flight_max: 1_000_000,
         remember: 10_000,

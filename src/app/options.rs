@@ -28,6 +28,7 @@ pub(super) fn fulfilment(config: &Config, flow: Arc<Flow>) -> fulfilment::Option
         states: config.topics.states.clone(),
         dead: config.topics.dead.clone(),
         old_states: config.topics.forward_states.clone(),
+        old_group: config.fulfilment.old_group.clone(),
         tick: config.fulfilment.tick,
         in_flight_max: config.fulfilment.in_flight_max,
         remember: config.fulfilment.remember,

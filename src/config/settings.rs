@@ -156,6 +156,8 @@ mod sections {
         pub tick: Duration,
         pub in_flight_max: u64,
         pub remember: usize,
+        #[serde(deserialize_with = "named")]
+        pub old_group: Option<String>,
     }
 
     #[derive(Debug, Clone, Deserialize)]

@@ -42,6 +42,8 @@ pub struct Adopting {
     pub foreign: Arc<Foreign>,
     /// Input records before this offset may be its orders.
     pub until: u64,
+    /// Input records before this offset it has taken, by what its group committed.
+    pub taken_before: u64,
 }
 
 /// An event that waits for its commit.
@@ -137,6 +139,15 @@ impl Engine {
         self.counters.accepted += 1;
         self.stage(Box::new(order), 1, now.wall, None);
         Accepted::New
+    }
+
+    /// Passes an order of the input over, and says so, when an old service has done it and its states left the topic.
+    pub fn was_done(&mut self, order: &Order, offset: u64) -> bool {
+        let Some(Adopting { foreign, taken_before, .. }) = &self.adopting else { return false };
+        let done = offset < *taken_before && foreign.may_have_forgotten(order) && !self.known.contains_key(&order.id);
+        self.counters.accepted += u64::from(done);
+        self.counters.finished += u64::from(done);
+        done
     }
 
     fn adopt(&mut self, order: Order, seq: u8, at: Timestamp, now: Now) {

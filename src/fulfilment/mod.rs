@@ -42,7 +42,7 @@ pub enum Error {
     Log(#[from] eventlog::Error),
     /// The topics do not fit each other.
     #[error(
-        "topics {orders} and {states} must have the same number of partitions, they have {orders_n} and {states_n}"
+        "topics {orders} and {states} must have the same number of partitions; they have {orders_n} and {states_n}"
     )]
     Partitions {
         /// Input topic.

@@ -33,6 +33,10 @@ impl Partition {
             }
             self.next = record.offset + 1;
             let refused = match wire::decode_order(&record.value, &record.headers, record.at) {
+                Ok(order) if self.engine.was_done(&order, record.offset) => {
+                    debug!(order.id = %order.id, "an old service has done it, its states are gone");
+                    None
+                }
                 Ok(order) => self.accept(order, now, metrics),
                 Err(reason) => Some(reason),
             };

@@ -40,6 +40,8 @@ pub struct Options {
     pub dead: String,
     /// Topic of an old service's states, when that is not `states` itself.
     pub old_states: Option<String>,
+    /// Consumer group of an old service that took orders before us.
+    pub old_group: Option<String>,
     /// Time between two commits while there is something to commit.
     pub tick: Duration,
     /// Orders in flight beyond which no new ones are taken from the input.
@@ -222,6 +224,7 @@ impl Processor {
             flow: self.options.flow.clone(),
             states: self.options.states.clone(),
             old_states: self.options.old_states.clone(),
+            old_group: self.options.old_group.clone(),
             remember: self.options.remember,
         }
     }

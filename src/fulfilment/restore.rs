@@ -35,6 +35,8 @@ pub struct Restorer {
     pub states: String,
     /// Topic of an old service's states, when that is not `states` itself.
     pub old_states: Option<String>,
+    /// The old service's consumer group.
+    pub old_group: Option<String>,
     /// Finished orders to remember.
     pub remember: usize,
 }
@@ -137,7 +139,8 @@ impl Restorer {
             }
             shared.clone().expect("it was read just now")
         };
-        if foreign.is_empty() {
+        let taken_before = if first && foreign.has_gaps() { self.old_offset(&input.of)? } else { 0 };
+        if foreign.is_empty() && taken_before == 0 {
             return Ok(());
         }
         let range = ranges(self.log.as_ref(), &input.of.topic)?[input.of.partition as usize];
@@ -157,8 +160,21 @@ impl Restorer {
             until,
             "carrying on an old service's orders"
         );
-        restore.adopting(Adopting { foreign, until });
+        restore.adopting(Adopting { foreign, until, taken_before });
         Ok(())
+    }
+
+    /// How far the old service's group came in a partition of the input.
+    fn old_offset(&self, input: &TopicPartition) -> Result<u64, Error> {
+        let Some(group) = &self.old_group else { return Ok(0) };
+        match self.log.lag(group, &[&input.topic]) {
+            Ok(lags) => Ok(lags.iter().find(|lag| lag.of == *input).map_or(0, |lag| lag.next)),
+            Err(error @ eventlog::Error::Fatal(_)) => {
+                tracing::warn!(group, %error, "cannot see which orders an old service has done: some may be done again");
+                Ok(0)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn first(&self, of: &TopicPartition) -> Result<u64, Error> {

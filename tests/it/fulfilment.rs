@@ -68,6 +68,7 @@ impl Shop {
             states: "states".into(),
             dead: "dead".into(),
             old_states: None,
+            old_group: None,
             tick: Duration::from_millis(20),
             in_flight_max: 1_000_000,
             remember: 1_000,

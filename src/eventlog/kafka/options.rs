@@ -231,9 +231,12 @@ impl Options {
 /// record alone is twice as fast (`cargo bench --bench kafka -- append`).
 const LINGER_MS: &str = "0";
 
+/// The names of all our members begin like this.
+pub(super) const CLIENT: &str = "encargo-slot-";
+
 /// By this name a slot's live member is known in its group.
 pub(super) fn client_id(slot: u32) -> String {
-    format!("encargo-slot-{slot}")
+    format!("{CLIENT}{slot}")
 }
 
 /// A static member's name.

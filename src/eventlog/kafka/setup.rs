@@ -46,7 +46,7 @@ impl Topics {
             };
             let Some(Layout { partitions, copies }) = self.found(&spec.name)? else {
                 let wanted = format!(
-                    "{} partitions, {} copies, min.insync.replicas {}, retention.ms {}",
+                    "partitions {}, copies {}, min.insync.replicas {}, retention.ms {}",
                     spec.partitions,
                     self.options.replication,
                     self.options.min_insync_replicas,

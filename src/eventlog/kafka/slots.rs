@@ -8,7 +8,11 @@ use std::{
 
 use rdkafka::consumer::Consumer;
 
-use super::{Shared, client::question_error, options::client_id};
+use super::{
+    Shared,
+    client::question_error,
+    options::{CLIENT, client_id},
+};
 use crate::{
     clock::{Clock, Monotonic},
     eventlog::{Error, Result},
@@ -58,29 +62,37 @@ impl Slots {
 
 impl Shared {
     /// Waits until no live member of the group has this slot; a dead one is put out after its session. With static
-    /// membership the brokers replace the older member, and it hears of that.
+    /// membership the brokers replace the older member, and it hears of that. No other program may be in the group: its
+    /// way to share partitions out is not ours, and the brokers would keep us waiting for as long as it lives.
     pub(super) fn await_free(&self, group: &str, slot: u32) -> Result<()> {
-        if self.options.static_membership {
-            return Ok(());
-        }
         let ends = self.clock.monotonic() + self.options.session_timeout + Duration::from_secs(2);
-        while self.holder(group, slot)? {
+        while let Some(why) = self.occupied(group, slot)? {
             if self.clock.monotonic() > ends {
-                return Err(Error::Fenced(format!(
-                    "slot {slot} of {group} is held by another live instance: give each instance its own --slot"
-                )));
+                return Err(Error::Fenced(why));
             }
             std::thread::park_timeout(POLL);
         }
         Ok(())
     }
 
-    fn holder(&self, group: &str, slot: u32) -> Result<bool> {
+    /// Why we cannot join now.
+    fn occupied(&self, group: &str, slot: u32) -> Result<Option<String>> {
         let asked = format!("members of {group}");
         let client = self.group_client(group)?;
         let list = client.fetch_group_list(Some(group), self.options.request_timeout);
         let list = list.map_err(|error| question_error(&asked, &error))?;
         let name = client_id(slot);
-        Ok(list.groups().iter().flat_map(rdkafka::groups::GroupInfo::members).any(|member| member.client_id() == name))
+        let mut members = list.groups().iter().flat_map(rdkafka::groups::GroupInfo::members);
+        Ok(members.find_map(|member| match member.client_id() {
+            held if held == name && !self.options.static_membership => Some(format!(
+                "slot {slot} of {group} is held by another live instance: give each instance its own --slot"
+            )),
+            ours if ours.starts_with(CLIENT) => None,
+            foreign => Some(format!(
+                "the consumer group {group} has a member that is not Encargo's: {foreign} on {}. Stop that program or give \
+                 it a group of its own, then start this again; one that died is put out when its session times out",
+                member.client_host().trim_start_matches('/')
+            )),
+        }))
     }
 }

@@ -240,7 +240,9 @@ impl Topics {
             let partitions = topic.map_or(&[][..], |topic| topic.partitions());
             if !partitions.is_empty() && partitions.len() != spec.partitions as usize {
                 let (name, found, wanted) = (&spec.name, partitions.len(), spec.partitions);
-                return Err(Error::Fatal(format!("topic {name} has {found} partitions, {wanted} were asked for")));
+                return Err(Error::Fatal(format!(
+                    "the number of partitions of topic {name} is {found}, not {wanted}; that cannot be changed"
+                )));
             }
             if !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0) {
                 return Ok(());

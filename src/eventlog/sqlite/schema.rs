@@ -81,7 +81,7 @@ pub(super) fn create(conn: &Connection, spec: &TopicSpec) -> Result<Vec<Partitio
     if rows.len() != spec.partitions as usize {
         let (name, wanted, is) = (&spec.name, spec.partitions, rows.len());
         return Err(Error::Fatal(format!(
-            "the topic {name} has {is} partitions, not {wanted}; that cannot be changed"
+            "the number of partitions of topic {name} is {is}, not {wanted}; that cannot be changed"
         )));
     }
     Ok(rows)

@@ -238,7 +238,7 @@ fn adopting(orders: &[(u64, u8, u64)]) -> Adopting {
     for (id, seq, seconds) in orders {
         foreign.add(&order(*id), *seq, at(*seconds).wall);
     }
-    Adopting { foreign: Arc::new(foreign), until: 10 }
+    Adopting { foreign: Arc::new(foreign), until: 10, taken_before: 0 }
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn an_id_that_an_old_service_gave_twice_is_two_orders() {
     foreign.add(&order(1), 4, at(0).wall);
     foreign.add(&other, 2, at(9).wall);
     let mut restore = Restore::new(flow(), 0);
-    restore.adopting(Adopting { foreign: Arc::new(foreign), until: 2 });
+    restore.adopting(Adopting { foreign: Arc::new(foreign), until: 2, taken_before: 0 });
     let mut engine = restore.finish(None, at(10), 10).unwrap();
     assert_eq!(engine.accept(order(1), at(10)), Accepted::Adopted);
     assert_eq!(engine.accept(other, at(10)), Accepted::Adopted);
@@ -345,5 +345,34 @@ proptest! {
                 prop_assert!(pair[1].1.since(pair[0].1) >= DWELL);
             }
         }
+    }
+}
+
+/// Only what it took, whose states may have left the topic, and which shows none: all else is done here.
+#[test]
+fn orders_that_an_old_service_did_long_ago_are_not_done_again() {
+    for (offset, placed, gone_until, has_state, done) in [
+        (3, 5, Some(6), false, true),
+        (3, 6, Some(6), false, true),
+        (4, 5, Some(6), false, false), // it never took this one
+        (3, 7, Some(6), false, false), // its states would still be there
+        (3, 5, None, false, false),    // no state ever left the topic
+        (3, 5, Some(6), true, false),  // carried on from there
+    ] {
+        let mut foreign = Foreign::default();
+        if let Some(second) = gone_until {
+            foreign.gone_until(at(second).wall);
+        }
+        let order = Order { placed_at: at(placed).wall, ..order(1) };
+        if has_state {
+            foreign.add(&order, 2, at(6).wall);
+        }
+        let mut restore = Restore::new(flow(), 0);
+        restore.adopting(Adopting { foreign: Arc::new(foreign), until: 10, taken_before: 4 });
+        let mut engine = restore.finish(None, at(10), 10).unwrap();
+        let case = (offset, placed, gone_until, has_state);
+        assert_eq!(engine.was_done(&order, offset), done, "{case:?}");
+        let counted = u64::from(done);
+        assert_eq!(engine.counters(), Counters { accepted: counted, finished: counted, dead: 0 }, "{case:?}");
     }
 }

@@ -25,6 +25,7 @@ fn is_ready_when_what_it_still_restores_is_given_up() {
         states: "states".into(),
         dead: "dead".into(),
         old_states: None,
+        old_group: None,
         tick: Duration::from_millis(20),
         in_flight_max: 100,
         remember: 100,
