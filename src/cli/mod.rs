@@ -9,6 +9,7 @@ mod follow;
 mod list;
 mod log;
 mod mail;
+mod migrate;
 mod open;
 mod output;
 mod place;
@@ -82,6 +83,9 @@ enum Command {
     /// Look into the event log
     #[command(subcommand)]
     Log(log::Command),
+    /// Move over from the Python services on Kafka
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     /// Look at what could not be processed or mailed, and decide about it
     #[command(subcommand)]
     Dead(dead::Command),
@@ -116,6 +120,7 @@ impl Cli {
             Command::Show(show) => wait(show.run(&settings)),
             Command::List(list) => wait(list.run(&settings)),
             Command::Log(log) => wait(log.run(&settings)),
+            Command::Migrate(migrate) => migrate.run(&settings),
             Command::Dead(dead) => wait(dead.run(&settings)),
             Command::Mail { command: Some(command), .. } => wait(command.run(&settings)),
             Command::Mail { command: None, role } => role.run(&settings),

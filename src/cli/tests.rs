@@ -100,6 +100,7 @@ fn the_first_help_shows_the_way() {
       show         Show an order with its history and mails
       list         List orders, newest first
       log          Look into the event log
+      migrate      Move over from the Python services on Kafka
       dead         Look at what could not be processed or mailed, and decide about
                    it
       mail         Run the mailer alone, over PostgreSQL; or preview and check the

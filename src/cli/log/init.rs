@@ -29,6 +29,9 @@ pub(in crate::cli) struct Init {
     /// Let order numbers begin here, above those of an old service
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..=FIRST_ID_MAX))]
     first_id: Option<u64>,
+    /// With --first-id: no intake runs, so none can still give lower numbers that it has taken already
+    #[arg(long, requires = "first_id")]
+    intake_stopped: bool,
     #[command(flatten)]
     log: LogFlag,
     #[command(flatten)]
@@ -53,7 +56,7 @@ impl Init {
             LogUrl::Kafka(brokers) => {
                 let failed = on_kafka::init(&config, brokers.clone(), self.dry_run, self.json)?;
                 if let (Some(first), false) = (self.first_id, self.dry_run || failed) {
-                    on_kafka::begin_at(&config, brokers, first).await?;
+                    on_kafka::begin_at(&config, brokers, first, self.intake_stopped).await?;
                 }
                 Ok(ExitCode::from(u8::from(failed)))
             }
@@ -65,12 +68,13 @@ impl Init {
 
 #[cfg(feature = "kafka")]
 mod on_kafka {
-    use anyhow::{Context as _, Result};
+    use anyhow::{Context as _, Result, bail};
     use serde_json::json;
 
     use crate::{
         app::kafka::{connect, namesakes, wanted_topics},
         cli::{
+            migrate::survey::highest_id,
             output::{Out, Tone, count, explain, plain},
             table::{Cell, Table},
         },
@@ -130,11 +134,14 @@ mod on_kafka {
         Ok(wrong > 0 || is_refused)
     }
 
-    /// Uses up the order numbers below `first`: each is an offset of the ids topic.
-    pub(super) async fn begin_at(config: &Config, brokers: String, first: u64) -> Result<()> {
+    /// Uses up the order numbers below `first`: each is an offset of the ids topic. Refuses when that number, or a higher one,
+    /// is in use, and when an intake could still give lower ones.
+    pub(super) async fn begin_at(config: &Config, brokers: String, first: u64, intake_stopped: bool) -> Result<()> {
         let log = connect(config, brokers)?;
         let topic = &config.topics.ids;
         let used = log.lag("encargo-asking", &[topic])?.first().map_or(0, |lag| lag.end);
+        let highest = highest_id(&log, config)?;
+        refuse_used(topic, first, used, highest, intake_stopped)?;
         let record = NewRecord {
             topic: topic.clone(),
             partition: Some(0),
@@ -146,10 +153,42 @@ mod on_kafka {
         let mut left = (first - 1).saturating_sub(used);
         while left > 0 {
             let some = left.min(BLOCK);
-            log.append(vec![record.clone(); some as usize]).await?;
+            let places = log.append(vec![record.clone(); some as usize]).await?;
+            let expected = first - 1 - left;
+            if let Some((_, place)) = (expected..).zip(&places).find(|(offset, place)| *offset != place.offset) {
+                bail!(
+                    "an intake gave order numbers from {topic} meanwhile ({} is not free any more): stop every intake, then \
+                     repeat this with --intake-stopped",
+                    place.offset
+                );
+            }
             left -= some;
         }
-        explain(&format!("The next order is number {}.", used.max(first - 1) + 1));
+        explain(&format!("The next order is number {first}."));
+        Ok(())
+    }
+
+    fn refuse_used(topic: &str, first: u64, used: u64, highest: u64, intake_stopped: bool) -> Result<()> {
+        if used >= first {
+            bail!(
+                "order numbers up to {used} were given from {topic} already, so {first} cannot be the first; the next order is \
+                 number {}. Nothing was changed",
+                used + 1
+            );
+        }
+        if highest >= first {
+            bail!(
+                "order {highest} is in the topics already, and a second order under a number that is in use becomes a dead \
+                 letter: stop the old intake and begin with --first-id {} or higher. Nothing was changed",
+                highest + 1
+            );
+        }
+        if used > 0 && first > used + 1 && !intake_stopped {
+            bail!(
+                "order numbers up to {used} were given from {topic}, so an intake may run and still hold numbers below {first}, \
+                 which it would give: stop every intake, then repeat this with --intake-stopped. Nothing was changed"
+            );
+        }
         Ok(())
     }
 
@@ -206,8 +245,10 @@ mod on_kafka {
             && spec.partitions != config.log.partitions
         {
             explain(&format!(
-                "{} has {} partitions already; log.partitions = {} is for topics that are created.",
-                spec.name, spec.partitions, config.log.partitions
+                "{} has {} already; log.partitions = {} is for topics that are created.",
+                spec.name,
+                count(u64::from(spec.partitions), "partition"),
+                config.log.partitions
             ));
         }
     }
