@@ -103,7 +103,7 @@ impl Forward {
                     uncommitted.insert(of, next);
                 }
                 Ok(Input::Revoking(gone)) => {
-                    self.commit(member.as_mut(), &mut uncommitted);
+                    Self::commit(member.as_mut(), &mut uncommitted);
                     uncommitted.retain(|of, _| !gone.contains(of));
                 }
                 Ok(Input::Lost(gone)) => uncommitted.retain(|of, _| !gone.contains(of)),
@@ -114,7 +114,7 @@ impl Forward {
                 }
                 Err(error) => return Err(error),
             }
-            if self.commit(member.as_mut(), &mut uncommitted) && is_member {
+            if Self::commit(member.as_mut(), &mut uncommitted) && is_member {
                 self.begun.send_if_modified(|begun| !std::mem::replace(begun, true));
             }
         }
@@ -137,7 +137,7 @@ impl Forward {
     }
 
     /// Returns whether all is committed; what the brokers do not take now is tried again with the next input.
-    fn commit(&self, member: &mut dyn Member, uncommitted: &mut Uncommitted) -> bool {
+    fn commit(member: &mut dyn Member, uncommitted: &mut Uncommitted) -> bool {
         if uncommitted.is_empty() {
             return true;
         }

@@ -29,7 +29,7 @@ pub(super) async fn run(
         let noted = if reached > 0 { store.note_ids(&of, reached).await } else { Ok(()) };
         match &noted {
             Err(error) if !failed => {
-                warn!(%error, "how far order numbers were given out cannot be noted, trying again")
+                warn!(%error, "how far order numbers were given out cannot be noted, trying again");
             }
             Ok(()) if failed => info!("how far order numbers were given out is noted again"),
             _ => {}

@@ -76,11 +76,12 @@ impl Leases {
         }
     }
 
-    /// Renews what is held, for as long as it is polled.
+    /// Renews what is held, for as long as it is polled. A store that is slow puts no renewal off.
     pub(super) async fn keep(self: Arc<Self>) {
         loop {
-            self.clock.sleep(self.length / RENEW_AFTER).await;
+            let due = self.clock.monotonic() + self.length / RENEW_AFTER;
             self.renew().await;
+            self.clock.sleep(due.saturating_sub(self.clock.monotonic())).await;
         }
     }
 
