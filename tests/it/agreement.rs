@@ -46,7 +46,9 @@ fn log_files(data: &Path) -> Vec<PathBuf> {
 }
 
 fn replace_log(data: &Path, by: Option<&Path>) {
-    log_files(data).iter().for_each(|path| fs::remove_file(path).unwrap());
+    for path in log_files(data) {
+        fs::remove_file(path).unwrap();
+    }
     if let Some(by) = by {
         copy_log(by, data);
     }
