@@ -198,6 +198,12 @@ fn cloud_event(order: &Order, id: String, source: &str, kind: &str) -> Headers {
     headers
 }
 
+/// The header by which fulfilment knows its own events again.
+pub const SEAL: &str = "encargo_seal";
+
+/// What stands for the name of a header that is not UTF-8. The Kafka library gives neither its name nor its value.
+pub const UNREADABLE: &str = "\u{fffd}";
+
 const DEAD: &str = "dead.";
 /// Says what was cut off a dead letter; it stays with the letter, and such a one is not driven again.
 const CUT: &str = "dead.cut";
@@ -222,6 +228,7 @@ pub fn fit_dead_letter(letter: &mut DeadLetter) {
     let headers: usize = letter.headers.iter().map(cost).sum();
     let (value, count) = (letter.value.len(), letter.headers.len());
     if key + headers + value + letter.reason.len() + 2 * REASON_MAX <= LETTER_MAX {
+        note_unreadable(letter);
         return;
     }
     if let Some(key) = &mut letter.key {
@@ -241,6 +248,37 @@ pub fn fit_dead_letter(letter: &mut DeadLetter) {
         letter.value.len()
     );
     letter.headers.push((CUT.to_owned(), text.into_bytes()));
+}
+
+/// Has a letter say that headers are missing whose names are not UTF-8; where they stood is left to be seen.
+pub fn note_unreadable(letter: &mut DeadLetter) {
+    let missing = letter.headers.iter().filter(|(name, _)| name == UNREADABLE).count();
+    if missing > 0 && cut(&letter.headers).is_none() {
+        let text = format!("{missing} of {} headers are not kept: their names are not UTF-8", letter.headers.len());
+        letter.headers.push((CUT.to_owned(), text.into_bytes()));
+    }
+}
+
+/// The headers of a dead letter of which nothing is kept but where it came from and why; it has neither key nor value.
+/// `None` when it is cut so far already.
+pub fn position_only(key: Option<&[u8]>, value: &[u8], headers: &Headers) -> Option<Headers> {
+    let own = |(name, _): &&(String, Vec<u8>)| name.starts_with(DEAD) && name != CUT;
+    let mut kept: Headers = headers.iter().filter(own).cloned().collect();
+    if key.is_none() && value.is_empty() && headers.len() <= kept.len() + 1 {
+        return None;
+    }
+    let text = match cut(headers) {
+        Some(text) => format!("{text}, and of that nothing: the topic of the dead letters takes no more"),
+        None => format!(
+            "nothing of {} bytes of the key, {} headers and {} bytes of the value is kept: the topic of the dead letters \
+             takes no more",
+            key.map_or(0, <[u8]>::len),
+            headers.len() - kept.len(),
+            value.len()
+        ),
+    };
+    kept.push((CUT.to_owned(), text.into_bytes()));
+    Some(kept)
 }
 
 /// What was cut off a dead letter; `None` when it is whole.

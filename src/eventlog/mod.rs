@@ -36,6 +36,9 @@ pub enum Error {
     /// The member no longer owns what it wanted to commit: nothing was written.
     #[error("fenced: {0}")]
     Fenced(String),
+    /// A record is larger than its topic takes: nothing was written.
+    #[error("a record is too large for its topic: {0}")]
+    TooLarge(String),
     /// No such topic or partition.
     #[error("no topic or partition {0} in the event log")]
     Unknown(String),
@@ -103,6 +106,9 @@ pub struct NewRecord {
     pub at: Timestamp,
 }
 
+/// What a record costs beside its bytes, and each of its headers: bounds by size hold for empty ones, too.
+const COST: usize = 64;
+
 /// A record as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -124,6 +130,24 @@ impl Record {
         let at = self.at.as_millis().to_le_bytes();
         domain::fingerprint(&[self.key.as_deref().unwrap_or_default(), &self.value, &at])
     }
+
+    /// About how much memory it takes: whoever collects records goes by this, since anybody can write ones with large keys
+    /// or many headers.
+    pub fn size(&self) -> usize {
+        size(self.key.as_deref(), &self.value, &self.headers)
+    }
+}
+
+impl NewRecord {
+    /// About how much memory it takes.
+    pub fn size(&self) -> usize {
+        size(self.key.as_deref(), &self.value, &self.headers)
+    }
+}
+
+fn size(key: Option<&[u8]>, value: &[u8], headers: &Headers) -> usize {
+    let headers: usize = headers.iter().map(|(name, value)| COST + name.len() + value.len()).sum();
+    COST + key.map_or(0, <[u8]>::len) + value.len() + headers
 }
 
 /// Where a record was written.

@@ -7,6 +7,7 @@ use std::{
 use super::{
     foreign::Foreign,
     progress::{Counters, Progress},
+    seal::Seal,
 };
 use crate::{
     clock::Monotonic,
@@ -80,6 +81,8 @@ pub struct Engine {
     end: u64,
     counters: Counters,
     adopting: Option<Adopting>,
+    /// What the events of this partition bear.
+    seal: Option<Seal>,
     /// Orders in `waiting` whose last state an old service wrote, elsewhere.
     adopted: usize,
 }
@@ -111,6 +114,7 @@ impl Engine {
             end: 0,
             counters: Counters::default(),
             adopting: None,
+            seal: None,
             adopted: 0,
         }
     }
@@ -214,7 +218,17 @@ impl Engine {
         let remembered = self.finished.front().map(|(_, offset)| *offset);
         let watermark = waiting.chain(remembered).min().unwrap_or(self.end);
         let adopts_until = self.adopting.as_ref().map(|adopting| adopting.until);
-        Progress { watermark, counters: self.counters, adopts_until }
+        Progress { watermark, counters: self.counters, adopts_until, seal: self.seal }
+    }
+
+    /// Has every event bear this seal from now on.
+    pub fn sealed(self, seal: Seal) -> Self {
+        Self { seal: Some(seal), ..self }
+    }
+
+    /// The seal of this partition's events.
+    pub fn seal(&self) -> Option<Seal> {
+        self.seal
     }
 
     /// The staged events are durable at these offsets: their orders' timers start.
@@ -340,15 +354,22 @@ impl Restore {
         let finished = engine.finished.len() as u64;
         engine.forget();
         engine.adopting = self.adopting;
+        // carried on by us, and finished by the old service all the same
+        let mut taken_back = 0;
         for (order, seq, at) in self.adopted {
             if engine.known.insert(order.id, order.fingerprint()).is_none() {
+                taken_back += u64::from(seq >= last);
                 engine.adopt(order, seq, at, now);
             }
         }
         let finished = finished + std::mem::take(&mut engine.counters).finished;
         let in_flight: u64 = engine.waiting.iter().map(|queue| queue.len() as u64).sum();
         let counters = match counters {
-            Some(counters) => Counters { finished: counters.finished + cut_short, ..counters },
+            Some(counters) => {
+                let counters = Counters { finished: counters.finished + cut_short, ..counters };
+                let short = counters.in_flight().saturating_sub(in_flight).min(taken_back);
+                Counters { finished: counters.finished + short, ..counters }
+            }
             None => Counters { accepted: finished, finished, dead: 0 },
         };
         if in_flight < counters.in_flight() {

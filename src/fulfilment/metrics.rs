@@ -22,6 +22,7 @@ pub struct Metrics {
     orders: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>>,
     repeats: Counter,
     retries: Counter,
+    lost: Counter,
     ready: Arc<AtomicBool>,
 }
 
@@ -41,6 +42,7 @@ impl Metrics {
             orders: Family::default(),
             repeats: Counter::default(),
             retries: Counter::default(),
+            lost: Counter::default(),
             ready: Arc::default(),
         };
         let transitions = metrics.transitions.clone();
@@ -56,6 +58,8 @@ impl Metrics {
         registry.register("encargo_order_repeats", help, metrics.repeats.clone());
         let help = "Commits that the log could not take and that were tried again";
         registry.register("encargo_commit_retries", help, metrics.retries.clone());
+        let help = "Dead letters that their topic takes in no form: only the log file says where they stand";
+        registry.register("encargo_dead_letters_lost", help, metrics.lost.clone());
         metrics
     }
 
@@ -102,6 +106,15 @@ impl Metrics {
 
     pub(super) fn repeat_ignored(&self) {
         self.repeats.inc();
+    }
+
+    #[cfg(test)]
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.get()
+    }
+
+    pub(super) fn dead_letter_lost(&self) {
+        self.lost.inc();
     }
 
     pub(super) fn commit_retried(&self) {

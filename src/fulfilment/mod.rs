@@ -7,27 +7,31 @@
 //! On a cluster several instances share the partitions. What is given up is committed once before; what comes is restored
 //! on other threads while the rest goes on. Records of other writers may have no key, no headers, and stand anywhere: an
 //! order belongs to the partition on which its input record stands, and the same order on two partitions is two there
-//! (the projection knows one). States of an old service are carried on (see `foreign`). Dead letters of all partitions
-//! go to one; what fences them is the input offset of the same commit. Records that a restore needs and that
-//! retention deleted end fulfilment loudly.
+//! (the projection knows one). States of an old service are carried on (see `foreign`); of those with a key, only the ones
+//! that bear our seal are ours (see `seal`). Dead letters of all partitions go to one; what fences them is the input
+//! offset of the same commit. A commit whose dead letters are too large for their topic is repeated without them, once
+//! they were written apart. Records that a restore needs and that retention deleted end fulfilment loudly.
 //!
 //! Refused on purpose: a database of timers (a second truth that can disagree with the log), and a timer per order
 //! in the runtime (a million of them, lost at every crash).
 
 mod engine;
 mod foreign;
+mod letters;
 mod metrics;
 mod partition;
 mod processor;
 mod progress;
 mod restore;
 pub mod retention;
+mod seal;
 
 pub use engine::{Accepted, Adopting, Engine, Mismatch, Now, Restore, Staged};
 pub use foreign::Foreign;
 pub use metrics::Metrics;
 pub use processor::{Deps, Options, Processor};
 pub use progress::{Counters, Progress, Unreadable};
+pub use seal::Seal;
 
 use crate::eventlog;
 

@@ -1,15 +1,20 @@
+use std::collections::VecDeque;
+
 use tracing::{debug, warn};
 
-use super::{Accepted, Engine, Now, Staged, metrics::Metrics};
+use super::{Accepted, Engine, Now, Seal, Staged, letters::dead_letter, metrics::Metrics};
 use crate::{
-    domain::{DeadLetter, Invalid, Order, Source, wire},
+    domain::{Invalid, Order, wire},
     eventlog::{GroupOffset, NewRecord, Record, TopicPartition},
 };
 
-/// A partition that is ours: its engine, how far its input is taken, and what waits for the next commit.
+/// A partition that is ours: its engine, how far its input is taken, and what waits for a commit.
 pub(super) struct Partition {
     pub(super) engine: Engine,
     of: TopicPartition,
+    /// Input that was heard and waits for room in a commit.
+    inbox: VecDeque<Record>,
+    inbox_bytes: usize,
     /// The next input offset to take.
     next: u64,
     /// The input offset of the last commit.
@@ -22,12 +27,38 @@ pub(super) struct Partition {
 impl Partition {
     pub(super) fn new(engine: Engine, assigned: GroupOffset) -> Self {
         let GroupOffset { of, offset, .. } = assigned;
-        Self { engine, of, next: offset, committed: offset, dead: Vec::new(), dead_bytes: 0 }
+        Self {
+            engine,
+            of,
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            next: offset,
+            committed: offset,
+            dead: Vec::new(),
+            dead_bytes: 0,
+        }
     }
 
-    /// Takes records of the input, in order; those that were taken before are passed over.
-    pub(super) fn take(&mut self, records: Vec<Record>, dead: &str, now: Now, metrics: &Metrics) {
-        for record in records {
+    /// Hears records of the input, in order.
+    pub(super) fn hear(&mut self, records: Vec<Record>) {
+        self.inbox_bytes += records.iter().map(Record::size).sum::<usize>();
+        self.inbox.extend(records);
+    }
+
+    /// Stages what is due, at most so many events.
+    pub(super) fn tick(&mut self, now: Now, room: usize) {
+        self.engine.tick(now, self.engine.staged().len() + room);
+    }
+
+    /// Takes what was heard, at most so many records, and dead letters up to so many bytes; records that were taken
+    /// before are passed over.
+    pub(super) fn take(&mut self, room: Room, dead: &str, now: Now, metrics: &Metrics) {
+        let (full, bytes_full) = (self.collected() + room.records, self.dead_bytes + room.dead_bytes);
+        while self.collected() < full
+            && self.dead_bytes < bytes_full
+            && let Some(record) = self.inbox.pop_front()
+        {
+            self.inbox_bytes -= record.size();
             if record.offset < self.next {
                 continue;
             }
@@ -45,7 +76,7 @@ impl Partition {
                 warn!(topic, partition, offset = record.offset, %reason, "dead letter");
                 self.engine.count_dead();
                 let letter = dead_letter(dead, &self.of, record, reason, now);
-                self.dead_bytes += letter.value.len();
+                self.dead_bytes += letter.size();
                 self.dead.push(letter);
             }
         }
@@ -69,6 +100,16 @@ impl Partition {
         }
     }
 
+    /// Records that were heard and not taken.
+    pub(super) fn waiting(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// Bytes of these.
+    pub(super) const fn waiting_bytes(&self) -> usize {
+        self.inbox_bytes
+    }
+
     /// Whether there is nothing to commit.
     pub(super) fn is_clean(&self) -> bool {
         self.engine.staged().is_empty() && self.next == self.committed
@@ -86,11 +127,23 @@ impl Partition {
 
     /// The records of the staged events. They go to the partition with the input's number.
     pub(super) fn events(&self, topic: &str, now: Now) -> impl Iterator<Item = NewRecord> {
-        self.engine.staged().iter().map(move |staged| event_record(topic, self.of.partition, staged, now))
+        let seal = self.engine.seal();
+        self.engine.staged().iter().map(move |staged| event_record(topic, self.of.partition, staged, seal, now))
     }
 
     pub(super) fn dead(&self) -> &[NewRecord] {
         &self.dead
+    }
+
+    /// Whether dead letters wait.
+    pub(super) const fn has_dead(&self) -> bool {
+        !self.dead.is_empty()
+    }
+
+    /// The dead letters, which somebody else writes now, or gives back.
+    pub(super) fn swap_dead(&mut self, dead: Vec<NewRecord>) -> Vec<NewRecord> {
+        self.dead_bytes = dead.iter().map(NewRecord::size).sum();
+        std::mem::replace(&mut self.dead, dead)
     }
 
     /// How far the input is taken, with what a restore needs.
@@ -108,30 +161,25 @@ impl Partition {
     }
 }
 
-fn event_record(topic: &str, partition: u32, staged: &Staged, now: Now) -> NewRecord {
+/// How much more goes into a commit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Events and dead letters.
+    pub(super) records: usize,
+    /// Bytes of dead letters; the last one may pass it.
+    pub(super) dead_bytes: usize,
+}
+
+fn event_record(topic: &str, partition: u32, staged: &Staged, seal: Option<Seal>, now: Now) -> NewRecord {
+    let value = wire::encode_event(&staged.event);
+    let mut headers = wire::event_headers(&staged.event);
+    headers.extend(seal.map(|seal| (wire::SEAL.to_owned(), seal.of(&value))));
     NewRecord {
         topic: topic.to_owned(),
         partition: Some(partition),
         key: Some(wire::key(staged.event.order.id)),
-        value: wire::encode_event(&staged.event),
-        headers: wire::event_headers(&staged.event),
+        value,
+        headers,
         at: now.wall,
     }
-}
-
-/// A dead letter goes to the first partition, whoever finds it: what fences it is the input offset in the same commit.
-fn dead_letter(topic: &str, of: &TopicPartition, record: Record, reason: Invalid, now: Now) -> NewRecord {
-    let mut letter = DeadLetter {
-        source: Source { topic: of.topic.clone(), partition: of.partition, offset: record.offset },
-        reason: reason.to_string(),
-        attempts: wire::attempts(&record.headers),
-        at: now.wall,
-        key: record.key,
-        value: record.value,
-        headers: record.headers,
-    };
-    wire::fit_dead_letter(&mut letter);
-    let headers = wire::dead_letter_headers(&letter);
-    let DeadLetter { key, value, .. } = letter;
-    NewRecord { topic: topic.to_owned(), partition: Some(0), key, value, headers, at: now.wall }
 }

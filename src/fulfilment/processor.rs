@@ -6,8 +6,9 @@ use tracing::{debug, info, warn};
 
 use super::{
     Error, GROUP, Now,
+    letters::{self, Unwritten},
     metrics::Metrics,
-    partition::Partition,
+    partition::{Partition, Room},
     restore::{Restored, Restorer},
 };
 use crate::{
@@ -54,10 +55,12 @@ pub struct Options {
 
 /// Most events and dead letters in one commit: bounds memory and how long a commit takes.
 const COMMIT_MAX: usize = 5_000;
-/// Bytes of dead letters collected for one commit; then no more input is taken. A batch of the input may come on top.
+/// Bytes of dead letters in one commit; one letter may pass it.
 const DEAD_BYTES_MAX: usize = 8 << 20;
-/// Input records kept for partitions that are being restored; then no more are taken.
+/// Input records kept for partitions that are being restored; then no more are heard.
 const KEPT_MAX: usize = 20_000;
+/// Bytes of input that waits, to be taken or for a partition to be restored; then no more is heard, but for a batch.
+const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Longest pause between two tries of what the log cannot do now.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How often it looks for restored partitions while it listens.
@@ -145,8 +148,8 @@ impl Processor {
         while !stop.is_cancelled() {
             let round_ends = pace.monotonic() + self.options.tick;
             self.pause_if_full(member);
-            while self.collected() < COMMIT_MAX
-                && self.dead_bytes() < DEAD_BYTES_MAX
+            while self.collected() + self.waiting() < COMMIT_MAX
+                && self.waiting_bytes() < WAITING_BYTES_MAX
                 && let Some(wait) = round_ends.checked_sub(pace.monotonic())
             {
                 match self.listen(member, wait) {
@@ -163,8 +166,10 @@ impl Processor {
     }
 
     fn pause_if_full(&self, member: &mut dyn Member) {
-        let kept: usize = self.restoring.values().map(|restoring| restoring.kept.len()).sum();
-        member.pause(self.in_flight() >= self.options.in_flight_max || kept >= KEPT_MAX);
+        let kept = || self.restoring.values().flat_map(|restoring| &restoring.kept);
+        let full = self.in_flight() + self.waiting() as u64 >= self.options.in_flight_max;
+        member
+            .pause(full || kept().count() >= KEPT_MAX || kept().map(Record::size).sum::<usize>() >= WAITING_BYTES_MAX);
     }
 
     /// Hears one thing from the log, or of a partition that was restored. Returns whether there was something.
@@ -271,11 +276,10 @@ impl Processor {
     }
 
     fn take(&mut self, of: &TopicPartition, records: Vec<Record>) {
-        let now = self.now();
         if let Some(restoring) = self.restoring.get_mut(&of.partition) {
             restoring.kept.extend(records);
         } else if let Some(partition) = self.partitions.get_mut(&of.partition) {
-            partition.take(records, &self.options.dead, now, &self.deps.metrics);
+            partition.hear(records);
         } // else given up meanwhile: its new owner reads these
     }
 
@@ -300,31 +304,70 @@ impl Processor {
         }
     }
 
+    /// Fills a commit to its bound: what is due first, so that no flood of orders makes states late, then the input. What
+    /// has no room waits for the next commit, and its offset is not passed.
+    fn fill(&mut self, now: Now) {
+        let mut room = COMMIT_MAX.saturating_sub(self.collected()); // there is something already if a commit was refused
+        for partition in self.partitions.values_mut() {
+            let before = partition.collected();
+            partition.tick(now, room);
+            room -= partition.collected() - before;
+        }
+        let mut dead_bytes = DEAD_BYTES_MAX.saturating_sub(self.dead_bytes());
+        for partition in self.partitions.values_mut() {
+            let (before, bytes_before) = (partition.collected(), partition.dead_bytes());
+            partition.take(Room { records: room, dead_bytes }, &self.options.dead, now, &self.deps.metrics);
+            room -= partition.collected() - before;
+            dead_bytes = dead_bytes.saturating_sub(partition.dead_bytes() - bytes_before);
+        }
+    }
+
     /// One try. Returns why the log cannot take it now; nothing was written then, and all of it still waits.
     fn commit_once(&mut self, member: &mut dyn Member) -> Result<Option<eventlog::Error>, Error> {
         let now = self.now();
-        let mut room = COMMIT_MAX;
-        for partition in self.partitions.values_mut() {
-            partition.engine.tick(now, room);
-            room = room.saturating_sub(partition.engine.staged().len());
-        }
+        self.fill(now);
         if self.partitions.values().all(Partition::is_clean) {
             return Ok(None);
         }
-        let (outputs, offsets) = self.prepare(now);
-        let begun = self.deps.clock.monotonic();
-        match member.commit(&outputs, &offsets) {
-            Outcome::Committed(positions) => {
-                self.deps.metrics.committed(self.deps.clock.monotonic().saturating_sub(begun));
-                if self.restoring.is_empty() {
-                    self.deps.metrics.ready();
+        loop {
+            let (outputs, offsets) = self.prepare(now);
+            let begun = self.deps.clock.monotonic();
+            match member.commit(&outputs, &offsets) {
+                Outcome::Committed(positions) => {
+                    self.deps.metrics.committed(self.deps.clock.monotonic().saturating_sub(begun));
+                    if self.restoring.is_empty() {
+                        self.deps.metrics.ready();
+                    }
+                    self.settle(positions.iter().map(|position| position.offset));
+                    return Ok(None);
                 }
-                self.settle(positions.iter().map(|position| position.offset));
-                Ok(None)
+                Outcome::Aborted(error @ eventlog::Error::Unavailable(_)) => return Ok(Some(error)),
+                Outcome::Aborted(eventlog::Error::TooLarge(why))
+                    if self.partitions.values().any(Partition::has_dead) =>
+                {
+                    warn!(why, "dead letters are too large for their topic, writing them apart");
+                    if let Some(error) = self.write_dead(member)? {
+                        return Ok(Some(error));
+                    } // and again, without them
+                }
+                Outcome::Aborted(error) | Outcome::Unknown(error) => return Err(error.into()),
             }
-            Outcome::Aborted(error @ eventlog::Error::Unavailable(_)) => Ok(Some(error)),
-            Outcome::Aborted(error) | Outcome::Unknown(error) => Err(error.into()),
         }
+    }
+
+    /// Writes the dead letters before their commit. Returns why the log cannot take them now.
+    fn write_dead(&mut self, member: &mut dyn Member) -> Result<Option<eventlog::Error>, Error> {
+        for partition in self.partitions.values_mut() {
+            let letters = partition.swap_dead(Vec::new());
+            if let Err(Unwritten { left, error }) = letters::write_apart(member, letters, &self.deps.metrics) {
+                partition.swap_dead(left);
+                return match error {
+                    error @ eventlog::Error::Unavailable(_) => Ok(Some(error)),
+                    error => Err(error.into()),
+                };
+            }
+        }
+        Ok(None)
     }
 
     /// Waits while staying a live member of the group. What changes meanwhile is in the next try.
@@ -366,6 +409,14 @@ impl Processor {
 
     fn collected(&self) -> usize {
         self.partitions.values().map(Partition::collected).sum()
+    }
+
+    fn waiting(&self) -> usize {
+        self.partitions.values().map(Partition::waiting).sum()
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.partitions.values().map(Partition::waiting_bytes).sum()
     }
 
     fn dead_bytes(&self) -> usize {

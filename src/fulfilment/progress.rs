@@ -1,9 +1,11 @@
 use std::fmt;
 
+use super::Seal;
+
 /// What a partition's commit says beside the input offset: enough to restore the engine and to account for every order.
 ///
-/// Travels as the offset's metadata: `v1 w=120 a=40 f=30 d=1`, and `x=900` behind it for as long as orders of an old
-/// service are carried on.
+/// Travels as the offset's metadata: `v1 w=120 a=40 f=30 d=1`, behind it `x=900` for as long as orders of an old
+/// service are carried on, and `k=KEY/0`, the seal of its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     /// The lowest output offset that an order in flight or remembered still needs.
@@ -12,6 +14,8 @@ pub struct Progress {
     pub counters: Counters,
     /// Input records before this offset may be orders that an old service worked on.
     pub adopts_until: Option<u64>,
+    /// What tells our own events from others'; versions before it wrote none.
+    pub seal: Option<Seal>,
 }
 
 /// Orders since the partition's first record: accepted = in flight + finished + dead-lettered, at all times.
@@ -53,11 +57,15 @@ impl Progress {
         let mut field = |name: &str| words.next()?.strip_prefix(name)?.parse().ok();
         let watermark = field("w=")?;
         let counters = Counters { accepted: field("a=")?, finished: field("f=")?, dead: field("d=")? };
-        let adopts_until = match words.next() {
-            None => None,
-            Some(word) => Some(word.strip_prefix("x=")?.parse().ok()?),
-        };
-        words.next().is_none().then_some(Self { watermark, counters, adopts_until })
+        let (mut adopts_until, mut seal) = (None, None);
+        for word in words {
+            match word.split_at_checked(2)? {
+                ("x=", until) if adopts_until.is_none() => adopts_until = Some(until.parse().ok()?),
+                ("k=", text) if seal.is_none() => seal = Some(text.parse().ok()?),
+                _ => return None,
+            }
+        }
+        Some(Self { watermark, counters, adopts_until, seal })
     }
 }
 
@@ -65,7 +73,10 @@ impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counters { accepted, finished, dead } = self.counters;
         write!(f, "v1 w={} a={accepted} f={finished} d={dead}", self.watermark)?;
-        self.adopts_until.map_or(Ok(()), |until| write!(f, " x={until}"))
+        if let Some(until) = self.adopts_until {
+            write!(f, " x={until}")?;
+        }
+        self.seal.map_or(Ok(()), |seal| write!(f, " k={seal}"))
     }
 }
 
@@ -76,13 +87,18 @@ mod tests {
     #[test]
     fn metadata_round_trips_and_foreign_text_is_none() {
         let counters = Counters { accepted: 40, finished: 30, dead: 1 };
-        let progress = Progress { watermark: 120, counters, adopts_until: None };
+        let progress = Progress { watermark: 120, counters, ..Progress::default() };
         assert_eq!(progress.to_string(), "v1 w=120 a=40 f=30 d=1");
         assert_eq!(Progress::parse(&progress.to_string()), Ok(Some(progress)));
         assert_eq!(progress.counters.in_flight(), 9);
         let adopting = Progress { adopts_until: Some(900), ..progress };
         assert_eq!(adopting.to_string(), "v1 w=120 a=40 f=30 d=1 x=900");
         assert_eq!(Progress::parse(&adopting.to_string()), Ok(Some(adopting)));
+        let sealed = Progress { seal: Some(Seal::new(10, 77)), ..adopting };
+        assert_eq!(sealed.to_string(), "v1 w=120 a=40 f=30 d=1 x=900 k=0000000000000000000000000000000a/77");
+        assert_eq!(Progress::parse(&sealed.to_string()), Ok(Some(sealed)));
+        let sealed = Progress { seal: Some(Seal::new(u128::MAX, u64::MAX)), ..progress };
+        assert_eq!(Progress::parse(&sealed.to_string()), Ok(Some(sealed)));
         for text in ["", "leader", "v", "version 3", "vx 1"] {
             assert_eq!(Progress::parse(text), Ok(None), "{text:?}");
         }
@@ -97,6 +113,9 @@ mod tests {
             "v1 w=-1 a=1 f=1 d=1",
             "v1 w=1 a=1 f=1 d=1 y=2",
             "v1 w=1 a=1 f=1 d=1 x=2 y=3",
+            "v1 w=1 a=1 f=1 d=1 x=2 x=3",
+            "v1 w=1 a=1 f=1 d=1 é",
+            "v1 w=1 a=1 f=1 d=1 k=a/7",
             "v10 anything",
         ] {
             assert!(Progress::parse(text).is_err(), "{text:?}");

@@ -8,7 +8,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use super::{Adopting, Engine, Error, Foreign, Now, Progress, Restore, foreign::ranges};
+use super::{Adopting, Engine, Error, Foreign, Now, Progress, Restore, Seal, foreign::ranges};
 use crate::{
     clock::Clock,
     domain::{Flow, wire},
@@ -99,9 +99,15 @@ impl Restorer {
         let mut restore = Restore::new(self.flow.clone(), from);
         // an old service may also have worked while we were away
         let mut foreign = first || self.old_states.is_some();
+        let seal = progress.and_then(|progress| progress.seal);
+        let mut end = from;
         read_to_end(self.log.as_ref(), &output, from, |record| {
+            end = record.offset + 1;
             if record.key.is_none() {
                 foreign = true;
+            } else if seal.is_some_and(|seal| !seal.admits(&record)) {
+                let (topic, partition, offset) = (&*output.topic, output.partition, record.offset);
+                tracing::warn!(topic, partition, offset, "a state that is not ours moves no order");
             } else if let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at) {
                 restore.event(record.offset, event);
             } // else the projection, which reads every one, reports it
@@ -109,9 +115,14 @@ impl Restorer {
         if foreign {
             self.adopt(&mut restore, offset, first, until, shared)?;
         }
+        let seal = match seal {
+            Some(seal) => seal,
+            None => Seal::new(random_key()?, end),
+        };
         let now = Now { wall: self.clock.now(), monotonic: self.clock.monotonic() };
         let counters = progress.map(|progress| progress.counters);
-        restore.finish(counters, now, self.remember).map_err(|source| Error::Restore {
+        let restored = restore.finish(counters, now, self.remember);
+        restored.map(|engine| engine.sealed(seal)).map_err(|source| Error::Restore {
             topic: output.topic,
             partition: output.partition,
             source,
@@ -182,6 +193,13 @@ impl Restorer {
         // it was there when the service started, so it comes back
         Ok(range.ok_or_else(|| eventlog::Error::Unavailable(format!("{of} is not there now")))?.start)
     }
+}
+
+fn random_key() -> Result<u128, Error> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key)
+        .map_err(|error| eventlog::Error::Fatal(format!("the system has no random numbers: {error}")))?;
+    Ok(u128::from_be_bytes(key))
 }
 
 /// Every record of a partition from an offset to its stable end.

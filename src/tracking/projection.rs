@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{runtime::Handle, sync::Notify};
 use tokio_util::sync::CancellationToken;
@@ -49,14 +53,22 @@ pub struct Options {
     pub slot: u32,
 }
 
-/// Most events in one transaction: bounds memory and how long the store is busy with one batch.
+/// Most records in one transaction: bounds memory and how long the store is busy with one batch.
 const BATCH_MAX: usize = 2_000;
+/// Bytes of records in one transaction; one record may pass it.
+const BATCH_BYTES_MAX: usize = 8 << 20;
 /// How long the thread waits for records before it looks whether it should stop.
 const IDLE: Duration = Duration::from_millis(100);
 /// How often the group's offsets in the log follow those in the store; only backlog and retention read them.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// Pauses between two tries of a batch that the store cannot take now.
 const RETRY: std::ops::Range<Duration> = Duration::from_millis(20)..Duration::from_secs(1);
+
+/// How much more goes into a batch.
+struct Room {
+    records: usize,
+    bytes: usize,
+}
 
 /// The projection of the log into the store. It owns its thread.
 pub struct Projection {
@@ -65,6 +77,8 @@ pub struct Projection {
     runtime: Handle,
     /// For each partition that is ours, the offset that the store holds.
     applied: BTreeMap<TopicPartition, u64>,
+    /// Records for which the last batch had no room.
+    rest: Option<(TopicPartition, VecDeque<Record>)>,
     /// Whether the store is ahead of what the log was told.
     unreported: bool,
     reported_at: Monotonic,
@@ -73,7 +87,15 @@ pub struct Projection {
 impl Projection {
     /// A projection that owns nothing yet; `runtime` runs the calls of the store.
     pub fn new(deps: Deps, options: Options, runtime: Handle) -> Self {
-        Self { deps, options, runtime, applied: BTreeMap::new(), unreported: false, reported_at: Monotonic::ZERO }
+        Self {
+            deps,
+            options,
+            runtime,
+            applied: BTreeMap::new(),
+            rest: None,
+            unreported: false,
+            reported_at: Monotonic::ZERO,
+        }
     }
 
     /// Works until `stop`; blocks its thread.
@@ -104,15 +126,19 @@ impl Projection {
             now: self.deps.clock.now(),
             ..Batch::default()
         };
-        let mut wait = IDLE;
-        while batch.events.len() + batch.dead.len() < BATCH_MAX {
+        let mut room = Room { records: BATCH_MAX, bytes: BATCH_BYTES_MAX };
+        if let Some((of, records)) = self.rest.take() {
+            self.add(&mut batch, of, records, &mut room);
+        }
+        let mut wait = if batch.advances.is_empty() { IDLE } else { Duration::ZERO };
+        while room.records > 0 && room.bytes > 0 {
             match member.next(wait)? {
                 Input::Assigned(assigned) => {
                     self.reread(member, &batch.advances)?;
                     self.assign(member, &assigned, stop)?;
                     return Ok(Batch::default());
                 }
-                Input::Records(of, records) => self.add(&mut batch, of, records),
+                Input::Records(of, records) => self.add(&mut batch, of, records.into(), &mut room),
                 // the store's compare-and-set fences us, so nothing has to be finished first
                 Input::Revoking(gone) | Input::Lost(gone) => {
                     self.applied.retain(|of, _| !gone.contains(of));
@@ -155,6 +181,7 @@ impl Projection {
         stop: &CancellationToken,
     ) -> Result<(), Error> {
         let stored = self.retrying(stop, |this| this.runtime.block_on(this.deps.store.offsets(GROUP)))?;
+        self.rest = None; // it is read again
         let Some(stored) = stored else { return Ok(()) }; // stopping: nothing is read any more
         for of in partitions {
             let offset = stored.iter().find(|(stored, _)| stored == of).map(|(_, offset)| *offset);
@@ -170,16 +197,26 @@ impl Projection {
         Ok(topic.and_then(|topic| topic.partitions.get(of.partition as usize).copied()).map_or(0, |range| range.start))
     }
 
-    fn add(&self, batch: &mut Batch, of: TopicPartition, records: Vec<Record>) {
-        let Some(last) = records.last() else { return };
-        let (next, print) = (last.offset + 1, Some(last.fingerprint()));
+    /// Takes records as far as there is room; the rest is for the next batch.
+    fn add(&mut self, batch: &mut Batch, of: TopicPartition, mut records: VecDeque<Record>, room: &mut Room) {
         let Some(from) = self.applied.get(&of).copied() else { return }; // given up: its new owner reads these
-        for record in records {
+        let mut reached = None;
+        while room.records > 0
+            && room.bytes > 0
+            && let Some(record) = records.pop_front()
+        {
+            room.records -= 1;
+            room.bytes = room.bytes.saturating_sub(record.size());
+            reached = Some((record.offset + 1, Some(record.fingerprint())));
             if of.topic == self.options.dead {
                 batch.dead.push(self.read_dead_letter(&of, record));
             } else if !wire::is_forwarded(&record.headers) {
                 self.add_event(batch, &of, record);
             } // else it comes from the topic of states, too
+        }
+        let Some((next, print)) = reached else { return };
+        if !records.is_empty() {
+            self.rest = Some((of.clone(), records));
         }
         if let Some(advance) = batch.advances.iter_mut().find(|advance| advance.of == of) {
             (advance.to, advance.print) = (next, print);
@@ -191,7 +228,7 @@ impl Projection {
     fn add_event(&self, batch: &mut Batch, of: &TopicPartition, record: Record) {
         let flow = &self.options.flow;
         let read = wire::decode_event(&record.value, &record.headers, record.at);
-        let letter = dead_letter(of, record, batch.now);
+        let mut letter = dead_letter(of, record, batch.now);
         let reason = match read {
             Ok(event) => match event.seq.filter(|seq| *seq > 0).or_else(|| flow.seq_of(&event.estado)) {
                 Some(seq) => {
@@ -203,6 +240,7 @@ impl Projection {
             Err(reason) => reason.to_string(),
         };
         warn!(topic = of.topic, partition = of.partition, offset = letter.source.offset, reason, "dead letter");
+        wire::note_unreadable(&mut letter);
         batch.dead.push(DeadLetter { reason, ..letter });
     }
 
@@ -304,3 +342,6 @@ fn dead_letter(of: &TopicPartition, record: Record, now: Timestamp) -> DeadLette
         headers: record.headers,
     }
 }
+
+#[cfg(test)]
+mod tests;

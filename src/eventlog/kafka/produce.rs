@@ -80,7 +80,7 @@ type Answer = Box<dyn FnOnce(std::result::Result<Vec<Position>, Undelivered>) + 
 /// Why a batch is not there, or not whole.
 #[derive(Debug, Clone)]
 pub(super) struct Undelivered {
-    /// What the first failure was.
+    /// What the first failure was that tells why.
     pub(super) error: KafkaError,
     /// Whether another part of the batch was written.
     pub(super) partly: bool,
@@ -95,7 +95,12 @@ impl Batch {
                 state.positions[index] = position;
                 state.written += 1;
             }
-            Err(error) => drop(state.failed.get_or_insert(error)),
+            // what fails for a reason takes with it what waits behind, and that may be told first
+            Err(error) => {
+                if state.failed.as_ref().is_none_or(|known| known.rdkafka_error_code() == Some(Code::PurgeQueue)) {
+                    state.failed = Some(error);
+                }
+            }
         }
         state.missing -= 1;
         if state.missing > 0 {
@@ -192,21 +197,25 @@ impl Undelivered {
     }
 }
 
+/// A record, or the batch that it is in, is beyond a limit of the topic or the client.
+pub(super) fn is_too_large(code: Code) -> bool {
+    matches!(code, Code::MessageSizeTooLarge | Code::MessageBatchTooLarge)
+}
+
 /// What no repetition would change; nothing was written.
 pub(super) fn is_refusal(code: Code) -> bool {
-    matches!(
-        code,
-        Code::MessageSizeTooLarge
-            | Code::MessageBatchTooLarge
-            | Code::InvalidMessageSize
-            | Code::InvalidMessage
-            | Code::InvalidTimestamp
-            | Code::InvalidTopic
-            | Code::UnknownTopic
-            | Code::UnknownPartition
-            | Code::TopicAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::PolicyViolation
-            | Code::InvalidRecord
-    )
+    is_too_large(code)
+        || matches!(
+            code,
+            Code::InvalidMessageSize
+                | Code::InvalidMessage
+                | Code::InvalidTimestamp
+                | Code::InvalidTopic
+                | Code::UnknownTopic
+                | Code::UnknownPartition
+                | Code::TopicAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::PolicyViolation
+                | Code::InvalidRecord
+        )
 }

@@ -168,7 +168,7 @@ impl Reader for KafkaReader {
                     if record::is_of(&message, &self.of) && message.offset() as u64 >= self.position {
                         let record = record::owned(&message);
                         self.position = record.offset + 1;
-                        bytes += record.value.len();
+                        bytes += record.size();
                         records.push(record);
                     }
                 }

@@ -12,7 +12,10 @@ use rdkafka::{
 };
 
 use crate::{
-    domain::{Timestamp, wire::Headers},
+    domain::{
+        Timestamp,
+        wire::{Headers, UNREADABLE},
+    },
     eventlog::{Record, TopicPartition},
 };
 
@@ -28,15 +31,12 @@ pub(super) fn owned(message: &BorrowedMessage<'_>) -> Record {
     }
 }
 
-/// What stands for a header whose name is not UTF-8. The library gives neither name nor value: it panics.
-const UNREADABLE: &str = "\u{fffd}";
-
 thread_local! {
     /// Whether a panic of this thread is expected, and is nobody's business.
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Copies the headers; anybody can write some that the library does not survive reading.
+/// Copies the headers; anybody can write some with names that are not UTF-8, at which the library panics.
 fn headers_of(headers: &BorrowedHeaders) -> Headers {
     let read = |index| {
         let header = headers.get(index);

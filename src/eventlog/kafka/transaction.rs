@@ -20,7 +20,7 @@ use super::{
     Shared,
     client::{self, Plain, question_error},
     options::transactional_id,
-    produce::{self, Producer, is_refusal},
+    produce::{self, Producer, is_refusal, is_too_large},
 };
 use crate::eventlog::{Error, NewRecord, Outcome, Position, Result};
 
@@ -192,6 +192,7 @@ impl Transactor {
         }
         Outcome::Aborted(match failure {
             Failure::Ours(error) => error,
+            Failure::Kafka(error) if error.rdkafka_error_code().is_some_and(is_too_large) => Error::TooLarge(text),
             Failure::Kafka(error) if error.rdkafka_error_code().is_some_and(is_refusal) => Error::Fatal(text),
             failure if self.state == State::Over || is_fence(&failure) => Error::Fenced(text),
             _ => Error::Unavailable(text),

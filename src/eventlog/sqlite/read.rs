@@ -91,7 +91,7 @@ fn select(conn: &Connection, of: &TopicPartition, id: i64, from: u64, limit: Lim
         && let Some(row) = rows.next()?
     {
         let record = record(of, row)?;
-        bytes += record.value.len();
+        bytes += record.size();
         records.push(record);
     }
     Ok(records)

@@ -308,6 +308,26 @@ fn an_id_that_an_old_service_gave_twice_is_two_orders() {
     assert_eq!(engine.accept(third, at(10)), Accepted::Conflict);
 }
 
+#[test]
+fn an_order_that_is_carried_on_may_be_finished_by_the_old_service() {
+    let mut foreign = Foreign::default();
+    foreign.add(&order(1), 2, at(0).wall);
+    let mut restore = Restore::new(flow(), 0);
+    restore.adopt(order(1), &foreign);
+    let engine = restore.finish(None, at(1), 10).unwrap();
+    let counters = engine.counters();
+    assert_eq!(counters.in_flight(), 1);
+    foreign.add(&order(1), 4, at(2).wall);
+    let mut restore = Restore::new(flow(), 0);
+    restore.adopt(order(1), &foreign);
+    let engine = restore.finish(Some(counters), at(3), 10).unwrap();
+    assert_eq!(engine.counters(), Counters { accepted: 1, finished: 1, dead: 0 });
+    assert!(
+        Restore::new(flow(), 0).finish(Some(counters), at(3), 10).is_err(),
+        "one that is not there at all is missing"
+    );
+}
+
 proptest! {
     /// Whatever the arrivals, crashes and lost commits: every order has every state once, in order, never early, and
     /// the counters account for it.

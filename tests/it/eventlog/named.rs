@@ -64,6 +64,7 @@ impl Prefix {
             Error::Fenced(text) => Error::Fenced(off(text)),
             Error::Unknown(text) => Error::Unknown(off(text)),
             Error::Fatal(text) => Error::Fatal(off(text)),
+            Error::TooLarge(text) => Error::TooLarge(off(text)),
             Error::Trimmed { topic, partition, from, start } => {
                 Error::Trimmed { topic: self.off(&topic), partition, from, start }
             }

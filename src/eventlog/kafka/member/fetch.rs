@@ -22,7 +22,7 @@ use crate::eventlog::{
 
 /// Records taken out of the library ahead of the owner.
 const AHEAD_MAX: usize = 4_096;
-/// Bytes of values taken out of the library ahead of the owner.
+/// Bytes taken out of the library ahead of the owner.
 const AHEAD_BYTES_MAX: usize = 16 << 20;
 /// How long a seek may find its partition not started yet.
 const SEEK: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ impl KafkaMember {
                         && message.offset() as u64 >= lane.wanted()
                     {
                         let record = record::owned(&message);
-                        bytes += record.value.len();
+                        bytes += record.size();
                         lane.ahead.push_back(record);
                         ahead += 1;
                     }

@@ -27,9 +27,9 @@ impl Lane {
         self.ahead.back().map_or(self.position, |last| last.offset + 1)
     }
 
-    /// Bytes of the values that wait.
+    /// Bytes that wait.
     pub(super) fn ahead_bytes(&self) -> usize {
-        self.ahead.iter().map(|record| record.value.len()).sum()
+        self.ahead.iter().map(Record::size).sum()
     }
 
     /// What the owner gets next; nothing when nothing was fetched.
@@ -39,7 +39,7 @@ impl Lane {
             && bytes < bytes_max
             && let Some(record) = self.ahead.pop_front()
         {
-            bytes += record.value.len();
+            bytes += record.size();
             self.position = record.offset + 1;
             records.push(record);
         }

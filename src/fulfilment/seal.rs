@@ -1,0 +1,87 @@
+use std::{fmt, hash::Hasher as _, str::FromStr};
+
+use siphasher::sip::SipHasher24;
+
+use crate::{domain::wire, eventlog::Record};
+
+/// Tells our own states from those that anybody can write to the same partition.
+///
+/// The output is all the state that fulfilment has, so a forged `finalizado` would take an order from it. Each event
+/// therefore carries a keyed hash of its value. The key is random, one for each partition, and stands in the metadata of
+/// the input offset, where whoever may write records cannot get. A copy of one of our own records passes: it says what
+/// we have said already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seal {
+    key: u128,
+    /// Records before this output offset are older than the key, and taken as they are.
+    from: u64,
+}
+
+/// Length of the key as text.
+const DIGITS: usize = 32;
+
+impl Seal {
+    /// A seal with a random key, for the records from an offset on.
+    pub fn new(key: u128, from: u64) -> Self {
+        Self { key, from }
+    }
+
+    /// The header's value for an event's value.
+    pub fn of(&self, value: &[u8]) -> Vec<u8> {
+        let mut hasher = SipHasher24::new_with_key(&self.key.to_be_bytes());
+        hasher.write(value);
+        format!("{:016x}", hasher.finish()).into_bytes()
+    }
+
+    /// Whether a record of the output is one of ours.
+    pub fn admits(&self, record: &Record) -> bool {
+        if record.offset < self.from {
+            return true;
+        }
+        let seal = record.headers.iter().find(|(name, _)| name == wire::SEAL);
+        seal.is_some_and(|(_, seal)| *seal == self.of(&record.value))
+    }
+}
+
+impl fmt::Display for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}/{}", self.key, self.from)
+    }
+}
+
+impl FromStr for Seal {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (key, from) = text.split_once('/').filter(|(key, _)| key.len() == DIGITS).ok_or(())?;
+        let key = u128::from_str_radix(key, 16).map_err(|_| ())?;
+        Ok(Self { key, from: from.parse().map_err(|_| ())? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+
+    fn record(offset: u64, value: &[u8], seal: Option<&[u8]>) -> Record {
+        let headers = seal.map(|seal| (wire::SEAL.to_owned(), seal.to_vec())).into_iter().collect();
+        Record { offset, key: None, value: value.to_vec(), headers, at: Timestamp::from_millis(0) }
+    }
+
+    #[test]
+    fn only_what_the_key_made_is_ours() {
+        let seal = Seal::new(7, 10);
+        let mark = seal.of(b"preparando");
+        assert!(seal.admits(&record(10, b"preparando", Some(&mark))));
+        assert!(seal.admits(&record(9, b"preparando", None)), "older than the key");
+        for forged in [
+            record(10, b"finalizado", Some(&mark)),
+            record(10, b"preparando", None),
+            record(10, b"preparando", Some(b"")),
+            record(10, b"preparando", Some(&Seal::new(8, 10).of(b"preparando"))),
+        ] {
+            assert!(!seal.admits(&forged), "{forged:?}");
+        }
+    }
+}
