@@ -168,7 +168,8 @@ impl Forward {
                 key: Some(wire::key(event.order.id)),
                 value: wire::encode_old_event(&event),
                 headers: wire::forwarded_headers(&event),
-                at: event.at,
+                // anybody can write a state of the year 9999, and the brokers take no record of the future
+                at: event.at.min(Clock::system().now()),
             }),
             Err(reason) => {
                 let (topic, partition) = (&of.topic, of.partition);
@@ -211,5 +212,28 @@ fn seek(member: &mut dyn Member, of: &TopicPartition, offset: u64) -> eventlog::
         Ok(()) => Ok(offset),
         Err(Trimmed { start, .. }) => member.seek(of, start).map(|()| start),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::Timestamp,
+        eventlog::sqlite::{Options as SqliteOptions, SqliteLog},
+    };
+
+    #[test]
+    fn a_forged_state_of_the_future_is_forwarded_as_one_of_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(SqliteLog::open(&folder.path().join("log.db"), SqliteOptions::default()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let options = Options { from: "ours".into(), to: "theirs".into(), tracking: "tracking".into(), slot: 0 };
+        let forward = Forward::new(log, options, runtime.handle().clone());
+        let value = br#"{"orderid":1,"gameid":"1","name":"n","price":"1","usermail":"a@b.example","estado":"recibido","seq":1,"at":"9999-12-30T00:00:00.000Z"}"#;
+        let record =
+            Record { offset: 0, key: None, value: value.to_vec(), headers: Vec::new(), at: Timestamp::from_millis(0) };
+        let plain = forward.plain(&TopicPartition { topic: "ours".into(), partition: 0 }, record).unwrap();
+        assert!(plain.at <= Clock::system().now());
     }
 }
