@@ -189,11 +189,14 @@ impl Transactor {
             self.state = State::Lost;
             let why = self.describe(&aborting, "abort");
             tracing::warn!(transactional_id = self.id, why, "a transaction is left to its time-out");
+        } else if is_refused(&failure) {
+            // the library purges what comes next as well: seen with 2.12.1, at each transaction after a refused record
+            self.state = State::Lost;
         }
         Outcome::Aborted(match failure {
             Failure::Ours(error) => error,
             Failure::Kafka(error) if error.rdkafka_error_code().is_some_and(is_too_large) => Error::TooLarge(text),
-            Failure::Kafka(error) if error.rdkafka_error_code().is_some_and(is_refusal) => Error::Fatal(text),
+            failure if is_refused(&failure) => Error::Fatal(text),
             failure if self.state == State::Over || is_fence(&failure) => Error::Fenced(text),
             _ => Error::Unavailable(text),
         })
@@ -236,6 +239,11 @@ fn is_fatal(failure: &Failure) -> bool {
         Failure::Kafka(error) => error.rdkafka_error_code() == Some(Code::Fatal),
         _ => false,
     }
+}
+
+/// A record that the brokers take in no repetition.
+fn is_refused(failure: &Failure) -> bool {
+    matches!(failure, Failure::Kafka(error) if error.rdkafka_error_code().is_some_and(is_refusal))
 }
 
 /// Somebody else is in our place: in the group, or under our id. An old generation is no such thing: partitions moved
