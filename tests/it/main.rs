@@ -13,6 +13,7 @@ mod forward;
 mod fulfilment;
 mod guard;
 mod harness;
+mod hostile;
 mod idempotency;
 mod ids;
 mod intake;
