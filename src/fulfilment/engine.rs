@@ -222,6 +222,7 @@ impl Engine {
     }
 
     /// Has every event bear this seal from now on.
+    #[must_use]
     pub fn sealed(self, seal: Seal) -> Self {
         Self { seal: Some(seal), ..self }
     }

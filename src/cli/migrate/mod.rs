@@ -55,9 +55,9 @@ impl Command {
         let survey = Survey::take(&*open::log(&config)?, &config)?;
         let advice = steps::advise(&survey);
         if json {
-            print_json(&survey, &advice)?
+            print_json(&survey, &advice)?;
         } else {
-            print(&survey, &advice)?
+            print(&survey, &advice)?;
         }
         Ok(match (advice.troubles.is_empty(), advice.next) {
             (false, _) => ExitCode::FAILURE,

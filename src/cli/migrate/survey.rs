@@ -153,8 +153,7 @@ impl Survey {
         }
         let until = told - MARGIN;
         self.mail_since = Some(left.map_or(until, |first| first.min(until)));
-        self.mailed_twice =
-            self.would_mail(log, config, &mailed, |of| committed(of, |name| name == tracking::GROUP))?;
+        self.mailed_twice = would_mail(log, config, &mailed, |of| committed(of, |name| name == tracking::GROUP))?;
         Ok(())
     }
 
@@ -162,37 +161,36 @@ impl Survey {
     fn own(&self, log: &dyn EventLog, config: &Config) -> Result<Vec<TopicPartition>> {
         if self.forwards { partitions(log, &config.topics.states) } else { Ok(Vec::new()) }
     }
+}
 
-    /// How many of the mailed states tracking has not read yet, and would mail.
-    fn would_mail(
-        &self,
-        log: &dyn EventLog,
-        config: &Config,
-        mailed: &HashSet<(OrderId, u64, String)>,
-        read: impl Fn(&TopicPartition) -> Option<u64>,
-    ) -> Result<u64> {
-        let mut twice = HashSet::new();
-        let all = [Some(&config.topics.states), config.topics.forward_states.as_ref()];
-        for topic in all.into_iter().flatten() {
-            for of in partitions(log, topic)? {
-                let next = read(&of).unwrap_or(0);
-                each(log, &of, |record| {
-                    if record.offset < next || wire::is_forwarded(&record.headers) {
-                        return;
+/// How many of the mailed states tracking has not read yet, and would mail.
+fn would_mail(
+    log: &dyn EventLog,
+    config: &Config,
+    mailed: &HashSet<(OrderId, u64, String)>,
+    read: impl Fn(&TopicPartition) -> Option<u64>,
+) -> Result<u64> {
+    let mut twice = HashSet::new();
+    let all = [Some(&config.topics.states), config.topics.forward_states.as_ref()];
+    for topic in all.into_iter().flatten() {
+        for of in partitions(log, topic)? {
+            let next = read(&of).unwrap_or(0);
+            each(log, &of, |record| {
+                if record.offset < next || wire::is_forwarded(&record.headers) {
+                    return;
+                }
+                if let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at)
+                    && config.mail.since.is_none_or(|since| event.at >= since)
+                {
+                    let mail = (event.order.id, event.order.fingerprint(), event.estado.to_string());
+                    if mailed.contains(&mail) {
+                        twice.insert(mail);
                     }
-                    if let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at)
-                        && config.mail.since.is_none_or(|since| event.at >= since)
-                    {
-                        let mail = (event.order.id, event.order.fingerprint(), event.estado.to_string());
-                        if mailed.contains(&mail) {
-                            twice.insert(mail);
-                        }
-                    }
-                })?;
-            }
+                }
+            })?;
         }
-        Ok(twice.len() as u64)
     }
+    Ok(twice.len() as u64)
 }
 
 fn is_ours(group: &str) -> bool {

@@ -97,7 +97,7 @@ fn input(partition: u32, offsets: std::ops::Range<u64>) -> Vec<Record> {
     let record = |offset: u64| {
         let id = offset * 2 + u64::from(partition) + 1;
         let order = format!(r#"{{"orderid":{id},"gameid":"1","name":"n","price":"1","usermail":"a@b.example"}}"#);
-        let value = if offset % 7 == 0 { b"poison".to_vec() } else { order.into_bytes() };
+        let value = if offset.is_multiple_of(7) { b"poison".to_vec() } else { order.into_bytes() };
         Record { offset, key: None, value, headers: Vec::new(), at: Timestamp::from_millis(0) }
     };
     offsets.map(record).collect()

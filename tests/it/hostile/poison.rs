@@ -134,7 +134,7 @@ fn damaged(random: &mut Random, text: &str) -> Vec<u8> {
         return text.into_bytes();
     }
     let mut bytes = text.into_bytes();
-    for _ in 0..1 + random.below(6) {
+    for _ in 0..=random.below(6) {
         let at = random.below(bytes.len());
         match random.below(3) {
             0 => bytes[at] = random.next() as u8,
