@@ -22,7 +22,7 @@ use crate::{
 
 /// Longest that `check` waits for one step of a mail server.
 const TIMEOUTS: mail::Timeouts =
-    mail::Timeouts { connect: Duration::from_secs(10), step: Duration::from_secs(30), dot: Duration::from_mins(10) };
+    mail::Timeouts { connect: Duration::from_secs(10), step: Duration::from_secs(10), dot: Duration::from_mins(10) };
 
 /// `encargo mail`.
 #[derive(Debug, Subcommand)]

@@ -197,7 +197,10 @@ impl Layers {
         let value = match self.0.get(key).map(|entry| &entry.value) {
             Some(Value::Integer(_)) => text.trim().parse().map_or_else(|_| text.into(), Value::Integer),
             Some(Value::Boolean(_)) => text.trim().parse().map_or_else(|_| text.into(), Value::Boolean),
-            Some(Value::Array(_)) => Value::Array(text.split(',').map(|part| part.trim().into()).collect()),
+            Some(Value::Array(_)) => {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                Value::Array(parts.map(Into::into).collect())
+            }
             _ => text.into(),
         };
         self.insert(key, value, origin)

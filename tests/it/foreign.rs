@@ -4,6 +4,7 @@
 mod moving;
 mod ours;
 mod players;
+mod there_and_back;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -67,11 +67,12 @@ impl Survey {
         }
         let groups = log.groups()?;
         survey.members(log, &groups, &topics.orders, old_states)?;
-        survey.next_id = end(log, &topics.ids)? + 1;
         let mut states = vec![&topics.states];
         states.extend(&topics.forward_states);
         let mut orders = Orders::default();
         orders.read(log, &topics.orders, &states, &config.flow()?)?;
+        // after the orders, which may go on arriving: each of ours has a number from before
+        survey.next_id = end(log, &topics.ids)? + 1;
         survey.count(&orders);
         survey.mails(log, &groups, config, old_states)?;
         Ok(survey)

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{all_notified, five_fields, ours::Ours, place, players::Player, post_form};
 use crate::harness::eventually;
 
-const KAFKA_PYTHON: &str = "kafka-python";
+pub const KAFKA_PYTHON: &str = "kafka-python";
 
 /// What a command that has to fail says.
 fn refused(ours: &Ours, arguments: &[&str]) -> String {
@@ -20,14 +20,14 @@ fn refused(ours: &Ours, arguments: &[&str]) -> String {
 }
 
 /// What `migrate check` says, with its status.
-fn check(ours: &Ours) -> (Value, Option<i32>) {
+pub fn check(ours: &Ours) -> (Value, Option<i32>) {
     let output = ours.cluster.output(&["migrate", "check", "--json"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {said}")), output.status.code())
 }
 
 /// Waits until the members that were killed are put out of their groups, and that step is next.
-async fn next_step(ours: &Ours, step: &str) -> Value {
+pub async fn next_step(ours: &Ours, step: &str) -> Value {
     eventually(&format!("the step {step}"), async || {
         let (found, _) = check(ours);
         let is_quiet = found["troubles"].as_array().is_some_and(Vec::is_empty);

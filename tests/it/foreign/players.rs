@@ -84,6 +84,12 @@ pub fn dump(ours: &Ours, topic: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// Sets a group's offsets to the end of a topic.
+pub fn to_end(ours: &Ours, group: &str, topic: &str) {
+    let output = output(&mut command("to_end.py", &[&ours.brokers, group, topic]));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// The built-in catalogue, as a file that everybody can read.
 pub fn catalog() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/catalog/sample.csv")
