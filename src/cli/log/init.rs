@@ -43,6 +43,7 @@ pub(in crate::cli) struct Init {
 }
 
 impl Init {
+    #[cfg_attr(not(feature = "kafka"), expect(clippy::unused_async, reason = "only Kafka is waited for"))]
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         let flags =
             [self.log.setting(), self.partitions.setting(), self.replication.setting(), self.min_insync.setting()];

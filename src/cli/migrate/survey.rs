@@ -239,6 +239,7 @@ impl Orders {
 }
 
 /// The highest id of an order in a topic of orders or of states; 0 when there is none.
+#[cfg(feature = "kafka")]
 pub(in crate::cli) fn highest_id(log: &dyn EventLog, config: &Config) -> Result<u64> {
     let topics = &config.topics;
     let states: Vec<&String> = [&topics.states].into_iter().chain(&topics.forward_states).collect();

@@ -63,6 +63,7 @@ const VALUES: [&str; 12] = [
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "\u{202e}eva@example.org",
 ];
+#[cfg(feature = "kafka")]
 const TIMES: [i64; 8] = [i64::MIN, -62_167_219_200_001, -2, -1, 0, 1, 253_402_300_800_000, i64::MAX];
 
 /// The next record, a large one once in a while.
@@ -86,6 +87,7 @@ pub fn poison(random: &mut Random, now: i64) -> Poison {
 }
 
 /// The same at a strange time.
+#[cfg(feature = "kafka")]
 pub fn out_of_time(random: &mut Random) -> Poison {
     let at = *random.pick(&TIMES);
     Poison { at, ..poison(random, at) }
