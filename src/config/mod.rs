@@ -21,6 +21,8 @@ pub use layers::{Entry, Layers, Origin};
 pub use settings::*;
 pub use values::{LogUrl, Sender, StoreUrl, Zone};
 
+use crate::files;
+
 /// The commented defaults, as `encargo config init` writes them.
 pub const DEFAULT: &str = include_str!("default.toml");
 
@@ -50,15 +52,25 @@ fn load_from(
 ) -> Result<Loaded> {
     let mut layers = Layers::defaults();
     let path = file.map(Path::to_owned).or_else(|| Some(PathBuf::from(FILE)).filter(|path| path.exists()));
+    let mut warnings = Vec::new();
     if let Some(path) = path {
         layers.file(&path, &read(&path)?)?;
+        warnings.extend(others_read_secrets(&path, &layers));
     }
-    let warnings = layers.environment(variables)?;
+    warnings.extend(layers.environment(variables)?);
     for (key, value) in flags {
         layers.flag(key, value)?;
     }
     let config = layers.settings()?;
     Ok(Loaded { config, layers, warnings })
+}
+
+/// A word when passwords stand in a file that others may read.
+fn others_read_secrets(path: &Path, layers: &Layers) -> Option<String> {
+    let has_secrets = layers.secrets().iter().any(|secret| !secret.is_empty());
+    let mode = files::open_to_others(path).filter(|_| has_secrets)?;
+    let path = path.display();
+    Some(format!("{path} holds a password and is open to others (mode {mode}): chmod 600 {path}"))
 }
 
 /// Checks a file alone, without environment and flags.

@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 use crate::mail::Destination;
 
@@ -282,4 +284,24 @@ fn forwarded_states_need_a_topic_that_is_none_of_ours() {
     assert_eq!(config.topics.forward_states.as_deref(), Some("compra_confirmada"));
     assert_eq!(file(&format!("{kafka}forward_states = \"\"")).unwrap().topics.forward_states, None);
     insta::assert_snapshot!(error("[topics]\nforward_states = \"theirs\""), @"tienda.toml:2: topics.forward_states is for old services on Kafka: set log.url to kafka://HOST:PORT");
+}
+
+#[test]
+fn a_file_with_a_password_that_others_may_read_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("encargo.toml");
+    for (text, mode, told) in [
+        ("mail.password = \"geheim\"", 0o644, true),
+        ("store.url = \"postgres://encargo:geheim@db.example/encargo\"", 0o640, true),
+        ("mail.password = \"geheim\"", 0o600, false),
+        ("mail.from = \"pedidos@shop.example\"", 0o644, false),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        let mut layers = Layers::defaults();
+        layers.file(&path, text).unwrap();
+        let said = others_read_secrets(&path, &layers);
+        assert_eq!(said.as_ref().is_some_and(|said| said.contains("chmod 600")), told, "{text} {mode:o}: {said:?}");
+        assert!(!said.unwrap_or_default().contains("geheim"));
+    }
 }
