@@ -108,6 +108,8 @@ async fn what_old_processing_did_is_not_done_again_when_its_states_have_left_the
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_member_of_our_group_is_named() {
     let ours = Ours::prepare("compra_detalle", "300ms").await;
+    // the old client gives up where no group was ever coordinated
+    assert!(ours.cluster.start("fulfilment", 0).await.terminate().success());
     let stranger =
         Player::start("procesamiento.py", KAFKA_PYTHON, &ours, &["--group", fulfilment::GROUP, "--dwell", "0.1"]);
     let log = ours.cluster.log();
