@@ -99,26 +99,25 @@ pub fn decode_order(value: &[u8], headers: &Headers, at: Timestamp) -> Result<Or
 pub fn encode_event(event: &StateEvent) -> Vec<u8> {
     let order = &event.order;
     let wire = WireEvent {
-        orderid: order.id.get(),
-        gameid: Cow::Borrowed(&order.product.id),
-        name: Cow::Borrowed(&order.product.name),
-        price: Cow::Borrowed(order.product.price.as_str()),
-        usermail: Cow::Borrowed(order.email.as_str()),
-        estado: Cow::Borrowed(&event.estado),
         seq: event.seq,
         at: Some(event.at),
         next_at: event.next_at,
         lang: order.lang.map(|lang| Cow::Borrowed(lang.code())),
         placed_at: Some(order.placed_at),
         handle: order.handle.map(|handle| Cow::Owned(handle.to_string())),
+        ..old_event(event)
     };
     serde_json::to_vec(&wire).expect("strings and numbers always serialise")
 }
 
 /// The value of a `compra_confirmada` record with the fields of the old services alone.
 pub fn encode_old_event(event: &StateEvent) -> Vec<u8> {
+    serde_json::to_vec(&old_event(event)).expect("strings and numbers always serialise")
+}
+
+fn old_event(event: &StateEvent) -> WireEvent<'_> {
     let order = &event.order;
-    let wire = WireEvent {
+    WireEvent {
         orderid: order.id.get(),
         gameid: Cow::Borrowed(&order.product.id),
         name: Cow::Borrowed(&order.product.name),
@@ -131,8 +130,7 @@ pub fn encode_old_event(event: &StateEvent) -> Vec<u8> {
         lang: None,
         placed_at: None,
         handle: None,
-    };
-    serde_json::to_vec(&wire).expect("strings and numbers always serialise")
+    }
 }
 
 /// Reads a `compra_confirmada` record, ours or an old service's; `at` is the record's time.
