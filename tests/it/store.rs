@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use encargo::store::{
     Store,
+    postgres::PgStore,
     sqlite::{Options, SqliteStore},
 };
 
@@ -117,8 +118,7 @@ impl PgSchema {
 impl Place for PgSchema {
     async fn open(&self) -> Box<dyn Store> {
         self.create().await;
-        let options = encargo::store::postgres::Options::new(self.url());
-        Box::new(encargo::store::postgres::PgStore::open(options).await.expect("the store opens"))
+        Box::new(PgStore::open(support::patient(self.url())).await.expect("the store opens"))
     }
 
     fn another(&self) -> Box<dyn Place> {

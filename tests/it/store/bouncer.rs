@@ -15,7 +15,7 @@ use encargo::{
     },
 };
 
-use super::{PgSchema, Place};
+use super::{PgSchema, Place, support::patient};
 use crate::harness::eventually;
 
 /// A PgBouncer that ends when it is dropped.
@@ -76,7 +76,7 @@ impl Pooled {
     fn options(&self) -> Options {
         let url = PgSchema::database();
         let database = url.split('?').next().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
-        Options::new(format!("postgres://encargo@127.0.0.1:{}/{database}?sslmode=disable", self.bouncer.port))
+        patient(format!("postgres://encargo@127.0.0.1:{}/{database}?sslmode=disable", self.bouncer.port))
     }
 }
 

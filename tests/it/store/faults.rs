@@ -28,16 +28,20 @@ struct Far {
 
 impl Far {
     async fn new() -> Self {
+        Self::with(PATIENCE).await
+    }
+
+    /// With another time for calls than one that only ends a test.
+    async fn with(call_timeout: Duration) -> Self {
         let (schema, proxy) = (PgSchema::new(), Proxy::start(PgSchema::host()).await);
         schema.create().await;
-        let store = PgStore::new(Self::options(&schema, &proxy)).unwrap();
-        store.ping().await.unwrap();
+        let store = PgStore::new(Options { call_timeout, ..Self::options(&schema, &proxy) }).unwrap();
+        insist("the store's tables", async || store.ping().await).await;
         Self { _schema: schema, proxy, store }
     }
 
     fn options(schema: &PgSchema, proxy: &Proxy) -> Options {
-        let call_timeout = Duration::from_secs(10);
-        Options { pool_max: 2, call_timeout, ..Options::new(schema.url_at(&format!("127.0.0.1:{}", proxy.port))) }
+        Options { pool_max: 2, ..patient(schema.url_at(&format!("127.0.0.1:{}", proxy.port))) }
     }
 
     fn cut_at(&self, at: &str, heard: bool) {
@@ -145,7 +149,7 @@ async fn a_decision_whose_answer_is_lost_is_made_once() {
 
 #[tokio::test]
 async fn a_database_that_hangs_holds_nobody_up() {
-    let far = Far::new().await;
+    let far = Far::with(Duration::from_secs(5)).await;
     far.proxy.hang(true);
     for _ in 0..3 {
         // more calls than connections, on connections that were fine before
@@ -159,7 +163,8 @@ async fn a_database_that_hangs_holds_nobody_up() {
         unavailable(c.expect("in time"));
     }
     far.proxy.hang(false);
-    assert_eq!(far.store.apply(step(events([(1, 1)]), 0)).await.unwrap().accepted, 1);
+    let batch = step(events([(1, 1)]), 0);
+    assert_eq!(insist("a batch", async || far.store.apply(batch.clone()).await).await.accepted, 1);
 }
 
 #[tokio::test]
@@ -179,11 +184,11 @@ async fn what_is_wrong_for_good_is_said_at_once() {
     let schema = PgSchema::new();
     schema.create().await;
     let host = PgSchema::host();
-    let url = |text: &str| Options::new(text.replace("HOST", &host));
+    let url = |text: &str| patient(text.replace("HOST", &host));
     for (options, named) in [
         (url("postgres://nobody-of-that-name@HOST/postgres"), "nobody-of-that-name"),
         (url("postgres://HOST/postgres"), "names no user"),
-        (Options { ca: Some("no/such/file.pem".into()), ..Options::new(schema.url()) }, "no/such/file.pem"),
+        (Options { ca: Some("no/such/file.pem".into()), ..patient(schema.url()) }, "no/such/file.pem"),
     ] {
         match PgStore::open(options).await.map(drop) {
             Err(Error::Fatal(text)) => assert!(text.contains(named), "{text}"),
@@ -191,11 +196,11 @@ async fn what_is_wrong_for_good_is_said_at_once() {
         }
     }
     // a database of a later version is not touched
-    drop(PgStore::open(Options::new(schema.url())).await.unwrap());
+    drop(PgStore::open(patient(schema.url())).await.unwrap());
     let newer = "INSERT INTO refinery_schema_history
                  SELECT version + 100, name, applied_on, checksum FROM refinery_schema_history";
     schema.run(newer).await;
-    match PgStore::open(Options::new(schema.url())).await.map(drop) {
+    match PgStore::open(patient(schema.url())).await.map(drop) {
         Err(Error::Fatal(text)) => assert!(text.contains("newer version"), "{text}"),
         other => panic!("{other:?}"),
     }
@@ -205,7 +210,7 @@ async fn what_is_wrong_for_good_is_said_at_once() {
 async fn tables_are_made_by_one_of_several_that_start_at_once() {
     let schema = PgSchema::new();
     schema.create().await;
-    let open = || PgStore::open(Options::new(schema.url()));
+    let open = || PgStore::open(patient(schema.url()));
     let (first, second, third) = tokio::join!(open(), open(), open());
     for store in [first, second, third] {
         store.unwrap().ping().await.unwrap();
@@ -258,7 +263,7 @@ async fn insist<T>(what: &str, mut call: impl AsyncFnMut() -> encargo::store::Re
 async fn a_database_that_is_ended_at_once_under_load_loses_and_repeats_nothing() {
     const ORDERS: u64 = 400;
     let server = Server::start();
-    let options = || Options { call_timeout: Duration::from_secs(5), ..Options::new(&server.url) };
+    let options = || patient(&server.url);
     let (projection, mailer) = (PgStore::open(options()).await.unwrap(), PgStore::open(options()).await.unwrap());
     let project = async {
         let mut offset = 0;

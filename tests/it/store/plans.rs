@@ -3,7 +3,7 @@
 use encargo::store::{
     Ledger as _,
     ledger::{Mail, Settlement},
-    postgres::{Options, PgStore},
+    postgres::PgStore,
 };
 use tokio_postgres::NoTls;
 
@@ -15,7 +15,7 @@ const BATCH: u64 = 100;
 
 /// A store whose sessions carry this name.
 async fn open(schema: &PgSchema, name: &str) -> PgStore {
-    PgStore::open(Options::new(format!("{}&application_name={name}", schema.url()))).await.unwrap()
+    PgStore::open(patient(format!("{}&application_name={name}", schema.url()))).await.unwrap()
 }
 
 /// Ends the sessions of this name, which thereby report what they read. Returns the entries that all indexes of the schema

@@ -86,10 +86,8 @@ impl Shared {
                 n = client.read(&mut up) => (true, n),
                 n = server.read(&mut down) => (false, n),
             };
-            if self.hangs.load(Ordering::SeqCst) {
-                continue; // swallowed
-            }
             let done = match sent {
+                (_, Ok(n)) if n > 0 && self.hangs.load(Ordering::SeqCst) => continue, // swallowed
                 (true, Ok(n)) if n > 0 => {
                     if let Some(cut) = self.cut_in(&up[..n]) {
                         if cut.heard && server.write_all(&up[..n]).await.is_ok() {

@@ -12,7 +12,7 @@ use encargo::store::{
     Error, Ledger as _, Mails as _, Orders as _,
     ledger::{MailId, MailStatus},
     orders::Batch,
-    postgres::{Options, PgStore},
+    postgres::PgStore,
 };
 
 use super::{PgSchema, support::*};
@@ -90,7 +90,7 @@ async fn mail(store: &PgStore, air: &Air, tracked: &AtomicBool) -> u64 {
 async fn several_trackers_and_mailers_share_the_work() {
     let schema = PgSchema::new();
     schema.create().await;
-    let open = || PgStore::open(Options::new(schema.url()));
+    let open = || PgStore::open(patient(schema.url()));
     let (a, b, c) = tokio::try_join!(open(), open(), open()).unwrap();
     let (air, tracked) = (Air::default(), AtomicBool::new(false));
     let tracking = async {
@@ -121,7 +121,7 @@ async fn several_trackers_and_mailers_share_the_work() {
 async fn a_tracker_that_lost_its_partition_cannot_write() {
     let schema = PgSchema::new();
     schema.create().await;
-    let open = || PgStore::open(Options::new(schema.url()));
+    let open = || PgStore::open(patient(schema.url()));
     let (zombie, owner) = tokio::try_join!(open(), open()).unwrap();
     let of = |number, from, to| {
         std::sync::Arc::new(Batch { advances: vec![advance(0, from, to)], ..batch(events([(number, 1)])) })

@@ -9,11 +9,20 @@ use encargo::{
         Store,
         ledger::{Class, Mail, MailId, Reason, Settlement, Verdict},
         orders::{Advance, Applied, Batch, Incoming},
+        postgres::Options,
     },
 };
 
+use crate::harness::PATIENCE;
+
 pub const GROUP: &str = "tracking";
 pub const TOPIC: &str = "compra_confirmada";
+
+/// Settings of a store that waits for a database as long as a test does: the product's own times are short enough for a
+/// machine that stands still for a moment to reach them.
+pub fn patient(url: impl Into<String>) -> Options {
+    Options { connect_timeout: PATIENCE, call_timeout: PATIENCE, ..Options::new(url) }
+}
 
 /// A time: that many seconds after a fixed one.
 pub fn at(seconds: u64) -> Timestamp {

@@ -7,6 +7,7 @@ use encargo::store::{
     postgres::{Options, PgStore},
 };
 
+use super::support::patient;
 use crate::harness::process::output;
 
 /// A server of the test's own, ended when it is dropped.
@@ -47,7 +48,7 @@ impl Server {
     fn options(&self, host: &str, sslmode: &str) -> Options {
         let url = format!("postgres://encargo@{host}:{}/encargo?sslmode={sslmode}", self.port);
         let password = std::fs::read_to_string(self.file("password")).unwrap();
-        Options { password: Some(password.trim().to_owned()), ..Options::new(url) }
+        Options { password: Some(password.trim().to_owned()), ..patient(url) }
     }
 }
 
