@@ -44,7 +44,7 @@ impl Shop {
     fn open(cluster: Cluster) -> Self {
         // what it did, when one of these fails; there may be a subscriber already
         let _ = tracing_subscriber::fmt().with_test_writer().with_ansi(false).try_init();
-        let log = cluster.kafka();
+        let log = cluster.patient();
         for (name, partitions) in [("orders", PARTITIONS), ("states", PARTITIONS), ("dead", 1)] {
             log.create(&TopicSpec { name: name.into(), partitions }).unwrap();
         }
@@ -75,7 +75,16 @@ impl Shop {
             slot,
         };
         let stop = CancellationToken::new();
-        let processor = Processor::new(deps, options).unwrap();
+        let real = Clock::system();
+        let ends = real.monotonic() + PATIENCE;
+        let processor = loop {
+            match Processor::new(deps.clone(), options.clone()) {
+                Err(Error::Log(eventlog::Error::Unavailable(_))) if real.monotonic() < ends => {
+                    std::thread::park_timeout(Duration::from_millis(50));
+                }
+                processor => break processor.unwrap(),
+            }
+        };
         let token = stop.clone();
         Instance { stop, metrics, thread: std::thread::spawn(move || processor.run(&token)) }
     }

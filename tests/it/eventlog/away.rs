@@ -8,7 +8,7 @@ use encargo::{
 };
 
 use super::*;
-use crate::harness::process::output;
+use crate::harness::{free_ports, process::output};
 
 /// One broker, ended when it is dropped.
 pub struct Broker {
@@ -25,7 +25,7 @@ impl Broker {
 
     pub fn start_with(environment: &[(&'static str, &'static str)]) -> Self {
         let environment = environment.to_vec();
-        let broker = Self { folder: tempfile::tempdir().unwrap(), port: free_ports(), environment };
+        let broker = Self { folder: tempfile::tempdir().unwrap(), port: free_ports(3), environment };
         broker.script(&["start", "1"]);
         broker
     }
@@ -84,9 +84,9 @@ impl Broker {
             min_insync_replicas: 1,
             retention: Duration::MAX,
             // long enough for a broker that has just started on a busy machine
-            message_timeout: Duration::from_secs(10),
-            transaction_timeout: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(10),
+            message_timeout: Duration::from_secs(20),
+            transaction_timeout: Duration::from_secs(20),
+            request_timeout: Duration::from_mins(1),
             ..Options::default()
         }
     }
@@ -97,16 +97,6 @@ impl Drop for Broker {
         let pid = std::fs::read_to_string(self.folder.path().join("n1/pid")).unwrap_or_default();
         // also when it is frozen, or dead already
         let _ = Command::new("kill").args(["-KILL", pid.trim()]).output();
-    }
-}
-
-/// The first of three ports that nobody listens on.
-fn free_ports() -> u16 {
-    loop {
-        let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if (1..=2).all(|more| std::net::TcpListener::bind(("127.0.0.1", first + more)).is_ok()) {
-            return first;
-        }
     }
 }
 
@@ -207,8 +197,7 @@ fn kafka_one_broker_with_the_defaults_of_three_is_told_to_be_that() {
         ),
         other => panic!("{other:?}"),
     };
-    let (transaction_timeout, request_timeout) = (Duration::from_secs(2), Duration::from_secs(10));
-    let log = open(Options { transaction_timeout, request_timeout, ..broker.options() });
+    let log = open(Options { transaction_timeout: Duration::from_secs(2), ..broker.options() });
     told(log.check_brokers_own().unwrap_err());
     told(log.join("g", &["in"], 0, Commits::Outputs).map(drop).unwrap_err());
 }

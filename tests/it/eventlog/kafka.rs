@@ -14,6 +14,9 @@ pub const ONE: &str = "ENCARGO_TEST_KAFKA";
 /// Where a cluster of three nodes is.
 pub const THREE: &str = "ENCARGO_TEST_KAFKA3";
 
+/// Longer than any machine stands still.
+const PATIENT: Duration = Duration::from_mins(1);
+
 /// A cluster, and names on it that no other test uses.
 pub struct Cluster {
     options: Options,
@@ -39,6 +42,11 @@ impl Cluster {
             min_insync_replicas,
             // the checks write records of long ago
             retention: Duration::MAX,
+            // a machine that stands still for a moment decides nothing
+            message_timeout: PATIENT,
+            transaction_timeout: PATIENT,
+            session_timeout: PATIENT,
+            request_timeout: PATIENT,
             ..Options::default()
         };
         Self::of(options)
@@ -58,13 +66,18 @@ impl Cluster {
     }
 
     pub fn kafka(&self) -> Named<KafkaLog> {
-        Named { log: KafkaLog::open(self.options.clone()).unwrap(), prefix: self.prefix.clone() }
+        Named { log: KafkaLog::open(self.options.clone()).unwrap(), prefix: self.prefix.clone(), patient: false }
+    }
+
+    /// The same for a check that is not about a cluster that cannot be asked.
+    pub fn patient(&self) -> Named<KafkaLog> {
+        Named { patient: true, ..self.kafka() }
     }
 }
 
 impl Harness for Cluster {
     fn open(&self) -> Arc<dyn EventLog> {
-        Arc::new(self.kafka())
+        Arc::new(self.patient())
     }
 
     fn shares_groups(&self) -> bool {

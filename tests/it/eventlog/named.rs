@@ -11,6 +11,9 @@ use super::*;
 pub struct Named<L> {
     pub log: L,
     pub prefix: String,
+    /// Whether what cannot be asked now is asked again, as a check wants that is about something else. A service under test
+    /// has to do that itself.
+    pub patient: bool,
 }
 
 #[derive(Clone)]
@@ -78,19 +81,29 @@ impl<L: EventLog> Named<L> {
         Prefix(self.prefix.clone())
     }
 
-    fn ours<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| self.prefix().error(error))
+    fn ours<T>(&self, ask: impl Fn() -> Result<T>) -> Result<T> {
+        let clock = Clock::system();
+        let ends = clock.monotonic() + PATIENCE;
+        loop {
+            match ask() {
+                Err(Error::Unavailable(_)) if self.patient && clock.monotonic() < ends => {
+                    std::thread::park_timeout(Duration::from_millis(50));
+                }
+                result => return result.map_err(|error| self.prefix().error(error)),
+            }
+        }
     }
 }
 
 impl<L: EventLog> EventLog for Named<L> {
     fn topics(&self) -> Result<Vec<TopicInfo>> {
-        let topics = self.ours(self.log.topics())?.into_iter().filter(|topic| topic.name.starts_with(&self.prefix));
+        let topics = self.ours(|| self.log.topics())?.into_iter().filter(|topic| topic.name.starts_with(&self.prefix));
         Ok(topics.map(|topic| TopicInfo { name: self.prefix().off(&topic.name), ..topic }).collect())
     }
 
     fn create(&self, spec: &TopicSpec) -> Result<()> {
-        self.ours(self.log.create(&TopicSpec { name: self.prefix().on(&spec.name), ..spec.clone() }))
+        let spec = TopicSpec { name: self.prefix().on(&spec.name), ..spec.clone() };
+        self.ours(|| self.log.create(&spec))
     }
 
     fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>> {
@@ -100,19 +113,21 @@ impl<L: EventLog> EventLog for Named<L> {
     }
 
     fn read(&self, partition: &TopicPartition, from: u64) -> Result<Box<dyn Reader>> {
-        let reader = self.ours(self.log.read(&self.prefix().part_on(partition), from))?;
+        let partition = self.prefix().part_on(partition);
+        let reader = self.ours(|| self.log.read(&partition, from))?;
         Ok(Box::new(NamedReader { reader, prefix: self.prefix() }))
     }
 
     fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
         let topics: Vec<String> = topics.iter().map(|topic| self.prefix().on(topic)).collect();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let member = self.ours(self.log.join(&self.prefix().on(group), &topics, slot, commits))?;
+        let group = self.prefix().on(group);
+        let member = self.ours(|| self.log.join(&group, &topics, slot, commits))?;
         Ok(Box::new(NamedMember { member, prefix: self.prefix() }))
     }
 
     fn groups(&self) -> Result<Vec<GroupInfo>> {
-        let groups = self.ours(self.log.groups())?.into_iter().filter(|group| group.name.starts_with(&self.prefix));
+        let groups = self.ours(|| self.log.groups())?.into_iter().filter(|group| group.name.starts_with(&self.prefix));
         let ours = |offset: &GroupOffset| offset.of.topic.starts_with(&self.prefix);
         Ok(groups
             .map(|group| GroupInfo {
@@ -126,16 +141,19 @@ impl<L: EventLog> EventLog for Named<L> {
     fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
         let topics: Vec<String> = topics.iter().map(|topic| self.prefix().on(topic)).collect();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let lags = self.ours(self.log.lag(&self.prefix().on(group), &topics))?;
+        let group = self.prefix().on(group);
+        let lags = self.ours(|| self.log.lag(&group, &topics))?;
         Ok(lags.into_iter().map(|lag| Lag { of: self.prefix().part_off(lag.of), ..lag }).collect())
     }
 
     fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64> {
-        self.ours(self.log.offset_at(&self.prefix().part_on(partition), at))
+        let partition = self.prefix().part_on(partition);
+        self.ours(|| self.log.offset_at(&partition, at))
     }
 
     fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
-        self.ours(self.log.delete_before(&self.prefix().part_on(partition), offset))
+        let partition = self.prefix().part_on(partition);
+        self.ours(|| self.log.delete_before(&partition, offset))
     }
 }
 

@@ -49,6 +49,9 @@ impl Cluster {
         let mut all: BTreeMap<&'static str, String> = [
             ("log.url", format!("kafka://{}", needed("ENCARGO_TEST_KAFKA3"))),
             ("log.session_timeout", "2s".to_owned()),
+            // an order is taken, also when the machine stands still for a moment
+            ("log.message_timeout", "30s".to_owned()),
+            ("http.request_timeout", "90s".to_owned()),
             ("store.url", database(&format!("roles_{own}")).await),
             ("mail.url", format!("maildir:{}", path("mail"))),
             ("mail.lease", "3s".to_owned()),

@@ -1,7 +1,6 @@
 //! The store behind PgBouncer in transaction mode: a bouncer, a role and its schema for each place.
 
 use std::{
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -16,7 +15,7 @@ use encargo::{
 };
 
 use super::{PgSchema, Place, support::patient};
-use crate::harness::eventually;
+use crate::harness::{eventually, free_ports};
 
 /// A PgBouncer that ends when it is dropped.
 struct Bouncer {
@@ -28,7 +27,7 @@ struct Bouncer {
 impl Bouncer {
     /// Logs in at the server as this role, whoever comes.
     fn start(role: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_ports(1);
         let folder = tempfile::tempdir().unwrap();
         let process = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/pgbouncer-local"))
             .args([port.to_string(), format!("postgres://{role}@{}/", PgSchema::host())])

@@ -17,7 +17,7 @@ use super::{
     proxy::{Cut, Proxy},
     support::*,
 };
-use crate::harness::{PATIENCE, eventually, process::output};
+use crate::harness::{PATIENCE, eventually, free_ports, process::output};
 
 /// A schema, a proxy before its database, and a store that goes through it.
 struct Far {
@@ -226,9 +226,8 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = std::env::temp_dir().join(format!("encargo-test-{:016x}", getrandom::u64().unwrap()));
-        let mut server = Self { dir: dir.display().to_string(), port: free.to_string(), url: String::new() };
+        let mut server = Self { dir: dir.display().to_string(), port: free_ports(1).to_string(), url: String::new() };
         server.url = server.script("start");
         server
     }

@@ -8,7 +8,7 @@ use encargo::store::{
 };
 
 use super::support::patient;
-use crate::harness::process::output;
+use crate::harness::{free_ports, process::output};
 
 /// A server of the test's own, ended when it is dropped.
 struct Server {
@@ -21,7 +21,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         // the server's user passes through
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_ports(1);
         let server = Self { folder, port };
         server.script("start");
         server
