@@ -12,6 +12,7 @@ use std::{
 
 use encargo::{
     app::beside,
+    clock::Clock,
     config::{self, Config},
     eventlog::EventLog,
     store::Store,
@@ -19,7 +20,10 @@ use encargo::{
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::process::{Process, output};
+use super::{
+    PATIENCE,
+    process::{Process, output},
+};
 
 /// Groups have the same names in every set-up, so there is one set-up on the cluster at a time.
 static CLUSTER: Mutex<()> = Mutex::const_new(());
@@ -102,9 +106,13 @@ impl Cluster {
         output(&mut self.command(arguments))
     }
 
-    /// Runs a command, which must succeed; what it printed.
+    /// Runs a command, which must succeed; what it printed. What cannot be done now is done again, as an operator would.
     pub fn run(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
+        let (clock, mut output) = (Clock::system(), self.output(arguments));
+        let ends = clock.monotonic() + PATIENCE;
+        while output.status.code() == Some(1) && is_for_now(&output) && clock.monotonic() < ends {
+            output = self.output(arguments);
+        }
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "encargo {arguments:?}: {}: {said}", output.status);
         String::from_utf8(output.stdout).expect("UTF-8")
@@ -136,6 +144,11 @@ impl Cluster {
     pub async fn store(&self) -> Arc<dyn Store> {
         beside::store(&self.config()).await.expect("the store opens")
     }
+}
+
+/// Whether a command failed for a reason that passes.
+fn is_for_now(output: &Output) -> bool {
+    String::from_utf8_lossy(&output.stderr).contains("cannot do that now")
 }
 
 /// Makes an empty database; its address.
