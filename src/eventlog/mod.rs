@@ -15,6 +15,7 @@ use crate::domain::{self, Timestamp, wire::Headers};
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod memory;
 pub mod partitioner;
 pub mod sqlite;
 
@@ -321,7 +322,20 @@ pub trait EventLog: Send + Sync {
     }
 
     /// How far a group is behind in each partition of some topics: cheap enough to be asked every second.
-    fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>>;
+    fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
+        let (known, groups) = (self.topics()?, self.groups()?);
+        let offsets = groups.iter().find(|info| info.name == group).map_or(&[][..], |info| &info.offsets);
+        let mut lags = Vec::new();
+        for name in topics {
+            let topic = known.iter().find(|topic| topic.name == *name).ok_or_else(|| Error::Unknown((*name).into()))?;
+            for (range, partition) in topic.partitions.iter().zip(0..) {
+                let of = TopicPartition { topic: topic.name.clone(), partition };
+                let next = offsets.iter().find(|offset| offset.of == of).map_or(range.start, |offset| offset.offset);
+                lags.push(Lag { of, next: next.max(range.start), end: range.end });
+            }
+        }
+        Ok(lags)
+    }
 
     /// The first offset whose record is not older than `at` (Kafka's ListOffsets by time); the end when all are.
     fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64>;
@@ -349,4 +363,36 @@ fn check_spec(spec: &TopicSpec) -> Result<()> {
         return Err(Error::Fatal(format!("topic {name}: must have 1 to {PARTITIONS_MAX} partitions")));
     }
     Ok(())
+}
+
+/// The error about an offset that is not there yet; only a replaced log or a mistake leads to one.
+fn beyond(of: &TopicPartition, offset: u64, end: u64) -> Error {
+    Error::Fatal(format!("offset {offset} of {of} is beyond its end {end}: was the log replaced or restored?"))
+}
+
+/// Checks that reading may start at an offset.
+fn check_from(of: &TopicPartition, from: u64, start: u64, end: u64) -> Result<()> {
+    if from < start {
+        return Err(Error::Trimmed { topic: of.topic.clone(), partition: of.partition, from, start });
+    }
+    if from > end { Err(beyond(of, from, end)) } else { Ok(()) }
+}
+
+fn check_metadata(offset: &GroupOffset) -> Result<()> {
+    let length = offset.metadata.len();
+    if length > METADATA_MAX {
+        let text = format!("metadata of {length} bytes for {}: at most {METADATA_MAX} are kept", offset.of);
+        return Err(Error::Fatal(text));
+    }
+    Ok(())
+}
+
+/// Which of a topic's partitions takes a record; `turn` counts those without a key.
+fn place(record: &NewRecord, partitions: u32, turn: impl FnOnce() -> u32) -> Result<u32> {
+    match (record.partition, &record.key) {
+        (Some(partition), _) if partition < partitions => Ok(partition),
+        (Some(partition), _) => Err(Error::Unknown(format!("{}/{partition}", record.topic))),
+        (None, Some(key)) => Ok(partitioner::partition_of(key, partitions)),
+        (None, None) => Ok(turn() % partitions),
+    }
 }

@@ -26,10 +26,11 @@ use super::{
     Shared,
     client::{self, question_error},
     groups, options,
-    topics::check_from,
     transaction::Transactor,
 };
-use crate::eventlog::{Commits, Error, GroupOffset, Input, Member, NewRecord, Outcome, Result, TopicPartition};
+use crate::eventlog::{
+    Commits, Error, GroupOffset, Input, Member, NewRecord, Outcome, Result, TopicPartition, check_from,
+};
 
 /// How long questions may take in which the assignment depends; then `next` gives up and asks again.
 const ASK: Duration = Duration::from_secs(2);

@@ -19,11 +19,10 @@ use super::{
     Shared,
     client::{self, Plain, question_error},
     record,
-    topics::check_from,
 };
 use crate::{
     clock::Monotonic,
-    eventlog::{Error, Reader, Record, Result, TopicPartition},
+    eventlog::{Error, Reader, Record, Result, TopicPartition, check_from},
 };
 
 /// Consumers kept for the next reader: connecting costs more than reading a small partition.

@@ -24,8 +24,8 @@ use super::{
 use crate::{
     clock::Clock,
     eventlog::{
-        Error, NewRecord, PartitionRange, Result, TopicInfo, TopicPartition, TopicSpec, check_spec, is_name,
-        partitioner,
+        Error, NewRecord, PartitionRange, Result, TopicInfo, TopicPartition, TopicSpec, beyond, check_spec, is_name,
+        place,
     },
 };
 
@@ -145,15 +145,7 @@ impl Topics {
     /// The partition that a record goes to.
     pub(super) fn place(&self, record: &NewRecord) -> Result<i32> {
         let count = self.known(&record.topic).ok_or_else(|| Error::Unknown(record.topic.clone()))?;
-        let partition = match (record.partition, &record.key) {
-            (Some(partition), _) => partition,
-            (None, Some(key)) => partitioner::partition_of(key, count),
-            (None, None) => self.turn.fetch_add(1, Ordering::Relaxed) % count,
-        };
-        if partition >= count {
-            return Err(Error::Unknown(format!("{}/{partition}", record.topic)));
-        }
-        Ok(partition as i32)
+        Ok(place(record, count, || self.turn.fetch_add(1, Ordering::Relaxed))? as i32)
     }
 
     /// What an error about partitions means. While a leader is away the brokers, and the library, do not know even a
@@ -284,18 +276,6 @@ const EVENTS_MAX: usize = 64;
 pub(super) const POLL: Duration = Duration::from_millis(20);
 pub(super) fn part(topic: &str, partition: u32) -> TopicPartition {
     TopicPartition { topic: topic.to_owned(), partition }
-}
-
-pub(super) fn beyond(of: &TopicPartition, offset: u64, end: u64) -> Error {
-    Error::Fatal(format!("offset {offset} of {of} is beyond its end {end}: the log is not the one the offset is from"))
-}
-
-/// Checks that reading may start at an offset.
-pub(super) fn check_from(of: &TopicPartition, from: u64, start: u64, end: u64) -> Result<()> {
-    if from < start {
-        return Err(Error::Trimmed { topic: of.topic.clone(), partition: of.partition, from, start });
-    }
-    if from > end { Err(beyond(of, from, end)) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::schema::PartitionRow;
-use crate::eventlog::{Error, NewRecord, Result, TopicPartition, partitioner};
+use crate::eventlog::{Error, NewRecord, Result, place};
 
 /// Topics by name. They are only ever added, so a handle stays right.
 #[derive(Default)]
@@ -51,15 +51,7 @@ impl Catalog {
 impl Topic {
     /// Which partition takes this record.
     pub(super) fn partition_for(&self, record: &NewRecord) -> Result<u32> {
-        let count = self.partitions.len() as u32;
-        match (record.partition, &record.key) {
-            (Some(partition), _) if partition < count => Ok(partition),
-            (Some(partition), _) => {
-                Err(Error::Unknown(TopicPartition { topic: self.name.clone(), partition }.to_string()))
-            }
-            (None, Some(key)) => Ok(partitioner::partition_of(key, count)),
-            (None, None) => Ok(self.turn.fetch_add(1, Ordering::Relaxed) % count),
-        }
+        place(record, self.partitions.len() as u32, || self.turn.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The durable end of a partition.

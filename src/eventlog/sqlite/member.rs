@@ -13,7 +13,8 @@ use super::{
     schema,
 };
 use crate::eventlog::{
-    Commits, Error, GroupOffset, Input, METADATA_MAX, Member, NewRecord, Outcome, Position, Result, TopicPartition,
+    Commits, Error, GroupOffset, Input, Member, NewRecord, Outcome, Position, Result, TopicPartition, beyond,
+    check_metadata,
 };
 
 /// A member, which owns all partitions of its topics as long as it lives.
@@ -118,11 +119,7 @@ impl SqliteMember {
 
     fn check(&self, offset: &GroupOffset) -> Result<(i64, GroupOffset)> {
         let id = self.lanes[self.lane(&offset.of)?].id;
-        let length = offset.metadata.len();
-        if length > METADATA_MAX {
-            let text = format!("metadata of {length} bytes for {}: at most {METADATA_MAX} are kept", offset.of);
-            return Err(Error::Fatal(text));
-        }
+        check_metadata(offset)?;
         Ok((id, offset.clone()))
     }
 
@@ -140,7 +137,7 @@ impl SqliteMember {
                 for (id, GroupOffset { of, offset, metadata }) in offsets {
                     if !schema::commit(conn, &group, id, offset, &metadata)? {
                         let end = schema::partition(conn, &of)?.next;
-                        return Err(schema::beyond(&of, offset, end));
+                        return Err(beyond(&of, offset, end));
                     }
                 }
                 Ok(written)

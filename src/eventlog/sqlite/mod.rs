@@ -34,7 +34,7 @@ use self::{
     read::{Limit, Readers, SqliteReader},
 };
 use super::{
-    Commits, Error, EventLog, Future1, GroupInfo, Lag, Member, NewRecord, Position, Reader, Result, TopicInfo,
+    Commits, Error, EventLog, Future1, GroupInfo, Member, NewRecord, Position, Reader, Result, TopicInfo,
     TopicPartition, TopicSpec, check_spec,
 };
 use crate::{
@@ -217,21 +217,6 @@ impl EventLog for SqliteLog {
             }
         }
         Ok(groups)
-    }
-
-    fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
-        let (known, groups) = (self.topics()?, self.groups()?);
-        let offsets = groups.iter().find(|info| info.name == group).map_or(&[][..], |info| &info.offsets);
-        let mut lags = Vec::new();
-        for name in topics {
-            let topic = known.iter().find(|topic| topic.name == *name).ok_or_else(|| Error::Unknown((*name).into()))?;
-            for (range, partition) in topic.partitions.iter().zip(0..) {
-                let of = TopicPartition { topic: topic.name.clone(), partition };
-                let next = offsets.iter().find(|offset| offset.of == of).map_or(range.start, |offset| offset.offset);
-                lags.push(Lag { of, next: next.max(range.start), end: range.end });
-            }
-        }
-        Ok(lags)
     }
 
     fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64> {

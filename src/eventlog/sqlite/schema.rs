@@ -6,7 +6,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     domain::Timestamp,
-    eventlog::{Error, GroupInfo, GroupOffset, PartitionRange, Result, TopicInfo, TopicPartition, TopicSpec},
+    eventlog::{
+        Error, GroupInfo, GroupOffset, PartitionRange, Result, TopicInfo, TopicPartition, TopicSpec, beyond, check_from,
+    },
     sqlite,
 };
 
@@ -27,20 +29,8 @@ pub(super) struct PartitionRow {
 impl PartitionRow {
     /// Checks that reading can begin at `offset`.
     pub(super) fn check(&self, of: &TopicPartition, offset: u64) -> Result<()> {
-        if offset < self.start {
-            let (topic, partition) = (of.topic.clone(), of.partition);
-            return Err(Error::Trimmed { topic, partition, from: offset, start: self.start });
-        }
-        if offset > self.next {
-            return Err(beyond(of, offset, self.next));
-        }
-        Ok(())
+        check_from(of, offset, self.start, self.next)
     }
-}
-
-/// The error about an offset that is not there yet; only a replaced log or a mistake leads to one.
-pub(super) fn beyond(of: &TopicPartition, offset: u64, end: u64) -> Error {
-    Error::Fatal(format!("offset {offset} of {of} is beyond its end {end}: was the log replaced or restored?"))
 }
 
 /// Brings the tables up to date.

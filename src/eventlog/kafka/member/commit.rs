@@ -6,20 +6,13 @@ use rdkafka::{
 };
 
 use super::KafkaMember;
-use crate::eventlog::{
-    Error, GroupOffset, METADATA_MAX, NewRecord, Outcome, Result,
-    kafka::{groups, topics::beyond},
-};
+use crate::eventlog::{Error, GroupOffset, NewRecord, Outcome, Result, beyond, check_metadata, kafka::groups};
 
 impl KafkaMember {
     /// Ownership is checked here: the coordinator knows generations only, and would take the offsets of a partition
     /// that is somebody else's.
     pub(super) fn check(&mut self, offset: &GroupOffset) -> Result<()> {
-        let length = offset.metadata.len();
-        if length > METADATA_MAX {
-            let text = format!("metadata of {length} bytes for {}: at most {METADATA_MAX} are kept", offset.of);
-            return Err(Error::Fatal(text));
-        }
+        check_metadata(offset)?;
         if offset.offset > self.lane(&offset.of)?.reaches {
             let written = self.shared.topics.written(&offset.of)?;
             if offset.offset > written {

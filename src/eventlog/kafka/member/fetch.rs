@@ -11,12 +11,11 @@ use rdkafka::{
 
 use super::{ASK, KafkaMember, lane::Lane};
 use crate::eventlog::{
-    Error, Input, Result, TopicPartition,
+    Error, Input, Result, TopicPartition, beyond, check_from,
     kafka::{
         client::{self, question_error},
         options::instance_id,
         record,
-        topics::{beyond, check_from},
     },
 };
 
