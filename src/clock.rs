@@ -4,7 +4,8 @@
 //! both, or the wall alone (as when an operator sets a clock back).
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Condvar, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -74,6 +75,35 @@ impl Clock {
                 let mut moved = reading.subscribe();
                 // the sender lives in `self`, so waiting cannot fail
                 let _ = moved.wait_for(|reading| reading.monotonic >= due).await;
+            }
+        }
+    }
+
+    /// Blocks the thread until this clock has moved on by `duration`. A manual clock is moved on by that itself: where
+    /// one thread does everything, nobody else would.
+    pub fn park(&self, duration: Duration) {
+        match &self.0 {
+            Source::System { .. } => thread::park_timeout(duration),
+            Source::Manual(_) => self.advance(duration),
+        }
+    }
+
+    /// Blocks like [`Clock::park`], but no longer than while `condition` holds, which is asked again whenever `bell`
+    /// rings.
+    pub fn wait<'a, T>(
+        &self,
+        bell: &Condvar,
+        guard: MutexGuard<'a, T>,
+        duration: Duration,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> MutexGuard<'a, T> {
+        match &self.0 {
+            Source::System { .. } => {
+                bell.wait_timeout_while(guard, duration, condition).unwrap_or_else(PoisonError::into_inner).0
+            }
+            Source::Manual(_) => {
+                self.advance(duration);
+                guard
             }
         }
     }

@@ -10,8 +10,10 @@ mod consuming;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod keeping;
+mod memory;
 #[cfg(feature = "kafka")]
 pub mod named;
+mod rebalancing;
 #[cfg(feature = "kafka-tls")]
 mod secured;
 #[cfg(feature = "kafka")]
@@ -73,11 +75,25 @@ macro_rules! contract {
     };
 }
 
+macro_rules! contract_of_groups {
+    ($backend:ident, $harness:expr) => {
+        contract!(@ $backend, $harness,
+            rebalancing: partitions_are_handed_over_with_the_last_commit_before,
+                a_partition_that_went_while_paused_is_read_when_it_comes_back,
+                a_member_that_was_put_out_cannot_commit, a_live_slot_is_refused_by_its_name;
+        );
+    };
+}
+
 contract!(sqlite, Sqlite::new());
+contract!(in_memory, memory::Memory::new());
+contract_of_groups!(in_memory_groups, memory::Memory::new());
 #[cfg(feature = "kafka")]
 contract!(kafka_one_node, kafka::Cluster::one());
 #[cfg(feature = "kafka")]
 contract!(kafka_three_nodes, kafka::Cluster::three());
+#[cfg(feature = "kafka")]
+contract_of_groups!(kafka_groups, kafka::Cluster::one());
 
 /// The embedded log in a folder of its own.
 struct Sqlite(tempfile::TempDir);

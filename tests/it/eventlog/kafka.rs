@@ -7,7 +7,7 @@ use encargo::{
     eventlog::kafka::{KafkaLog, Options},
 };
 
-use super::{named::Named, *};
+use super::{named::Named, rebalancing::Sharing, *};
 
 /// Where a broker of one node is.
 pub const ONE: &str = "ENCARGO_TEST_KAFKA";
@@ -18,6 +18,7 @@ pub const THREE: &str = "ENCARGO_TEST_KAFKA3";
 const PATIENT: Duration = Duration::from_mins(1);
 
 /// A cluster, and names on it that no other test uses.
+#[derive(Clone)]
 pub struct Cluster {
     options: Options,
     prefix: String,
@@ -82,5 +83,15 @@ impl Harness for Cluster {
 
     fn shares_groups(&self) -> bool {
         true
+    }
+}
+
+impl Sharing for Cluster {
+    fn with_session(&self, session: Duration) -> Box<dyn Harness> {
+        // the names stay the same, so that each of the members may open the log itself
+        Box::new(self.clone().with(|options| {
+            options.session_timeout = session;
+            options.properties.insert("max.poll.interval.ms".into(), session.as_millis().to_string());
+        }))
     }
 }
