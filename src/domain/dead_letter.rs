@@ -1,7 +1,7 @@
 use super::Timestamp;
 
 /// Where a record came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
     /// The topic.
     pub topic: String,

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod ledger;
 pub mod mails;
 pub mod marks;
+pub mod memory;
 pub mod orders;
 pub mod postgres;
 pub mod sqlite;

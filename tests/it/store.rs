@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use encargo::store::{
     Store,
+    memory::MemoryStore,
     postgres::PgStore,
     sqlite::{Options, SqliteStore},
 };
@@ -48,6 +49,20 @@ impl Place for SqliteFile {
 
     fn another(&self) -> Box<dyn Place> {
         Box::new(Self::new())
+    }
+}
+
+#[derive(Default)]
+struct InMemory(MemoryStore);
+
+#[async_trait]
+impl Place for InMemory {
+    async fn open(&self) -> Box<dyn Store> {
+        Box::new(self.0.clone())
+    }
+
+    fn another(&self) -> Box<dyn Place> {
+        Box::new(Self::default())
     }
 }
 
@@ -230,5 +245,6 @@ macro_rules! every_check {
 }
 
 every_check!(sqlite at crate::store::SqliteFile::new());
+every_check!(memory at crate::store::InMemory::default());
 every_check!(postgres at crate::store::PgSchema::new());
 every_check!(pgbouncer at crate::store::bouncer::Pooled::new());

@@ -1,0 +1,246 @@
+//! The mail ledger: the mail about a state, and the lanes in which an order's mails wait for each other.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, Tables};
+use crate::{
+    domain::{OrderId, Timestamp},
+    store::{
+        Result,
+        ledger::{Class, Ledger, LedgerCounts, Mail, MailId, MailStatus, Reason, Settlement, Verdict},
+        mails::Suppression,
+    },
+};
+
+/// A row of the ledger.
+pub(super) struct Mailing {
+    pub(super) status: MailStatus,
+    /// Pending: not before then; sending: the end of the lease.
+    pub(super) due_at: Timestamp,
+    /// When the last attempt began.
+    pub(super) tried_at: Option<Timestamp>,
+    pub(super) attempts: u32,
+    pub(super) ambiguous: bool,
+    pub(super) class: Option<Class>,
+    pub(super) reply: Option<String>,
+    /// The first attempt since it was made, or driven again.
+    begun_at: Option<Timestamp>,
+    tries: u32,
+    copies: u32,
+    pub(super) compacted: bool,
+}
+
+impl Mailing {
+    pub(super) fn pending(due_at: Timestamp) -> Self {
+        Self {
+            status: MailStatus::Pending,
+            due_at,
+            tried_at: None,
+            attempts: 0,
+            ambiguous: false,
+            class: None,
+            reply: None,
+            begun_at: None,
+            tries: 0,
+            copies: 0,
+            compacted: false,
+        }
+    }
+
+    pub(super) fn redrive(&mut self, now: Timestamp) {
+        (self.status, self.class, self.due_at) = (MailStatus::Pending, None, now);
+        (self.begun_at, self.tries, self.copies) = (None, 0, 0);
+    }
+
+    fn lease(&mut self, now: Timestamp, until: Timestamp) {
+        self.ambiguous |= self.status == MailStatus::Sending; // a lease that ran out
+        (self.status, self.class) = (MailStatus::Sending, None);
+        (self.due_at, self.tried_at) = (until, Some(now));
+        self.begun_at.get_or_insert(now);
+        self.attempts += 1;
+        self.tries += 1;
+    }
+
+    fn settle(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Sent(reply) => {
+                (self.status, self.class, self.reply) = (MailStatus::Sent, None, Some(reply));
+            }
+            Verdict::Dead(reason) => self.end_as(MailStatus::Dead, reason),
+            Verdict::Retry(at, reason) => {
+                self.due_at = at;
+                self.end_as(MailStatus::Pending, reason);
+            }
+            Verdict::Unknown(at, reason) => {
+                (self.due_at, self.ambiguous, self.copies) = (at, true, self.copies + 1);
+                self.end_as(MailStatus::Pending, reason);
+            }
+        }
+    }
+
+    fn end_as(&mut self, status: MailStatus, reason: Reason) {
+        (self.status, self.class, self.reply) = (status, Some(reason.class), Some(reason.text));
+    }
+}
+
+impl Tables {
+    pub(super) fn mail(&mut self, id: MailId) -> Option<&mut Mailing> {
+        self.orders.get_mut(&id.order)?.states.get_mut(&id.seq)?.mail.as_mut()
+    }
+
+    /// All rows of the ledger.
+    pub(super) fn mails(&self) -> impl Iterator<Item = (MailId, &Mailing)> {
+        self.orders.keys().flat_map(|order| self.lane(*order))
+    }
+
+    /// The mails of an order.
+    fn lane(&self, order: OrderId) -> impl Iterator<Item = (MailId, &Mailing)> {
+        let states = self.orders.get(&order).into_iter().flat_map(|row| &row.states);
+        states.filter_map(move |(seq, state)| Some((MailId { order, seq: *seq }, state.mail.as_ref()?)))
+    }
+
+    /// The first unsettled mail of each order, first due first: only these are leased.
+    pub(super) fn heads(&self) -> Vec<(Timestamp, MailId)> {
+        let head = |order: &OrderId| self.lane(*order).find(|(_, mail)| mail.status.is_unsettled());
+        let heads = self.waiting.iter().filter_map(head);
+        let mut heads: Vec<_> = heads.map(|(id, mail)| (mail.due_at, id)).collect();
+        heads.sort_unstable();
+        heads
+    }
+
+    /// Notes whether an order has mails to be sent; to be called whenever one of them has changed.
+    pub(super) fn note_waiting(&mut self, order: OrderId) {
+        if self.lane(order).any(|(_, mail)| mail.status.is_unsettled()) {
+            self.waiting.insert(order);
+        } else {
+            self.waiting.remove(&order);
+        }
+    }
+
+    fn lease(&mut self, id: MailId, now: Timestamp, until: Timestamp) -> Option<Mail> {
+        let row = self.orders.get_mut(&id.order)?;
+        let state = row.states.get_mut(&id.seq)?;
+        let mail = state.mail.as_mut()?;
+        mail.lease(now, until);
+        self.repeated += u64::from(mail.ambiguous);
+        Some(Mail {
+            id,
+            order: row.order.clone(),
+            estado: state.estado.clone(),
+            at: state.at,
+            next_at: state.next_at,
+            attempt: mail.attempts,
+            begun_at: mail.begun_at.unwrap_or(now),
+            tries: mail.tries,
+            copies: mail.copies,
+            ambiguous: mail.ambiguous,
+            suppressed: self.suppressed.get(&row.order.email.as_str().to_ascii_lowercase()).cloned(),
+        })
+    }
+
+    /// Returns whether the attempt was the current one.
+    fn settle(&mut self, Settlement { id, attempt, verdict }: Settlement) -> bool {
+        let suppress = matches!(&verdict, Verdict::Dead(reason) if reason.class == Class::Address);
+        let Some(mail) = self.mail(id).filter(|mail| mail.is_attempt(attempt)) else { return false };
+        mail.settle(verdict);
+        let (at, reason) = (mail.tried_at.unwrap_or_default(), mail.reply.clone().unwrap_or_default());
+        if suppress {
+            let address = self.orders[&id.order].order.email.as_str().to_ascii_lowercase();
+            let email = address.parse().expect("an address in lower case is one, too");
+            self.suppressed.entry(address).or_insert(Suppression { address: email, at, reason, mail: id });
+        }
+        self.note_waiting(id.order);
+        true
+    }
+
+    /// Takes reply and attempts from what was sent or dropped, last tried before then. Returns how many rows.
+    pub(super) fn compact(&mut self, before: Timestamp) -> u64 {
+        let mails = self.orders.values_mut().flat_map(|row| row.states.values_mut());
+        let is_old = |mail: &&mut Mailing| {
+            let is_settled = matches!(mail.status, MailStatus::Sent | MailStatus::Dropped);
+            is_settled && !mail.compacted && mail.tried_at.is_some_and(|at| at < before)
+        };
+        let mut compacted = 0;
+        for mail in mails.filter_map(|state| state.mail.as_mut()).filter(is_old) {
+            (mail.reply, mail.tried_at, mail.attempts, mail.compacted) = (None, None, 0, true);
+            compacted += 1;
+        }
+        compacted
+    }
+}
+
+impl Mailing {
+    fn is_attempt(&self, attempt: u32) -> bool {
+        self.status == MailStatus::Sending && self.attempts == attempt
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryStore {
+    async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
+        let mut tables = self.tables();
+        let due = tables.heads().into_iter().take_while(|(due_at, _)| *due_at <= now).take(limit);
+        Ok(due.filter_map(|(_, id)| tables.lease(id, now, until)).collect())
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64> {
+        let mut tables = self.tables();
+        Ok(settlements.into_iter().map(|settlement| u64::from(tables.settle(settlement))).sum())
+    }
+
+    async fn renew(&self, attempts: Vec<(MailId, u32)>, until: Timestamp) -> Result<Vec<MailId>> {
+        let mut tables = self.tables();
+        let mut held = Vec::new();
+        for (id, attempt) in attempts {
+            if let Some(mail) = tables.mail(id).filter(|mail| mail.is_attempt(attempt)) {
+                mail.due_at = until;
+                held.push(id);
+            }
+        }
+        Ok(held)
+    }
+
+    async fn expire_leases(&self, now: Timestamp) -> Result<u64> {
+        let mut tables = self.tables();
+        let sending: Vec<MailId> =
+            tables.mails().filter(|(_, mail)| mail.status == MailStatus::Sending).map(|(id, _)| id).collect();
+        for id in &sending {
+            if let Some(mail) = tables.mail(*id) {
+                (mail.status, mail.due_at, mail.ambiguous) = (MailStatus::Pending, now, true);
+                mail.class = Some(Class::Unanswered);
+            }
+        }
+        Ok(sending.len() as u64)
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        Ok(self.tables().heads().first().map(|(due_at, _)| *due_at))
+    }
+
+    async fn ledger_counts(&self) -> Result<LedgerCounts> {
+        let tables = self.tables();
+        let (mut by_status, mut by_class) = (BTreeMap::new(), BTreeMap::new());
+        for (_, mail) in tables.mails() {
+            *by_status.entry(mail.status.name()).or_default() += 1;
+            if let Some(class) = mail.class {
+                *by_class.entry((mail.status.name(), class)).or_default() += 1;
+            }
+        }
+        let status = |status: MailStatus| by_status.get(status.name()).map(|n| (status, *n));
+        let class = |((name, class), n)| {
+            let status = MailStatus::ALL.into_iter().find(|status| status.name() == name)?;
+            Some((status, class, n))
+        };
+        let states = tables.waiting.iter().flat_map(|order| tables.orders[order].states.values());
+        let unsettled = states.filter(|state| state.mail.as_ref().is_some_and(|mail| mail.status.is_unsettled()));
+        Ok(LedgerCounts {
+            by_status: MailStatus::ALL.into_iter().filter_map(status).collect(),
+            by_class: by_class.into_iter().filter_map(class).collect(),
+            suppressed: tables.suppressed.len() as u64,
+            repeated: tables.repeated,
+            oldest_unsettled_at: unsettled.map(|state| state.at).min(),
+        })
+    }
+}

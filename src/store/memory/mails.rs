@@ -1,0 +1,66 @@
+//! The operator's view of the ledger.
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, Tables, ledger::Mailing};
+use crate::{
+    domain::{EmailAddress, OrderId},
+    store::{
+        Result,
+        ledger::MailId,
+        mails::{MailEntry, Mails, SuppressedQuery, Suppression},
+    },
+};
+
+impl Tables {
+    fn entry(&self, id: MailId) -> Option<MailEntry> {
+        let state = self.orders.get(&id.order)?.states.get(&id.seq)?;
+        let mail: &Mailing = state.mail.as_ref()?;
+        Some(MailEntry {
+            id,
+            estado: state.estado.clone(),
+            status: mail.status,
+            at: state.at,
+            due_at: Some(mail.due_at).filter(|_| mail.status.is_unsettled()),
+            attempts: mail.attempts,
+            ambiguous: mail.ambiguous,
+            tried_at: mail.tried_at,
+            class: mail.class,
+            reply: mail.reply.clone(),
+        })
+    }
+}
+
+#[async_trait]
+impl Mails for MemoryStore {
+    async fn mails_of(&self, order: OrderId) -> Result<Vec<MailEntry>> {
+        let tables = self.tables();
+        let seqs = tables.orders.get(&order).into_iter().flat_map(|row| row.states.keys());
+        Ok(seqs.filter_map(|seq| tables.entry(MailId { order, seq: *seq })).collect())
+    }
+
+    async fn mails_waiting(&self, limit: usize) -> Result<Vec<MailEntry>> {
+        let tables = self.tables();
+        Ok(tables.heads().into_iter().take(limit).filter_map(|(_, id)| tables.entry(id)).collect())
+    }
+
+    async fn suppressed(&self, query: SuppressedQuery) -> Result<Vec<Suppression>> {
+        let tables = self.tables();
+        let lower = |text: &str| text.to_ascii_lowercase();
+        let after = query.after.as_ref().map(|after| lower(after.as_str())).unwrap_or_default();
+        let wanted = |(address, one): &(&String, &Suppression)| {
+            **address > after
+                && query.containing.as_ref().is_none_or(|text| address.contains(&lower(text)))
+                && query.reason.as_ref().is_none_or(|text| lower(&one.reason).contains(&lower(text)))
+        };
+        Ok(tables.suppressed.iter().filter(wanted).take(query.limit).map(|(_, one)| one.clone()).collect())
+    }
+
+    async fn suppression(&self, address: &EmailAddress) -> Result<Option<Suppression>> {
+        Ok(self.tables().suppressed.get(&address.as_str().to_ascii_lowercase()).cloned())
+    }
+
+    async fn release_address(&self, address: &EmailAddress) -> Result<bool> {
+        Ok(self.tables().suppressed.remove(&address.as_str().to_ascii_lowercase()).is_some())
+    }
+}

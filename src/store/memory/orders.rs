@@ -1,0 +1,167 @@
+//! Orders, their history, and the transaction that projects into them.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, Projected, Tables, ledger::Mailing};
+use crate::{
+    domain::{Order, OrderId, Timestamp},
+    eventlog::TopicPartition,
+    store::{
+        Error, Result,
+        orders::{Advance, Applied, Batch, HistoryEntry, Incoming, OrderCounts, OrderView, Orders, Query, conflict},
+    },
+};
+
+/// An order with its history, by seq: never empty.
+pub(super) struct Row {
+    pub(super) order: Order,
+    pub(super) states: BTreeMap<u8, State>,
+}
+
+/// A state that an order entered, and the mail about it.
+pub(super) struct State {
+    pub(super) estado: Box<str>,
+    pub(super) at: Timestamp,
+    pub(super) next_at: Option<Timestamp>,
+    pub(super) last: bool,
+    pub(super) mail: Option<Mailing>,
+}
+
+impl Row {
+    fn current(&self) -> (u8, &State) {
+        let (seq, state) = self.states.last_key_value().expect("an order is stored with its first state");
+        (*seq, state)
+    }
+
+    fn view(&self) -> OrderView {
+        let (seq, state) = self.current();
+        OrderView {
+            order: self.order.clone(),
+            estado: state.estado.clone(),
+            seq,
+            at: state.at,
+            next_at: state.next_at,
+            finished: state.last,
+        }
+    }
+}
+
+impl Tables {
+    fn offset(&self, group: &str, tp: &TopicPartition) -> u64 {
+        self.projected.get(&(group.to_owned(), tp.clone())).map_or(0, |projected| projected.offset)
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Result<Applied> {
+        let reached = |Advance { of, from, to, .. }: &Advance| from != to && self.offset(&batch.group, of) == *to;
+        if !batch.advances.is_empty() && batch.advances.iter().all(reached) {
+            return Ok(Applied::default()); // its first answer was lost
+        }
+        if let Some(stale) = batch.advances.iter().find(|step| self.offset(&batch.group, &step.of) != step.from) {
+            return Err(Error::Fenced(stale.of.to_string()));
+        }
+        for Advance { of, to, print, .. } in &batch.advances {
+            let projected = Projected { offset: *to, print: *print };
+            self.projected.insert((batch.group.clone(), of.clone()), projected);
+        }
+        let mut applied = Applied::default();
+        for incoming in &batch.events {
+            self.event(batch, incoming, &mut applied);
+        }
+        for letter in &batch.dead {
+            self.keep(letter.clone());
+        }
+        Ok(applied)
+    }
+
+    fn event(&mut self, batch: &Batch, incoming: &Incoming, applied: &mut Applied) {
+        let Incoming { event, seq, last, letter } = incoming;
+        if *seq == 0 {
+            applied.ignored += 1; // counted from 1, so there is no such state
+            return;
+        }
+        let row = match self.orders.entry(event.order.id) {
+            Entry::Vacant(place) => {
+                let order = Order { handle: None, ..(*event.order).clone() };
+                place.insert(Row { order, states: BTreeMap::new() })
+            }
+            Entry::Occupied(row) => row.into_mut(),
+        };
+        if row.order.fingerprint() != event.order.fingerprint() {
+            applied.conflicts += 1;
+            let mut letter = letter.clone();
+            letter.reason = conflict(Some(&row.order), &event.order);
+            self.keep(letter);
+            return;
+        }
+        if row.states.contains_key(seq) {
+            applied.ignored += 1;
+            return;
+        }
+        let before = row.states.last_key_value().map_or(0, |(seq, _)| *seq);
+        if *seq < before {
+            applied.late += 1;
+        } else {
+            applied.accepted += 1;
+            applied.gaps += u64::from(*seq > before + 1);
+        }
+        applied.unmailed += u64::from(batch.is_unmailed(event));
+        let mail = batch.mails(event).then(|| Mailing::pending(batch.now));
+        let (estado, at, next_at) = (event.estado.as_ref().into(), event.at, event.next_at);
+        row.states.insert(*seq, State { estado, at, next_at, last: *last, mail });
+        self.note_waiting(event.order.id);
+    }
+}
+
+#[async_trait]
+impl Orders for MemoryStore {
+    async fn offsets(&self, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
+        let tables = self.tables();
+        let ours = tables.projected.iter().filter(|((name, _), _)| name == group);
+        Ok(ours.map(|((_, tp), projected)| (tp.clone(), projected.offset)).collect())
+    }
+
+    async fn apply(&self, batch: Arc<Batch>) -> Result<Applied> {
+        self.tables().apply(&batch)
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>> {
+        let tables = self.tables();
+        let line = |(seq, state): (&u8, &State)| HistoryEntry {
+            seq: *seq,
+            estado: state.estado.clone(),
+            at: state.at,
+            mail: state.mail.as_ref().map(|mail| mail.status),
+        };
+        Ok(tables.orders.get(&id).map(|row| (row.view(), row.states.iter().map(line).collect())))
+    }
+
+    async fn orders(&self, query: Query) -> Result<Vec<OrderView>> {
+        let tables = self.tables();
+        let wanted = |row: &&Row| {
+            let (_, state) = row.current();
+            let is_overdue = |at: Timestamp| !state.last && state.next_at.is_some_and(|next| next < at);
+            query.below.is_none_or(|below| row.order.id < below)
+                && query.estado.as_ref().is_none_or(|estado| **estado == *state.estado)
+                && query.overdue_at.is_none_or(is_overdue)
+                && query.usermail.as_ref().is_none_or(|of| row.order.email.as_str().eq_ignore_ascii_case(of.as_str()))
+        };
+        Ok(tables.orders.values().rev().filter(wanted).take(query.limit).map(Row::view).collect())
+    }
+
+    async fn order_counts(&self) -> Result<OrderCounts> {
+        let tables = self.tables();
+        let (mut by_state, mut finished) = (BTreeMap::<&str, u64>::new(), 0);
+        for row in tables.orders.values() {
+            let (_, state) = row.current();
+            *by_state.entry(&state.estado).or_default() += 1;
+            finished += u64::from(state.last);
+        }
+        let by_state = by_state.into_iter().map(|(estado, n)| (estado.into(), n)).collect();
+        Ok(OrderCounts { total: tables.orders.len() as u64, by_state, finished })
+    }
+}
