@@ -5,7 +5,9 @@
 pub mod domain;
 
 pub mod clock;
+pub mod env;
 pub mod eventlog;
+pub mod faults;
 pub mod files;
 pub mod reach;
 pub mod sqlite;

@@ -1,11 +1,12 @@
 //! `Idempotency-Key`: however often a request comes, there is one order.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use encargo::{
     config::Config,
     domain::{Flow, Lang, Source, StateEvent},
     eventlog::{Error, TopicPartition},
+    faults::Fault,
     store::{
         Orders,
         orders::{Advance, Batch, Incoming},
@@ -14,18 +15,17 @@ use encargo::{
 };
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     harness::{PATIENCE, app::TestApp},
     store::{PgSchema, Place as _},
-    support::{
-        faulty::Fault,
-        shop::{BACKLOG_MAX, RESERVATION, Shop},
-    },
+    support::shop::{BACKLOG_MAX, RESERVATION, Shop},
 };
 
 const BODY: &str = r#"{"product":"1010","email":"ana@example.org"}"#;
+/// How long an answer of the log is held back.
+const HELD: Duration = Duration::from_secs(1);
 
 fn keyed(shop: &Shop, key: &str, body: &'static str) -> RequestBuilder {
     shop.json(body).header("Idempotency-Key", key)
@@ -74,7 +74,7 @@ async fn many_at_once_make_one_order() {
 #[tokio::test]
 async fn what_was_not_confirmed_is_appended_again_under_the_same_id() {
     let shop = Shop::start().await;
-    shop.log.next(Fault::WriteAndSay(Error::Unconfirmed("no answer".into())));
+    shop.faults.then(Fault::Unanswered(Error::Unconfirmed("no answer".into())));
     let lost = keyed(&shop, "k", BODY).send().await.unwrap();
     assert_eq!(lost.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(lost.headers()["retry-after"], RESERVATION.as_secs().to_string());
@@ -98,7 +98,7 @@ async fn what_was_not_confirmed_is_appended_again_under_the_same_id() {
 #[tokio::test]
 async fn what_was_not_confirmed_but_is_there_is_not_appended_again() {
     let shop = Shop::start().await;
-    shop.log.next(Fault::WriteAndSay(Error::Unconfirmed("no answer".into())));
+    shop.faults.then(Fault::Unanswered(Error::Unconfirmed("no answer".into())));
     assert_eq!(send(keyed(&shop, "k", BODY)).await.0, 503);
     project(&shop).await;
     shop.clock.advance(RESERVATION);
@@ -112,7 +112,7 @@ async fn what_was_certainly_refused_can_be_tried_again_at_once() {
     for (error, reason) in
         [(Error::Unavailable("the disk is full".into()), "unavailable"), (Error::Overloaded(4_096), "overloaded")]
     {
-        shop.log.next(Fault::Refuse(error));
+        shop.faults.then(Fault::Refused(error));
         let refused = keyed(&shop, reason, BODY).send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(refused.headers().contains_key("retry-after"));
@@ -128,12 +128,11 @@ async fn the_order_is_placed_though_its_request_was_given_up() {
     // with one connection only, an answer on another one shows that the first request is over
     let request_timeout = Duration::from_millis(500);
     let shop = Shop::start_with(Limits { connections_max: 1, request_timeout, ..Limits::default() }).await;
-    let gate = Arc::new(Semaphore::new(0));
-    shop.log.next(Fault::Hold(gate.clone()));
+    shop.faults.then(Fault::Slow(HELD));
     let gone = keyed(&shop, "k", BODY).timeout(Duration::from_millis(500)).send().await;
     assert!(gone.unwrap_err().is_timeout());
     assert_eq!(shop.get("/products").send().await.unwrap().status(), StatusCode::OK);
-    gate.add_permits(1);
+    shop.slowness.advance(HELD);
     // no time passes on the shop's clock, so the reservation is not over: the first request itself must confirm
     let placed = async {
         loop {
@@ -228,7 +227,7 @@ async fn every_keyed_answer_outlives_every_change_on_postgres() {
 #[tokio::test]
 async fn an_abandoned_order_is_placed_as_it_was_asked_for_whatever_the_catalogue_says() {
     let shop = Shop::start().await;
-    shop.log.next(Fault::Refuse(Error::Unconfirmed("no answer".into())));
+    shop.faults.then(Fault::Refused(Error::Unconfirmed("no answer".into())));
     assert_eq!(send(keyed(&shop, "k", BODY)).await.0, 503);
     let empty = encargo::catalog::Catalog::parse("none", b"appid,name,price\n1,Taza,5.00\n").unwrap();
     let shop = shop.restart_with(empty).await;

@@ -6,6 +6,7 @@ use encargo::{
     clock::Clock,
     domain::Timestamp,
     eventlog::{Error, EventLog, TopicPartition, TopicSpec},
+    faults::{Fault, FaultyLog},
     intake::ids::{self, Ids},
 };
 use tokio::task::JoinHandle;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     harness::PATIENCE,
     support::{
-        faulty::{Fault, FaultyLog},
+        faulty::Script,
         shop::{self, Shop},
     },
 };
@@ -24,6 +25,7 @@ const TOPIC: &str = "encargo_ids";
 struct Bench {
     ids: Ids,
     log: Arc<FaultyLog>,
+    faults: Arc<Script>,
     clock: Clock,
     stop: CancellationToken,
     refill: JoinHandle<()>,
@@ -35,13 +37,14 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let log = shop::open_log(folder.path());
         log.create(&TopicSpec { name: TOPIC.into(), partitions: 1 }).unwrap();
-        let log = Arc::new(FaultyLog::new(log, TOPIC));
         let clock = Clock::manual(Timestamp::from_millis(0));
+        let faults = Script::of_appends_to(TOPIC);
+        let log = Arc::new(FaultyLog::new(Arc::new(log), faults.clone(), clock.clone()));
         clock.advance(Duration::from_hours(1));
         let ids = Ids::new(log.clone(), clock.clone(), TOPIC.into());
         let stop = CancellationToken::new();
         let refill = tokio::spawn(ids.clone().refill(stop.clone()));
-        Self { ids, log, clock, stop, refill, _folder: folder }
+        Self { ids, log, faults, clock, stop, refill, _folder: folder }
     }
 
     async fn take(&self, count: usize) -> Vec<u64> {
@@ -130,10 +133,10 @@ async fn an_id_that_came_back_is_the_next() {
 #[tokio::test]
 async fn who_waits_hears_of_a_failure_and_the_next_one_succeeds() {
     let bench = Bench::start();
-    bench.log.next(Fault::Refuse(Error::Overloaded(9)));
+    bench.faults.then(Fault::Refused(Error::Overloaded(9)));
     assert!(matches!(bench.ids.take().await, Err(ids::Error::Overloaded)));
     bench.clock.advance(Duration::from_secs(2));
-    bench.log.next(Fault::WriteAndSay(Error::Unconfirmed("no answer".into())));
+    bench.faults.then(Fault::Unanswered(Error::Unconfirmed("no answer".into())));
     assert!(matches!(bench.ids.take().await, Err(ids::Error::Unavailable(_))));
     bench.clock.advance(Duration::from_secs(2));
     // the lost one leaves a gap, never a repeat

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod catalog;
+mod chance;
 mod cli;
 mod documents;
 mod eventlog;

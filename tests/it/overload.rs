@@ -1,17 +1,16 @@
 //! Too much to do: refused in time, and nothing acknowledged that is not durable.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use encargo::eventlog::Error;
+use encargo::{eventlog::Error, faults::Fault};
 use reqwest::StatusCode;
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::net::TcpStream;
 
-use crate::support::{
-    faulty::Fault,
-    shop::{BACKLOG_MAX, Shop},
-};
+use crate::support::shop::{BACKLOG_MAX, Shop};
 
 const BODY: &str = r#"{"product":"1010","email":"ana@example.org"}"#;
+/// How long an answer of the log is held back.
+const HELD: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_backlog_shuts_the_intake_until_it_is_worked_off() {
@@ -46,7 +45,7 @@ async fn a_log_that_cannot_write_is_a_503_that_keeps_its_reasons_to_itself() {
         (Error::Fatal(secret()), 500),
     ];
     for (error, status) in faults {
-        shop.log.next(Fault::Refuse(error));
+        shop.faults.then(Fault::Refused(error));
         let response = shop.json(BODY).send().await.unwrap();
         assert_eq!(response.status().as_u16(), status);
         assert_eq!(response.headers().contains_key("retry-after"), status == 503);
@@ -59,8 +58,7 @@ async fn a_log_that_cannot_write_is_a_503_that_keeps_its_reasons_to_itself() {
 #[tokio::test]
 async fn a_stop_finishes_what_has_begun() {
     let shop = Shop::start().await;
-    let gate = Arc::new(Semaphore::new(0));
-    shop.log.next(Fault::Hold(gate.clone()));
+    shop.faults.then(Fault::Slow(HELD));
     let begun = tokio::spawn(shop.json(BODY).send());
     // held in the log: the record is written, the answer waits
     while shop.orders().is_empty() {
@@ -72,7 +70,7 @@ async fn a_stop_finishes_what_has_begun() {
         tokio::task::yield_now().await;
     }
     assert!(!begun.is_finished());
-    gate.add_permits(1);
+    shop.slowness.advance(HELD);
     assert_eq!(begun.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
     shop.stopped().await;
 }

@@ -10,6 +10,7 @@ use encargo::{
         self, Commits, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition, TopicSpec,
         sqlite::SqliteLog,
     },
+    faults::FaultyLog,
     intake::{Deps, Intake, Options, Watched},
     store::{self, sqlite::SqliteStore},
     web::{self, Limits},
@@ -20,7 +21,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::faulty::FaultyLog;
+use super::faulty::Script;
 use crate::harness::PATIENCE;
 use crate::harness::app::sample_in;
 
@@ -32,6 +33,9 @@ pub const RESERVATION: Duration = Duration::from_secs(10);
 
 pub struct Shop {
     pub log: Arc<FaultyLog>,
+    pub faults: Arc<Script>,
+    /// The time by which calls of the log are slow: it stands until it is moved.
+    pub slowness: Clock,
     pub store: Arc<SqliteStore>,
     pub clock: Clock,
     pub client: Client,
@@ -57,7 +61,8 @@ impl Shop {
         for (name, partitions) in [(ORDERS, PARTITIONS), ("encargo_ids", 1)] {
             log.create(&TopicSpec { name: name.into(), partitions }).unwrap();
         }
-        let log = Arc::new(FaultyLog::new(log, ORDERS));
+        let (faults, slowness) = (Script::of_appends_to(ORDERS), Clock::manual(Timestamp::default()));
+        let log = Arc::new(FaultyLog::new(Arc::new(log), faults.clone(), slowness.clone()));
         let store =
             Arc::new(SqliteStore::open(&folder.path().join("store.db"), store::sqlite::Options::default()).unwrap());
         let deps = Deps {
@@ -80,7 +85,7 @@ impl Shop {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let server = tokio::spawn(run(intake, listener, limits, stop.clone()));
-        Self { log, store, clock, client: Client::new(), url, registry, stop, server, folder }
+        Self { log, faults, slowness, store, clock, client: Client::new(), url, registry, stop, server, folder }
     }
 
     /// Stops in order and starts again on the same data.

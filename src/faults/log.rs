@@ -1,0 +1,197 @@
+//! The event log with faults.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Call, Fault, Faults};
+use crate::{
+    clock::Clock,
+    domain::Timestamp,
+    eventlog::{
+        Commits, Error, EventLog, Future1, GroupInfo, GroupOffset, Input, Lag, Member, NewRecord, Outcome, Position,
+        Reader, Record, Result, TopicInfo, TopicPartition, TopicSpec,
+    },
+};
+
+/// A log whose calls, and those of its members and readers, go wrong as a plan says.
+pub struct FaultyLog {
+    log: Arc<dyn EventLog>,
+    plan: Plan,
+}
+
+/// The plan, and the time by which calls are late.
+#[derive(Clone)]
+struct Plan {
+    faults: Arc<dyn Faults<Error>>,
+    clock: Clock,
+}
+
+impl Plan {
+    fn next(&self, name: &'static str, of: &str) -> Option<Fault<Error>> {
+        self.faults.next(Call { name, of })
+    }
+
+    /// A call whose answer tells whether it was done.
+    fn call<T>(&self, name: &'static str, of: &str, done: impl FnOnce() -> Result<T>) -> Result<T> {
+        match self.next(name, of) {
+            None => done(),
+            Some(Fault::Refused(error)) => Err(error),
+            Some(Fault::Unanswered(error)) => done().and(Err(error)),
+            Some(Fault::Late(time)) => {
+                self.clock.park(time);
+                done()
+            }
+            Some(Fault::Slow(time)) => {
+                let answer = done();
+                self.clock.park(time);
+                answer
+            }
+        }
+    }
+
+    /// A call that changes what the caller gets next: without an answer it is not made at all, or something would be lost
+    /// on its way that no real log loses.
+    fn poll<T>(&self, name: &'static str, of: &str, done: impl FnOnce() -> Result<T>) -> Result<T> {
+        match self.next(name, of) {
+            Some(Fault::Refused(error) | Fault::Unanswered(error)) => Err(error),
+            Some(Fault::Late(time) | Fault::Slow(time)) => {
+                self.clock.park(time);
+                done()
+            }
+            None => done(),
+        }
+    }
+}
+
+impl FaultyLog {
+    /// The log behind the plan. Calls are late by `clock`.
+    pub fn new(log: Arc<dyn EventLog>, faults: Arc<dyn Faults<Error>>, clock: Clock) -> Self {
+        Self { log, plan: Plan { faults, clock } }
+    }
+}
+
+impl EventLog for FaultyLog {
+    fn topics(&self) -> Result<Vec<TopicInfo>> {
+        self.plan.call("topics", "", || self.log.topics())
+    }
+
+    fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
+        self.plan.call("topic", name, || self.log.topic(name))
+    }
+
+    fn create(&self, spec: &TopicSpec) -> Result<()> {
+        self.plan.call("create", &spec.name, || self.log.create(spec))
+    }
+
+    fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>> {
+        let topic = records.first().map_or("", |record| &record.topic);
+        let (log, clock) = (self.log.clone(), self.plan.clock.clone());
+        match self.plan.next("append", topic) {
+            None => log.append(records),
+            Some(Fault::Refused(error)) => Box::pin(async { Err(error) }),
+            Some(Fault::Unanswered(error)) => {
+                let written = log.append(records);
+                Box::pin(async { written.await.and(Err(error)) })
+            }
+            Some(Fault::Late(time)) => Box::pin(async move {
+                clock.sleep(time).await;
+                log.append(records).await
+            }),
+            Some(Fault::Slow(time)) => {
+                let written = log.append(records);
+                Box::pin(async move {
+                    clock.sleep(time).await;
+                    written.await
+                })
+            }
+        }
+    }
+
+    fn read(&self, partition: &TopicPartition, from: u64) -> Result<Box<dyn Reader>> {
+        let reader = self.plan.call("read", &partition.topic, || self.log.read(partition, from))?;
+        Ok(Box::new(FaultyReader { reader, topic: partition.topic.clone(), plan: self.plan.clone() }))
+    }
+
+    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
+        let member = self.plan.call("join", group, || self.log.join(group, topics, slot, commits))?;
+        Ok(Box::new(FaultyMember { member, group: group.to_owned(), plan: self.plan.clone() }))
+    }
+
+    fn ping(&self) -> Result<()> {
+        self.plan.call("ping", "", || self.log.ping())
+    }
+
+    fn groups(&self) -> Result<Vec<GroupInfo>> {
+        self.plan.call("groups", "", || self.log.groups())
+    }
+
+    fn owners(&self, group: &str) -> Result<Vec<(TopicPartition, String)>> {
+        self.plan.call("owners", group, || self.log.owners(group))
+    }
+
+    fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
+        self.plan.call("lag", group, || self.log.lag(group, topics))
+    }
+
+    fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64> {
+        self.plan.call("offset_at", &partition.topic, || self.log.offset_at(partition, at))
+    }
+
+    fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
+        self.plan.call("delete_before", &partition.topic, || self.log.delete_before(partition, offset))
+    }
+}
+
+struct FaultyReader {
+    reader: Box<dyn Reader>,
+    topic: String,
+    plan: Plan,
+}
+
+impl Reader for FaultyReader {
+    fn next(&mut self, limit: usize) -> Result<Vec<Record>> {
+        self.plan.poll("read_next", &self.topic, || self.reader.next(limit))
+    }
+}
+
+struct FaultyMember {
+    member: Box<dyn Member>,
+    group: String,
+    plan: Plan,
+}
+
+impl Member for FaultyMember {
+    fn next(&mut self, wait: Duration) -> Result<Input> {
+        self.plan.poll("next", &self.group, || self.member.next(wait))
+    }
+
+    fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()> {
+        self.plan.call("seek", &self.group, || self.member.seek(partition, offset))
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.member.pause(paused);
+    }
+
+    fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {
+        let mut commit = || self.member.commit(outputs, offsets);
+        let clock = &self.plan.clock;
+        match self.plan.next("commit", &self.group) {
+            None => commit(),
+            Some(Fault::Refused(error @ Error::Unconfirmed(_))) => Outcome::Unknown(error),
+            Some(Fault::Refused(error)) => Outcome::Aborted(error),
+            Some(Fault::Unanswered(error)) => match commit() {
+                Outcome::Committed(_) => Outcome::Unknown(error),
+                other => other,
+            },
+            Some(Fault::Late(time)) => {
+                clock.park(time);
+                commit()
+            }
+            Some(Fault::Slow(time)) => {
+                let outcome = commit();
+                clock.park(time);
+                outcome
+            }
+        }
+    }
+}
