@@ -15,6 +15,7 @@ pub mod store;
 pub mod tls;
 
 pub mod catalog;
+pub mod flows;
 pub mod intake;
 
 pub mod fulfilment;

@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use prometheus_client::registry::Registry;
 use tokio::{runtime::Handle, sync::Notify};
 
@@ -21,7 +21,7 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     config::Config,
-    domain::{Flow, HandleKey},
+    domain::{Flow, HandleKey, Step},
     eventlog::EventLog,
     forward::Forward,
     fulfilment::{self, Processor},
@@ -68,6 +68,7 @@ impl Plan {
     /// Fails when something local is wrong: catalogue, templates, folders.
     pub(super) fn new(config: &Config, roles: &[Role], addresses: Addresses, clock: Clock) -> Result<Self> {
         let flow = Arc::new(config.flow()?);
+        require_plain(&flow)?;
         open::data_folder(config)?;
         let has = |role| roles.contains(&role);
         let catalog = if has(Role::Intake) { open::catalog(config)? } else { Catalog::sample() };
@@ -295,6 +296,21 @@ impl Plan {
         services.spawn("mail", move |stop| async move { Ok(mailer.run(stop).await?) });
         Ok(())
     }
+}
+
+/// Fulfilment moves orders on by one timer for each state, and mail is sent about every state with the template of its name.
+fn require_plain(flow: &Flow) -> Result<()> {
+    let is_other = |step: &Step| step.takes_command() || step.dwell().is_some_and(|dwell| !dwell.exceptions.is_empty());
+    let has_own_mail = |step: &Step| step.mail.as_ref() != Some(&step.state);
+    if let Some(step) = flow.steps().iter().find(|step| is_other(step) || has_own_mail(step)) {
+        bail!(
+            "the flow {} cannot be run yet, only looked at: orders leave {} otherwise than by one timer for all products, or it is \
+             mailed otherwise than with the template of its name",
+            flow.name(),
+            step.state
+        );
+    }
+    Ok(())
 }
 
 impl Opened {

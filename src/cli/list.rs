@@ -11,8 +11,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::Config,
-    domain::{OrderId, Timestamp},
+    domain::{Flow, OrderId, Timestamp},
     store::orders::{OrderView, Query},
     tracking::OrderJson,
 };
@@ -80,15 +79,16 @@ impl List {
         }
         table.print(&mut out)?;
         out.flush()?;
-        self.say(&config, shown, query.below.filter(|_| more));
+        self.say(&config.flow()?, shown, query.below.filter(|_| more));
         Ok(ExitCode::SUCCESS)
     }
 
-    fn say(&self, config: &Config, shown: usize, next: Option<OrderId>) {
+    fn say(&self, flow: &Flow, shown: usize, next: Option<OrderId>) {
         let filtered = self.state.is_some() || self.stuck || self.below.is_some();
         match (&self.state, next) {
-            (Some(state), _) if shown == 0 && !config.flow.states.contains(state) => {
-                explain(&format!("No orders; {state:?} is none of the states {}", config.flow.states.join(", ")));
+            (Some(state), _) if shown == 0 && flow.states().all(|other| other != state) => {
+                let states: Vec<_> = flow.states().collect();
+                explain(&format!("No orders; {state:?} is none of the states {}", states.join(", ")));
             }
             _ if shown == 0 && self.stuck => explain("No order is stuck."),
             _ if shown == 0 && filtered => explain("No such orders."),

@@ -125,11 +125,13 @@ impl Preview {
             Format::Raw => mail::Format::Raw,
         };
         let lang = self.lang.unwrap_or(config.mail.lang);
-        if !config.flow.states.contains(&self.state) {
+        let flow = config.flow()?;
+        let states: Vec<_> = flow.states().collect();
+        if !states.contains(&&*self.state) {
             explain(&format!(
                 "{:?} is none of the states {}; this is the mail of a state without a text of its own",
                 self.state,
-                config.flow.states.join(", ")
+                states.join(", ")
             ));
         }
         let mut bytes = mail::preview(app::sample_composing(&config)?, &self.state, lang, format)?;

@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod dead;
 mod flags;
+mod flow;
 mod follow;
 mod list;
 mod log;
@@ -100,6 +101,9 @@ enum Command {
     /// Check and search the catalogue
     #[command(subcommand)]
     Catalog(catalog::Command),
+    /// Check, show, compare and try out the flows of orders
+    #[command(subcommand)]
+    Flow(flow::Command),
     /// Show, check and write the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -125,6 +129,7 @@ impl Cli {
             Command::Mail { command: Some(command), .. } => wait(command.run(&settings)),
             Command::Mail { command: None, role } => role.run(&settings),
             Command::Catalog(catalog) => catalog.run(&settings),
+            Command::Flow(flow) => wait(flow.run(&settings)),
             Command::Config(config) => config.run(&settings),
             Command::Completions(completions) => completions.run(),
         }

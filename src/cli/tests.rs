@@ -106,6 +106,7 @@ fn the_first_help_shows_the_way() {
       mail         Run the mailer alone, over PostgreSQL; or preview and check the
                    mails
       catalog      Check and search the catalogue
+      flow         Check, show, compare and try out the flows of orders
       config       Show, check and write the configuration
       completions  Print a completion script for a shell
       help         Print this message or the help of the given subcommand(s)

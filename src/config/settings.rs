@@ -2,9 +2,11 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use serde::{Deserialize, Deserializer};
 
-use super::values::{LogUrl, Sender, Span, StoreUrl, Zone, duration, each, limit, listen, moment, optional, parsed};
+use super::values::{
+    LogUrl, Sender, Span, StoreUrl, Zone, duration, each, flow_file, limit, listen, moment, optional, parsed,
+};
 use crate::{
-    domain::{EmailAddress, Flow, Invalid, Lang, Step, Timestamp},
+    domain::{EmailAddress, Flow, Lang, Step, Timestamp, flow::Flaw},
     intake::Rate,
     mail::{Destination, Password},
     store::postgres::Pooling,
@@ -13,6 +15,9 @@ use crate::{
 
 /// Shortest key for lookups by number.
 const API_KEY_MIN: usize = 16;
+
+/// The default of `flow.dwell`.
+const DWELL: Duration = Duration::from_secs(8);
 
 /// All settings; `default.toml` says what each means.
 #[derive(Debug, Clone, Deserialize)]
@@ -54,9 +59,9 @@ pub struct Config {
 #[allow(missing_docs)] // `default.toml` says what each means
 mod sections {
     use super::{
-        BTreeMap, Deserialize, Destination, Duration, EmailAddress, HostName, Lang, LogUrl, Origin, PathBuf, Pooling,
-        Rate, Sender, SocketAddr, StoreUrl, Timestamp, Zone, duration, durations, each, limit, listen, moment, named,
-        optional, parsed,
+        Arc, BTreeMap, Deserialize, Destination, Duration, EmailAddress, Flow, HostName, Lang, LogUrl, Origin, PathBuf,
+        Pooling, Rate, Sender, SocketAddr, StoreUrl, Timestamp, Zone, duration, durations, each, flow_file, limit,
+        listen, moment, named, optional, parsed,
     };
 
     #[derive(Debug, Clone, Deserialize)]
@@ -104,6 +109,8 @@ mod sections {
 
     #[derive(Debug, Clone, Deserialize)]
     pub struct FlowSettings {
+        #[serde(deserialize_with = "flow_file")]
+        pub file: Option<Arc<Flow>>,
         pub states: Vec<String>,
         #[serde(deserialize_with = "duration")]
         pub dwell: Duration,
@@ -255,26 +262,20 @@ impl Config {
         url.complete(password, Some(ca.clone()).filter(|path| !path.as_os_str().is_empty()))
     }
 
-    /// The flow that the settings describe.
-    pub fn flow(&self) -> Result<Flow, Invalid> {
-        let FlowSettings { states, dwell, dwells } = &self.flow;
-        let step = |state: &String| Step {
-            state: Arc::from(state.as_str()),
-            dwell: dwells.get(state).copied().unwrap_or(*dwell),
-        };
+    /// The flow that the settings describe, or the file that they name.
+    pub fn flow(&self) -> Result<Flow, Flaw> {
+        let FlowSettings { file, states, dwell, dwells } = &self.flow;
+        if let Some(flow) = file {
+            return Ok((**flow).clone());
+        }
+        let step = |state: &String| Step::timer(state, dwells.get(state).copied().unwrap_or(*dwell));
         Flow::new(states.iter().map(step).collect())
     }
 
     /// What types cannot say; names the key.
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         let bad = |key: &str, text: &str| Err((key.to_owned(), text.to_owned()));
-        if let Err(reason) = self.flow() {
-            return bad("flow.states", reason.to_string().trim_start_matches("flow: "));
-        }
-        let states = &self.flow.states;
-        if let Some(stranger) = self.flow.dwells.keys().find(|name| !states.contains(name)) {
-            return bad(&format!("flow.dwells.{stranger}"), &format!("is none of the states {}", states.join(", ")));
-        }
+        self.check_flow()?;
         for (key, too_small) in self.too_small() {
             if too_small {
                 return bad(key, "must not be zero");
@@ -311,6 +312,27 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    fn check_flow(&self) -> Result<(), (String, String)> {
+        let bad = |key: &str, text: &str| Err((key.to_owned(), text.to_owned()));
+        if let Err(flaw) = self.flow() {
+            let key = if flaw.key.ends_with("dwell") { "flow.dwell" } else { "flow.states" };
+            return bad(key, &flaw.text);
+        }
+        let FlowSettings { file, states, dwell, dwells } = &self.flow;
+        if let Some(stranger) = dwells.keys().find(|name| !states.contains(name)) {
+            return bad(&format!("flow.dwells.{stranger}"), &format!("is none of the states {}", states.join(", ")));
+        }
+        let beside = [
+            ("flow.states", *states != Flow::STATES),
+            ("flow.dwell", *dwell != DWELL),
+            ("flow.dwells", !dwells.is_empty()),
+        ];
+        match beside.into_iter().find(|(_, changed)| *changed) {
+            Some((key, _)) if file.is_some() => bad("flow.file", &format!("says all of the flow: take out {key}")),
+            _ => Ok(()),
+        }
     }
 
     fn check_tracking(&self) -> Result<(), (String, String)> {

@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::mail::Destination;
+use crate::{domain::Step, mail::Destination};
 
 fn file(text: &str) -> Result<Config> {
     let mut layers = Layers::defaults();
@@ -57,8 +57,9 @@ fn later_layers_win_and_tell_where_they_are() {
     let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
     let loaded = load_from(Some(&path), variables, &[("ops.listen", "127.0.0.1:0".into())]).unwrap();
     let Loaded { config, layers, warnings } = loaded;
-    let dwells: Vec<u64> = config.flow().unwrap().steps().iter().map(|step| step.dwell.as_secs()).collect();
-    assert_eq!(dwells, [2, 3, 2, 2]);
+    let flow = config.flow().unwrap();
+    let dwells: Vec<u64> = flow.steps().iter().filter_map(Step::dwell).map(|dwell| dwell.usual.as_secs()).collect();
+    assert_eq!(dwells, [2, 3, 2]);
     assert_eq!((config.ops.listen.port(), warnings.len()), (0, 0));
     let place = path.display();
     assert_eq!(
@@ -97,7 +98,7 @@ fn wrong_values_name_the_place_and_the_way_out() {
     insta::assert_snapshot!(error("[flow]\ndwell = \"8\""), @r#"tienda.toml:2: flow.dwell must be a duration with its unit, like "8s", "500ms" or "30d", not "8""#);
     insta::assert_snapshot!(error("[flow.dwells]\npreparando = \"8\""), @r#"tienda.toml:2: flow.dwells.preparando must be a duration with its unit, like "8s", "500ms" or "30d", not "8""#);
     insta::assert_snapshot!(error("[flow.dwells]\n\"a.b\" = \"8s\""), @"tienda.toml:2: flow.dwells.a.b is none of the states recibido, preparando, entregando, finalizado");
-    insta::assert_snapshot!(error("[flow]\nstates = [\"a\", \"a\"]"), @r#"tienda.toml:2: flow.states the state "a" is there twice"#);
+    insta::assert_snapshot!(error("[flow]\nstates = [\"a\", \"a\"]"), @r#"tienda.toml:2: flow.states names "a" a second time"#);
     insta::assert_snapshot!(error("[log]\nurl = \"redis://x\""), @"tienda.toml:2: log.url cannot be that: redis: is not supported, sqlite:PATH and kafka://HOST:PORT are");
     insta::assert_snapshot!(error("[store]\nurl = \"sqlite:\""), @"tienda.toml:2: store.url cannot be that: a path must follow, like sqlite:data/file.db");
     insta::assert_snapshot!(error("[mail]\nurl = \"mailto:ana\""), @r#"tienda.toml:2: mail.url cannot be that: mail URL "mailto:ana": must be maildir:DIR, smtp://HOST:PORT, smtps://HOST:PORT or none:"#);
@@ -267,6 +268,35 @@ fn the_mail_password_belongs_to_the_user_in_the_address() {
         let error = layers.settings().unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn a_flow_file_says_all_of_the_flow() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flow.toml");
+    let flow = "name = \"cocina\"\nversion = 2\ndwell = \"1m\"\n[[step]]\nstate = \"uno\"\n[[step]]\nstate = \"dos\"\n";
+    std::fs::write(&path, flow).unwrap();
+    let name = path.display();
+    let config = file(&format!("[flow]\nfile = \"{name}\"")).unwrap();
+    assert_eq!(&*config.flow().unwrap().id(), "cocina@2");
+    for (beside, key) in [
+        ("dwell = \"2s\"", "flow.dwell"),
+        ("states = [\"uno\", \"dos\"]", "flow.states"),
+        ("dwells.recibido = \"2s\"", "flow.dwells"),
+    ] {
+        let said = error(&format!("[flow]\nfile = \"{name}\"\n{beside}"));
+        assert_eq!(said, format!("tienda.toml:2: flow.file says all of the flow: take out {key}"));
+    }
+    std::fs::write(&path, flow.replace("\"1m\"", "\"1\"")).unwrap();
+    let said = error(&format!("[flow]\nfile = \"{name}\""));
+    let like = "\"8s\", \"500ms\" or \"30d\"";
+    let wrong = format!("{name}:3: dwell must be a duration with its unit, like {like}, not \"1\"");
+    assert_eq!(said, format!("tienda.toml:2: flow.file cannot be used: {wrong}"));
+    let said = error("[flow]\nfile = \"none/flow.toml\"");
+    assert!(
+        said.starts_with("tienda.toml:2: flow.file cannot be used: cannot read the flow file none/flow.toml: "),
+        "{said}"
+    );
 }
 
 #[test]

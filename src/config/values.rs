@@ -1,10 +1,13 @@
 //! What settings are made of, with words for those who write them.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::domain::{EmailAddress, Timestamp};
+use crate::{
+    domain::{EmailAddress, Flow, Timestamp, parse_duration},
+    flows,
+};
 
 /// Where the event log is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,9 +171,7 @@ pub(super) struct Span(#[serde(deserialize_with = "duration")] pub(super) Durati
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(|_| {
-        D::Error::custom(format!("must be a duration with its unit, like \"8s\", \"500ms\" or \"30d\", not {text:?}"))
-    })
+    parse_duration(&text).map_err(D::Error::custom)
 }
 
 /// Anything that can be read from text.
@@ -227,6 +228,19 @@ pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     text.parse().map(Some).map_err(|_| {
         let like = "\"2026-01-31T12:00:00Z\", \"2026-01-31T13:00:00+01:00\" or milliseconds since 1970";
         D::Error::custom(format!("must be a time with its zone, like {like}, not {text:?}"))
+    })
+}
+
+/// A flow file, read at once, so that whatever is wrong with it is told where the file is named; empty text stands for none.
+pub(super) fn flow_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Flow>>, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let load = || Ok(Some(Arc::new(flows::file::load(&path)?)));
+    load().map_err(|error: flows::file::Error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        D::Error::custom(format!("cannot be used: {error}{cause}"))
     })
 }
 

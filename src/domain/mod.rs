@@ -5,7 +5,7 @@
 mod dead_letter;
 mod email;
 mod event;
-mod flow;
+pub mod flow;
 pub mod foreign_text;
 mod handle;
 mod lang;
@@ -23,7 +23,7 @@ pub use handle::{Handle, HandleKey};
 pub use lang::Lang;
 pub use order::{Order, OrderId, Product, fingerprint};
 pub use price::Price;
-pub use time::Timestamp;
+pub use time::{Timestamp, parse_duration};
 pub use trace::TraceParent;
 
 /// Why a value was refused; the text names the field's rule and is safe to show to a client.

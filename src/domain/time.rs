@@ -82,6 +82,13 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// A duration in words, like `8s`, `500ms`, `1h 30m`, `30d`.
+pub fn parse_duration(text: &str) -> Result<Duration, Invalid> {
+    let like = "\"8s\", \"500ms\" or \"30d\"";
+    humantime::parse_duration(text)
+        .map_err(|_| Invalid(format!("must be a duration with its unit, like {like}, not {text:?}").into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -191,7 +191,7 @@ impl Engine {
             {
                 self.adopted -= usize::from(order.offset == ELSEWHERE);
                 // by the wall clock, too, no state may look shorter than its dwell: that clock can be set back
-                let at = now.wall.max(order.at + step.dwell);
+                let at = now.wall.max(order.at + step.usual_dwell());
                 self.stage(order.order, i as u8 + 2, at, Some(order.due));
             }
         }
@@ -201,7 +201,7 @@ impl Engine {
         let step = self.flow.step(seq).expect("only states of the flow are staged");
         let last = seq == self.flow.last_seq();
         self.counters.finished += u64::from(last);
-        let next_at = (!last).then(|| at + step.dwell);
+        let next_at = (!last).then(|| at + step.usual_dwell());
         let event = StateEvent { order, estado: step.state.clone(), seq: Some(seq), at, next_at };
         self.staged.push(Staged { event, due });
     }
@@ -251,7 +251,7 @@ impl Engine {
         match self.waiting.get_mut(usize::from(seq) - 1) {
             None => self.finished.push_back((order.id, offset)),
             Some(queue) => {
-                let dwell = self.flow.steps()[usize::from(seq) - 1].dwell;
+                let dwell = self.flow.steps()[usize::from(seq) - 1].usual_dwell();
                 let due = now + dwell.saturating_sub(since);
                 let waiting = Waiting { order, at, due, offset };
                 if offset == ELSEWHERE {

@@ -27,6 +27,13 @@ pub struct Rate {
 #[error("must be a number and s, min, h or d, like 100/h, or off")]
 pub struct ParseRate;
 
+impl Rate {
+    /// The mean time between one and the next.
+    pub fn gap(self) -> Duration {
+        self.per / self.count
+    }
+}
+
 impl FromStr for Rate {
     type Err = ParseRate;
 

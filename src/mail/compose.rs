@@ -16,7 +16,7 @@ use super::{
     words,
 };
 use crate::{
-    domain::{EmailAddress, Flow, Handle, HandleKey, Lang, Order, OrderId, Product, Timestamp},
+    domain::{EmailAddress, Flow, Handle, HandleKey, Lang, Order, OrderId, Product, Step, Timestamp},
     store::ledger::{Mail, MailId},
 };
 
@@ -261,7 +261,7 @@ impl Composer {
         let at = Timestamp::from_millis(1_767_261_600_000); // 2026-01-01T10:00:00Z
         let seq = self.options.flow.seq_of(state).unwrap_or(1);
         let id = OrderId::new(1_024).expect("it is between 1 and 2^53");
-        let dwell = self.options.flow.step(seq).filter(|_| seq < self.options.flow.last_seq()).map(|step| step.dwell);
+        let dwell = self.options.flow.step(seq).and_then(Step::dwell).map(|dwell| dwell.usual);
         let order = Order {
             id,
             product: Product::new("3170", "King's Bounty: Armored Princess", "7.99").expect("a plain product"),

@@ -27,6 +27,7 @@ pub use destination::{Destination, Login, Password, SmtpServer, Tls};
 pub use mailer::{Deps, Destinations, DomainState, Mailer, Options, RelayState, Snapshot};
 pub use metrics::Metrics;
 pub use refusal::{About, Refusal};
+pub use templates::template_names;
 pub use transport::{Outcome, Timeouts, Transport, Whose, open};
 
 /// What can go wrong with mail as a whole; what becomes of one mail is an [`Outcome`].

@@ -1,7 +1,7 @@
 //! The templates: built in, each overridable by a file of the same name in a folder.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
 };
 
@@ -33,6 +33,12 @@ const BUILT_IN: [(&str, &str); 32] = built_in! {
     "en/finalizado.subject" "en/finalizado.txt" "en/finalizado.html"
     "en/generic.subject" "en/generic.txt" "en/generic.html"
 };
+
+/// The names that have a template of their own in some language, with what a folder adds; any other state is mailed with
+/// the generic text.
+pub fn template_names(folder: Option<&Path>) -> Result<BTreeSet<String>> {
+    Ok(Templates::load(folder)?.states().map(str::to_owned).collect())
+}
 
 /// All templates, parsed.
 pub(super) struct Templates {

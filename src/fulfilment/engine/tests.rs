@@ -201,7 +201,7 @@ fn a_flow_that_changed_revives_no_finished_order_and_finishes_what_has_no_state_
     }
     let counters = Some(engine.counters());
     let restored = |states: &[&str]| {
-        let step = |state: &&str| crate::domain::Step { state: (*state).into(), dwell: DWELL };
+        let step = |state: &&str| crate::domain::Step::timer(state, DWELL);
         let mut restore = Restore::new(Arc::new(Flow::new(states.iter().map(step).collect()).unwrap()), 0);
         output.0.iter().enumerate().for_each(|(offset, event)| restore.event(offset as u64, event.clone()));
         restore.finish(counters, at(48), 10).unwrap()

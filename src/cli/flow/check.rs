@@ -1,0 +1,88 @@
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use crate::{
+    cli::{
+        Settings,
+        output::{Out, Tone, count, plain},
+    },
+    domain::{
+        Flow,
+        flow::{Leave, Party},
+    },
+    flows, mail,
+};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Check {
+    /// File to check
+    file: PathBuf,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(super) fn run(self, settings: &Settings) -> Result<ExitCode> {
+        let flow = flows::file::load(&self.file)?;
+        let config = settings.load(&[])?.config;
+        let folder = Some(config.mail.templates.as_path()).filter(|path| !path.as_os_str().is_empty());
+        let notes = notes(&flow, &mail::template_names(folder)?);
+        let file = self.file.display().to_string();
+        let mut out = Out::new();
+        if self.json {
+            let (name, version, content) = (flow.name(), flow.version(), format!("{:016x}", flow.fingerprint()));
+            out.json(&json!({
+                "file": file, "name": name, "version": version, "states": flow.steps().len(), "content": content,
+                "notes": notes,
+            }))?;
+        } else {
+            let states = count(flow.steps().len() as u64, "state");
+            out.line(&format!("{} is fine: {}, {states}", plain(&file), flow.id()))?;
+            for note in notes {
+                out.line(&format!("{}  {note}", out.paint(Tone::Busy, "note")))?;
+            }
+        }
+        out.flush()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What is allowed, and may not be meant all the same.
+fn notes(flow: &Flow, templates: &std::collections::BTreeSet<String>) -> Vec<String> {
+    let mut notes = Vec::new();
+    for step in flow.steps() {
+        if matches!(step.leave, Some(Leave::Command { expect: None })) {
+            notes.push(format!(
+                "{} waits for a command and has no expect: customers are told no time, and no order is ever late there",
+                step.state
+            ));
+        }
+        for exception in
+            step.dwell().into_iter().flat_map(|dwell| dwell.exceptions.iter().skip_while(|one| !all(one)).skip(1))
+        {
+            let words = exception.products.key().or(exception.products.name()).unwrap_or_default();
+            notes.push(format!(
+                "{}: products like {words:?} come after those of * and never have their dwell",
+                step.state
+            ));
+        }
+    }
+    if flow.steps().len() > 1 && (1..flow.last_seq()).all(|seq| !flow.may_cancel(seq, Party::Customer)) {
+        notes.push("customers can cancel in no state: the shop has to do it for them".to_owned());
+    }
+    for (state, template) in flow.mails().filter(|(_, template)| !templates.contains(*template)) {
+        let own = if state == template { String::new() } else { format!(" {template:?}") };
+        notes.push(format!("{state} is mailed with the generic text: there is no template{own} for it"));
+    }
+    notes
+}
+
+/// Whether an exception leaves no product for those after it.
+fn all(exception: &crate::domain::flow::Exception) -> bool {
+    let any = |text: Option<String>| text.is_none_or(|text| text == "*");
+    any(exception.products.key()) && any(exception.products.name())
+}
