@@ -230,8 +230,7 @@ fn restore() -> anyhow::Result<()> {
             trace: None,
         };
         let at = order.placed_at;
-        let event =
-            StateEvent { order: Box::new(order), estado: "recibido".into(), seq: Some(1), at, next_at: Some(at) };
+        let event = StateEvent::of_version_1(order, 1, "recibido", at, Some(at));
         let (value, headers) = (wire::encode_event(&event), wire::event_headers(&event));
         Ok(NewRecord { topic: states.clone(), value, headers, ..record(&states, id) })
     };

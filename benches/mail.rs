@@ -176,11 +176,7 @@ fn event(id: u64, seq: u8, at: encargo::domain::Timestamp) -> Incoming {
     let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: id };
     let letter =
         DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
-    let estado = Flow::STATES[usize::from(seq) - 1].into();
-    Incoming {
-        event: StateEvent { order: order.into(), estado, seq: Some(seq), at, next_at: None },
-        seq,
-        last: seq == 4,
-        letter,
-    }
+    let estado = Flow::STATES[usize::from(seq) - 1];
+    let next_at = (seq < 4).then_some(at);
+    Incoming { event: StateEvent::of_version_1(order, seq, estado, at, next_at), letter }
 }

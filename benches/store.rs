@@ -162,14 +162,8 @@ fn incoming(id: u64, seq: u8, at: Timestamp) -> Incoming {
         trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
     };
     let last = usize::from(seq) == Flow::STATES.len();
-    let event = StateEvent {
-        order: Box::new(order),
-        estado: Flow::STATES[usize::from(seq) - 1].into(),
-        seq: Some(seq),
-        at,
-        next_at: (!last).then(|| at + Duration::from_secs(8)),
-    };
-    Incoming { event, seq, last, letter: letter(at) }
+    let (estado, next_at) = (Flow::STATES[usize::from(seq) - 1], (!last).then(|| at + Duration::from_secs(8)));
+    Incoming { event: StateEvent::of_version_1(order, seq, estado, at, next_at), letter: letter(at) }
 }
 
 fn letter(at: Timestamp) -> DeadLetter {

@@ -60,9 +60,8 @@ pub(super) fn retention(config: &Config) -> retention::Policy {
     }
 }
 
-pub(super) fn tracking(config: &Config, flow: Arc<Flow>, mail: bool) -> tracking::Options {
+pub(super) fn tracking(config: &Config, mail: bool) -> tracking::Options {
     tracking::Options {
-        flow,
         states: config.topics.states.clone(),
         dead: config.topics.dead.clone(),
         old_states: config.topics.forward_states.clone(),

@@ -259,7 +259,7 @@ impl Plan {
             metrics: metrics.clone(),
         };
         let mail = !self.config.mail_url().is_off();
-        let options = options::tracking(&self.config, self.flow.clone(), mail);
+        let options = options::tracking(&self.config, mail);
         let runtime = Handle::current();
         services.blocking("tracking", move |stop| {
             again(&runtime, stop, "tracking", || {

@@ -9,6 +9,7 @@ pub mod flow;
 pub mod foreign_text;
 mod handle;
 mod lang;
+pub mod lifecycle;
 mod order;
 mod price;
 mod time;
@@ -17,7 +18,7 @@ pub mod wire;
 
 pub use dead_letter::{DeadLetter, Source};
 pub use email::EmailAddress;
-pub use event::StateEvent;
+pub use event::{Cause, Change, Closing, StateEvent, Waits};
 pub use flow::{Flow, Step};
 pub use handle::{Handle, HandleKey};
 pub use lang::Lang;

@@ -3,11 +3,14 @@
 //! The first fields are those of the old services, spelled and typed as they spell them; ours come after. Readers
 //! ignore what they do not know and need none of ours. Golden samples of every version lie in `tests/golden/`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeadLetter, Invalid, Order, OrderId, Product, Source, StateEvent, Timestamp};
+use super::{
+    Cause, Change, Closing, DeadLetter, EmailAddress, Invalid, Order, OrderId, Product, Source, StateEvent, Timestamp,
+    Waits,
+};
 
 /// A record's headers: names and raw values, repeats allowed.
 pub type Headers = Vec<(String, Vec<u8>)>;
@@ -64,6 +67,32 @@ struct WireEvent<'a> {
     placed_at: Option<Timestamp>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     handle: Option<Cow<'a, str>>,
+    // from here on since version 2
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    step: Option<u8>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    flow: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    next: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    change: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    waits: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left_ms: Option<u64>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    closes: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    cause: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    command: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    by: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    reason: Option<Cow<'a, str>>,
+    /// The address with which it was placed, when that is not the one in `usermail` any more.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    placed_usermail: Option<Cow<'a, str>>,
 }
 
 /// The value of a `compra_detalle` record.
@@ -98,13 +127,35 @@ pub fn decode_order(value: &[u8], headers: &Headers, at: Timestamp) -> Result<Or
 /// The value of a `compra_confirmada` record.
 pub fn encode_event(event: &StateEvent) -> Vec<u8> {
     let order = &event.order;
+    let (cause, command, by) = match &event.cause {
+        Cause::Placed => (PLACED, None, None),
+        Cause::Timer => (TIMER, None, None),
+        Cause::Command { id, by } => (COMMAND, Some(Cow::Borrowed(&**id)), Some(Cow::Borrowed(&**by))),
+    };
+    let (waits, left) = match event.waits {
+        Waits::ForCommand => (Some(FOR_COMMAND), None),
+        Waits::Held(left) => (Some(HELD), left),
+        Waits::Until(_) | Waits::Closed(_) | Waits::Untold => (None, None),
+    };
     let wire = WireEvent {
-        seq: event.seq,
+        seq: Some(event.seq),
         at: Some(event.at),
-        next_at: event.next_at,
+        next_at: event.next_at(),
         lang: order.lang.map(|lang| Cow::Borrowed(lang.code())),
         placed_at: Some(order.placed_at),
         handle: order.handle.map(|handle| Cow::Owned(handle.to_string())),
+        step: Some(event.step),
+        flow: event.flow.as_deref().map(Cow::Borrowed),
+        next: event.next.as_deref().map(Cow::Borrowed),
+        change: Some(event.change).filter(|change| *change != Change::Entered).map(|change| change.name().into()),
+        waits: waits.map(Cow::Borrowed),
+        left_ms: left.map(|left| left.as_millis() as u64),
+        closes: event.closes().map(|closing| Cow::Borrowed(closing.name())),
+        cause: Some(Cow::Borrowed(cause)),
+        command,
+        by,
+        reason: event.reason.as_deref().map(Cow::Borrowed),
+        placed_usermail: event.address.as_ref().map(|_| Cow::Borrowed(order.email.as_str())),
         ..old_event(event)
     };
     serde_json::to_vec(&wire).expect("strings and numbers always serialise")
@@ -122,7 +173,7 @@ fn old_event(event: &StateEvent) -> WireEvent<'_> {
         gameid: Cow::Borrowed(&order.product.id),
         name: Cow::Borrowed(&order.product.name),
         price: Cow::Borrowed(order.product.price.as_str()),
-        usermail: Cow::Borrowed(order.email.as_str()),
+        usermail: Cow::Borrowed(event.recipient().as_str()),
         estado: Cow::Borrowed(&event.estado),
         seq: None,
         at: None,
@@ -130,33 +181,87 @@ fn old_event(event: &StateEvent) -> WireEvent<'_> {
         lang: None,
         placed_at: None,
         handle: None,
+        step: None,
+        flow: None,
+        next: None,
+        change: None,
+        waits: None,
+        left_ms: None,
+        closes: None,
+        cause: None,
+        command: None,
+        by: None,
+        reason: None,
+        placed_usermail: None,
     }
 }
 
-/// Reads a `compra_confirmada` record, ours or an old service's; `at` is the record's time.
+/// Reads a `compra_confirmada` record of any version, or an old service's; `at` is the record's time.
 pub fn decode_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Invalid> {
     let wire: WireEvent = serde_json::from_slice(value).map_err(|e| malformed(&e))?;
     let entered_at = wire.at.unwrap_or(at);
     if wire.estado.is_empty() || wire.estado.len() > 64 || wire.estado.contains(char::is_control) {
         return Err(Invalid::because("estado: must have 1 to 64 bytes and no control characters"));
     }
+    let recipient: EmailAddress = wire.usermail.parse()?;
+    let placed_for = wire.placed_usermail.map(|address| address.parse()).transpose()?;
+    let order = Arc::new(Order {
+        id: OrderId::new(wire.orderid)?,
+        product: Product::new(&wire.gameid, &wire.name, &wire.price)?,
+        email: placed_for.clone().unwrap_or_else(|| recipient.clone()),
+        lang: wire.lang.and_then(|lang| lang.parse().ok()),
+        placed_at: wire.placed_at.unwrap_or(entered_at),
+        handle: wire.handle.and_then(|handle| handle.parse().ok()),
+        trace: header(headers, "traceparent").and_then(|text| text.parse().ok()),
+    });
+    // the first event has 1; another writer's 0 tells as little as none
+    let Some(seq) = wire.seq.filter(|seq| *seq > 0) else {
+        return old_services_event(order, &wire.estado, entered_at);
+    };
+    let event = StateEvent::of_version_1(order, seq, &*wire.estado, entered_at, wire.next_at);
+    let Some(step) = wire.step else { return Ok(event) };
+    let cause = match (wire.cause.as_deref(), wire.command, wire.by) {
+        (Some(PLACED), ..) => Cause::Placed,
+        (Some(COMMAND), Some(id), Some(by)) => Cause::Command { id: id.into(), by: by.into() },
+        _ => Cause::Timer,
+    };
+    let closes = wire.closes.and_then(|name| Closing::named(&name));
+    let waits = match (closes, wire.next_at, wire.waits.as_deref()) {
+        (Some(closing), ..) => Waits::Closed(closing),
+        (None, _, Some(HELD)) => Waits::Held(wire.left_ms.map(Duration::from_millis)),
+        (None, Some(due), _) => Waits::Until(due),
+        (None, None, Some(FOR_COMMAND)) => Waits::ForCommand,
+        (None, None, _) => return Err(Invalid::because("closes: an event after which nothing is due must have it")),
+    };
     Ok(StateEvent {
-        order: Box::new(Order {
-            id: OrderId::new(wire.orderid)?,
-            product: Product::new(&wire.gameid, &wire.name, &wire.price)?,
-            email: wire.usermail.parse()?,
-            lang: wire.lang.and_then(|lang| lang.parse().ok()),
-            placed_at: wire.placed_at.unwrap_or(entered_at),
-            handle: wire.handle.and_then(|handle| handle.parse().ok()),
-            trace: header(headers, "traceparent").and_then(|text| text.parse().ok()),
-        }),
-        estado: wire.estado.into(),
-        // the first state has 1; another writer's 0 tells as little as none
-        seq: wire.seq.filter(|seq| *seq > 0),
-        at: entered_at,
-        next_at: wire.next_at,
+        address: placed_for.map(|_| recipient),
+        step,
+        flow: wire.flow.map(Into::into),
+        change: wire.change.and_then(|name| Change::named(&name)).unwrap_or(Change::Entered),
+        next: wire.next.map(Into::into),
+        waits,
+        cause,
+        reason: wire.reason.map(Into::into),
+        ..event
     })
 }
+
+/// The states of the old services, in order: their records have a name and no number.
+pub const OLD_STATES: [&str; 4] = ["recibido", "preparando", "entregando", "finalizado"];
+
+fn old_services_event(order: Arc<Order>, estado: &str, at: Timestamp) -> Result<StateEvent, Invalid> {
+    let place = OLD_STATES.iter().position(|state| *state == estado);
+    let place = place.ok_or(Invalid::because("estado: a record without seq must have a state of the old services"))?;
+    let event = StateEvent::of_version_1(order, place as u8 + 1, estado, at, None);
+    let waits = if place + 1 == OLD_STATES.len() { event.waits } else { Waits::Untold };
+    Ok(StateEvent { waits, ..event })
+}
+
+const PLACED: &str = "placed";
+const TIMER: &str = "timer";
+const COMMAND: &str = "command";
+const FOR_COMMAND: &str = "command";
+const HELD: &str = "held";
 
 /// The headers of a placed order: CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2), and the trace.
 pub fn order_headers(order: &Order) -> Headers {
@@ -165,7 +270,7 @@ pub fn order_headers(order: &Order) -> Headers {
 
 /// The headers of a state event; `ce_id` is the event's identity, `order.seq`.
 pub fn event_headers(event: &StateEvent) -> Headers {
-    let id = format!("{}.{}", event.order.id, event.seq.unwrap_or(0));
+    let id = format!("{}.{}", event.order.id, event.seq);
     cloud_event(&event.order, id, "/encargo/fulfilment", "encargo.order.state-entered")
 }
 
@@ -173,7 +278,7 @@ const FORWARDED: &str = "/encargo/forward";
 
 /// The headers of a state that is forwarded to old readers.
 pub fn forwarded_headers(event: &StateEvent) -> Headers {
-    let id = format!("{}.{}", event.order.id, event.seq.unwrap_or(0));
+    let id = format!("{}.{}", event.order.id, event.seq);
     cloud_event(&event.order, id, FORWARDED, "encargo.order.state-entered")
 }
 

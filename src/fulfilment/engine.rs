@@ -1,9 +1,11 @@
+mod live;
+
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     sync::Arc,
-    time::Duration,
 };
 
+use self::live::{Key, Live};
 use super::{
     foreign::Foreign,
     progress::{Counters, Progress},
@@ -11,7 +13,10 @@ use super::{
 };
 use crate::{
     clock::Monotonic,
-    domain::{Flow, Order, OrderId, StateEvent, Timestamp},
+    domain::{
+        Closing, Flow, Order, OrderId, StateEvent, Timestamp, Waits,
+        lifecycle::{self, Command, Refusal},
+    },
 };
 
 /// Both readings of the clock at one moment.
@@ -52,8 +57,10 @@ pub struct Adopting {
 pub struct Staged {
     /// The event.
     pub event: StateEvent,
-    /// When its timer was due; `None` for the first state, which has none.
+    /// When its timer was due; `None` when it came by none.
     pub due: Option<Monotonic>,
+    /// The order.
+    key: Key,
 }
 
 /// The orders of one partition and their timers: pure state, which knows neither a log nor a clock.
@@ -62,20 +69,17 @@ pub struct Staged {
 /// [`settle`](Self::settle) takes their offsets and the orders wait for their next state. Until then the same staged
 /// events can be committed again, and after a failed commit of unknown outcome the engine is thrown away and
 /// restored from the log.
-///
-/// Dwell is constant per state, so the orders in one state are due in the order in which they entered it: a queue per
-/// state, O(1) per event.
 #[derive(Debug)]
 pub struct Engine {
+    /// The flow of new orders.
     flow: Arc<Flow>,
-    /// `waiting[i]`: orders in the i-th state, oldest first. The last state has no queue.
-    waiting: Vec<VecDeque<Waiting>>,
+    live: Live,
     staged: Vec<Staged>,
-    /// Content of every order in flight or remembered.
-    known: HashMap<OrderId, u64>,
-    /// The latest finished orders and the offsets of their last events, oldest first.
-    finished: VecDeque<(OrderId, u64)>,
-    /// How many finished orders are remembered, so that a late repeat of one is recognised.
+    /// Content of the orders whose life is over and that are remembered.
+    over: HashMap<OrderId, u64>,
+    /// The latest of them and the offsets of their last events, oldest first.
+    ended: VecDeque<(OrderId, u64)>,
+    /// How many of them are remembered, so that a late repeat of one is recognised.
     remember: usize,
     /// The output offset that the next event will have at least.
     end: u64,
@@ -83,55 +87,38 @@ pub struct Engine {
     adopting: Option<Adopting>,
     /// What the events of this partition bear.
     seal: Option<Seal>,
-    /// Orders in `waiting` whose last state an old service wrote, elsewhere.
-    adopted: usize,
-}
-
-/// The offset of a state that an old service wrote on whatever partition: no watermark may hang on it.
-const ELSEWHERE: u64 = u64::MAX;
-
-#[derive(Debug)]
-struct Waiting {
-    order: Box<Order>,
-    /// When it entered the state.
-    at: Timestamp,
-    due: Monotonic,
-    /// Offset of the event that says so.
-    offset: u64,
 }
 
 impl Engine {
     /// An engine without orders.
     pub fn new(flow: Arc<Flow>, remember: usize) -> Self {
-        let waiting = flow.steps().iter().skip(1).map(|_| VecDeque::new()).collect();
         Self {
             flow,
-            waiting,
+            live: Live::default(),
             staged: Vec::new(),
-            known: HashMap::new(),
-            finished: VecDeque::new(),
+            over: HashMap::new(),
+            ended: VecDeque::new(),
             remember,
             end: 0,
             counters: Counters::default(),
             adopting: None,
             seal: None,
-            adopted: 0,
         }
     }
 
     /// Takes a new order in: stages its first state.
     pub fn accept(&mut self, order: Order, now: Now) -> Accepted {
         let content = order.fingerprint();
-        let known = self.known.get(&order.id).copied();
+        let live = self.live.find(order.id).map(|key| self.live.order(key).fingerprint());
+        let known = live.or_else(|| self.over.get(&order.id).copied());
         if known == Some(content) {
             return Accepted::Repeat;
         }
         if let Some((seq, at)) = self.adopting.as_ref().and_then(|adopting| adopting.foreign.state_of(&order)) {
             // old services give ids twice; of two orders in flight with one id, one is a conflict all the same
-            if known.is_some() && self.is_in_flight(order.id) {
+            if live.is_some() {
                 return Accepted::Conflict;
             }
-            self.known.insert(order.id, content);
             self.counters.accepted += 1;
             self.adopt(order, seq, at, now);
             return Accepted::Adopted;
@@ -139,16 +126,17 @@ impl Engine {
         if known.is_some() {
             return Accepted::Conflict;
         }
-        self.known.insert(order.id, content);
         self.counters.accepted += 1;
-        self.stage(Box::new(order), 1, now.wall, None);
+        let event = lifecycle::place(Arc::new(order), &self.flow, now.wall);
+        self.stage(None, event, &self.flow.clone(), None);
         Accepted::New
     }
 
     /// Passes an order of the input over, and says so, when an old service has done it and its states left the topic.
     pub fn was_done(&mut self, order: &Order, offset: u64) -> bool {
         let Some(Adopting { foreign, taken_before, .. }) = &self.adopting else { return false };
-        let done = offset < *taken_before && foreign.may_have_forgotten(order) && !self.known.contains_key(&order.id);
+        let is_known = || self.over.contains_key(&order.id) || self.live.find(order.id).is_some();
+        let done = offset < *taken_before && foreign.may_have_forgotten(order) && !is_known();
         self.counters.accepted += u64::from(done);
         self.counters.finished += u64::from(done);
         done
@@ -156,22 +144,36 @@ impl Engine {
 
     fn adopt(&mut self, order: Order, seq: u8, at: Timestamp, now: Now) {
         if seq >= self.flow.last_seq() {
+            self.over.insert(order.id, order.fingerprint());
             self.counters.finished += 1;
             return;
         }
-        self.adopted += 1;
-        let since = now.wall.since(at);
-        self.enqueue(Box::new(order), seq, at, since, ELSEWHERE, now.monotonic);
+        let estado = self.flow.step(seq).map_or_else(|| "".into(), |step| step.state.clone());
+        let event = StateEvent { waits: Waits::Untold, ..StateEvent::of_version_1(order, seq, estado, at, None) };
+        self.carry_on(event, None, now);
     }
 
-    fn is_in_flight(&self, id: OrderId) -> bool {
-        let waiting = self.waiting.iter().flatten().any(|waiting| waiting.order.id == id);
-        waiting || self.staged.iter().any(|staged| staged.event.order.id == id && staged.event.next_at.is_some())
+    /// Takes an order where its latest event left it.
+    fn carry_on(&mut self, mut event: StateEvent, offset: Option<u64>, now: Now) {
+        if event.waits == Waits::Untold {
+            event.waits = lifecycle::waits(&self.flow, event.step, &event.order.product, event.at);
+        }
+        self.live.take_over(&event, &self.flow.clone(), offset, now);
+    }
+
+    /// Stages what a command does to an order, or says why it does nothing; `None` when the order is not in flight here.
+    pub fn command(&mut self, id: OrderId, command: &Command, now: Now) -> Option<Result<&StateEvent, Refusal>> {
+        let key = self.live.find(id)?;
+        let state = self.live.state(key);
+        Some(lifecycle::decide(&state, command, now.wall).map(|event| {
+            self.stage(Some(key), event, &state.flow, None);
+            &self.staged[self.staged.len() - 1].event
+        }))
     }
 
     /// The input is taken up to `next`: once no order of an old service can come or wait any more, it is forgotten.
     pub fn taken(&mut self, next: u64) {
-        if self.adopted == 0 && self.adopting.as_ref().is_some_and(|adopting| next >= adopting.until) {
+        if self.live.elsewhere() == 0 && self.adopting.as_ref().is_some_and(|adopting| next >= adopting.until) {
             self.adopting = None;
         }
     }
@@ -184,26 +186,24 @@ impl Engine {
 
     /// Stages the next state of every order that is due, at most `limit` of them.
     pub fn tick(&mut self, now: Now, limit: usize) {
-        let flow = self.flow.clone();
-        for (i, step) in flow.steps().iter().enumerate().take(self.waiting.len()) {
-            while self.staged.len() < limit
-                && let Some(order) = self.waiting[i].pop_front_if(|order| order.due <= now.monotonic)
-            {
-                self.adopted -= usize::from(order.offset == ELSEWHERE);
-                // by the wall clock, too, no state may look shorter than its dwell: that clock can be set back
-                let at = now.wall.max(order.at + step.usual_dwell());
-                self.stage(order.order, i as u8 + 2, at, Some(order.due));
+        while self.staged.len() < limit
+            && let Some((key, due)) = self.live.next_due(now.monotonic)
+        {
+            let state = self.live.state(key);
+            if let Some(event) = lifecycle::time_is_over(&state, now.wall) {
+                self.stage(Some(key), event, &state.flow, Some(due));
             }
         }
     }
 
-    fn stage(&mut self, order: Box<Order>, seq: u8, at: Timestamp, due: Option<Monotonic>) {
-        let step = self.flow.step(seq).expect("only states of the flow are staged");
-        let last = seq == self.flow.last_seq();
-        self.counters.finished += u64::from(last);
-        let next_at = (!last).then(|| at + step.usual_dwell());
-        let event = StateEvent { order, estado: step.state.clone(), seq: Some(seq), at, next_at };
-        self.staged.push(Staged { event, due });
+    fn stage(&mut self, key: Option<Key>, event: StateEvent, flow: &Arc<Flow>, due: Option<Monotonic>) {
+        match event.closes() {
+            None => {}
+            Some(Closing::Finished) => self.counters.finished += 1,
+            Some(Closing::Cancelled | Closing::Refused) => self.counters.cancelled += 1,
+        }
+        let key = self.live.happens(key, &event, flow);
+        self.staged.push(Staged { event, due, key });
     }
 
     /// The events that wait for their commit, in order.
@@ -213,10 +213,8 @@ impl Engine {
 
     /// What must be written with the input offset when the staged events are committed.
     pub fn progress(&self) -> Progress {
-        let oldest = |queue: &VecDeque<Waiting>| queue.iter().map(|order| order.offset).find(|at| *at != ELSEWHERE);
-        let waiting = self.waiting.iter().filter_map(oldest);
-        let remembered = self.finished.front().map(|(_, offset)| *offset);
-        let watermark = waiting.chain(remembered).min().unwrap_or(self.end);
+        let remembered = self.ended.front().map(|(_, offset)| *offset);
+        let watermark = self.live.first_offset().into_iter().chain(remembered).min().unwrap_or(self.end);
         let adopts_until = self.adopting.as_ref().map(|adopting| adopting.until);
         Progress { watermark, counters: self.counters, adopts_until, seal: self.seal }
     }
@@ -235,40 +233,29 @@ impl Engine {
     /// The staged events are durable at these offsets: their orders' timers start.
     pub fn settle(&mut self, offsets: impl IntoIterator<Item = u64>, now: Now) {
         let mut offsets = offsets.into_iter();
-        for Staged { event, .. } in std::mem::take(&mut self.staged) {
+        for Staged { event, key, .. } in std::mem::take(&mut self.staged) {
             let offset = offsets.next().expect("a position for every staged event");
             self.end = offset + 1;
-            let seq = event.seq.expect("our own events have a sequence number");
-            // the dwell counts from the time that the event tells, not from the end of its commit
-            let since = now.wall.since(event.at);
-            self.enqueue(event.order, seq, event.at, since, offset, now.monotonic);
+            if event.closes().is_some() {
+                self.live.remove(key);
+                self.ends(&event.order, offset);
+            } else {
+                self.live.settle(key, event.seq, offset, now);
+            }
         }
         self.forget();
     }
 
-    /// Puts an order whose latest event is (seq, at) at `offset` where it belongs.
-    fn enqueue(&mut self, order: Box<Order>, seq: u8, at: Timestamp, since: Duration, offset: u64, now: Monotonic) {
-        match self.waiting.get_mut(usize::from(seq) - 1) {
-            None => self.finished.push_back((order.id, offset)),
-            Some(queue) => {
-                let dwell = self.flow.steps()[usize::from(seq) - 1].usual_dwell();
-                let due = now + dwell.saturating_sub(since);
-                let waiting = Waiting { order, at, due, offset };
-                if offset == ELSEWHERE {
-                    // arrives late and out of turn; the others keep their order of offsets
-                    queue.insert(queue.partition_point(|other| other.due <= due), waiting);
-                } else {
-                    queue.push_back(waiting);
-                }
-            }
-        }
+    fn ends(&mut self, order: &Order, offset: u64) {
+        self.over.insert(order.id, order.fingerprint());
+        self.ended.push_back((order.id, offset));
     }
 
     fn forget(&mut self) {
-        while self.finished.len() > self.remember
-            && let Some((id, _)) = self.finished.pop_front()
+        while self.ended.len() > self.remember
+            && let Some((id, _)) = self.ended.pop_front()
         {
-            self.known.remove(&id);
+            self.over.remove(&id);
         }
     }
 
@@ -318,9 +305,7 @@ impl Restore {
     /// Takes the next event of the output.
     pub fn event(&mut self, offset: u64, event: StateEvent) {
         self.end = offset + 1;
-        let Some(seq) = event.seq.or_else(|| self.flow.seq_of(&event.estado)) else {
-            return; // a state of another flow: the projection reports it
-        };
+        let seq = event.seq;
         let index = self.events.len();
         match self.latest.entry(event.order.id) {
             Entry::Occupied(known) if known.get().0 >= seq => return,
@@ -341,37 +326,34 @@ impl Restore {
         let last = engine.flow.last_seq();
         let mut cut_short = 0;
         for (offset, event) in self.events.into_iter().flatten() {
-            let (mut seq, _) = self.latest[&event.order.id];
-            let was_last = event.seq.is_some() && event.next_at.is_none();
-            if was_last || seq >= last {
-                // the flow may have been changed: what was finished stays so, what has no state left is finished now
-                cut_short += u64::from(event.next_at.is_some());
-                seq = last;
+            // the flow may have been changed: what was over stays so, what has no state left is finished now
+            if event.closes().is_some() || event.step >= last {
+                cut_short += u64::from(event.closes().is_none());
+                engine.ends(&event.order, offset);
+            } else {
+                engine.carry_on(event, Some(offset), now);
             }
-            engine.known.insert(event.order.id, event.order.fingerprint());
-            let since = now.wall.since(event.at);
-            engine.enqueue(event.order, seq, event.at, since, offset, now.monotonic);
         }
-        let finished = engine.finished.len() as u64;
+        let finished = engine.ended.len() as u64;
         engine.forget();
         engine.adopting = self.adopting;
         // carried on by us, and finished by the old service all the same
         let mut taken_back = 0;
         for (order, seq, at) in self.adopted {
-            if engine.known.insert(order.id, order.fingerprint()).is_none() {
+            if engine.live.find(order.id).is_none() && !engine.over.contains_key(&order.id) {
                 taken_back += u64::from(seq >= last);
                 engine.adopt(order, seq, at, now);
             }
         }
         let finished = finished + std::mem::take(&mut engine.counters).finished;
-        let in_flight: u64 = engine.waiting.iter().map(|queue| queue.len() as u64).sum();
+        let in_flight = engine.live.len() as u64;
         let counters = match counters {
             Some(counters) => {
                 let counters = Counters { finished: counters.finished + cut_short, ..counters };
                 let short = counters.in_flight().saturating_sub(in_flight).min(taken_back);
                 Counters { finished: counters.finished + short, ..counters }
             }
-            None => Counters { accepted: finished, finished, dead: 0 },
+            None => Counters { accepted: finished, finished, ..Counters::default() },
         };
         if in_flight < counters.in_flight() {
             return Err(Mismatch { expected: counters.in_flight(), found: in_flight });

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use super::Error;
 use crate::{
-    domain::{Flow, Order, OrderId, Timestamp, wire},
+    domain::{Order, OrderId, Timestamp, wire},
     eventlog::{self, EventLog, PartitionRange, TopicPartition},
 };
 
@@ -58,7 +58,7 @@ impl Foreign {
     }
 
     /// Reads them from the whole output.
-    pub(super) fn read(log: &dyn EventLog, states: &str, flow: &Flow) -> Result<Self, Error> {
+    pub(super) fn read(log: &dyn EventLog, states: &str) -> Result<Self, Error> {
         let mut foreign = Self::default();
         for (range, partition) in ranges(log, states)?.into_iter().zip(0..) {
             let of = TopicPartition { topic: states.to_owned(), partition };
@@ -68,10 +68,8 @@ impl Foreign {
                 if record.key.is_some() {
                     return;
                 }
-                if let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at)
-                    && let Some(seq) = event.seq.or_else(|| flow.seq_of(&event.estado))
-                {
-                    foreign.add(&event.order, seq, event.at);
+                if let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at) {
+                    foreign.add(&event.order, event.seq, event.at);
                 }
             })?;
             if range.start > 0 {

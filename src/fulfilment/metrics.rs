@@ -89,11 +89,13 @@ impl Metrics {
             accepted: sum.accepted + partition.accepted,
             finished: sum.finished + partition.finished,
             dead: sum.dead + partition.dead,
+            cancelled: sum.cancelled + partition.cancelled,
         });
         for (name, value) in [
             ("accepted", total.accepted),
             ("in_flight", total.in_flight()),
             ("finished", total.finished),
+            ("cancelled", total.cancelled),
             ("dead", total.dead),
         ] {
             self.orders.get_or_create(&[("is", name)]).set(value);

@@ -4,7 +4,8 @@ use super::Seal;
 
 /// What a partition's commit says beside the input offset: enough to restore the engine and to account for every order.
 ///
-/// Travels as the offset's metadata: `v1 w=120 a=40 f=30 d=1`, behind it `x=900` for as long as orders of an old
+/// Travels as the offset's metadata: `v1 w=120 a=40 f=30 d=1`, behind it `c=2` once an order was cancelled, which versions
+/// before it refuse to go on with, `x=900` for as long as orders of an old
 /// service are carried on, and `k=KEY/0`, the seal of its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -18,7 +19,7 @@ pub struct Progress {
     pub seal: Option<Seal>,
 }
 
-/// Orders since the partition's first record: accepted = in flight + finished + dead-lettered, at all times.
+/// Orders since the partition's first record: accepted = in flight + finished + cancelled + dead-lettered, at all times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Input records taken, repeats not counted.
@@ -27,12 +28,14 @@ pub struct Counters {
     pub finished: u64,
     /// Input records that became dead letters.
     pub dead: u64,
+    /// Orders that were cancelled or refused.
+    pub cancelled: u64,
 }
 
 impl Counters {
-    /// Orders between their first state and their last.
+    /// Orders whose life goes on.
     pub const fn in_flight(self) -> u64 {
-        self.accepted.saturating_sub(self.finished).saturating_sub(self.dead)
+        self.accepted.saturating_sub(self.finished).saturating_sub(self.cancelled).saturating_sub(self.dead)
     }
 }
 
@@ -56,11 +59,13 @@ impl Progress {
         let mut words = metadata.strip_prefix("v1 ")?.split(' ');
         let mut field = |name: &str| words.next()?.strip_prefix(name)?.parse().ok();
         let watermark = field("w=")?;
-        let counters = Counters { accepted: field("a=")?, finished: field("f=")?, dead: field("d=")? };
+        let mut counters =
+            Counters { accepted: field("a=")?, finished: field("f=")?, dead: field("d=")?, cancelled: 0 };
         let (mut adopts_until, mut seal) = (None, None);
         for word in words {
             match word.split_at_checked(2)? {
                 ("x=", until) if adopts_until.is_none() => adopts_until = Some(until.parse().ok()?),
+                ("c=", count) if counters.cancelled == 0 => counters.cancelled = count.parse().ok()?,
                 ("k=", text) if seal.is_none() => seal = Some(text.parse().ok()?),
                 _ => return None,
             }
@@ -71,8 +76,11 @@ impl Progress {
 
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counters { accepted, finished, dead } = self.counters;
+        let Counters { accepted, finished, dead, cancelled } = self.counters;
         write!(f, "v1 w={} a={accepted} f={finished} d={dead}", self.watermark)?;
+        if cancelled > 0 {
+            write!(f, " c={cancelled}")?;
+        }
         if let Some(until) = self.adopts_until {
             write!(f, " x={until}")?;
         }
@@ -86,7 +94,7 @@ mod tests {
 
     #[test]
     fn metadata_round_trips_and_foreign_text_is_none() {
-        let counters = Counters { accepted: 40, finished: 30, dead: 1 };
+        let counters = Counters { accepted: 40, finished: 30, dead: 1, ..Counters::default() };
         let progress = Progress { watermark: 120, counters, ..Progress::default() };
         assert_eq!(progress.to_string(), "v1 w=120 a=40 f=30 d=1");
         assert_eq!(Progress::parse(&progress.to_string()), Ok(Some(progress)));

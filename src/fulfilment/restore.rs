@@ -142,11 +142,8 @@ impl Restorer {
         let foreign = {
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             if shared.is_none() {
-                *shared = Some(Arc::new(Foreign::read(
-                    self.log.as_ref(),
-                    self.old_states.as_ref().unwrap_or(&self.states),
-                    &self.flow,
-                )?));
+                let states = self.old_states.as_ref().unwrap_or(&self.states);
+                *shared = Some(Arc::new(Foreign::read(self.log.as_ref(), states)?));
             }
             shared.clone().expect("it was read just now")
         };

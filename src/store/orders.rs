@@ -28,10 +28,6 @@ pub struct Advance {
 pub struct Incoming {
     /// The event.
     pub event: StateEvent,
-    /// Its sequence number, taken from the state's name when the record had none.
-    pub seq: u8,
-    /// Whether this is the last state of the flow.
-    pub last: bool,
     /// What becomes of it when the store holds another order under the same id; its reason is filled in then.
     pub letter: DeadLetter,
 }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::{Error, GROUP, metrics::Metrics};
 use crate::{
     clock::{Clock, Monotonic},
-    domain::{DeadLetter, Flow, Source, Timestamp, wire},
+    domain::{DeadLetter, Source, Timestamp, wire},
     eventlog::{self, Commits, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition},
     store::{
         self, Store,
@@ -37,8 +37,6 @@ pub struct Deps {
 /// What the projection is told.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The states; old records carry no sequence number, and the last state finishes an order.
-    pub flow: Arc<Flow>,
     /// Topic of the state events.
     pub states: String,
     /// Topic of the dead letters.
@@ -226,17 +224,13 @@ impl Projection {
     }
 
     fn add_event(&self, batch: &mut Batch, of: &TopicPartition, record: Record) {
-        let flow = &self.options.flow;
         let read = wire::decode_event(&record.value, &record.headers, record.at);
         let mut letter = dead_letter(of, record, batch.now);
         let reason = match read {
-            Ok(event) => match event.seq.filter(|seq| *seq > 0).or_else(|| flow.seq_of(&event.estado)) {
-                Some(seq) => {
-                    batch.events.push(Incoming { seq, last: seq >= flow.last_seq(), event, letter });
-                    return;
-                }
-                None => "estado: must be a state of the flow".to_owned(),
-            },
+            Ok(event) => {
+                batch.events.push(Incoming { event, letter });
+                return;
+            }
             Err(reason) => reason.to_string(),
         };
         warn!(topic = of.topic, partition = of.partition, offset = letter.source.offset, reason, "dead letter");

@@ -254,12 +254,12 @@ async fn project(shop: &Shop) {
         value: Vec::new(),
         headers: Vec::new(),
     };
-    let event = StateEvent { order: order.into(), estado: Flow::STATES[0].into(), seq: Some(1), at, next_at: None };
+    let event = StateEvent::of_version_1(order, 1, Flow::STATES[0], at, Some(at));
     let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
     let batch = Batch {
         group: "tracking".into(),
         advances: vec![Advance { of, from: 0, to: 1, print: None }],
-        events: vec![Incoming { event, seq: 1, last: false, letter }],
+        events: vec![Incoming { event, letter }],
         now: at,
         ..Batch::default()
     };

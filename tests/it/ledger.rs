@@ -38,8 +38,8 @@ async fn bounce(app: &TestApp, number: u64, email: &str, reason: &str) {
     let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: number };
     let letter =
         DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
-    let event = StateEvent { order: order.into(), estado: "recibido".into(), seq: Some(1), at, next_at: None };
-    let incoming = Incoming { event, seq: 1, last: false, letter };
+    let event = StateEvent::of_version_1(order, 1, "recibido", at, Some(at));
+    let incoming = Incoming { event, letter };
     let batch = Batch { group: "test".into(), events: vec![incoming], mail: true, now: due, ..Batch::default() };
     store.apply(batch.into()).await.unwrap();
     let [mail] = &store.lease(due, due + Duration::from_mins(1), 10).await.unwrap()[..] else { panic!("one is due") };

@@ -227,7 +227,7 @@ impl Orders {
             each(log, &of, |record| match wire::decode_event(&record.value, &record.headers, record.at) {
                 Ok(event) => {
                     self.highest_id = self.highest_id.max(event.order.id.get());
-                    let seq = event.seq.or_else(|| flow.seq_of(&event.estado)).unwrap_or(0);
+                    let seq = event.seq;
                     let reached = self.reached.entry((event.order.id, event.order.fingerprint())).or_insert(0);
                     *reached = seq.max(*reached);
                 }

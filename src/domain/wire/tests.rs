@@ -26,22 +26,54 @@ fn order() -> Order {
 }
 
 fn event() -> StateEvent {
-    let order = Box::new(order());
     let at = Timestamp::from_millis(1_764_000_008_000);
     let next_at = Some(at + std::time::Duration::from_secs(8));
-    StateEvent { order, estado: "preparando".into(), seq: Some(2), at, next_at }
+    StateEvent::of_version_1(order(), 2, "preparando", at, next_at)
 }
 
-/// What version 1 wrote must be read for ever, and is what we write today.
+/// What version 1 wrote must be read for ever; of orders it is what we write today.
 #[test]
-fn version_1_is_written_and_read_to_the_byte() {
+fn version_1_is_read() {
     let (order, event) = (order(), event());
     assert_eq!(String::from_utf8(encode_order(&order)), String::from_utf8(golden("compra_detalle/v1.json")));
-    assert_eq!(String::from_utf8(encode_event(&event)), String::from_utf8(golden("compra_confirmada/v1.json")));
     let read = decode_order(&golden("compra_detalle/v1.json"), &order_headers(&order), RECORD_TIME);
     assert_eq!(read, Ok(order));
     let read = decode_event(&golden("compra_confirmada/v1.json"), &event_headers(&event), RECORD_TIME);
-    assert_eq!(read, Ok(event));
+    assert_eq!(read, Ok(event.clone()));
+    let last =
+        br#"{"orderid":1,"gameid":"1","name":"n","price":"1","usermail":"a@b.example","estado":"listo","seq":3}"#;
+    let read = decode_event(last, &vec![], RECORD_TIME).unwrap();
+    assert_eq!((read.step, read.closes(), read.flow), (3, Some(Closing::Finished), None), "nothing was due any more");
+}
+
+#[test]
+fn version_2_is_written_and_read_to_the_byte() {
+    let waiting = StateEvent { flow: Some("default@1".into()), next: Some("entregando".into()), ..event() };
+    let cancelled = StateEvent {
+        estado: "cancelado".into(),
+        seq: 4,
+        step: 3,
+        waits: Waits::Closed(Closing::Cancelled),
+        cause: Cause::Command { id: "0b6e".into(), by: "customer".into() },
+        reason: Some("demasiado tarde".into()),
+        flow: Some("default@1".into()),
+        ..event()
+    };
+    for (name, event) in [("v2", waiting), ("v2-cancelled", cancelled)] {
+        let file = golden(&format!("compra_confirmada/{name}.json"));
+        assert_eq!(String::from_utf8(encode_event(&event)), String::from_utf8(file.clone()));
+        assert_eq!(decode_event(&file, &event_headers(&event), RECORD_TIME), Ok(event));
+    }
+}
+
+/// Version 1 knew what a field meant, whatever came after it: it goes on with what version 2 writes.
+#[test]
+fn version_2_only_adds_to_version_1() {
+    let json = |name: &str| -> serde_json::Map<_, _> { serde_json::from_slice(&golden(name)).unwrap() };
+    let v2 = json("compra_confirmada/v2.json");
+    for (field, value) in json("compra_confirmada/v1.json") {
+        assert_eq!(v2.get(&field), Some(&value), "{field}");
+    }
 }
 
 /// Python's `json.dumps` puts spaces and escapes non-ASCII; there are no headers and none of our fields.
@@ -50,7 +82,13 @@ fn records_of_the_old_services_are_read() {
     let read = decode_order(&golden("compra_detalle/old.json"), &vec![], RECORD_TIME).unwrap();
     assert_eq!(read, Order { lang: None, placed_at: RECORD_TIME, handle: None, trace: None, ..order() });
     let read = decode_event(&golden("compra_confirmada/old.json"), &vec![], RECORD_TIME).unwrap();
-    assert_eq!((read.seq, read.at, read.next_at, &*read.estado), (None, RECORD_TIME, None, "preparando"));
+    assert_eq!((read.seq, read.at, read.waits, &*read.estado), (2, RECORD_TIME, Waits::Untold, "preparando"));
+    assert_eq!((read.step, read.cause), (2, Cause::Timer), "it is not over, only untold");
+    let value = br#"{"orderid":1,"gameid":"1","name":"n","price":"1","usermail":"a@b.example","estado":"STATE"}"#;
+    let state = |state: &str| String::from_utf8_lossy(value).replace("STATE", state);
+    let last = decode_event(state("finalizado").as_bytes(), &vec![], RECORD_TIME).unwrap();
+    assert_eq!((last.seq, last.closes()), (4, Some(Closing::Finished)));
+    assert!(decode_event(state("perdido").as_bytes(), &vec![], RECORD_TIME).is_err());
     let read = decode_order(&golden("compra_detalle/old-non-ascii.json"), &vec![], RECORD_TIME).unwrap();
     assert_eq!(&*read.product.name, "Pokémon \"Año\" — 東方, -50%");
 }
@@ -164,5 +202,5 @@ fn what_is_no_source_in_a_dead_letter_is_not_believed() {
 fn a_state_with_the_number_zero_has_none() {
     let value =
         br#"{"orderid":1,"gameid":"1","name":"n","price":"1","usermail":"a@example.org","estado":"recibido","seq":0}"#;
-    assert_eq!(decode_event(value, &vec![], RECORD_TIME).unwrap().seq, None);
+    assert_eq!(decode_event(value, &vec![], RECORD_TIME).unwrap().seq, 1);
 }

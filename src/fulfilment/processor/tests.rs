@@ -84,7 +84,7 @@ impl Member for Ledger {
             positions.push(eventlog::Position { partition, offset: *end });
             *end += 1;
             match wire::decode_event(value, headers, *at) {
-                Ok(event) => self.states.entry(event.order.id.get()).or_default().extend(event.seq),
+                Ok(event) => self.states.entry(event.order.id.get()).or_default().push(event.seq),
                 Err(_) => self.dead += 1,
             }
         }

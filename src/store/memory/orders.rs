@@ -1,15 +1,12 @@
 //! Orders, their history, and the transaction that projects into them.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 
 use super::{MemoryStore, Projected, Tables, ledger::Mailing};
 use crate::{
-    domain::{Order, OrderId, Timestamp},
+    domain::{Order, OrderId, Timestamp, lifecycle},
     eventlog::TopicPartition,
     store::{
         Error, Result,
@@ -79,40 +76,34 @@ impl Tables {
     }
 
     fn event(&mut self, batch: &Batch, incoming: &Incoming, applied: &mut Applied) {
-        let Incoming { event, seq, last, letter } = incoming;
-        if *seq == 0 {
-            applied.ignored += 1; // counted from 1, so there is no such state
-            return;
-        }
-        let row = match self.orders.entry(event.order.id) {
-            Entry::Vacant(place) => {
-                let order = Order { handle: None, ..(*event.order).clone() };
-                place.insert(Row { order, states: BTreeMap::new() })
+        let event = &incoming.event;
+        let row = self.orders.get(&event.order.id);
+        match lifecycle::relate(row.map(|row| (row.current().0, row.order.fingerprint())), event) {
+            lifecycle::Applied::Conflict => {
+                applied.conflicts += 1;
+                let mut letter = incoming.letter.clone();
+                letter.reason = conflict(row.map(|row| &row.order), &event.order);
+                self.keep(letter);
+                return;
             }
-            Entry::Occupied(row) => row.into_mut(),
-        };
-        if row.order.fingerprint() != event.order.fingerprint() {
-            applied.conflicts += 1;
-            let mut letter = letter.clone();
-            letter.reason = conflict(Some(&row.order), &event.order);
-            self.keep(letter);
-            return;
-        }
-        if row.states.contains_key(seq) {
-            applied.ignored += 1;
-            return;
-        }
-        let before = row.states.last_key_value().map_or(0, |(seq, _)| *seq);
-        if *seq < before {
-            applied.late += 1;
-        } else {
-            applied.accepted += 1;
-            applied.gaps += u64::from(*seq > before + 1);
+            lifecycle::Applied::Late if row.is_some_and(|row| !row.states.contains_key(&event.seq)) => {
+                applied.late += 1;
+            }
+            lifecycle::Applied::Late | lifecycle::Applied::Repeat => {
+                applied.ignored += 1;
+                return;
+            }
+            lifecycle::Applied::Advanced { missing } => {
+                applied.accepted += 1;
+                applied.gaps += u64::from(missing > 0);
+            }
         }
         applied.unmailed += u64::from(batch.is_unmailed(event));
         let mail = batch.mails(event).then(|| Mailing::pending(batch.now));
-        let (estado, at, next_at) = (event.estado.as_ref().into(), event.at, event.next_at);
-        row.states.insert(*seq, State { estado, at, next_at, last: *last, mail });
+        let (estado, at, last) = (event.estado.as_ref().into(), event.at, event.closes().is_some());
+        let state = State { estado, at, next_at: event.next_at(), last, mail };
+        let new = || Row { order: Order { handle: None, ..(*event.order).clone() }, states: BTreeMap::new() };
+        self.orders.entry(event.order.id).or_insert_with(new).states.insert(event.seq, state);
         self.note_waiting(event.order.id);
     }
 }

@@ -219,8 +219,8 @@ async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], batc
     let events = || history.iter().map(|(_, incoming)| &incoming.event);
     let estados: Vec<&str> = events().map(|event| &*event.estado).collect();
     let at: Vec<i64> = events().map(|event| event.at.as_millis()).collect();
-    let next_at: Vec<Option<i64>> = events().map(|event| event.next_at.map(Timestamp::as_millis)).collect();
-    let last: Vec<bool> = history.iter().map(|(_, incoming)| incoming.last).collect();
+    let next_at: Vec<Option<i64>> = events().map(|event| event.next_at().map(Timestamp::as_millis)).collect();
+    let last: Vec<bool> = history.iter().map(|(_, incoming)| incoming.event.closes().is_some()).collect();
     let mail: Vec<bool> = events().map(|event| batch.mails(event)).collect();
     tx.execute(&insert, &[&ids, &estados, &at, &next_at, &last, &mail]).await?;
     Ok(())

@@ -7,7 +7,7 @@ use super::{
     tally::{Kind, Tally},
 };
 use crate::{
-    domain::{Order, OrderId, Timestamp},
+    domain::{Order, OrderId, Timestamp, lifecycle},
     store::{
         ledger::MailStatus,
         orders::{Applied, Batch, Incoming},
@@ -73,31 +73,29 @@ pub(super) fn changes<'a>(standing: &mut BTreeMap<OrderId, Standing<'a>>, batch:
 
 fn take<'a>(standing: &mut BTreeMap<OrderId, Standing<'a>>, changes: &mut Changes<'a>, incoming: &'a Incoming) {
     let (order, applied) = (&*incoming.event.order, &mut changes.applied);
-    if incoming.seq == 0 {
-        // counted from 1, so there is no such state
-        applied.ignored += 1;
-        return;
-    }
     let fingerprint = order.fingerprint().cast_signed();
     let known =
         standing.entry(order.id).or_insert_with(|| Standing { fingerprint, new: Some(order), ..Standing::default() });
-    let last = known.state().map_or(0, |(seq, _)| seq);
-    if known.fingerprint != fingerprint {
-        applied.conflicts += 1;
-        changes.conflicts.push(incoming);
-        return;
-    } else if known.states.contains_key(&incoming.seq) {
-        applied.ignored += 1;
-        return;
-    } else if incoming.seq < last {
-        applied.late += 1;
-    } else {
-        applied.accepted += 1;
-        applied.gaps += u64::from(incoming.seq > last + 1);
+    let last = known.state().map(|(seq, _)| (seq, known.fingerprint.cast_unsigned()));
+    match lifecycle::relate(last, &incoming.event) {
+        lifecycle::Applied::Conflict => {
+            applied.conflicts += 1;
+            changes.conflicts.push(incoming);
+            return;
+        }
+        lifecycle::Applied::Late if !known.states.contains_key(&incoming.event.seq) => applied.late += 1,
+        lifecycle::Applied::Late | lifecycle::Applied::Repeat => {
+            applied.ignored += 1;
+            return;
+        }
+        lifecycle::Applied::Advanced { missing } => {
+            applied.accepted += 1;
+            applied.gaps += u64::from(missing > 0);
+        }
     }
-    let state = State { estado: (&*incoming.event.estado).into(), last: incoming.last };
-    known.states.insert(incoming.seq, state);
-    known.added.insert(incoming.seq, incoming);
+    let state = State { estado: (&*incoming.event.estado).into(), last: incoming.event.closes().is_some() };
+    known.states.insert(incoming.event.seq, state);
+    known.added.insert(incoming.event.seq, incoming);
 }
 
 impl<'a> Standing<'a> {

@@ -7,7 +7,7 @@ use super::{
     tally::{Kind, Tally},
 };
 use crate::{
-    domain::{Lang, Order, Timestamp},
+    domain::{Lang, Order, OrderId, Timestamp, lifecycle},
     eventlog::TopicPartition,
     store::{
         ledger::MailStatus,
@@ -79,13 +79,13 @@ struct Projection<'conn> {
     applied: Applied,
 }
 
-/// How an event relates to the order that the store holds.
-enum Relation {
-    New,
-    Next { last: u8, finished: bool },
-    Late,
-    Repeat,
-    Conflict,
+/// What the store holds of an order.
+struct Held {
+    fingerprint: i64,
+    /// Its latest event.
+    seq: u8,
+    estado: Box<str>,
+    closed: bool,
 }
 
 impl<'conn> Projection<'conn> {
@@ -115,64 +115,53 @@ impl<'conn> Projection<'conn> {
     }
 
     fn event(&mut self, incoming: &Incoming) -> Result<()> {
-        let (last, was_in_flight) = match self.relate(incoming)? {
-            Relation::New => {
-                self.insert(&incoming.event.order)?;
-                (0, false)
-            }
-            Relation::Next { last, finished } => (last, !finished),
-            Relation::Late => {
+        let event = &incoming.event;
+        let held = self.held(event.order.id)?;
+        let known = held.as_ref().map(|held| (held.seq, held.fingerprint.cast_unsigned()));
+        match lifecycle::relate(known, event) {
+            lifecycle::Applied::Advanced { missing } => self.advance(held.as_ref(), incoming, missing),
+            lifecycle::Applied::Late if !self.known.exists([rows::key(event.order.id, event.seq)])? => {
                 self.applied.late += 1;
                 self.enter(incoming)?;
                 // its mail goes before those of later states that are still to be sent
-                return ledger::wait_behind(self.conn, rows::key(incoming.event.order.id, incoming.seq));
+                ledger::wait_behind(self.conn, rows::key(event.order.id, event.seq))
             }
-            Relation::Repeat => {
+            lifecycle::Applied::Late | lifecycle::Applied::Repeat => {
                 self.applied.ignored += 1;
-                return Ok(());
+                Ok(())
             }
-            Relation::Conflict => {
+            lifecycle::Applied::Conflict => {
                 self.applied.conflicts += 1;
-                return self.bury(incoming);
+                self.bury(incoming)
             }
-        };
+        }
+    }
+
+    fn held(&mut self, order: OrderId) -> Result<Option<Held>> {
+        let mut found = self.find.query([order.get() as i64, rows::key(order, 0)])?;
+        let Some(row) = found.next()? else { return Ok(None) };
+        let estado = rows::text(row, 2)?.into();
+        Ok(Some(Held { fingerprint: row.get(0)?, seq: row.get(1)?, estado, closed: row.get(3)? }))
+    }
+
+    fn advance(&mut self, held: Option<&Held>, incoming: &Incoming, missing: u8) -> Result<()> {
+        let event = &incoming.event;
+        let (id, closes) = (event.order.id, event.closes().is_some());
         self.applied.accepted += 1;
-        if incoming.seq > last + 1 {
-            self.applied.gaps += 1;
+        self.applied.gaps += u64::from(missing > 0);
+        match held {
+            None => self.insert(&event.order)?,
+            Some(held) => self.tally.add(order_kind(held.closed), &held.estado, -1),
         }
         self.enter(incoming)?;
-        self.tally.add(order_kind(incoming.last), &incoming.event.estado, 1);
-        let id = [incoming.event.order.id.get() as i64];
-        match (was_in_flight, !incoming.last) {
+        self.tally.add(order_kind(closes), &event.estado, 1);
+        let id = [id.get() as i64];
+        match (held.is_some_and(|held| !held.closed), !closes) {
             (false, true) => self.start.execute(id).map(drop)?,
             (true, false) => self.finish.execute(id).map(drop)?,
             _ => {}
         }
         Ok(())
-    }
-
-    /// Compares an event with what the store holds. One that moves its order on leaves the old state's count here.
-    fn relate(&mut self, incoming: &Incoming) -> Result<Relation> {
-        let order = &incoming.event.order;
-        if incoming.seq == 0 {
-            // counted from 1, so there is no such state
-            return Ok(Relation::Repeat);
-        }
-        let mut found = self.find.query([order.id.get() as i64, rows::key(order.id, 0)])?;
-        let Some(row) = found.next()? else {
-            return Ok(Relation::New);
-        };
-        if row.get::<_, i64>(0)? != order.fingerprint().cast_signed() {
-            return Ok(Relation::Conflict);
-        }
-        let (last, finished) = (row.get(1)?, row.get(3)?);
-        if incoming.seq <= last {
-            let key = rows::key(order.id, incoming.seq);
-            let known = incoming.seq == last || self.known.exists([key])?;
-            return Ok(if known { Relation::Repeat } else { Relation::Late });
-        }
-        self.tally.add(order_kind(finished), rows::text(row, 2)?, -1);
-        Ok(Relation::Next { last, finished })
     }
 
     fn insert(&mut self, order: &Order) -> Result<()> {
@@ -198,11 +187,11 @@ impl<'conn> Projection<'conn> {
         let mail = due.map(|_| MailStatus::Pending.name());
         self.applied.unmailed += u64::from(self.batch.is_unmailed(event));
         self.enter.execute(params![
-            rows::key(id, incoming.seq),
+            rows::key(id, incoming.event.seq),
             event.estado,
             event.at.as_millis(),
-            event.next_at.map(Timestamp::as_millis),
-            incoming.last,
+            event.next_at().map(Timestamp::as_millis),
+            incoming.event.closes().is_some(),
             mail,
             due.map(Timestamp::as_millis),
             rows::key(id, 0),

@@ -38,16 +38,11 @@ fn batch(orders: std::ops::Range<u64>) -> Batch {
             handle: None,
             trace: None,
         };
-        let (estado, at) = (Flow::STATES[0].into(), Timestamp::default());
+        let at = Timestamp::default();
         let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: id.get() };
         let (reason, key, value, headers) = (String::new(), None, vec![], vec![]);
         let letter = crate::domain::DeadLetter { source, reason, attempts: 0, at, key, value, headers };
-        Incoming {
-            event: StateEvent { order: Box::new(order), estado, seq: Some(1), at, next_at: None },
-            seq: 1,
-            last: false,
-            letter,
-        }
+        Incoming { event: StateEvent::of_version_1(order, 1, Flow::STATES[0], at, Some(at)), letter }
     });
     Batch { group: "tracking".into(), events: events.collect(), mail: true, ..Batch::default() }
 }

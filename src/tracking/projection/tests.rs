@@ -49,8 +49,7 @@ proptest! {
             projected: Arc::default(),
             metrics: Metrics::new(&mut Registry::default()),
         };
-        let flow = Arc::new(Flow::standard(Duration::from_secs(1)));
-        let options = Options { flow, states: "states".into(), dead: "dead".into(), old_states: None, mail: false, mail_since: None, slot: 0 };
+        let options = Options { states: "states".into(), dead: "dead".into(), old_states: None, mail: false, mail_since: None, slot: 0 };
         let mut projection = Projection::new(deps, options, runtime.handle().clone());
         let mut ends = BTreeMap::new();
         let mut batches = Vec::new();

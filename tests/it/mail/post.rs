@@ -155,8 +155,8 @@ impl Post {
         let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: id * 4 + u64::from(seq) };
         let letter =
             DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
-        let event = StateEvent { order: order.into(), estado: estado.into(), seq: Some(seq), at, next_at: None };
-        Incoming { event, seq, last: seq == 4, letter }
+        let event = StateEvent::of_version_1(order, seq, estado, at, (seq < 4).then_some(at));
+        Incoming { event, letter }
     }
 
     pub fn state(&self) -> mail::Snapshot {

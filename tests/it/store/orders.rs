@@ -1,7 +1,7 @@
 //! Orders: what the projection writes, and what can be asked.
 
 use encargo::{
-    domain::{Lang, Order, Product},
+    domain::{Closing, Lang, Order, Product, Waits},
     store::{
         Error,
         dead::DeadId,
@@ -17,7 +17,7 @@ pub async fn an_event_moves_its_order_on(place: &dyn Place) {
     assert_eq!(store.order(id(1)).await.unwrap(), None);
     for (seq, estado) in [(1, "recibido"), (2, "preparando"), (3, "entregando"), (4, "finalizado")] {
         let incoming = event(order(1), seq);
-        let (entered, next_at) = (incoming.event.at, incoming.event.next_at);
+        let (entered, next_at) = (incoming.event.at, incoming.event.next_at());
         let applied = apply(&*store, vec![incoming]).await;
         assert_eq!(applied, Applied { accepted: 1, ..Applied::default() });
         let (view, _) = store.order(id(1)).await.unwrap().unwrap();
@@ -232,7 +232,7 @@ pub async fn stuck_orders_are_listed(place: &dyn Place) {
     // next due at 8, 8, 16, never (finished), and never told
     apply(&*store, events([(1, 1), (2, 1), (3, 2), (4, 4)])).await;
     let mut untold = event(order(5), 1);
-    untold.event.next_at = None;
+    untold.event.waits = Waits::Untold;
     apply(&*store, vec![untold]).await;
     let query = |second| Query { overdue_at: Some(at(second)), limit: 10, ..Query::default() };
     assert_eq!(listed(&*store, query(8)).await, [0; 0]);
@@ -292,7 +292,9 @@ pub async fn all_that_an_order_says_is_kept(place: &dyn Place) {
 pub async fn an_order_may_go_on_after_its_last_state(place: &dyn Place) {
     // a flow that was given more states while orders were in it
     let store = place.open().await;
-    apply(&*store, vec![encargo::store::orders::Incoming { last: true, ..event(order(1), 2) }]).await;
+    let mut last = event(order(1), 2);
+    last.event.waits = Waits::Closed(Closing::Finished);
+    apply(&*store, vec![last]).await;
     assert_eq!(store.order_counts().await.unwrap().finished, 1);
     apply(&*store, events([(1, 3)])).await;
     let counts = store.order_counts().await.unwrap();

@@ -53,15 +53,10 @@ pub fn order(number: u64) -> Order {
 pub fn event(order: Order, seq: u8) -> Incoming {
     let last = usize::from(seq) == Flow::STATES.len();
     let entered = order.placed_at + Duration::from_secs(8) * u32::from(seq.saturating_sub(1));
-    let estado = Flow::STATES[usize::from(seq.saturating_sub(1))].into();
+    let estado = Flow::STATES[usize::from(seq.saturating_sub(1))];
     let next_at = (!last).then(|| entered + Duration::from_secs(8));
     let letter = letter(order.id.get() * 10 + u64::from(seq));
-    Incoming {
-        event: StateEvent { order: Box::new(order), estado, seq: Some(seq), at: entered, next_at },
-        seq,
-        last,
-        letter,
-    }
+    Incoming { event: StateEvent::of_version_1(order, seq, estado, entered, next_at), letter }
 }
 
 /// Events of standard orders, by order and seq.

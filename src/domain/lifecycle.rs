@@ -1,0 +1,305 @@
+//! The life of an order: what may happen to it next, and where it stands afterwards.
+//!
+//! [`decide`] is asked before something happens, by whoever owns the order; [`OrderState::apply`] takes what has happened,
+//! wherever it is read. Nobody else knows the rule. It is pure: no log, no clock, no timer of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Cause, Change, Closing, EmailAddress, Flow, Order, Product, StateEvent, Timestamp, Waits,
+    flow::{End, Party},
+};
+
+/// Where an order stands: all that its next event depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderState {
+    /// What was placed: its fingerprint is the order's identity, which no later event changes.
+    pub order: Arc<Order>,
+    /// The flow that it began with, and stays with.
+    pub flow: Arc<Flow>,
+    /// The corrected address, if it was corrected.
+    pub address: Option<EmailAddress>,
+    /// Number of its latest event.
+    pub seq: u8,
+    /// The place in the flow of the state that it is in; an end beside the line has that of the state before.
+    pub step: u8,
+    /// When its latest event happened.
+    pub at: Timestamp,
+    /// What it waits for.
+    pub waits: Waits,
+}
+
+/// What somebody wants of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Unique for ever: the same command that comes again changes nothing.
+    pub id: Box<str>,
+    /// Who sent it, as its events tell.
+    pub by: Box<str>,
+    /// In whose right.
+    pub party: Party,
+    /// What is to happen.
+    pub wish: Wish,
+    /// Why, in the sender's words.
+    pub reason: Option<Box<str>>,
+}
+
+/// What is to happen to an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// It ends, cancelled.
+    Cancel,
+    /// It goes to its next state, or ends as refused.
+    Advance(Onward),
+    /// Its time stops.
+    Hold,
+    /// Its time goes on.
+    Resume,
+    /// Its time is over then, not before and not after.
+    Delay(Timestamp),
+    /// It goes to another address from now on.
+    Readdress(EmailAddress),
+}
+
+/// Where an order is moved on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Onward {
+    /// The next state of the line.
+    Next,
+    /// The end beside it for orders that are not taken.
+    Refused,
+}
+
+/// Why a command changes nothing. Each says what would be allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Its life is over.
+    #[error("the order is {} already", .0.name())]
+    Closed(Closing),
+    /// Not in this state, not in this right.
+    #[error("the order can no longer be cancelled by the customer; the shop can")]
+    TooLate,
+    /// The state ends by time alone.
+    #[error("the order leaves its state when its time is over, and by no command; delay moves that time")]
+    OnlyByTimer,
+    /// The flow has no such end.
+    #[error("the order's flow has no end for refused orders; it can be cancelled")]
+    NoSuchEnd,
+    /// It is held.
+    #[error("the order is held; resume it first")]
+    Held,
+    /// It is not held.
+    #[error("the order is not held")]
+    NotHeld,
+    /// It waits for somebody, not for a time.
+    #[error("the order waits for a command and not for a time; advance it")]
+    NoTimer,
+    /// The time is not in the future, or too far in it.
+    #[error("the new time must be after now, and at most ten years from now")]
+    Time,
+    /// It has that address.
+    #[error("the order has that address")]
+    SameAddress,
+    /// There is no number left for another event.
+    #[error("the order was changed too often; it can only go on or be cancelled")]
+    TooMany,
+}
+
+/// How an event relates to where an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It moved the order on; some events before it may be missing.
+    Advanced {
+        /// How many.
+        missing: u8,
+    },
+    /// A later one was there: it has its place in the history, and the order stays where it is.
+    Late,
+    /// It is the latest itself, or no event of an order at all.
+    Repeat,
+    /// It is about another order under the same id.
+    Conflict,
+}
+
+/// Longest time into the future that an order is delayed.
+const DELAY_MAX: Duration = Duration::from_hours(24 * 3650);
+/// Most events of an order that leave it in its state; the others find their numbers below 256 whatever the flow.
+pub const AMENDMENTS_MAX: u8 = u8::MAX - Flow::STEPS_MAX as u8 - 1;
+
+/// Compares an event with what is known: the latest event's number, and what was placed.
+///
+/// An event before the latest may be known or not; only a history can tell.
+pub fn relate(known: Option<(u8, u64)>, event: &StateEvent) -> Applied {
+    match known {
+        _ if event.seq == 0 => Applied::Repeat, // counted from 1, so there is no such event
+        None => Applied::Advanced { missing: event.seq.saturating_sub(1) },
+        Some((_, placed)) if placed != event.order.fingerprint() => Applied::Conflict,
+        Some((seq, _)) if event.seq > seq => Applied::Advanced { missing: event.seq - seq - 1 },
+        Some((seq, _)) if event.seq == seq => Applied::Repeat,
+        Some(_) => Applied::Late,
+    }
+}
+
+/// The first event of an order.
+pub fn place(order: Arc<Order>, flow: &Arc<Flow>, now: Timestamp) -> StateEvent {
+    enter((order, None), flow, (1, 1), now, Cause::Placed)
+}
+
+/// The event that comes when an order's time in its state is over. The state looks no shorter than its time by the wall
+/// clock, too, which can be set back.
+pub fn time_is_over(state: &OrderState, now: Timestamp) -> Option<StateEvent> {
+    let Waits::Until(due) = state.waits else { return None };
+    Some(go_on(state, now.max(due)))
+}
+
+/// What a command does, or why it changes nothing.
+pub fn decide(state: &OrderState, command: &Command, now: Timestamp) -> Result<StateEvent, Refusal> {
+    if let Waits::Closed(closing) = state.waits {
+        return Err(Refusal::Closed(closing));
+    }
+    let (flow, now) = (&state.flow, now.max(state.at)); // the wall clock may have been set back
+    let mut event = match &command.wish {
+        Wish::Cancel if !flow.may_cancel(state.step, command.party) => return Err(Refusal::TooLate),
+        Wish::Cancel => end(state, flow.cancelled(), Closing::Cancelled),
+        Wish::Advance(_) if matches!(state.waits, Waits::Held(_)) => return Err(Refusal::Held),
+        Wish::Advance(Onward::Refused) => end(state, flow.refused().ok_or(Refusal::NoSuchEnd)?, Closing::Refused),
+        Wish::Advance(Onward::Next) => {
+            if !flow.step(state.step).is_some_and(|step| step.takes_command()) {
+                return Err(Refusal::OnlyByTimer);
+            }
+            go_on(state, now)
+        }
+        amendment => amend(state, amendment, now)?,
+    };
+    event.at = now;
+    event.cause = Cause::Command { id: command.id.clone(), by: command.by.clone() };
+    event.reason.clone_from(&command.reason);
+    Ok(event)
+}
+
+/// An event after which the order is in the state in which it was.
+fn amend(state: &OrderState, wish: &Wish, now: Timestamp) -> Result<StateEvent, Refusal> {
+    // one number is kept for letting a held order go on
+    let most = AMENDMENTS_MAX - u8::from(*wish != Wish::Resume);
+    if state.seq.saturating_sub(state.step) >= most {
+        return Err(Refusal::TooMany);
+    }
+    let (change, waits) = match (wish, state.waits) {
+        (Wish::Hold, Waits::Held(_)) => return Err(Refusal::Held),
+        (Wish::Hold, Waits::Until(due)) => (Change::Held, Waits::Held(Some(due.since(now)))),
+        (Wish::Hold, _) => (Change::Held, Waits::Held(None)),
+        (Wish::Resume, Waits::Held(left)) => {
+            (Change::Resumed, left.map_or(Waits::ForCommand, |left| Waits::Until(now + left)))
+        }
+        (Wish::Resume, _) => return Err(Refusal::NotHeld),
+        (Wish::Delay(until), _) if *until <= now || *until > now + DELAY_MAX => return Err(Refusal::Time),
+        (Wish::Delay(until), Waits::Until(_)) => (Change::Delayed, Waits::Until(*until)),
+        (Wish::Delay(_), Waits::Held(_)) => return Err(Refusal::Held),
+        (Wish::Delay(_), _) => return Err(Refusal::NoTimer),
+        (Wish::Readdress(address), waits) if state.address.as_ref().unwrap_or(&state.order.email) != address => {
+            (Change::Readdressed, waits)
+        }
+        _ => return Err(Refusal::SameAddress),
+    };
+    let step = state.flow.step(state.step);
+    let next = state.flow.step(state.step + 1).map(|next| next.state.clone());
+    Ok(StateEvent {
+        order: state.order.clone(),
+        address: if let Wish::Readdress(address) = wish { Some(address.clone()) } else { state.address.clone() },
+        estado: step.map_or_else(|| "".into(), |step| step.state.clone()),
+        seq: state.seq + 1,
+        step: state.step,
+        flow: Some(state.flow.id()),
+        change,
+        at: now,
+        next,
+        waits,
+        cause: Cause::Timer,
+        reason: None,
+    })
+}
+
+/// The next state of the line.
+fn go_on(state: &OrderState, at: Timestamp) -> StateEvent {
+    let OrderState { order, flow, address, seq, step, .. } = state;
+    enter((order.clone(), address.clone()), flow, (seq + 1, step + 1), at, Cause::Timer)
+}
+
+fn enter(
+    (order, address): (Arc<Order>, Option<EmailAddress>),
+    flow: &Flow,
+    (seq, step): (u8, u8),
+    at: Timestamp,
+    cause: Cause,
+) -> StateEvent {
+    let entered = flow.step(step).expect("an order moves on to a state of its flow");
+    let next = flow.step(step + 1).map(|next| next.state.clone());
+    let waits = waits(flow, step, &order.product, at);
+    StateEvent {
+        estado: entered.state.clone(),
+        seq,
+        step,
+        flow: Some(flow.id()),
+        change: Change::Entered,
+        at,
+        next,
+        waits,
+        cause,
+        reason: None,
+        order,
+        address,
+    }
+}
+
+/// What an order waits for once it has entered a state of the line at that time.
+pub fn waits(flow: &Flow, step: u8, product: &Product, at: Timestamp) -> Waits {
+    match (flow.step(step + 1), flow.dwell_of(step, product)) {
+        (None, _) => Waits::Closed(Closing::Finished),
+        (Some(_), Some(dwell)) => Waits::Until(at + dwell),
+        (Some(_), None) => Waits::ForCommand,
+    }
+}
+
+fn end(state: &OrderState, end: &End, closing: Closing) -> StateEvent {
+    StateEvent {
+        order: state.order.clone(),
+        address: state.address.clone(),
+        estado: end.state.clone(),
+        seq: state.seq + 1,
+        step: state.step,
+        flow: Some(state.flow.id()),
+        change: Change::Entered,
+        at: state.at,
+        next: None,
+        waits: Waits::Closed(closing),
+        cause: Cause::Timer,
+        reason: None,
+    }
+}
+
+impl OrderState {
+    /// Where an order stands after one of its events, whatever was before it.
+    pub fn after(event: &StateEvent, flow: &Arc<Flow>) -> Self {
+        Self {
+            order: event.order.clone(),
+            flow: flow.clone(),
+            address: event.address.clone(),
+            seq: event.seq,
+            step: event.step,
+            at: event.at,
+            waits: event.waits,
+        }
+    }
+
+    /// Takes an event; only one that moves the order on changes where it stands.
+    pub fn apply(&mut self, event: &StateEvent) -> Applied {
+        let applied = relate(Some((self.seq, self.order.fingerprint())), event);
+        if matches!(applied, Applied::Advanced { .. }) {
+            *self = Self::after(event, &self.flow);
+        }
+        applied
+    }
+}
+
+#[cfg(test)]
+mod tests;
