@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Cause, Change, Closing, EmailAddress, Flow, Order, Product, StateEvent, Timestamp, Waits,
-    flow::{End, Party},
+    flow::{End, Party, Step},
 };
 
 /// Where an order stands: all that its next event depends on.
@@ -164,7 +164,7 @@ pub fn decide(state: &OrderState, command: &Command, now: Timestamp) -> Result<S
         Wish::Advance(_) if matches!(state.waits, Waits::Held(_)) => return Err(Refusal::Held),
         Wish::Advance(Onward::Refused) => end(state, flow.refused().ok_or(Refusal::NoSuchEnd)?, Closing::Refused),
         Wish::Advance(Onward::Next) => {
-            if !flow.step(state.step).is_some_and(|step| step.takes_command()) {
+            if !flow.step(state.step).is_some_and(Step::takes_command) {
                 return Err(Refusal::OnlyByTimer);
             }
             go_on(state, now)

@@ -135,7 +135,7 @@ fn exponential(rng: &mut Rng, mean: Duration) -> Duration {
 }
 
 fn durations(from: &[Duration], to: &[Duration]) -> Vec<Duration> {
-    from.iter().zip(to).map(|(from, to)| *to - *from).collect()
+    from.iter().zip(to).map(|(from, to)| to.saturating_sub(*from)).collect()
 }
 
 /// Most that have come and not gone.

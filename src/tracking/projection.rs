@@ -209,7 +209,7 @@ impl Projection {
             if of.topic == self.options.dead {
                 batch.dead.push(self.read_dead_letter(&of, record));
             } else if !wire::is_forwarded(&record.headers) {
-                self.add_event(batch, &of, record);
+                Self::add_event(batch, &of, record);
             } // else it comes from the topic of states, too
         }
         let Some((next, print)) = reached else { return };
@@ -223,7 +223,7 @@ impl Projection {
         }
     }
 
-    fn add_event(&self, batch: &mut Batch, of: &TopicPartition, record: Record) {
+    fn add_event(batch: &mut Batch, of: &TopicPartition, record: Record) {
         let read = wire::decode_event(&record.value, &record.headers, record.at);
         let mut letter = dead_letter(of, record, batch.now);
         let reason = match read {

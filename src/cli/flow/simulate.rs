@@ -79,9 +79,8 @@ fn table(flow: &Flow, report: &Report) -> Table<9> {
         let bar = Cell::from("▇".repeat((step.share * 20.0).round() as usize)).tone(Tone::Busy);
         let share = format!("{:.0} %", step.share * 100.0);
         let [half, most, nearly, all] = times(&step.spread);
-        let row = [(&*step.state).into(), left.into(), share.into(), half, most, nearly, all];
-        let [a, b, c, d, e, f, g] = row;
-        table.row([a, b, c, d, e, f, g, u64::from(step.waiting_max).into(), bar]);
+        let (state, left, share) = ((&*step.state).into(), left.into(), share.into());
+        table.row([state, left, share, half, most, nearly, all, u64::from(step.waiting_max).into(), bar]);
     }
     let [half, most, nearly, all] = times(&report.whole);
     let whole = Cell::from("(whole)").tone(Tone::Bold);

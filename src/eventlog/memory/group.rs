@@ -162,27 +162,26 @@ impl Group {
         for tp in all {
             let owner = by_load.iter().find(|(id, member)| member.owned.contains(tp) && room[id] > 0);
             match owner {
-                Some((id, _)) => self.settle(tp, *id, &mut room, &mut target),
+                Some((id, _)) => settle(tp, *id, &mut room, &mut target),
                 None => homeless.push(tp),
             }
         }
         for tp in homeless {
             let may = by_load.iter().filter(|(_, member)| member.subscribed.contains(tp));
             if let Some((id, _)) = may.max_by_key(|(id, _)| (room[id], Reverse(*id))) {
-                self.settle(tp, *id, &mut room, &mut target);
+                settle(tp, *id, &mut room, &mut target);
             }
         }
         target
     }
+}
 
-    fn settle(
-        &self,
-        tp: &TopicPartition,
-        id: MemberId,
-        room: &mut BTreeMap<MemberId, usize>,
-        target: &mut BTreeMap<TopicPartition, MemberId>,
-    ) {
-        target.insert(tp.clone(), id);
-        room.entry(id).and_modify(|room| *room = room.saturating_sub(1));
-    }
+fn settle(
+    tp: &TopicPartition,
+    id: MemberId,
+    room: &mut BTreeMap<MemberId, usize>,
+    target: &mut BTreeMap<TopicPartition, MemberId>,
+) {
+    target.insert(tp.clone(), id);
+    room.entry(id).and_modify(|room| *room = room.saturating_sub(1));
 }

@@ -82,6 +82,7 @@ impl MemoryLog {
     }
 
     /// The same log for another process.
+    #[must_use]
     pub fn another(&self) -> Self {
         Self { shared: self.shared.clone(), link: Link::up() }
     }

@@ -14,7 +14,7 @@ use crate::{
 
 /// A record that could not be processed.
 pub(super) struct Letter {
-    letter: DeadLetter,
+    record: DeadLetter,
     status: Status,
     /// Whoever drives it again has it until then.
     claimed_until: Timestamp,
@@ -35,14 +35,14 @@ impl Tables {
     /// Keeps a dead record, if its source is not there yet.
     pub(super) fn keep(&mut self, letter: DeadLetter) {
         let number = self.letters.len();
-        let new = |letter| Letter { letter, status: Status::Dead, claimed_until: Timestamp::default(), number };
+        let new = |record| Letter { record, status: Status::Dead, claimed_until: Timestamp::default(), number };
         self.letters.entry(letter.source.clone()).or_insert_with(|| new(letter));
     }
 
     /// The records of a status, oldest first.
     fn letters(&self, status: Status) -> Vec<&Letter> {
         let mut found: Vec<_> = self.letters.values().filter(|letter| letter.status == status).collect();
-        found.sort_by_key(|letter| (letter.letter.at, letter.number));
+        found.sort_by_key(|letter| (letter.record.at, letter.number));
         found
     }
 
@@ -61,7 +61,7 @@ impl Tables {
     /// All that is dead and undecided, oldest first.
     fn dead(&self) -> Vec<DeadItem> {
         let mut items: Vec<_> = self.mails().filter_map(|(id, mail)| Self::dead_mail(id, mail)).collect();
-        items.extend(self.letters(Status::Dead).into_iter().map(|letter| DeadItem::of_record(letter.letter.clone())));
+        items.extend(self.letters(Status::Dead).into_iter().map(|letter| DeadItem::of_record(letter.record.clone())));
         items.sort_by_key(|item| item.at);
         items
     }
@@ -110,7 +110,7 @@ impl DeadLetters for MemoryStore {
     async fn claim_redrives(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<DeadLetter>> {
         let mut tables = self.tables();
         let free = tables.letters(Status::Chosen).into_iter().filter(|letter| letter.claimed_until <= now).take(limit);
-        let claimed: Vec<DeadLetter> = free.map(|letter| letter.letter.clone()).collect();
+        let claimed: Vec<DeadLetter> = free.map(|letter| letter.record.clone()).collect();
         for DeadLetter { source, .. } in &claimed {
             tables.letters.entry(source.clone()).and_modify(|letter| letter.claimed_until = until);
         }
