@@ -20,6 +20,8 @@ use crate::{
 
 /// A lease is renewed when this part of it is over, which leaves time for further tries when the store is away.
 const RENEW_AFTER: u32 = 4;
+/// Such a further try comes after this part of it.
+const RETRY_AFTER: u32 = 32;
 
 pub(super) struct Leases {
     ledger: Arc<dyn Ledger>,
@@ -79,26 +81,28 @@ impl Leases {
     /// Renews what is held, for as long as it is polled. A store that is slow puts no renewal off.
     pub(super) async fn keep(self: Arc<Self>) {
         loop {
-            let due = self.clock.monotonic() + self.length / RENEW_AFTER;
-            self.renew().await;
+            let begun = self.clock.monotonic();
+            let part = if self.renew().await { RENEW_AFTER } else { RETRY_AFTER };
+            let due = begun + self.length / part;
             self.clock.sleep(due.saturating_sub(self.clock.monotonic())).await;
         }
     }
 
-    async fn renew(&self) {
+    /// Returns whether the store could do it.
+    async fn renew(&self) -> bool {
         let (_, until, expires) = self.span();
         let begun = expires.saturating_sub(self.length / RENEW_AFTER);
         let aged = |held: &Held| held.expires <= begun;
         let attempts: Vec<_> =
             self.held().iter().filter(|(_, held)| aged(held)).map(|(id, held)| (*id, held.attempt)).collect();
         if attempts.is_empty() {
-            return;
+            return true;
         }
         let renewed: HashSet<MailId> = match self.ledger.renew(attempts.clone(), until).await {
             Ok(renewed) => renewed.into_iter().collect(),
             Err(error) => {
                 warn!(%error, mails = attempts.len(), "leases of mails cannot be renewed now");
-                return;
+                return false;
             }
         };
         let mut held = self.held();
@@ -112,6 +116,7 @@ impl Leases {
                 info!(order.id = %id.order, mail.seq = id.seq, attempt, "the lease of a mail was lost");
             }
         }
+        true
     }
 
     /// Now, and the end of a lease that begins now, on both clocks.

@@ -85,8 +85,14 @@ impl<L: EventLog> Named<L> {
         let clock = Clock::system();
         let ends = clock.monotonic() + PATIENCE;
         loop {
+            // brokers that were out of touch for a moment do not count as copies
+            let passes = |error: &Error| match error {
+                Error::Unavailable(_) => true,
+                Error::Fatal(text) => text.contains("InvalidReplicationFactor"),
+                _ => false,
+            };
             match ask() {
-                Err(Error::Unavailable(_)) if self.patient && clock.monotonic() < ends => {
+                Err(error) if self.patient && passes(&error) && clock.monotonic() < ends => {
                     std::thread::park_timeout(Duration::from_millis(50));
                 }
                 result => return result.map_err(|error| self.prefix().error(error)),
