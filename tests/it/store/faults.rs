@@ -6,7 +6,7 @@ use encargo::store::{
     DeadLetters as _, Error, Keys as _, Ledger as _, Orders as _, Store as _,
     dead::{Action, DeadId},
     keys::{Reservation, Reserved},
-    ledger::{MailStatus, Settlement},
+    ledger::{Class, MailStatus, Settlement},
     orders::{Applied, Batch},
     postgres::{Options, PgStore},
 };
@@ -315,5 +315,26 @@ async fn a_database_that_is_ended_at_once_under_load_loses_and_repeats_nothing()
     assert_eq!(projection.offsets(GROUP).await.unwrap(), [(partition(0), 4 * ORDERS)]);
     for number in 1..=ORDERS {
         assert_eq!(projection.order(id(number)).await.unwrap().unwrap().1.len(), 4);
+    }
+}
+
+/// Each field that a customer sees, changed by another hand or a bit that turned over.
+#[tokio::test]
+async fn a_damaged_order_is_neither_shown_nor_mailed_and_holds_nobody_up() {
+    for damage in ["usermail = 'qna@example.org'", "name = 'mong' || substr(name, 5)", "price = '7.98'", "price = 'x'"]
+    {
+        let schema = PgSchema::new();
+        schema.create().await;
+        let store = PgStore::open(patient(schema.url())).await.unwrap();
+        store.apply(step(events([(1, 1), (2, 1)]), 0)).await.unwrap();
+        schema.run(&format!("UPDATE orders SET {damage} WHERE id = 1")).await;
+        let refused = store.order(id(1)).await;
+        assert!(matches!(&refused, Err(Error::Fatal(text)) if text.contains("order 1")), "{damage}: {refused:?}");
+        assert!(store.order(id(2)).await.unwrap().is_some(), "{damage}");
+        assert_eq!(ids(&lease(&store, 0).await), [mail_id(2, 1)], "{damage}");
+        let dead = store.dead(None, 10).await.unwrap();
+        assert!(dead.len() == 1 && dead[0].class == Some(Class::Composing), "{damage}: {dead:?}");
+        let counts = store.ledger_counts().await.unwrap();
+        assert_eq!(counts.by_status, [(MailStatus::Sending, 1), (MailStatus::Dead, 1)], "{damage}");
     }
 }
