@@ -79,7 +79,7 @@ pub(super) async fn require(config: &Config, log: Arc<dyn EventLog>, store: Arc<
 
 /// Where log and store differ.
 pub async fn differences(ours: &Topics, log: Arc<dyn EventLog>, store: &dyn Store) -> Result<Vec<Difference>> {
-    let Topics { orders, states, dead, ids, forward_states } = ours;
+    let Topics { orders, states, dead, ids, flows: _, forward_states } = ours;
     let mut marks = store.marks().await?;
     // what stands under a name of earlier settings is no longer read
     let ours: Vec<_> = [orders, states, dead, ids].into_iter().chain(forward_states).collect();

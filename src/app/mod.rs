@@ -8,6 +8,7 @@ pub mod agreement;
 pub mod beside;
 mod damage;
 mod descriptors;
+pub mod flows;
 mod housekeeping;
 #[cfg(feature = "kafka")]
 pub mod kafka;

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::{runtime::Handle, sync::Notify};
 
 use super::{
-    Addresses, Role, agreement, damage, housekeeping,
+    Addresses, Role, agreement, damage, flows, housekeeping,
     listeners::Doors,
     open, options,
     outage::{Outage, again},
@@ -199,6 +199,11 @@ impl Plan {
                 async move { agreement::require(&config, log, store).await }
             };
             outage.wait("event log or the store", compare).await?;
+        }
+        // only now: nothing is written to a log that is refused
+        if let (Some(log), true) = (&opened.log, self.has(Role::Fulfilment)) {
+            let make_known = || flows::make_known(&self.config, log.clone(), self.clock.now());
+            outage.wait("event log", make_known).await?;
         }
         Ok(opened)
     }

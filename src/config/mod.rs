@@ -19,7 +19,7 @@ use std::{
 pub use error::{Error, Result};
 pub use layers::{Entry, Layers, Origin};
 pub use settings::*;
-pub use values::{LogUrl, Sender, StoreUrl, Zone};
+pub use values::{FlowFile, LogUrl, Sender, StoreUrl, Zone};
 
 use crate::files;
 

@@ -1,9 +1,9 @@
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
 use super::values::{
-    LogUrl, Sender, Span, StoreUrl, Zone, duration, each, flow_file, limit, listen, moment, optional, parsed,
+    FlowFile, LogUrl, Sender, Span, StoreUrl, Zone, duration, each, flow_file, limit, listen, moment, optional, parsed,
 };
 use crate::{
     domain::{EmailAddress, Flow, Lang, Step, Timestamp, flow::Flaw},
@@ -59,7 +59,7 @@ pub struct Config {
 #[allow(missing_docs)] // `default.toml` says what each means
 mod sections {
     use super::{
-        Arc, BTreeMap, Deserialize, Destination, Duration, EmailAddress, Flow, HostName, Lang, LogUrl, Origin, PathBuf,
+        BTreeMap, Deserialize, Destination, Duration, EmailAddress, FlowFile, HostName, Lang, LogUrl, Origin, PathBuf,
         Pooling, Rate, Sender, SocketAddr, StoreUrl, Timestamp, Zone, duration, durations, each, flow_file, limit,
         listen, moment, named, optional, parsed,
     };
@@ -103,6 +103,7 @@ mod sections {
         pub states: String,
         pub dead: String,
         pub ids: String,
+        pub flows: String,
         #[serde(deserialize_with = "named")]
         pub forward_states: Option<String>,
     }
@@ -110,7 +111,7 @@ mod sections {
     #[derive(Debug, Clone, Deserialize)]
     pub struct FlowSettings {
         #[serde(deserialize_with = "flow_file")]
-        pub file: Option<Arc<Flow>>,
+        pub file: Option<FlowFile>,
         pub states: Vec<String>,
         #[serde(deserialize_with = "duration")]
         pub dwell: Duration,
@@ -265,8 +266,8 @@ impl Config {
     /// The flow that the settings describe, or the file that they name.
     pub fn flow(&self) -> Result<Flow, Flaw> {
         let FlowSettings { file, states, dwell, dwells } = &self.flow;
-        if let Some(flow) = file {
-            return Ok((**flow).clone());
+        if let Some(file) = file {
+            return Ok(file.flow.clone());
         }
         let step = |state: &String| Step::timer(state, dwells.get(state).copied().unwrap_or(*dwell));
         Flow::new(states.iter().map(step).collect())
@@ -292,11 +293,12 @@ impl Config {
         {
             return bad("intake.backlog_of", &format!("can name fulfilment and tracking, not {other:?}"));
         }
-        let Topics { orders, states, dead, ids, .. } = &self.topics;
+        let Topics { orders, states, dead, ids, flows, .. } = &self.topics;
         for (key, name, others) in [
-            ("topics.states", states, [orders, dead, ids]),
-            ("topics.dead", dead, [orders, states, ids]),
-            ("topics.ids", ids, [orders, states, dead]),
+            ("topics.states", states, vec![orders, dead, ids, flows]),
+            ("topics.dead", dead, vec![orders, states, ids, flows]),
+            ("topics.ids", ids, vec![orders, states, dead, flows]),
+            ("topics.flows", flows, vec![orders, states, dead, ids]),
         ] {
             if others.contains(&name) {
                 return bad(key, &format!("must be a topic of its own, {name:?} is another's"));
@@ -359,9 +361,9 @@ impl Config {
 
     fn check_forwarding(&self) -> Result<(), (String, String)> {
         let bad = |text: &str| Err(("topics.forward_states".to_owned(), text.to_owned()));
-        let Topics { orders, states, dead, ids, forward_states } = &self.topics;
+        let Topics { orders, states, dead, ids, flows, forward_states } = &self.topics;
         let Some(forward) = forward_states else { return Ok(()) };
-        if [orders, states, dead, ids].contains(&forward) {
+        if [orders, states, dead, ids, flows].contains(&forward) {
             return bad(
                 "must be the topic that old readers know, and none that Encargo uses otherwise: give topics.states a \
                  name of its own, like \"encargo_states\"",

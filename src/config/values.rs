@@ -1,6 +1,6 @@
 //! What settings are made of, with words for those who write them.
 
-use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -231,17 +231,28 @@ pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     })
 }
 
+/// A flow file with what it says.
+#[derive(Debug, Clone)]
+pub struct FlowFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The flow.
+    pub flow: Flow,
+}
+
 /// A flow file, read at once, so that whatever is wrong with it is told where the file is named; empty text stands for none.
-pub(super) fn flow_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Flow>>, D::Error> {
+pub(super) fn flow_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FlowFile>, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;
     if path.as_os_str().is_empty() {
         return Ok(None);
     }
-    let load = || Ok(Some(Arc::new(flows::file::load(&path)?)));
-    load().map_err(|error: flows::file::Error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        D::Error::custom(format!("cannot be used: {error}{cause}"))
-    })
+    match flows::file::load(&path) {
+        Ok(flow) => Ok(Some(FlowFile { path, flow })),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            Err(D::Error::custom(format!("cannot be used: {error}{cause}")))
+        }
+    }
 }
 
 /// A list of texts that are read one by one; an empty one is how the environment says "none".

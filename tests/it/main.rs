@@ -8,6 +8,7 @@ mod documents;
 mod eventlog;
 mod faults;
 mod flow;
+mod flows;
 mod foreign;
 mod forward;
 #[cfg(feature = "kafka")]

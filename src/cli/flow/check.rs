@@ -1,4 +1,4 @@
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args;
@@ -11,7 +11,7 @@ use crate::{
     },
     domain::{
         Flow,
-        flow::{Leave, Party},
+        flow::{Exception, Leave, Party},
     },
     flows, mail,
 };
@@ -52,7 +52,7 @@ impl Check {
 }
 
 /// What is allowed, and may not be meant all the same.
-fn notes(flow: &Flow, templates: &std::collections::BTreeSet<String>) -> Vec<String> {
+fn notes(flow: &Flow, templates: &BTreeSet<String>) -> Vec<String> {
     let mut notes = Vec::new();
     for step in flow.steps() {
         if matches!(step.leave, Some(Leave::Command { expect: None })) {
@@ -61,9 +61,8 @@ fn notes(flow: &Flow, templates: &std::collections::BTreeSet<String>) -> Vec<Str
                 step.state
             ));
         }
-        for exception in
-            step.dwell().into_iter().flat_map(|dwell| dwell.exceptions.iter().skip_while(|one| !all(one)).skip(1))
-        {
+        let exceptions = step.dwell().map(|dwell| dwell.exceptions.as_slice()).unwrap_or_default();
+        for exception in exceptions.iter().skip_while(|exception| !fits_all(exception)).skip(1) {
             let words = exception.products.key().or(exception.products.name()).unwrap_or_default();
             notes.push(format!(
                 "{}: products like {words:?} come after those of * and never have their dwell",
@@ -82,7 +81,7 @@ fn notes(flow: &Flow, templates: &std::collections::BTreeSet<String>) -> Vec<Str
 }
 
 /// Whether an exception leaves no product for those after it.
-fn all(exception: &crate::domain::flow::Exception) -> bool {
+fn fits_all(exception: &Exception) -> bool {
     let any = |text: Option<String>| text.is_none_or(|text| text == "*");
     any(exception.products.key()) && any(exception.products.name())
 }

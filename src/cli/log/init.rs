@@ -73,7 +73,10 @@ mod on_kafka {
     use serde_json::json;
 
     use crate::{
-        app::kafka::{connect, namesakes, wanted_topics},
+        app::{
+            flows,
+            kafka::{connect, namesakes, wanted_topics},
+        },
         cli::{
             migrate::survey::highest_id,
             output::{Out, Tone, count, explain, plain},
@@ -99,7 +102,8 @@ mod on_kafka {
     /// Returns whether a topic cannot be used.
     pub(super) fn init(config: &Config, brokers: String, dry_run: bool, as_json: bool) -> Result<bool> {
         let log = connect(config, brokers)?;
-        let wanted = wanted_topics(&log, config)?;
+        let mut wanted = wanted_topics(&log, config)?;
+        wanted.push(flows::topic(config));
         let topics = compare(&log, wanted)?;
         let missing: Vec<&str> =
             topics.iter().filter(|topic| topic.is_missing()).map(|topic| topic.spec.name.as_str()).collect();
@@ -270,7 +274,8 @@ mod on_kafka {
         }
 
         fn wanted(&self, config: &Config) -> [(&'static str, String); 4] {
-            let retention = i64::try_from(config.log.retention.as_millis()).unwrap_or(-1);
+            let is_kept = self.spec.name == config.topics.flows;
+            let retention = i64::try_from(config.log.retention.as_millis()).ok().filter(|_| !is_kept).unwrap_or(-1);
             [
                 ("partitions", self.spec.partitions.to_string()),
                 ("replication", config.log.replication.to_string()),

@@ -20,6 +20,8 @@ pub struct Options {
     pub min_insync_replicas: u16,
     /// How long brokers keep records; must be longer than the longest outage. `Duration::MAX`: for ever.
     pub retention: Duration,
+    /// Topics whose records are kept for ever.
+    pub kept: Vec<String>,
     /// After this time without a confirmation an append is given up as not confirmed.
     pub message_timeout: Duration,
     /// After this time the brokers abort a transaction whose member stalls or died. Until then it holds up who takes its
@@ -47,6 +49,7 @@ impl Default for Options {
             replication: 3,
             min_insync_replicas: 2,
             retention: Duration::from_hours(7 * 24),
+            kept: Vec::new(),
             message_timeout: Duration::from_secs(3),
             transaction_timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(6),

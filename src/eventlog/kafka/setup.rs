@@ -50,7 +50,7 @@ impl Topics {
                     spec.partitions,
                     self.options.replication,
                     self.options.min_insync_replicas,
-                    self.retention_ms()
+                    self.retention_ms(&spec.name)
                 );
                 differences.push(difference("missing", wanted, String::new(), true));
                 continue;
@@ -66,7 +66,7 @@ impl Topics {
                     setting("min.insync.replicas"),
                     false,
                 ),
-                ("retention.ms", self.retention_ms().to_string(), setting("retention.ms"), false),
+                ("retention.ms", self.retention_ms(&spec.name).to_string(), setting("retention.ms"), false),
                 ("cleanup.policy", "delete".into(), setting("cleanup.policy"), true),
             ] {
                 if wanted != found && !found.is_empty() {

@@ -208,7 +208,8 @@ impl Topics {
     /// Creates a topic and waits until it can be used.
     pub(super) fn create(&self, spec: &TopicSpec) -> Result<()> {
         check_spec(spec)?;
-        let (min_insync, retention) = (self.options.min_insync_replicas.to_string(), self.retention_ms().to_string());
+        let (min_insync, retention) =
+            (self.options.min_insync_replicas.to_string(), self.retention_ms(&spec.name).to_string());
         let copies = TopicReplication::Fixed(i32::from(self.options.replication));
         let topic = NewTopic::new(&spec.name, spec.partitions as i32, copies)
             .set("min.insync.replicas", &min_insync)
@@ -246,7 +247,11 @@ impl Topics {
         }
     }
 
-    pub(super) fn retention_ms(&self) -> i64 {
+    /// How long a topic's records are kept; −1: for ever.
+    pub(super) fn retention_ms(&self, topic: &str) -> i64 {
+        if self.options.kept.iter().any(|kept| kept == topic) {
+            return -1;
+        }
         i64::try_from(self.options.retention.as_millis()).unwrap_or(-1)
     }
 

@@ -124,7 +124,7 @@ async fn kafka_an_account_needs_what_the_documents_say_and_no_more() {
     let granted = Command::new(needed("ENCARGO_TEST_PYTHON"))
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/grant.py"))
         .args(["--brokers", &broker.address(), "--ids", &topics.ids])
-        .args(["--topics", &topics.orders, &topics.states, &topics.dead])
+        .args(["--topics", &topics.orders, &topics.states, &topics.dead, &topics.flows])
         .status();
     assert!(granted.unwrap().success());
 

@@ -64,6 +64,7 @@ impl Cluster {
             ("topics.states", format!("compra_confirmada_{own}")),
             ("topics.dead", format!("compra_dead_letters_{own}")),
             ("topics.ids", format!("encargo_ids_{own}")),
+            ("topics.flows", format!("encargo_flows_{own}")),
             ("intake.listen", "127.0.0.1:0".to_owned()),
             ("tracking.listen", "127.0.0.1:0".to_owned()),
             ("ops.listen", "127.0.0.1:0".to_owned()),

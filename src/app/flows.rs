@@ -1,0 +1,72 @@
+//! The flow that this process is started with, made known to all instances.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use tracing::{info, warn};
+
+use super::outage::is_passing;
+use crate::{
+    config::Config,
+    domain::Timestamp,
+    eventlog::{self, EventLog, TopicSpec},
+    flows::topic::{Configured, publish},
+};
+
+/// What the topic of the versions should be like.
+pub fn topic(config: &Config) -> TopicSpec {
+    TopicSpec { name: config.topics.flows.clone(), partitions: 1 }
+}
+
+/// Writes the flow of the settings to the log, unless it is there. Refuses a version that says something else there. A
+/// deployment from before there was such a topic gets it now; where that is not allowed it goes on as it did, with the
+/// settings alone.
+pub(super) async fn make_known(config: &Config, log: Arc<dyn EventLog>, now: Timestamp) -> Result<()> {
+    let spec = topic(config);
+    let name = spec.name.clone();
+    let known = match create(log.clone(), spec).await {
+        Ok(()) => publish(log, &name, configured(config)?, now).await.map_err(anyhow::Error::new),
+        Err(error) => Err(error),
+    };
+    match known {
+        Ok((versions, id)) => {
+            let flow = versions.get(&id).context("the flow was just read from the log")?;
+            info!(flow.name = flow.name(), flow.version = flow.version(), "this flow is known to all instances");
+            let newest = versions.newest(flow.name()).filter(|newest| newest.version() > flow.version());
+            if let Some(newest) = newest {
+                let (version, newer) = (flow.version(), newest.version());
+                warn!(
+                    flow.name = flow.name(),
+                    "version {newer} of this flow is in use already, and the settings of this process say version {version}: give \
+                     all instances the same file"
+                );
+            }
+            Ok(())
+        }
+        Err(error) if !is_passing(&error) && error.chain().any(|cause| cause.is::<eventlog::Error>()) => {
+            warn!(
+                topic = name,
+                "the flow cannot be made known to other instances, and this one goes on with its settings alone: {error:#}; \
+                 docs/flows.md says what the topic is for, and `encargo log init` makes it"
+            );
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn create(log: Arc<dyn EventLog>, spec: TopicSpec) -> Result<()> {
+    let create = move || match log.topic(&spec.name)? {
+        Some(_) => Ok(()),
+        None => log.create(&spec),
+    };
+    let created = tokio::task::spawn_blocking(create).await.context("creating the topic of flows")?;
+    created.context("creating the topic of flows")
+}
+
+fn configured(config: &Config) -> Result<Configured> {
+    let file = config.flow.file.as_ref().map(|file| file.path.display().to_string());
+    let (is_numbered, place) = (file.is_some(), file.unwrap_or_else(|| "[flow]".to_owned()));
+    let from = format!("{place} of slot {}", config.slot);
+    Ok(Configured { flow: config.flow()?, from, is_numbered })
+}
