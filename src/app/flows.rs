@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::outage::is_passing;
 use crate::{
     config::Config,
-    domain::Timestamp,
+    domain::{Flow, Timestamp},
     eventlog::{self, EventLog, TopicSpec},
     flows::topic::{Configured, publish},
 };
@@ -20,8 +20,8 @@ pub fn topic(config: &Config) -> TopicSpec {
 
 /// Writes the flow of the settings to the log, unless it is there. Refuses a version that says something else there. A
 /// deployment from before there was such a topic gets it now; where that is not allowed it goes on as it did, with the
-/// settings alone.
-pub(super) async fn make_known(config: &Config, log: Arc<dyn EventLog>, now: Timestamp) -> Result<()> {
+/// settings alone. Returns the flow under the version by which it is known.
+pub(super) async fn make_known(config: &Config, log: Arc<dyn EventLog>, now: Timestamp) -> Result<Arc<Flow>> {
     let spec = topic(config);
     let name = spec.name.clone();
     let known = match create(log.clone(), spec).await {
@@ -41,7 +41,7 @@ pub(super) async fn make_known(config: &Config, log: Arc<dyn EventLog>, now: Tim
                      all instances the same file"
                 );
             }
-            Ok(())
+            Ok(flow.clone())
         }
         Err(error) if !is_passing(&error) && error.chain().any(|cause| cause.is::<eventlog::Error>()) => {
             warn!(
@@ -49,7 +49,7 @@ pub(super) async fn make_known(config: &Config, log: Arc<dyn EventLog>, now: Tim
                 "the flow cannot be made known to other instances, and this one goes on with its settings alone: {error:#}; \
                  docs/flows.md says what the topic is for, and `encargo log init` makes it"
             );
-            Ok(())
+            Ok(Arc::new(config.flow()?))
         }
         Err(error) => Err(error),
     }

@@ -24,6 +24,7 @@ const MAIL_POLL: Duration = Duration::from_millis(200);
 pub(super) fn fulfilment(config: &Config, flow: Arc<Flow>) -> fulfilment::Options {
     fulfilment::Options {
         flow,
+        flows: config.topics.flows.clone(),
         orders: config.topics.orders.clone(),
         states: config.topics.states.clone(),
         dead: config.topics.dead.clone(),

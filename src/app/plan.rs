@@ -60,6 +60,8 @@ struct Opened {
     store: Option<Arc<dyn Store>>,
     handles: HandleKey,
     deployment: String,
+    /// The flow of the settings, under the version by which all instances know it.
+    flow: Option<Arc<Flow>>,
     /// Rung after every projected batch, for the mailer.
     projected: Arc<Notify>,
 }
@@ -176,6 +178,7 @@ impl Plan {
             store: None,
             handles: HandleKey::new([0; 16]),
             deployment: String::new(),
+            flow: None,
             projected: Arc::default(),
         };
         if self.roles.iter().any(|role| role.needs_log()) {
@@ -203,7 +206,7 @@ impl Plan {
         // only now: nothing is written to a log that is refused
         if let (Some(log), true) = (&opened.log, self.has(Role::Fulfilment)) {
             let make_known = || flows::make_known(&self.config, log.clone(), self.clock.now());
-            outage.wait("event log", make_known).await?;
+            opened.flow = Some(outage.wait("event log", make_known).await?);
         }
         Ok(opened)
     }
@@ -230,7 +233,7 @@ impl Plan {
     fn start_fulfilment(&self, opened: &Opened, services: &mut Services) {
         let (log, clock, metrics) = (opened.log(), self.clock.clone(), self.fulfilment.clone());
         let deps = fulfilment::Deps { log: log.clone(), clock: clock.clone(), metrics: metrics.clone() };
-        let options = options::fulfilment(&self.config, self.flow.clone());
+        let options = options::fulfilment(&self.config, opened.flow.clone().unwrap_or_else(|| self.flow.clone()));
         let forward = options::forward(&self.config)
             .map(|options| Arc::new(Forward::new(log.clone(), options, Handle::current())));
         let (runtime, first) = (Handle::current(), forward.clone());
@@ -303,14 +306,13 @@ impl Plan {
     }
 }
 
-/// Fulfilment moves orders on by one timer for each state, and mail is sent about every state with the template of its name.
+/// Fulfilment moves orders on by timers, and mail is sent about every state with the template of its name.
 fn require_plain(flow: &Flow) -> Result<()> {
-    let is_other = |step: &Step| step.takes_command() || step.dwell().is_some_and(|dwell| !dwell.exceptions.is_empty());
     let has_own_mail = |step: &Step| step.mail.as_ref() != Some(&step.state);
-    if let Some(step) = flow.steps().iter().find(|step| is_other(step) || has_own_mail(step)) {
+    if let Some(step) = flow.steps().iter().find(|step| step.takes_command() || has_own_mail(step)) {
         bail!(
-            "the flow {} cannot be run yet, only looked at: orders leave {} otherwise than by one timer for all products, or it is \
-             mailed otherwise than with the template of its name",
+            "the flow {} cannot be run yet, only looked at: orders leave {} otherwise than by a timer, or it is mailed otherwise \
+             than with the template of its name",
             flow.name(),
             step.state
         );

@@ -17,6 +17,7 @@ use crate::{
         Closing, Flow, Order, OrderId, StateEvent, Timestamp, Waits,
         lifecycle::{self, Command, Refusal},
     },
+    flows::topic::Versions,
 };
 
 /// Both readings of the clock at one moment.
@@ -150,15 +151,15 @@ impl Engine {
         }
         let estado = self.flow.step(seq).map_or_else(|| "".into(), |step| step.state.clone());
         let event = StateEvent { waits: Waits::Untold, ..StateEvent::of_version_1(order, seq, estado, at, None) };
-        self.carry_on(event, None, now);
+        self.carry_on(event, &self.flow.clone(), None, now);
     }
 
     /// Takes an order where its latest event left it.
-    fn carry_on(&mut self, mut event: StateEvent, offset: Option<u64>, now: Now) {
+    fn carry_on(&mut self, mut event: StateEvent, flow: &Arc<Flow>, offset: Option<u64>, now: Now) {
         if event.waits == Waits::Untold {
-            event.waits = lifecycle::waits(&self.flow, event.step, &event.order.product, event.at);
+            event.waits = lifecycle::waits(flow, event.step, &event.order.product, event.at);
         }
-        self.live.take_over(&event, &self.flow.clone(), offset, now);
+        self.live.take_over(&event, flow, offset, now);
     }
 
     /// Stages what a command does to an order, or says why it does nothing; `None` when the order is not in flight here.
@@ -274,6 +275,7 @@ impl Engine {
 #[derive(Debug)]
 pub struct Restore {
     flow: Arc<Flow>,
+    versions: Versions,
     /// Offset of each order's latest event.
     latest: HashMap<OrderId, (u8, u64)>,
     events: Vec<Option<(u64, StateEvent)>>,
@@ -283,9 +285,18 @@ pub struct Restore {
 }
 
 impl Restore {
-    /// Nothing read yet; `from` is the offset at which reading starts.
-    pub fn new(flow: Arc<Flow>, from: u64) -> Self {
-        Self { flow, latest: HashMap::new(), events: Vec::new(), end: from, adopted: Vec::new(), adopting: None }
+    /// Nothing read yet; `from` is the offset at which reading starts. Orders go on under the version of the flow that they
+    /// began with; those of version 1 of the records name none, and go on under the flow of new orders.
+    pub fn new(flow: Arc<Flow>, versions: Versions, from: u64) -> Self {
+        Self {
+            flow,
+            versions,
+            latest: HashMap::new(),
+            events: Vec::new(),
+            end: from,
+            adopted: Vec::new(),
+            adopting: None,
+        }
     }
 
     /// Takes an order of the input that is committed, after all events: an old service may have begun it.
@@ -324,14 +335,16 @@ impl Restore {
         let mut engine = Engine::new(self.flow, remember);
         engine.end = self.end;
         let last = engine.flow.last_seq();
+        let flow_of = |event: &StateEvent| event.flow.as_ref().and_then(|id| self.versions.get(id)).cloned();
         let mut cut_short = 0;
         for (offset, event) in self.events.into_iter().flatten() {
             // the flow may have been changed: what was over stays so, what has no state left is finished now
-            if event.closes().is_some() || event.step >= last {
+            let flow = flow_of(&event).unwrap_or_else(|| engine.flow.clone());
+            if event.closes().is_some() || event.step >= flow.last_seq() {
                 cut_short += u64::from(event.closes().is_none());
                 engine.ends(&event.order, offset);
             } else {
-                engine.carry_on(event, Some(offset), now);
+                engine.carry_on(event, &flow, Some(offset), now);
             }
         }
         let finished = engine.ended.len() as u64;

@@ -70,6 +70,9 @@ pub enum Error {
         /// What cannot be read.
         source: Unreadable,
     },
+    /// The versions of the flow cannot be used.
+    #[error("fulfilment cannot go on without the versions of its flow")]
+    Flows(#[source] crate::flows::topic::Error),
     /// The output lacks records that the last commit counted on.
     #[error("fulfilment cannot restore partition {partition}; was {topic} trimmed or replaced?")]
     Restore {

@@ -33,6 +33,8 @@ pub struct Deps {
 pub struct Options {
     /// The states and their dwells.
     pub flow: Arc<Flow>,
+    /// Topic of the flow's versions; none are read while it is not there.
+    pub flows: String,
     /// Input topic.
     pub orders: String,
     /// Output topic.
@@ -227,6 +229,7 @@ impl Processor {
             log: self.deps.log.clone(),
             clock: self.deps.clock.clone(),
             flow: self.options.flow.clone(),
+            flows: self.options.flows.clone(),
             states: self.options.states.clone(),
             old_states: self.options.old_states.clone(),
             old_group: self.options.old_group.clone(),

@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     domain::{Flow, wire},
     eventlog::{self, EventLog, GroupOffset, Record, TopicPartition},
+    flows::{self, topic::Versions},
 };
 
 /// Records read at a time; bounds memory, not the length of the output.
@@ -31,6 +32,8 @@ pub struct Restorer {
     pub clock: Clock,
     /// The states and their dwells.
     pub flow: Arc<Flow>,
+    /// Topic of the flow's versions.
+    pub flows: String,
     /// Topic of the states.
     pub states: String,
     /// Topic of an old service's states, when that is not `states` itself.
@@ -96,7 +99,8 @@ impl Restorer {
             Some(progress) if !first => progress.watermark,
             _ => self.first(&output)?,
         };
-        let mut restore = Restore::new(self.flow.clone(), from);
+        let (flow, versions) = self.flows()?;
+        let mut restore = Restore::new(flow, versions, from);
         // an old service may also have worked while we were away
         let mut foreign = first || self.old_states.is_some();
         let seal = progress.and_then(|progress| progress.seal);
@@ -170,6 +174,25 @@ impl Restorer {
         );
         restore.adopting(Adopting { foreign, until, taken_before });
         Ok(())
+    }
+
+    /// The flow of new orders, which is the newest of its name, and all versions that orders in flight may have begun with.
+    fn flows(&self) -> Result<(Arc<Flow>, Versions), Error> {
+        let versions = flows::topic::load(self.log.as_ref(), &self.flows).map_err(|error| match error {
+            flows::topic::Error::Log { source, .. } => Error::Log(source),
+            other => Error::Flows(other),
+        })?;
+        let newer = versions.newest(self.flow.name()).filter(|newest| newest.version() > self.flow.version());
+        if let Some(newer) = newer {
+            let (flow, version, ours) = (newer.name(), newer.version(), self.flow.version());
+            tracing::warn!(
+                flow,
+                version,
+                ours,
+                "new orders begin under a newer version than the settings of this process have"
+            );
+        }
+        Ok((newer.unwrap_or(&self.flow).clone(), versions))
     }
 
     /// How far the old service's group came in a partition of the input.

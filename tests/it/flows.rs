@@ -1,6 +1,6 @@
 //! The versions of flows that are in use stand in the log, and one version never means two things.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use encargo::{
     app::App,
@@ -9,7 +9,9 @@ use encargo::{
     flows::topic::{self, Versions},
 };
 
-use crate::harness::app::TestApp;
+use serde_json::{Value, json};
+
+use crate::harness::{app::TestApp, eventually};
 
 fn versions(app: &TestApp) -> Versions {
     topic::load(app.app().log().as_ref(), &app.config.topics.flows).unwrap()
@@ -73,6 +75,61 @@ async fn a_version_with_other_content_is_refused_at_the_start_with_both_places()
     app.config.flow.file = file(&path);
     app.start_again().await;
     assert_eq!(ids(&versions(&app)), ["tienda@1", "tienda@2"]);
+    app.stop().await;
+}
+
+/// Places an order and waits until it is shown.
+async fn place(app: &TestApp) -> u64 {
+    let body = json!({ "product": "1010", "email": "ana@example.org" });
+    let placed = app.http.post(app.intake("/orders")).json(&body).send().await.unwrap();
+    let id = placed.json::<Value>().await.unwrap()["orderid"].as_u64().unwrap();
+    eventually("its first state", async || match &history(app, id).await[..] {
+        [] => Err(String::new()),
+        _ => Ok(()),
+    })
+    .await;
+    id
+}
+
+async fn history(app: &TestApp, id: u64) -> Vec<String> {
+    let order = app.http.get(app.tracking(&format!("/orders/{id}"))).send().await.unwrap();
+    let order: Value = order.json().await.unwrap();
+    let states = order["history"].as_array().cloned().unwrap_or_default();
+    states.iter().map(|entry| entry["estado"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Time goes on, a second at a time, until the order has gone through these states.
+async fn goes_through(app: &TestApp, id: u64, states: &[&str]) {
+    eventually(&format!("order {id}"), async || {
+        let history = history(app, id).await;
+        if history == states {
+            return Ok(());
+        }
+        app.clock.advance(Duration::from_secs(1));
+        Err(format!("{history:?}"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_in_flight_go_on_under_the_version_that_they_began_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cocina.toml");
+    let mut app = TestApp::start_with(&[]).await;
+    let old = place(&app).await;
+    app.stop().await;
+    let text =
+        "name = \"cocina\"\nversion = 7\ndwell = \"2s\"\n[[step]]\nstate = \"recibido\"\n[[step]]\nstate = \"horno\"\n";
+    std::fs::write(&path, text).unwrap();
+    let file = config::load(None, &[("flow.file", path.display().to_string())]).unwrap().config.flow.file;
+    app.config.flow.file = file;
+    app.start_again().await;
+    let new = place(&app).await;
+    goes_through(&app, new, &["recibido", "horno"]).await;
+    app.stop().await;
+    app.start_again().await; // also over another restart
+    goes_through(&app, old, &Flow::STATES).await;
+    assert_eq!(history(&app, new).await.len(), 2, "it has ended");
     app.stop().await;
 }
 

@@ -64,6 +64,7 @@ impl Shop {
         let deps = Deps { log: Arc::new(self.cluster.kafka()), clock, metrics: metrics.clone() };
         let options = Options {
             flow: Arc::new(Flow::standard(dwell)),
+            flows: "flows".into(),
             orders: "orders".into(),
             states: "states".into(),
             dead: "dead".into(),

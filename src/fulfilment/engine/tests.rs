@@ -42,7 +42,7 @@ impl Output {
     }
 
     fn restore(&self, progress: Progress, now: Now, remember: usize) -> Result<Engine, Mismatch> {
-        let mut restore = Restore::new(flow(), progress.watermark);
+        let mut restore = Restore::new(flow(), Versions::default(), progress.watermark);
         for (offset, event) in self.0.iter().enumerate().skip(progress.watermark as usize) {
             restore.event(offset as u64, event.clone());
         }
@@ -204,7 +204,8 @@ fn a_flow_that_changed_revives_no_finished_order_and_finishes_what_has_no_state_
     let counters = Some(engine.counters());
     let restored = |states: &[&str]| {
         let step = |state: &&str| crate::domain::Step::timer(state, DWELL);
-        let mut restore = Restore::new(Arc::new(Flow::new(states.iter().map(step).collect()).unwrap()), 0);
+        let mut restore =
+            Restore::new(Arc::new(Flow::new(states.iter().map(step).collect()).unwrap()), Versions::default(), 0);
         output.0.iter().enumerate().for_each(|(offset, event)| restore.event(offset as u64, event.clone()));
         restore.finish(counters, at(48), 10).unwrap()
     };
@@ -218,7 +219,7 @@ fn a_flow_that_changed_revives_no_finished_order_and_finishes_what_has_no_state_
 
 #[test]
 fn orders_of_an_old_service_are_carried_on() {
-    let mut restore = Restore::new(flow(), 0);
+    let mut restore = Restore::new(flow(), Versions::default(), 0);
     let event = |seq: u8, estado: &str| StateEvent {
         waits: Waits::Untold,
         ..StateEvent::of_version_1(order(7), seq, estado, at(0).wall, None)
@@ -242,7 +243,7 @@ fn adopting(orders: &[(u64, u8, u64)]) -> Adopting {
 
 #[test]
 fn orders_of_an_old_service_go_on_from_their_last_state_when_they_arrive() {
-    let mut restore = Restore::new(flow(), 0);
+    let mut restore = Restore::new(flow(), Versions::default(), 0);
     restore.adopting(adopting(&[(1, 4, 0), (2, 2, 6), (3, 1, 9)]));
     let (mut engine, mut output) = (restore.finish(None, at(10), 10).unwrap(), Output::default());
     for id in 1..=3 {
@@ -269,7 +270,7 @@ fn orders_of_an_old_service_go_on_from_their_last_state_when_they_arrive() {
 #[test]
 fn a_restart_while_orders_of_an_old_service_wait_carries_them_on_once() {
     let foreign = adopting(&[(1, 4, 0), (2, 2, 6), (3, 1, 9)]);
-    let mut restore = Restore::new(flow(), 0);
+    let mut restore = Restore::new(flow(), Versions::default(), 0);
     restore.adopting(foreign.clone());
     let (mut engine, mut output) = (restore.finish(None, at(10), 10).unwrap(), Output::default());
     for id in 1..=3 {
@@ -277,7 +278,7 @@ fn a_restart_while_orders_of_an_old_service_wait_carries_them_on_once() {
     }
     engine.tick(at(14), usize::MAX); // order 2 moves, order 3 waits still
     let progress = output.commit(&mut engine, at(14));
-    let mut restore = Restore::new(flow(), 0);
+    let mut restore = Restore::new(flow(), Versions::default(), 0);
     output.0.iter().enumerate().for_each(|(offset, event)| restore.event(offset as u64, event.clone()));
     (1..=3).for_each(|id| restore.adopt(order(id), &foreign.foreign));
     restore.adopting(foreign);
@@ -297,7 +298,7 @@ fn an_id_that_an_old_service_gave_twice_is_two_orders() {
     let mut foreign = Foreign::default();
     foreign.add(&order(1), 4, at(0).wall);
     foreign.add(&other, 2, at(9).wall);
-    let mut restore = Restore::new(flow(), 0);
+    let mut restore = Restore::new(flow(), Versions::default(), 0);
     restore.adopting(Adopting { foreign: Arc::new(foreign), until: 2, taken_before: 0 });
     let mut engine = restore.finish(None, at(10), 10).unwrap();
     assert_eq!(engine.accept(order(1), at(10)), Accepted::Adopted);
@@ -311,18 +312,18 @@ fn an_id_that_an_old_service_gave_twice_is_two_orders() {
 fn an_order_that_is_carried_on_may_be_finished_by_the_old_service() {
     let mut foreign = Foreign::default();
     foreign.add(&order(1), 2, at(0).wall);
-    let mut restore = Restore::new(flow(), 0);
+    let mut restore = Restore::new(flow(), Versions::default(), 0);
     restore.adopt(order(1), &foreign);
     let engine = restore.finish(None, at(1), 10).unwrap();
     let counters = engine.counters();
     assert_eq!(counters.in_flight(), 1);
     foreign.add(&order(1), 4, at(2).wall);
-    let mut restore = Restore::new(flow(), 0);
+    let mut restore = Restore::new(flow(), Versions::default(), 0);
     restore.adopt(order(1), &foreign);
     let engine = restore.finish(Some(counters), at(3), 10).unwrap();
     assert_eq!(engine.counters(), Counters { accepted: 1, finished: 1, ..Counters::default() });
     assert!(
-        Restore::new(flow(), 0).finish(Some(counters), at(3), 10).is_err(),
+        Restore::new(flow(), Versions::default(), 0).finish(Some(counters), at(3), 10).is_err(),
         "one that is not there at all is missing"
     );
 }
@@ -386,7 +387,7 @@ fn orders_that_an_old_service_did_long_ago_are_not_done_again() {
         if has_state {
             foreign.add(&order, 2, at(6).wall);
         }
-        let mut restore = Restore::new(flow(), 0);
+        let mut restore = Restore::new(flow(), Versions::default(), 0);
         restore.adopting(Adopting { foreign: Arc::new(foreign), until: 10, taken_before: 4 });
         let mut engine = restore.finish(None, at(10), 10).unwrap();
         let case = (offset, placed, gone_until, has_state);

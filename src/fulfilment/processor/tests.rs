@@ -18,6 +18,7 @@ fn of(partition: u32) -> TopicPartition {
 fn options(dwell: Duration) -> Options {
     Options {
         flow: Arc::new(Flow::standard(dwell)),
+        flows: "flows".into(),
         orders: "orders".into(),
         states: "states".into(),
         dead: "dead".into(),
