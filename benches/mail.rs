@@ -15,6 +15,7 @@ use std::{
 use encargo::{
     clock::Clock,
     domain::{DeadLetter, Flow, Lang, Order, OrderId, Product, Source, StateEvent},
+    env::Env,
     eventlog::TopicPartition,
     mail::{self, Composer, Deps, Mailer, Metrics, compose},
     store::{
@@ -132,7 +133,7 @@ async fn sending(url: &str, orders: u64) -> f64 {
         ledger: store,
         composer: Arc::new(composer),
         transport: transport.expect("mail is on"),
-        clock,
+        env: Env::real(clock),
         wake: Arc::default(),
         metrics: metrics.clone(),
     };

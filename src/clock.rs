@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
 
@@ -76,6 +77,15 @@ impl Clock {
                 // the sender lives in `self`, so waiting cannot fail
                 let _ = moved.wait_for(|reading| reading.monotonic >= due).await;
             }
+        }
+    }
+
+    /// Waits like [`Clock::sleep`], but not beyond a stop. Returns false when that came first.
+    pub async fn sleep_unless(&self, stop: &CancellationToken, duration: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            () = self.sleep(duration) => true,
         }
     }
 

@@ -7,6 +7,7 @@ use encargo::{
     catalog::Catalog,
     clock::Clock,
     domain::HandleKey,
+    env::Env,
     eventlog::{
         EventLog, TopicSpec,
         sqlite::{Options as LogOptions, SqliteLog},
@@ -55,7 +56,7 @@ fn intake(folder: &Path, stop: &CancellationToken) -> Router {
         log: Arc::new(log),
         store: Arc::new(store),
         catalog: Arc::new(Catalog::sample()),
-        clock: Clock::system(),
+        env: Env::real(Clock::system()),
         handles: HandleKey::new([7; 16]),
     };
     let intake = Intake::new(deps, Options::default(), &mut Registry::default()).expect("an intake");

@@ -27,7 +27,7 @@ pub(super) async fn forget(
     (keys, mails): (Duration, Duration),
     stop: CancellationToken,
 ) -> Result<()> {
-    while waits(&clock, TIDY_EVERY, &stop).await {
+    while clock.sleep_unless(&stop, TIDY_EVERY).await {
         let past = Past { keys: clock.now() - keys, mails: clock.now() - mails };
         if let Err(error) = store.prune(past).await {
             warn!(%error, "old idempotency keys and replies to mails were not deleted");
@@ -44,7 +44,7 @@ pub(super) async fn delete_old_records(
     stop: CancellationToken,
 ) -> Result<()> {
     let policy = Arc::new(policy);
-    while waits(&clock, TIDY_EVERY, &stop).await {
+    while clock.sleep_unless(&stop, TIDY_EVERY).await {
         let (log, policy, now) = (log.clone(), policy.clone(), clock.now());
         match tokio::task::spawn_blocking(move || retention::apply(log.as_ref(), &policy, now)).await {
             Ok(Err(error)) => warn!(%error, "old records were not deleted"),
@@ -62,18 +62,10 @@ pub(super) async fn redrive(
     clock: Clock,
     stop: CancellationToken,
 ) -> Result<()> {
-    while waits(&clock, REDRIVE_EVERY, &stop).await {
+    while clock.sleep_unless(&stop, REDRIVE_EVERY).await {
         if let Err(error) = tracking::redrive(log.as_ref(), store.as_ref(), &clock).await {
             warn!(%error, "dead letters were not driven again, next round will");
         }
     }
     Ok(())
-}
-
-/// Returns after the pause, or false at a stop.
-async fn waits(clock: &Clock, pause: Duration, stop: &CancellationToken) -> bool {
-    tokio::select! {
-        () = stop.cancelled() => false,
-        () = clock.sleep(pause) => true,
-    }
 }

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{agreement::Difference, listeners::Listeners, outage::Outage, plan::Plan, services::Services};
 pub use self::{listeners::Addresses, roles::Role};
-use crate::{clock::Clock, config::Config, eventlog::EventLog, mail, ops::Late, store::Store};
+use crate::{clock::Clock, config::Config, env::Env, eventlog::EventLog, mail, ops::Late, store::Store};
 
 /// How long a start waits to tell at once what is wrong with a cluster; it goes on in the background.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -85,10 +85,10 @@ impl App {
         roles::require_shared(roles, config)?;
         let listeners = Listeners::bind(config, roles).await?;
         let addresses = listeners.addresses;
-        let plan = Plan::new(config, roles, addresses, clock)?;
+        let plan = Plan::new(config, roles, addresses, Env::real(clock))?;
         let (log, store) = (plan.log.clone(), plan.store.clone());
         let guard = options::guard(config, addresses.ops, &[]);
-        let (ops, doors) = (guard.wrap(plan.ops()?.router(), plan.clock.clone()), plan.doors.clone());
+        let (ops, doors) = (guard.wrap(plan.ops()?.router(), plan.env.clock.clone()), plan.doors.clone());
         if let Some(trouble) = plan.link_trouble() {
             tracing::warn!("{trouble}");
         }
@@ -145,11 +145,11 @@ impl Work {
     /// Returns when the services run or have to wait, with what is wrong for good. With nothing that could be away, the
     /// services run.
     async fn start(plan: Plan, is_local: bool) -> Result<Self> {
-        let (outage, mut waiting) = Outage::new();
+        let pace = plan.env.pace.clone();
+        let (outage, mut waiting) = Outage::new(plan.env.clone());
         let (started, running) = oneshot::channel();
         let (fail, mut failure) = oneshot::channel();
         let stop = CancellationToken::new();
-        let clock = Clock::system();
         let task = tokio::spawn(run(plan, outage, started, fail, stop.clone()));
         tokio::select! {
             biased;
@@ -158,7 +158,7 @@ impl Work {
             }
             _ = running => {}
             _ = waiting.wait_for(|waiting| *waiting) => {}
-            () = clock.sleep(PATIENCE), if !is_local => {}
+            () = pace.sleep(PATIENCE), if !is_local => {}
         }
         Ok(Self { stop, task, failure })
     }

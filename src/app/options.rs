@@ -8,6 +8,7 @@ use std::{
 
 use super::Addresses;
 use crate::{
+    clock::Clock,
     config::Config,
     domain::{Flow, HandleKey},
     forward,
@@ -173,6 +174,7 @@ fn tracking_address(config: &Config, addresses: Addresses) -> SocketAddr {
 pub(super) fn mailbox(
     composing: mail::compose::Options,
     destination: &mail::Destination,
+    clock: Clock,
 ) -> mail::Result<ops::Mailbox> {
     let composer = mail::Composer::new(composing)?;
     let place = match destination {
@@ -184,7 +186,7 @@ pub(super) fn mailbox(
         let sample = |(state, lang, subject, html)| ops::Sample { state, lang, subject, html };
         composer.samples().into_iter().map(sample).collect()
     };
-    Ok(ops::Mailbox::new(place, Arc::new(samples)))
+    Ok(ops::Mailbox::new(place, Arc::new(samples), clock))
 }
 
 /// How the mails' destination fares, as the operations listener shows it.

@@ -7,7 +7,10 @@ use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{clock::Clock, eventlog, store};
+use crate::{
+    env::{Backoff, Env},
+    eventlog, store,
+};
 
 /// Pauses between two tries.
 const RETRY: std::ops::Range<Duration> = Duration::from_millis(200)..Duration::from_secs(2);
@@ -23,14 +26,15 @@ pub(super) fn is_passing(error: &anyhow::Error) -> bool {
 
 /// Where the opening tells that it waits for something.
 pub(super) struct Outage {
+    env: Env,
     waiting: watch::Sender<bool>,
 }
 
 impl Outage {
     /// With a place to look whether something was away.
-    pub(super) fn new() -> (Self, watch::Receiver<bool>) {
+    pub(super) fn new(env: Env) -> (Self, watch::Receiver<bool>) {
         let (waiting, seen) = watch::channel(false);
-        (Self { waiting }, seen)
+        (Self { env, waiting }, seen)
     }
 
     /// Repeats an opening for as long as what it wants is away.
@@ -38,16 +42,16 @@ impl Outage {
     where
         F: Future<Output = Result<T>>,
     {
-        let mut pause = RETRY.start;
+        let mut backoff = Backoff::new(RETRY);
         let mut was_away = false;
         loop {
             match open().await {
                 Err(error) if is_passing(&error) => {
+                    let pause = backoff.pause();
                     warn!("the {what} is away, trying again in {pause:?}: {error:#}");
                     self.waiting.send_replace(true);
                     was_away = true;
-                    Clock::system().sleep(pause).await;
-                    pause = (pause * 2).min(RETRY.end);
+                    self.env.pace.sleep(pause).await;
                 }
                 result => {
                     if was_away && result.is_ok() {
@@ -62,32 +66,29 @@ impl Outage {
 
 /// Runs a service, which blocks, and again when it ended because something is away.
 pub(super) fn again(
+    env: &Env,
     runtime: &Handle,
     stop: &CancellationToken,
     name: &str,
     mut service: impl FnMut() -> Result<()>,
 ) -> Result<()> {
-    let clock = Clock::system();
-    let mut pause = RETRY.start;
+    let mut backoff = Backoff::new(RETRY);
     loop {
-        let begun = clock.monotonic();
-        match service() {
+        let begun = env.pace.monotonic();
+        let pause = match service() {
             Err(error) if is_passing(&error) && !stop.is_cancelled() => {
+                if env.pace.monotonic().saturating_sub(begun) > RETRY.end * 2 {
+                    backoff.reset(); // it has worked in between
+                }
+                let pause = backoff.pause();
                 warn!("{name} starts again in {pause:?}: {error:#}");
+                pause
             }
             result => return result,
-        }
-        runtime.block_on(async {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = clock.sleep(pause) => {}
-            }
-        });
-        if stop.is_cancelled() {
+        };
+        if !runtime.block_on(env.pace.sleep_unless(stop, pause)) {
             return Ok(());
         }
-        let has_worked = clock.monotonic().saturating_sub(begun) > RETRY.end * 2;
-        pause = if has_worked { RETRY.start } else { (pause * 2).min(RETRY.end) };
     }
 }
 
@@ -96,7 +97,7 @@ mod tests {
     use anyhow::Context as _;
 
     use super::*;
-    use crate::{fulfilment, tracking};
+    use crate::{clock::Clock, domain::Timestamp, fulfilment, tracking};
 
     fn away() -> eventlog::Error {
         eventlog::Error::Unavailable("broker away".into())
@@ -118,7 +119,8 @@ mod tests {
         let runtime = Handle::current();
         let ended = tokio::task::spawn_blocking(move || {
             let mut runs = 0;
-            let ended = again(&runtime, &CancellationToken::new(), "test", || {
+            let env = Env::real(Clock::manual(Timestamp::default()));
+            let ended = again(&env, &runtime, &CancellationToken::new(), "test", || {
                 runs += 1;
                 if runs < 3 { Err(away().into()) } else { Err(eventlog::Error::Fatal("damaged".into()).into()) }
             });

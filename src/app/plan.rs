@@ -19,9 +19,9 @@ use super::{
 };
 use crate::{
     catalog::Catalog,
-    clock::Clock,
     config::Config,
     domain::{Flow, HandleKey, Step},
+    env::Env,
     eventlog::EventLog,
     forward::Forward,
     fulfilment::{self, Processor},
@@ -37,7 +37,7 @@ pub(super) struct Plan {
     config: Config,
     roles: Vec<Role>,
     addresses: Addresses,
-    pub(super) clock: Clock,
+    pub(super) env: Env,
     flow: Arc<Flow>,
     catalog: Arc<Catalog>,
     /// `None` when mail is off or another process sends it.
@@ -68,7 +68,7 @@ struct Opened {
 
 impl Plan {
     /// Fails when something local is wrong: catalogue, templates, folders.
-    pub(super) fn new(config: &Config, roles: &[Role], addresses: Addresses, clock: Clock) -> Result<Self> {
+    pub(super) fn new(config: &Config, roles: &[Role], addresses: Addresses, env: Env) -> Result<Self> {
         let flow = Arc::new(config.flow()?);
         require_plain(&flow)?;
         open::data_folder(config)?;
@@ -80,12 +80,12 @@ impl Plan {
         let fulfilment = fulfilment::Metrics::new(if fulfilment { &mut registry } else { &mut unused });
         let tracking = tracking::Metrics::new(if tracking { &mut registry } else { &mut unused });
         let mail = mail::Metrics::register(if mail { &mut registry } else { &mut unused });
-        let transport = if has(Role::Mail) { transport(config, addresses, &flow, &clock)? } else { None };
+        let transport = if has(Role::Mail) { transport(config, addresses, &flow, &env)? } else { None };
         Ok(Self {
             config: config.clone(),
             roles: roles.to_vec(),
             addresses,
-            clock,
+            env,
             flow,
             catalog: Arc::new(catalog),
             transport,
@@ -105,11 +105,12 @@ impl Plan {
     /// What the operations listener looks at.
     pub(super) fn ops(&self) -> Result<Ops> {
         let composing = options::composing(&self.config, self.addresses, &self.flow);
-        let mailbox = self.has(Role::Mail).then(|| options::mailbox(composing, &self.config.mail_url()));
+        let mailbox =
+            self.has(Role::Mail).then(|| options::mailbox(composing, &self.config.mail_url(), self.env.pace.clone()));
         Ok(Ops {
             log: self.roles.iter().any(|role| role.needs_log()).then(|| self.log.clone()),
             store: self.roles.iter().any(|role| role.needs_store()).then(|| self.store.clone()),
-            clock: self.clock.clone(),
+            clock: self.env.clock.clone(),
             registry: self.registry.clone(),
             checks: self.roles.iter().map(|role| self.check(*role)).chain(self.files_check()).collect(),
             mailbox: mailbox.transpose()?,
@@ -159,7 +160,7 @@ impl Plan {
             }
         }
         if self.has(Role::Intake) || self.has(Role::Mail) {
-            let (store, clock) = (opened.store(), self.clock.clone());
+            let (store, clock) = (opened.store(), self.env.clock.clone());
             let ages = (self.config.intake.idempotency_ttl, self.config.mail.keep);
             services.spawn("forgetting", move |stop| housekeeping::forget(store, clock, ages, stop));
         }
@@ -205,7 +206,7 @@ impl Plan {
         }
         // only now: nothing is written to a log that is refused
         if let (Some(log), true) = (&opened.log, self.has(Role::Fulfilment)) {
-            let make_known = || flows::make_known(&self.config, log.clone(), self.clock.now());
+            let make_known = || flows::make_known(&self.config, log.clone(), self.env.clock.now());
             opened.flow = Some(outage.wait("event log", make_known).await?);
         }
         Ok(opened)
@@ -216,7 +217,7 @@ impl Plan {
             log: opened.log(),
             store: opened.store(),
             catalog: self.catalog.clone(),
-            clock: self.clock.clone(),
+            env: self.env.clone(),
             handles: opened.handles.clone(),
         };
         let options = options::intake(&self.config, self.addresses);
@@ -224,21 +225,21 @@ impl Plan {
         let intake = Intake::new(deps, options, &mut registry)?;
         let at = self.addresses.intake.unwrap_or(self.config.intake.listen);
         let guard = options::guard(&self.config, at, &self.config.intake.allowed_origins);
-        self.doors.intake.open(guard.wrap(intake.router(), self.clock.clone()));
+        self.doors.intake.open(guard.wrap(intake.router(), self.env.clock.clone()));
         // stops with the workers, after the listener: requests in the air still need ids
         services.spawn("intake", move |stop| async move { Ok(intake.run(stop).await?) });
         Ok(())
     }
 
     fn start_fulfilment(&self, opened: &Opened, services: &mut Services) {
-        let (log, clock, metrics) = (opened.log(), self.clock.clone(), self.fulfilment.clone());
-        let deps = fulfilment::Deps { log: log.clone(), clock: clock.clone(), metrics: metrics.clone() };
+        let (log, env, metrics) = (opened.log(), self.env.clone(), self.fulfilment.clone());
+        let deps = fulfilment::Deps { log: log.clone(), clock: env.clock.clone(), metrics: metrics.clone() };
         let options = options::fulfilment(&self.config, opened.flow.clone().unwrap_or_else(|| self.flow.clone()));
         let forward = options::forward(&self.config)
-            .map(|options| Arc::new(Forward::new(log.clone(), options, Handle::current())));
-        let (runtime, first) = (Handle::current(), forward.clone());
+            .map(|options| Arc::new(Forward::new(log.clone(), env.clone(), options, Handle::current())));
+        let (runtime, first, pace) = (Handle::current(), forward.clone(), env.clone());
         services.blocking("fulfilment", move |stop| {
-            again(&runtime, stop, "fulfilment", || {
+            again(&pace, &runtime, stop, "fulfilment", || {
                 metrics.waiting();
                 if let Some(forward) = &first {
                     forward.wait_begun(stop);
@@ -247,22 +248,25 @@ impl Plan {
             })
         });
         if let Some(forward) = forward {
-            let runtime = Handle::current();
-            services.blocking("forwarding", move |stop| again(&runtime, stop, "forwarding", || Ok(forward.run(stop)?)));
+            let (runtime, pace) = (Handle::current(), env.clone());
+            services.blocking("forwarding", move |stop| {
+                again(&pace, &runtime, stop, "forwarding", || Ok(forward.run(stop)?))
+            });
         }
         // brokers delete by age, and nobody else can know better
         if !self.config.log_url().is_shared() {
             let policy = options::retention(&self.config);
-            services.spawn("retention", move |stop| housekeeping::delete_old_records(log, clock, policy, stop));
+            services.spawn("retention", move |stop| housekeeping::delete_old_records(log, env.clock, policy, stop));
         }
     }
 
     fn start_tracking(&self, opened: &Opened, services: &mut Services) {
-        let (log, store, clock, metrics) = (opened.log(), opened.store(), self.clock.clone(), self.tracking.clone());
+        let (log, store, env, metrics) = (opened.log(), opened.store(), self.env.clone(), self.tracking.clone());
+        let clock = env.clock.clone();
         let deps = tracking::Deps {
             log: log.clone(),
             store: store.clone(),
-            clock: clock.clone(),
+            env: env.clone(),
             projected: opened.projected.clone(),
             metrics: metrics.clone(),
         };
@@ -270,7 +274,7 @@ impl Plan {
         let options = options::tracking(&self.config, mail);
         let runtime = Handle::current();
         services.blocking("tracking", move |stop| {
-            again(&runtime, stop, "tracking", || {
+            again(&env, &runtime, stop, "tracking", || {
                 metrics.waiting();
                 Ok(Projection::new(deps.clone(), options.clone(), runtime.clone()).run(stop)?)
             })
@@ -294,7 +298,7 @@ impl Plan {
             ledger: opened.store(),
             composer: Arc::new(Composer::new(composing)?),
             transport,
-            clock: self.clock.clone(),
+            env: self.env.clone(),
             wake: opened.projected.clone(),
             metrics: self.mail.clone(),
         };
@@ -331,7 +335,7 @@ impl Opened {
 }
 
 /// Tries whether mails can be made, and opens where they go; `None` when mail is off.
-fn transport(config: &Config, addresses: Addresses, flow: &Flow, clock: &Clock) -> Result<Option<Arc<dyn Transport>>> {
+fn transport(config: &Config, addresses: Addresses, flow: &Flow, env: &Env) -> Result<Option<Arc<dyn Transport>>> {
     let composer = Composer::new(options::composing(config, addresses, flow))?;
-    Ok(mail::open(&config.mail_url(), composer.domain(), mail::Timeouts::default(), clock)?)
+    Ok(mail::open(&config.mail_url(), composer.domain(), mail::Timeouts::default(), &env.clock)?)
 }

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    clock::Clock,
     domain::wire,
+    env::{Backoff, Env},
     eventlog::{
         self, Commits,
         Error::{Overloaded, Trimmed, Unavailable, Unconfirmed},
@@ -60,6 +60,7 @@ pub struct Options {
 /// The service. It owns its thread.
 pub struct Forward {
     log: Arc<dyn EventLog>,
+    env: Env,
     options: Options,
     runtime: Handle,
     begun: watch::Sender<bool>,
@@ -67,8 +68,8 @@ pub struct Forward {
 
 impl Forward {
     /// A service that owns nothing yet; `runtime` runs the appends.
-    pub fn new(log: Arc<dyn EventLog>, options: Options, runtime: Handle) -> Self {
-        Self { log, options, runtime, begun: watch::Sender::new(false) }
+    pub fn new(log: Arc<dyn EventLog>, env: Env, options: Options, runtime: Handle) -> Self {
+        Self { log, env, options, runtime, begun: watch::Sender::new(false) }
     }
 
     /// Waits until it is durable where the group begins; blocks its thread.
@@ -169,7 +170,7 @@ impl Forward {
                 value: wire::encode_old_event(&event),
                 headers: wire::forwarded_headers(&event),
                 // anybody can write a state of the year 9999, and the brokers take no record of the future
-                at: event.at.min(Clock::system().now()),
+                at: event.at.min(self.env.pace.now()),
             }),
             Err(reason) => {
                 let (topic, partition) = (&of.topic, of.partition);
@@ -181,8 +182,9 @@ impl Forward {
 
     /// Repeats for as long as the brokers do not take them; false when it is time to stop.
     fn append(&self, records: &[NewRecord], stop: &CancellationToken) -> eventlog::Result<bool> {
-        let mut pause = RETRY.start;
+        let mut backoff = Backoff::new(RETRY);
         while !records.is_empty() {
+            let pause = backoff.pause();
             match self.runtime.block_on(self.log.append(records.to_vec())) {
                 Ok(_) => break,
                 Err(error @ (Unavailable(_) | Overloaded(_) | Unconfirmed(_))) => {
@@ -190,17 +192,9 @@ impl Forward {
                 }
                 Err(error) => return Err(error),
             }
-            let clock = Clock::system();
-            self.runtime.block_on(async {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = clock.sleep(pause) => {}
-                }
-            });
-            if stop.is_cancelled() {
+            if !self.runtime.block_on(self.env.pace.sleep_unless(stop, pause)) {
                 return Ok(false);
             }
-            pause = (pause * 2).min(RETRY.end);
         }
         Ok(true)
     }
@@ -219,6 +213,7 @@ fn seek(member: &mut dyn Member, of: &TopicPartition, offset: u64) -> eventlog::
 mod tests {
     use super::*;
     use crate::{
+        clock::Clock,
         domain::Timestamp,
         eventlog::sqlite::{Options as SqliteOptions, SqliteLog},
     };
@@ -229,11 +224,12 @@ mod tests {
         let log = Arc::new(SqliteLog::open(&folder.path().join("log.db"), SqliteOptions::default()).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let options = Options { from: "ours".into(), to: "theirs".into(), tracking: "tracking".into(), slot: 0 };
-        let forward = Forward::new(log, options, runtime.handle().clone());
+        let env = Env::real(Clock::manual(Timestamp::default()));
+        let forward = Forward::new(log, env.clone(), options, runtime.handle().clone());
         let value = br#"{"orderid":1,"gameid":"1","name":"n","price":"1","usermail":"a@b.example","estado":"recibido","seq":1,"at":"9999-12-30T00:00:00.000Z"}"#;
         let record =
             Record { offset: 0, key: None, value: value.to_vec(), headers: Vec::new(), at: Timestamp::from_millis(0) };
         let plain = forward.plain(&TopicPartition { topic: "ours".into(), partition: 0 }, record).unwrap();
-        assert!(plain.at <= Clock::system().now());
+        assert!(plain.at <= env.pace.now());
     }
 }

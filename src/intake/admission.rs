@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Watched;
 use crate::{
-    clock::Clock,
+    env::Env,
     eventlog::{self, EventLog, Lag},
 };
 
@@ -25,7 +25,7 @@ const LOOK_AT_LEAST: Duration = Duration::from_secs(2);
 /// The gate that is shut while those who read the orders are too far behind: what is accepted must still be in time.
 pub(super) struct Admission {
     log: Arc<dyn EventLog>,
-    clock: Clock,
+    env: Env,
     watched: Vec<Watched>,
     backlog_max: u64,
     shut: AtomicBool,
@@ -35,12 +35,12 @@ pub(super) struct Admission {
 impl Admission {
     pub(super) fn new(
         log: Arc<dyn EventLog>,
-        clock: Clock,
+        env: Env,
         watched: Vec<Watched>,
         backlog_max: u64,
         backlog: Gauge,
     ) -> Self {
-        Self { log, clock, watched, backlog_max, shut: AtomicBool::new(false), backlog }
+        Self { log, env, watched, backlog_max, shut: AtomicBool::new(false), backlog }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -49,10 +49,9 @@ impl Admission {
 
     /// Looks now and then, until `stop`.
     pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let pace = Clock::system();
         let mut failed = false;
         while !self.watched.is_empty() {
-            let begun = pace.monotonic();
+            let begun = self.env.pace.monotonic();
             let look = tokio::task::spawn_blocking({
                 let this = self.clone();
                 move || largest_backlog(&*this.log, &this.watched)
@@ -70,10 +69,10 @@ impl Admission {
                 Ok(Err(_)) => {}
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
-            let took = pace.monotonic().saturating_sub(begun);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.clock.sleep((took * LOOK_SHARE).clamp(LOOK_EVERY, LOOK_AT_LEAST)) => {}
+            let took = self.env.pace.monotonic().saturating_sub(begun);
+            let pause = (took * LOOK_SHARE).clamp(LOOK_EVERY, LOOK_AT_LEAST);
+            if !self.env.clock.sleep_unless(&stop, pause).await {
+                return;
             }
         }
         stop.cancelled().await;
@@ -107,6 +106,7 @@ fn largest_backlog(log: &dyn EventLog, watched: &[Watched]) -> eventlog::Result<
 mod tests {
     use super::*;
     use crate::{
+        clock::Clock,
         domain::Timestamp,
         eventlog::sqlite::{Options, SqliteLog},
     };
@@ -114,8 +114,8 @@ mod tests {
     fn gate(backlog_max: u64) -> Admission {
         let folder = tempfile::tempdir().unwrap();
         let log = SqliteLog::open(&folder.path().join("log.db"), Options::default()).unwrap();
-        let clock = Clock::manual(Timestamp::default());
-        Admission::new(Arc::new(log), clock, Vec::new(), backlog_max, Gauge::default())
+        let env = Env::simulated(Clock::manual(Timestamp::default()), 0);
+        Admission::new(Arc::new(log), env, Vec::new(), backlog_max, Gauge::default())
     }
 
     #[test]

@@ -35,8 +35,8 @@ use tower_http::cors::CorsLayer;
 
 use crate::{
     catalog::Catalog,
-    clock::Clock,
     domain::{EmailAddress, HandleKey},
+    env::Env,
     eventlog::{EventLog, TopicPartition},
     store::Store,
     telemetry::Seldom,
@@ -69,8 +69,8 @@ pub struct Deps {
     pub store: Arc<dyn Store>,
     /// What can be ordered.
     pub catalog: Arc<Catalog>,
-    /// The time.
-    pub clock: Clock,
+    /// Time and chance.
+    pub env: Env,
     /// The secret behind the tracking handles.
     pub handles: HandleKey,
 }
@@ -143,21 +143,23 @@ impl Intake {
         if !is_http || HeaderValue::from_str(&tracking_url).is_err() {
             return Err(Error::TrackingUrl(options.tracking_url));
         }
-        let Deps { log, store, catalog, clock, handles } = deps;
+        let Deps { log, store, catalog, env, handles } = deps;
+        let clock = env.clock.clone();
         let metrics = Metrics::register(registry);
         let ids = Ids::new(log.clone(), clock.clone(), options.ids_topic.clone());
         let backlog = metrics.backlog.clone();
-        let admission = Admission::new(log.clone(), clock.clone(), options.watched, options.backlog_max, backlog);
+        let admission = Admission::new(log.clone(), env.clone(), options.watched, options.backlog_max, backlog);
         let desk = Desk {
             log,
             store,
             catalog,
             clock,
+            pace: env.pace,
             handles,
             ids,
             metrics,
             admission: Arc::new(admission),
-            traces: Traces::new(),
+            traces: Traces::new(env.random),
             rates: Rates::new(options.rate_per_address, options.rate_per_client, options.trusted_hops),
             placing: Arc::new(Semaphore::new(once::PLACING_MAX)),
             failures: Seldom::default(),
@@ -191,7 +193,8 @@ impl Intake {
         tasks.spawn(self.desk.ids.clone().refill(stop.clone()));
         tasks.spawn(self.desk.admission.clone().watch(stop.clone()));
         let of = TopicPartition { topic: self.desk.ids_topic.clone(), partition: 0 };
-        tasks.spawn(noting::run(self.desk.ids.end(), self.desk.store.clone(), of, stop.clone()));
+        let (end, store, pace) = (self.desk.ids.end(), self.desk.store.clone(), self.desk.pace.clone());
+        tasks.spawn(noting::run(end, store, of, pace, stop.clone()));
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(|error| Error::Ended(Some(error)))?;
             if !stop.is_cancelled() {

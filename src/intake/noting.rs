@@ -14,15 +14,15 @@ pub(super) async fn run(
     mut end: watch::Receiver<u64>,
     store: Arc<dyn Store>,
     of: TopicPartition,
+    pace: Clock,
     stop: CancellationToken,
 ) {
-    let clock = Clock::system(); // a test's own clock may stand still
     let mut failed = false;
     loop {
         tokio::select! {
             changed = end.changed(), if !failed => if changed.is_err() { return },
             () = stop.cancelled() => {}
-            () = clock.sleep(PAUSE), if failed => {}
+            () = pace.sleep(PAUSE), if failed => {}
         }
         let stopping = stop.is_cancelled();
         let reached = *end.borrow_and_update();
@@ -38,9 +38,6 @@ pub(super) async fn run(
         if stopping {
             return;
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = clock.sleep(PAUSE) => {}
-        }
+        pace.sleep_unless(&stop, PAUSE).await;
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Desk {
     pub(super) store: Arc<dyn Store>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) clock: Clock,
+    /// What is no part of an order is paced by this.
+    pub(super) pace: Clock,
     pub(super) handles: HandleKey,
     pub(super) ids: Ids,
     pub(super) metrics: Metrics,

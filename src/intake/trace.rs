@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use axum::http::HeaderMap;
 
-use crate::domain::TraceParent;
+use crate::{domain::TraceParent, env::Random};
 
 const TRACE_BYTES: usize = 24;
 const TRACES: usize = 64;
@@ -12,13 +12,14 @@ const TRACES: usize = 64;
 pub(super) struct Traces(Mutex<Pool>);
 
 struct Pool {
+    source: Random,
     random: [u8; TRACE_BYTES * TRACES],
     used: usize,
 }
 
 impl Traces {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(Pool { random: [0; TRACE_BYTES * TRACES], used: TRACES }))
+    pub(super) fn new(source: Random) -> Self {
+        Self(Mutex::new(Pool { source, random: [0; TRACE_BYTES * TRACES], used: TRACES }))
     }
 
     /// None only if the system has no random bytes; an order is not refused for that.
@@ -30,7 +31,8 @@ impl Traces {
     fn fresh(&self) -> Option<TraceParent> {
         let mut pool = self.0.lock().expect("nothing panics while it holds the pool");
         if pool.used == TRACES {
-            getrandom::fill(&mut pool.random).ok()?;
+            let Pool { source, random, .. } = &mut *pool;
+            source.fill(random).ok()?;
             pool.used = 0;
         }
         let (traces, _) = pool.random.as_chunks::<TRACE_BYTES>();
@@ -48,7 +50,7 @@ mod tests {
 
     #[test]
     fn takes_a_valid_trace_over_and_makes_new_ones_otherwise() {
-        let traces = Traces::new();
+        let traces = Traces::new(Random::system());
         let mut headers = HeaderMap::new();
         let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         headers.insert("traceparent", given.parse().unwrap());

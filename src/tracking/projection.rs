@@ -10,8 +10,9 @@ use tracing::{info, warn};
 
 use super::{Error, GROUP, metrics::Metrics};
 use crate::{
-    clock::{Clock, Monotonic},
+    clock::Monotonic,
     domain::{DeadLetter, Source, Timestamp, wire},
+    env::{Backoff, Env},
     eventlog::{self, Commits, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition},
     store::{
         self, Store,
@@ -26,8 +27,8 @@ pub struct Deps {
     pub log: Arc<dyn EventLog>,
     /// The store.
     pub store: Arc<dyn Store>,
-    /// The time.
-    pub clock: Clock,
+    /// Time and chance.
+    pub env: Env,
     /// Told after every batch, so that the mailer need not poll.
     pub projected: Arc<Notify>,
     /// Where it counts.
@@ -121,7 +122,7 @@ impl Projection {
             group: GROUP.to_owned(),
             mail: self.options.mail,
             mail_since: self.options.mail_since,
-            now: self.deps.clock.now(),
+            now: self.deps.env.clock.now(),
             ..Batch::default()
         };
         let mut room = Room { records: BATCH_MAX, bytes: BATCH_BYTES_MAX };
@@ -248,7 +249,7 @@ impl Projection {
                 );
                 DeadLetter {
                     reason: "a record of the dead-letter topic that does not say where it came from".into(),
-                    ..dead_letter(of, record, self.deps.clock.now())
+                    ..dead_letter(of, record, self.deps.env.clock.now())
                 }
             },
         )
@@ -267,7 +268,7 @@ impl Projection {
                     self.applied.insert(of, to);
                 }
                 self.unreported = true;
-                let delay = newest.map(|newest| self.deps.clock.now().since(newest));
+                let delay = newest.map(|newest| self.deps.env.clock.now().since(newest));
                 self.deps.metrics.applied(applied, dead, delay);
                 self.deps.projected.notify_one();
                 Ok(())
@@ -287,19 +288,13 @@ impl Projection {
         stop: &CancellationToken,
         mut call: impl FnMut(&Self) -> store::Result<T>,
     ) -> Result<Option<T>, Error> {
-        let mut pause = RETRY.start;
+        let mut backoff = Backoff::new(RETRY);
         while !stop.is_cancelled() {
             match call(self) {
                 Err(error @ (store::Error::Unavailable(_) | store::Error::Overloaded(_))) => {
+                    let pause = backoff.pause();
                     warn!(%error, retry_in = ?pause, "the store cannot be used now, trying again");
-                    let clock = Clock::system();
-                    self.runtime.block_on(async {
-                        tokio::select! {
-                            () = stop.cancelled() => {}
-                            () = clock.sleep(pause) => {}
-                        }
-                    });
-                    pause = (pause * 2).min(RETRY.end);
+                    self.runtime.block_on(self.deps.env.pace.sleep_unless(stop, pause));
                 }
                 result => return Ok(Some(result?)),
             }
@@ -308,7 +303,7 @@ impl Projection {
     }
 
     fn report(&mut self, member: &mut dyn Member, at_once: bool) {
-        let now = self.deps.clock.monotonic();
+        let now = self.deps.env.clock.monotonic();
         if !self.unreported || !at_once && now.saturating_sub(self.reported_at) < REPORT_EVERY {
             return;
         }

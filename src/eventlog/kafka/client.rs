@@ -29,6 +29,12 @@ use crate::{
 /// The same words are not logged again within this time.
 const QUIET: Duration = Duration::from_mins(1);
 
+/// Brokers, and the library, live by the machine's time, whatever time a service is given.
+#[expect(clippy::disallowed_methods, reason = "what a broker does takes real time")]
+pub(super) fn real_clock() -> Clock {
+    Clock::system()
+}
+
 /// What every client of ours shares: words of the library go to the log, each once a minute, and whether any broker
 /// can be reached is noted. The library never says passwords.
 #[derive(Clone, Default)]
@@ -47,7 +53,7 @@ struct Shared {
 impl Default for Shared {
     fn default() -> Self {
         Self {
-            clock: Clock::system(),
+            clock: real_clock(),
             said: Mutex::default(),
             down: AtomicBool::default(),
             failed: Mutex::default(),

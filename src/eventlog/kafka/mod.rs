@@ -98,7 +98,7 @@ impl KafkaLog {
             .map_err(|error| topics.unanswered("metadata", &error))?;
         Ok(Self(Arc::new(Shared {
             options,
-            clock: Clock::system(),
+            clock: client::real_clock(),
             plain,
             topics,
             producer: RwLock::new(Arc::new(producer)),
@@ -196,8 +196,9 @@ impl Shared {
                     shared.probing.store(false, Ordering::Relaxed);
                     return;
                 }
-                drop(shared);
-                thread::park_timeout(PROBE_EVERY);
+                let clock = shared.clock.clone();
+                drop(shared); // nobody waits for this thread
+                clock.park(PROBE_EVERY);
             }
         };
         if thread::Builder::new().name("log-probe".into()).spawn(look).is_err() {

@@ -68,7 +68,7 @@ impl Topics {
                 }
                 Err((of, error)) => match self.refused(&names(&of), &of, &error) {
                     Error::Unavailable(_) if is_passing(&error) && self.clock.monotonic() < ends => {
-                        Self::look_again(client, &of);
+                        self.look_again(client, &of);
                     }
                     error => return Err(error),
                 },
@@ -102,8 +102,8 @@ impl Topics {
     }
 
     /// The library keeps it in mind that a partition had no leader, for minutes, and would ask nobody.
-    fn look_again(client: &BaseConsumer<Plain>, of: &[TopicPartition]) {
-        std::thread::park_timeout(POLL);
+    fn look_again(&self, client: &BaseConsumer<Plain>, of: &[TopicPartition]) {
+        self.clock.park(POLL);
         let topics: BTreeSet<_> = of.iter().map(|of| &*of.topic).collect();
         for topic in topics {
             // if it cannot be had, the next question says so

@@ -117,7 +117,7 @@ impl KafkaReader {
                 let text = format!("{}: a transaction is open since before offset {}", self.of, self.decided);
                 return Err(Error::Unavailable(text));
             }
-            std::thread::park_timeout(POLL);
+            self.shared.clock.park(POLL);
         }
     }
 

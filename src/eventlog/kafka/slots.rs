@@ -10,7 +10,7 @@ use rdkafka::consumer::Consumer;
 
 use super::{
     Shared,
-    client::question_error,
+    client::{self, question_error},
     options::{CLIENT, client_id},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) struct Slots {
 
 impl Default for Slots {
     fn default() -> Self {
-        Self { clock: Clock::system(), fenced: Mutex::default() }
+        Self { clock: client::real_clock(), fenced: Mutex::default() }
     }
 }
 
@@ -71,7 +71,7 @@ impl Shared {
             if self.occupied(group, slot)?.is_none() {
                 return Ok(());
             }
-            std::thread::park_timeout(POLL);
+            self.clock.park(POLL);
         }
         self.occupied(group, slot)?.map_or(Ok(()), |why| Err(Error::Fenced(why)))
     }

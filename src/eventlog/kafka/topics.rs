@@ -63,7 +63,7 @@ impl Topics {
                 .map_err(client::config_error)?,
             counts: RwLock::default(),
             turn: AtomicU32::new(0),
-            clock: Clock::system(),
+            clock: client::real_clock(),
         })
     }
 
@@ -243,7 +243,7 @@ impl Topics {
             if self.clock.monotonic() > ends {
                 return Err(Error::Unavailable(format!("topic {} has no leader yet", spec.name)));
             }
-            std::thread::park_timeout(POLL);
+            self.clock.park(POLL);
         }
     }
 

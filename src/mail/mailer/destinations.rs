@@ -21,8 +21,9 @@ use super::{
     retry,
 };
 use crate::{
-    clock::{Clock, Monotonic},
+    clock::Monotonic,
     domain::{EmailAddress, Timestamp},
+    env::Env,
     mail::{Outcome, Refusal, Whose},
     store::ledger::MailId,
 };
@@ -44,7 +45,7 @@ pub struct Destinations(Arc<Inner>);
 
 struct Inner {
     name: String,
-    clock: Clock,
+    env: Env,
     options: Options,
     paused: Gauge,
     slowed: Gauge,
@@ -118,14 +119,14 @@ pub(super) enum Admission {
 }
 
 impl Destinations {
-    pub(super) fn new(name: String, clock: Clock, options: Options, [paused, slowed]: [Gauge; 2]) -> Self {
-        Self(Arc::new(Inner { name, clock, options, paused, slowed, state: Mutex::default() }))
+    pub(super) fn new(name: String, env: Env, options: Options, [paused, slowed]: [Gauge; 2]) -> Self {
+        Self(Arc::new(Inner { name, env, options, paused, slowed, state: Mutex::default() }))
     }
 
     /// Whether mails may be sent at all.
     pub(super) fn admit(&self) -> Admission {
         let Relay { failures, until, window, .. } = self.state().relay;
-        match until.checked_sub(self.0.clock.monotonic()) {
+        match until.checked_sub(self.0.env.clock.monotonic()) {
             _ if failures == 0 => Admission::Open(window.unwrap_or(usize::MAX)),
             Some(rest) if rest > Duration::ZERO => Admission::Closed(rest),
             _ => Admission::Probe,
@@ -139,11 +140,13 @@ impl Destinations {
             return None;
         }
         let domain = state.domains.get_mut(&*domain.to_lowercase()).filter(|domain| domain.failures > 0)?;
-        let now = self.0.clock.monotonic();
+        let now = self.0.env.clock.monotonic();
         let pause = self.pause(domain.failures);
         match domain.until.checked_sub(now) {
             // spread, so that they do not all come back in one moment
-            Some(rest) if rest > Duration::ZERO => Some((rest + retry::spread(pause), domain.reason.clone())),
+            Some(rest) if rest > Duration::ZERO => {
+                Some((rest + self.0.env.random.spread(pause), domain.reason.clone()))
+            }
             _ => {
                 // this one is the probe: the others wait for what becomes of it
                 domain.until = now + pause;
@@ -162,7 +165,7 @@ impl Destinations {
         let mut state = self.state();
         let pause = match outcome {
             Outcome::Sent(_) => {
-                state.evidence.took(mail, domain, self.0.clock.monotonic());
+                state.evidence.took(mail, domain, self.0.env.clock.monotonic());
                 self.works(&mut state.relay);
                 self.domain_works(&mut state, domain);
                 Duration::ZERO
@@ -191,7 +194,7 @@ impl Destinations {
 
     fn note_refusal(&self, mail: MailId, to: &EmailAddress, refusal: &Refusal) -> Noted {
         let mut state = self.state();
-        let judgement = state.evidence.judge(mail, to, refusal, self.0.clock.monotonic());
+        let judgement = state.evidence.judge(mail, to, refusal, self.0.env.clock.monotonic());
         // a probe that is refused is no sign that others would be taken
         let goes_on = state.relay.failures > 0 && state.relay.cause == Cause::Refused;
         let pause = match judgement {
@@ -233,16 +236,16 @@ impl Destinations {
 
     /// Failures of what was begun before a pause do not prolong it.
     fn failed(&self, relay: &mut Relay, reason: &str, cause: Cause) -> Duration {
-        let now = self.0.clock.monotonic();
+        let now = self.0.env.clock.monotonic();
         if relay.failures == 0 || relay.until <= now {
             let Options { retry_min, retry_max, pause_max, denied_pause, .. } = self.0.options;
-            let failures = relay.failures + 1;
+            let (failures, random) = (relay.failures + 1, &self.0.env.random);
             let pause = match cause {
-                Cause::Away => retry::backoff(retry_min, pause_max, failures),
+                Cause::Away => retry::backoff(random, retry_min, pause_max, failures),
                 Cause::Denied => denied_pause,
-                Cause::Refused => retry::backoff(retry_min, denied_pause.min(retry_max), failures),
+                Cause::Refused => retry::backoff(random, retry_min, denied_pause.min(retry_max), failures),
             };
-            let since = if relay.failures == 0 { self.0.clock.now() } else { relay.since };
+            let since = if relay.failures == 0 { self.0.env.clock.now() } else { relay.since };
             let until = now + pause;
             *relay = Relay { strikes: 0, failures, until, since, reason: reason.to_owned(), cause, window: None };
             self.0.paused.set(1);
@@ -260,7 +263,7 @@ impl Destinations {
     }
 
     fn domain_failed(&self, state: &mut State, name: &str, reason: &str, at_once: bool) -> Duration {
-        let (now, wall) = (self.0.clock.monotonic(), self.0.clock.now());
+        let (now, wall) = (self.0.env.clock.monotonic(), self.0.env.clock.now());
         make_room(&mut state.domains, name);
         let domain = state.domains.entry(name.to_lowercase().into()).or_default();
         domain.strikes += 1;

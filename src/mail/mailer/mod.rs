@@ -33,7 +33,7 @@ use self::{
 };
 use super::{Composer, Error, Metrics, Result, Transport};
 use crate::{
-    clock::Clock,
+    env::Env,
     store::{self, Ledger, ledger::Mail},
 };
 
@@ -46,8 +46,8 @@ pub struct Deps {
     pub composer: Arc<Composer>,
     /// Where they go.
     pub transport: Arc<dyn Transport>,
-    /// The time.
-    pub clock: Clock,
+    /// Time and chance.
+    pub env: Env,
     /// Notified by the projection when it has made ledger rows.
     pub wake: Arc<Notify>,
     /// What is counted.
@@ -125,8 +125,8 @@ impl Mailer {
             options.copies_max = u32::MAX; // nobody sees a copy
         }
         let gauges = [deps.metrics.paused.clone(), deps.metrics.slowed.clone()];
-        let destinations = Destinations::new(deps.transport.name(), deps.clock.clone(), options.clone(), gauges);
-        let leases = Arc::new(Leases::new(deps.ledger.clone(), deps.clock.clone(), options.lease));
+        let destinations = Destinations::new(deps.transport.name(), deps.env.clone(), options.clone(), gauges);
+        let leases = Arc::new(Leases::new(deps.ledger.clone(), deps.env.clock.clone(), options.lease));
         Self { deps, options, destinations, leases, progress: Arc::default() }
     }
 
@@ -167,7 +167,7 @@ impl Mailer {
         halt.cancel();
         let finish = async {
             while workers.join_next().await.is_some() {}
-            hand_back(&mut *queued.lock().await, &done, self.deps.clock.now());
+            hand_back(&mut *queued.lock().await, &done, self.deps.env.clock.now());
             drop(done);
             settler
                 .join_next()
@@ -176,7 +176,7 @@ impl Mailer {
         };
         let finished = tokio::select! {
             result = finish => result,
-            () = self.deps.clock.sleep(self.options.stop_deadline) => {
+            () = self.deps.env.clock.sleep(self.options.stop_deadline) => {
                 warn!("mails are still in the air at the end; they may be sent again after the next start");
                 Ok(())
             }
@@ -187,7 +187,7 @@ impl Mailer {
 
     async fn expire_leases(&self, stop: &CancellationToken) -> Result<()> {
         loop {
-            match self.deps.ledger.expire_leases(self.deps.clock.now()).await {
+            match self.deps.ledger.expire_leases(self.deps.env.clock.now()).await {
                 Ok(0) => return Ok(()),
                 Ok(count) => {
                     info!(count, "mails were in the air when the last run ended; they may be sent twice");
@@ -219,7 +219,7 @@ impl Mailer {
                 () = stop.cancelled() => {}
                 () = &mut woken => {}
                 () = self.progress.notified() => {}
-                () = self.deps.clock.sleep(wait) => {}
+                () = self.deps.env.clock.sleep(wait) => {}
             }
         }
         Ok(())
@@ -227,7 +227,7 @@ impl Mailer {
 
     /// Leases once, if there is room and the destination can be reached.
     async fn lease(&self, queue: &mpsc::Sender<Mail>) -> store::Result<Next> {
-        let Deps { ledger, clock, metrics, .. } = &self.deps;
+        let Deps { ledger, env, metrics, .. } = &self.deps;
         let in_air = metrics.in_air.get() as usize; // nobody else changes it
         let most = self.in_air_max();
         let (limit, most) = match self.destinations.admit() {
@@ -254,7 +254,7 @@ impl Mailer {
         if count > 0 {
             return Ok(Next::Wait(self.options.poll)); // or until the first of these is settled
         }
-        let due = ledger.next_due().await?.map(|due| due.since(clock.now()));
+        let due = ledger.next_due().await?.map(|due| due.since(env.clock.now()));
         Ok(Next::Wait(due.unwrap_or(self.options.poll).clamp(WAIT_MIN, self.options.poll)))
     }
 
@@ -273,7 +273,7 @@ impl Mailer {
         warn!(%error, "the mail ledger cannot be used now, mails wait");
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.deps.clock.sleep(STORE_RETRY) => {}
+            () = self.deps.env.clock.sleep(STORE_RETRY) => {}
         }
         Ok(())
     }

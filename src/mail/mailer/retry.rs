@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Options, destinations::Noted};
 use crate::{
-    domain::Timestamp,
+    env::{Env, Random},
     mail::{About, Outcome},
     store::ledger::{Class, Mail, Reason, Verdict},
 };
@@ -12,24 +12,18 @@ use crate::{
 /// Exponential backoff with full jitter above a floor: between `min` and `min` · 2^`attempt`, at most `max`.
 ///
 /// The jitter spreads what failed together (AWS Architecture Blog, "Exponential Backoff And Jitter").
-pub(super) fn backoff(min: Duration, max: Duration, attempt: u32) -> Duration {
+pub(super) fn backoff(random: &Random, min: Duration, max: Duration, attempt: u32) -> Duration {
     let ceiling = min.saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(max).max(min);
-    min + spread(ceiling.saturating_sub(min))
-}
-
-/// Any delay up to `most`.
-pub(super) fn spread(most: Duration) -> Duration {
-    // without randomness the spread is lost, the backoff is not
-    let random = getrandom::u64().unwrap_or(0) as f64 / u64::MAX as f64;
-    most.mul_f64(random)
+    min + random.spread(ceiling.saturating_sub(min))
 }
 
 /// Attempts before which nothing is given up, however long they took.
 const TRIES_MIN: u32 = 5;
 
-/// The verdict on an attempt that ended at `now`; `noted` says how long to leave the destination, or the recipient's
+/// The verdict on an attempt that ended just now; `noted` says how long to leave the destination, or the recipient's
 /// domain, alone, and whether a refusal stands.
-pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, noted: Noted, options: &Options) -> Verdict {
+pub(super) fn verdict(mail: &Mail, outcome: Outcome, env: &Env, noted: Noted, options: &Options) -> Verdict {
+    let now = env.clock.now();
     let pause = noted.pause;
     let deadline = mail.begun_at + options.deadline;
     // the last attempt is made at the deadline; greylisting alone takes a few, also when all of that time was an outage
@@ -40,7 +34,7 @@ pub(super) fn verdict(mail: &Mail, outcome: Outcome, now: Timestamp, noted: Note
         let text = format!("given up after {} attempts, the last one: {reason}", mail.tries);
         Verdict::Dead(Reason::new(Class::Expired, text))
     };
-    let backoff = || backoff(options.retry_min, options.retry_max, mail.attempt).max(pause);
+    let backoff = || backoff(&env.random, options.retry_min, options.retry_max, mail.attempt).max(pause);
     match outcome {
         Outcome::Sent(reply) => Verdict::Sent(reply),
         Outcome::Permanent(reason) => Verdict::Dead(Reason::new(Class::Refused, reason)),
@@ -79,14 +73,15 @@ mod tests {
     #[test]
     fn delays_grow_within_their_bounds() {
         let (min, max) = (Duration::from_secs(5), Duration::from_mins(10));
+        let random = Random::seeded(1);
         for attempt in [1, 2, 3, 7, 31, 32, 33, u32::MAX] {
             let ceiling = max.min(min * 2_u32.saturating_pow(attempt).min(1_000));
             for _ in 0..50 {
-                let delay = backoff(min, max, attempt);
+                let delay = backoff(&random, min, max, attempt);
                 assert!(delay >= min && delay <= ceiling, "{attempt}: {delay:?}");
             }
         }
-        let delays: std::collections::HashSet<_> = (0..50).map(|_| backoff(min, max, 9)).collect();
+        let delays: std::collections::HashSet<_> = (0..50).map(|_| backoff(&random, min, max, 9)).collect();
         assert!(delays.len() > 40, "spread over the range");
     }
 }

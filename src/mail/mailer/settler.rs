@@ -5,7 +5,6 @@ use tracing::warn;
 
 use super::{Deps, STORE_RETRY, leases::Leases};
 use crate::{
-    clock::Clock,
     domain::Timestamp,
     mail::Result,
     store::{
@@ -57,10 +56,9 @@ impl Settler {
     /// Runs until all senders are gone and everything is written.
     pub(super) async fn run(self, mut settled: mpsc::UnboundedReceiver<Settled>) -> Result<()> {
         let mut batch = Vec::new();
-        let clock = Clock::system(); // the machine's time, wherever that of the orders stands
         while settled.recv_many(&mut batch, BATCH_MAX).await > 0 {
             if batch.len() < BATCH_GOOD {
-                clock.sleep(GATHER).await;
+                self.deps.env.pace.sleep(GATHER).await;
                 batch.extend(std::iter::from_fn(|| settled.try_recv().ok()).take(BATCH_MAX - batch.len()));
             }
             let ids: Vec<MailId> = batch.iter().map(Settled::id).collect();
@@ -82,7 +80,7 @@ impl Settler {
                 Err(error @ store::Error::Fatal(_)) => return Err(error.into()),
                 Err(error) => {
                     warn!(%error, mails = settlements.len(), "the mail ledger cannot be used now, results wait");
-                    self.deps.clock.sleep(STORE_RETRY).await;
+                    self.deps.env.clock.sleep(STORE_RETRY).await;
                 }
             }
         }

@@ -61,7 +61,7 @@ impl Worker {
         if messages.is_empty() {
             return;
         }
-        let begun = self.deps.clock.monotonic();
+        let begun = self.deps.env.clock.monotonic();
         let outcomes = tokio::select! {
             outcomes = self.deps.transport.deliver(messages) => outcomes,
             // the next holder of the lease decides; what this attempt did is unknown
@@ -73,7 +73,7 @@ impl Worker {
                 return;
             }
         };
-        let seconds = self.deps.clock.monotonic().saturating_sub(begun).as_secs_f64();
+        let seconds = self.deps.env.clock.monotonic().saturating_sub(begun).as_secs_f64();
         self.deps.metrics.send_seconds.observe(seconds);
         for (mail, outcome) in mails.iter().zip(outcomes) {
             self.deps.metrics.failed(&outcome);
@@ -90,7 +90,7 @@ impl Worker {
             // what cannot be sent in time is given back, which keeps it from counting as ambiguous
             if self.leases.left(&mail) <= margin {
                 debug!(order.id = %mail.id.order, mail.seq = mail.id.seq, "the lease ends before the mail was begun");
-                let _ = self.done.send(Settled::not_begun(&mail, self.deps.clock.now())); // as in `end`
+                let _ = self.done.send(Settled::not_begun(&mail, self.deps.env.clock.now())); // as in `end`
                 continue;
             }
             if let Some(suppressed) = &mail.suppressed {
@@ -125,7 +125,7 @@ impl Worker {
 
     /// Sends a mail's result to the settler.
     fn settle(&self, mail: &Mail, outcome: Outcome, noted: Noted) {
-        self.end(mail, retry::verdict(mail, outcome, self.deps.clock.now(), noted, &self.options));
+        self.end(mail, retry::verdict(mail, outcome, &self.deps.env, noted, &self.options));
     }
 
     fn end(&self, mail: &Mail, verdict: Verdict) {

@@ -53,7 +53,6 @@ pub(super) struct Index {
     listed: Option<Listed>,
     /// The recipients of the mails that a search has read so far, in lower case.
     recipients: HashMap<Box<str>, Box<str>>,
-    /// The system's, whatever clock drives the orders: files have its times.
     clock: Clock,
     entries_max: usize,
 }
@@ -80,9 +79,9 @@ pub(super) struct Found {
 }
 
 impl Index {
-    pub(super) fn new(root: PathBuf) -> Self {
+    pub(super) fn new(root: PathBuf, clock: Clock) -> Self {
         let (entries, recipients) = (Vec::new(), HashMap::new());
-        Self { root, entries, total: 0, listed: None, recipients, clock: Clock::system(), entries_max: INDEX_MAX }
+        Self { root, entries, total: 0, listed: None, recipients, clock, entries_max: INDEX_MAX }
     }
 
     /// A page of the mails that match: all, those of an order (a number), or those to an address (part of it).
@@ -232,6 +231,7 @@ fn recipient(head: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Env;
 
     fn maildir(files: &[(&str, &str)]) -> (tempfile::TempDir, Index) {
         let folder = tempfile::tempdir().unwrap();
@@ -241,7 +241,8 @@ mod tests {
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        let index = Index::new(folder.path().to_owned());
+        let machine = Env::real(Clock::manual(Timestamp::default())).pace;
+        let index = Index::new(folder.path().to_owned(), machine);
         (folder, index)
     }
 

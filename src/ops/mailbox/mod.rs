@@ -29,6 +29,7 @@ use tokio::sync::{Mutex, Semaphore};
 use self::index::{Entry, Found, Index};
 use super::{moment, words::words};
 use crate::{
+    clock::Clock,
     domain::{Lang, Timestamp},
     web::{Pages, Problem, foreign_html, language},
 };
@@ -82,8 +83,8 @@ struct Inner {
 }
 
 impl Mailbox {
-    /// Of that place, with these samples.
-    pub fn new(place: Place, samples: Samples) -> Self {
+    /// Of that place, with these samples. `clock` is the machine's, whatever drives the orders: files have its times.
+    pub fn new(place: Place, samples: Samples, clock: Clock) -> Self {
         let root = if let Place::Maildir(root) = &place { root.clone() } else { PathBuf::new() };
         let templates = [
             ("mailbox.html", include_str!("../templates/mailbox.html")),
@@ -91,7 +92,7 @@ impl Mailbox {
             ("gallery.html", include_str!("../templates/gallery.html")),
         ];
         let pages = Pages::new(&templates, words, &super::NAVIGATION);
-        let (index, reading) = (Arc::new(Mutex::new(Index::new(root))), Arc::new(Semaphore::new(READING_MAX)));
+        let (index, reading) = (Arc::new(Mutex::new(Index::new(root, clock))), Arc::new(Semaphore::new(READING_MAX)));
         Self(Arc::new(Inner { place, index, reading, samples, pages }))
     }
 
@@ -305,7 +306,8 @@ mod tests {
 
     #[tokio::test]
     async fn few_wait_for_the_index_and_who_goes_makes_room() {
-        let mailbox = Mailbox::new(Place::Maildir(PathBuf::new()), Arc::new(Vec::new));
+        let mailbox =
+            Mailbox::new(Place::Maildir(PathBuf::new()), Arc::new(Vec::new), Clock::manual(Timestamp::default()));
         let reading = mailbox.0.reading.clone();
         let busy = mailbox.0.index.clone().lock_owned().await;
         let ask = |mailbox: Mailbox| async move { mailbox.with_index(|_, _| Ok(())).await };
@@ -322,7 +324,8 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_told_that_its_client_is_gone() {
-        let mailbox = Mailbox::new(Place::Maildir(PathBuf::new()), Arc::new(Vec::new));
+        let mailbox =
+            Mailbox::new(Place::Maildir(PathBuf::new()), Arc::new(Vec::new), Clock::manual(Timestamp::default()));
         let (begun, ended) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let (begins, ends) = (begun.clone(), ended.clone());
         let client = tokio::spawn(async move {

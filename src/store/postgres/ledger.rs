@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     domain::Timestamp,
+    env::Random,
     store::{
         Error, Result,
         ledger::{Class, Ledger, LedgerCounts, Mail, MailId, MailStatus, Reason, Settlement, Verdict},
@@ -22,7 +23,8 @@ use crate::{
 #[async_trait]
 impl Ledger for PgStore {
     async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
-        let call = getrandom::u64().map_err(|e| Error::Unavailable(format!("no random number: {e}")))?.cast_signed();
+        let call =
+            Random::system().u64().map_err(|e| Error::Unavailable(format!("no random number: {e}")))?.cast_signed();
         let taking = Taking { call, until };
         let doubtful = {
             let mut doubtful = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);

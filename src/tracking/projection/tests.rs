@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    clock::Clock,
     eventlog::sqlite::{Options as LogOptions, SqliteLog},
     store::sqlite::{Options as StoreOptions, SqliteStore},
 };
@@ -45,7 +46,7 @@ proptest! {
         let deps = Deps {
             log: Arc::new(SqliteLog::open(&path("log"), LogOptions::default()).unwrap()),
             store: Arc::new(SqliteStore::open(&path("store"), StoreOptions::default()).unwrap()),
-            clock: Clock::system(),
+            env: Env::simulated(Clock::manual(Timestamp::default()), 1),
             projected: Arc::default(),
             metrics: Metrics::new(&mut Registry::default()),
         };

@@ -1,5 +1,7 @@
 //! A mailer that runs on a clock which the test drives.
 
+use encargo::env::Env;
+
 use super::*;
 use crate::harness::PATIENCE;
 
@@ -94,7 +96,7 @@ impl Post {
             ledger: self.store.clone(),
             composer: Arc::new(composer),
             transport,
-            clock: self.clock.clone(),
+            env: Env::real(self.clock.clone()),
             wake: self.wake.clone(),
             metrics: self.metrics.clone(),
         };

@@ -6,6 +6,7 @@ use encargo::{
     catalog::Catalog,
     clock::Clock,
     domain::{HandleKey, Order, OrderId, Timestamp, wire},
+    env::Env,
     eventlog::{
         self, Commits, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition, TopicSpec,
         sqlite::SqliteLog,
@@ -69,7 +70,7 @@ impl Shop {
             log: log.clone(),
             store: store.clone(),
             catalog: Arc::new(catalog),
-            clock: clock.clone(),
+            env: Env::real(clock.clone()),
             handles: handles(),
         };
         let options = Options {

@@ -153,7 +153,7 @@ impl KafkaMember {
                 Ok(()) => return Ok(()),
                 Err(error) if self.shared.clock.monotonic() > ends => return Err(self.cannot("seek", &error)),
                 // its fetcher starts just now
-                Err(_) => std::thread::park_timeout(Duration::from_millis(5)),
+                Err(_) => self.shared.clock.park(Duration::from_millis(5)),
             }
         }
     }

@@ -61,7 +61,7 @@ pub struct DomainState {
 impl Destinations {
     /// The state now.
     pub fn snapshot(&self) -> Snapshot {
-        let (now, monotonic) = (self.0.clock.now(), self.0.clock.monotonic());
+        let (now, monotonic) = (self.0.env.clock.now(), self.0.env.clock.monotonic());
         let state = self.state();
         let at = |until: crate::clock::Monotonic| now + until.saturating_sub(monotonic);
         let mut domains: Vec<_> = state

@@ -1,12 +1,13 @@
 use super::*;
-use crate::domain::OrderId;
+use crate::{clock::Clock, domain::OrderId};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn destinations() -> (Destinations, Clock) {
     let clock = Clock::manual(Timestamp::from_millis(1_764_000_000_000));
     let options = Options { retry_min: SECOND, retry_max: 60 * SECOND, pause_max: 8 * SECOND, ..Options::default() };
-    (Destinations::new("smtp://relay".into(), clock.clone(), options, Default::default()), clock)
+    let env = Env::simulated(clock.clone(), 1);
+    (Destinations::new("smtp://relay".into(), env, options, Default::default()), clock)
 }
 
 fn note(destinations: &Destinations, domain: &str, outcome: &Outcome) -> Duration {
