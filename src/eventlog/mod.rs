@@ -13,11 +13,14 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use crate::domain::{self, Timestamp, wire::Headers};
 
+mod budget;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
 pub mod partitioner;
 pub mod sqlite;
+
+pub use budget::Budget;
 
 /// A future that can be kept behind `dyn EventLog`.
 pub type Future1<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -13,7 +13,7 @@ use crate::{
     clock::Monotonic,
     domain::{DeadLetter, Source, Timestamp, wire},
     env::{Backoff, Env},
-    eventlog::{self, Commits, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition},
+    eventlog::{self, Budget, Commits, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition},
     store::{
         self, Store,
         orders::{Advance, Batch, Incoming},
@@ -62,12 +62,6 @@ const IDLE: Duration = Duration::from_millis(100);
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// Pauses between two tries of a batch that the store cannot take now.
 const RETRY: std::ops::Range<Duration> = Duration::from_millis(20)..Duration::from_secs(1);
-
-/// How much more goes into a batch.
-struct Room {
-    records: usize,
-    bytes: usize,
-}
 
 /// The projection of the log into the store. It owns its thread.
 pub struct Projection {
@@ -125,12 +119,12 @@ impl Projection {
             now: self.deps.env.clock.now(),
             ..Batch::default()
         };
-        let mut room = Room { records: BATCH_MAX, bytes: BATCH_BYTES_MAX };
+        let mut room = Budget::new(BATCH_MAX, BATCH_BYTES_MAX);
         if let Some((of, records)) = self.rest.take() {
             self.add(&mut batch, of, records, &mut room);
         }
         let mut wait = if batch.advances.is_empty() { IDLE } else { Duration::ZERO };
-        while room.records > 0 && room.bytes > 0 {
+        while !room.is_spent() {
             match member.next(wait)? {
                 Input::Assigned(assigned) => {
                     self.reread(member, &batch.advances)?;
@@ -197,15 +191,13 @@ impl Projection {
     }
 
     /// Takes records as far as there is room; the rest is for the next batch.
-    fn add(&mut self, batch: &mut Batch, of: TopicPartition, mut records: VecDeque<Record>, room: &mut Room) {
+    fn add(&mut self, batch: &mut Batch, of: TopicPartition, mut records: VecDeque<Record>, room: &mut Budget) {
         let Some(from) = self.applied.get(&of).copied() else { return }; // given up: its new owner reads these
         let mut reached = None;
-        while room.records > 0
-            && room.bytes > 0
+        while !room.is_spent()
             && let Some(record) = records.pop_front()
         {
-            room.records -= 1;
-            room.bytes = room.bytes.saturating_sub(record.size());
+            room.spend(record.size());
             reached = Some((record.offset + 1, Some(record.fingerprint())));
             if of.topic == self.options.dead {
                 batch.dead.push(self.read_dead_letter(&of, record));
