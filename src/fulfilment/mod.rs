@@ -4,6 +4,9 @@
 //! partition whose number its order came from, together with the input offset, in one atomic commit; so each state
 //! happens once, and the output is all the state there is: a restart reads it from the watermark on.
 //!
+//! What is decided and what is done are apart: the `machine` is a pure function of what happened, the `processor` a thread
+//! that does what it says.
+//!
 //! On a cluster several instances share the partitions. What is given up is committed once before; what comes is restored
 //! on other threads while the rest goes on. Records of other writers may have no key, no headers, and stand anywhere: an
 //! order belongs to the partition on which its input record stands, and the same order on two partitions is two there
@@ -18,8 +21,10 @@
 mod engine;
 mod foreign;
 mod letters;
+mod machine;
 mod metrics;
 mod partition;
+mod plan;
 mod processor;
 mod progress;
 mod restore;
@@ -29,6 +34,7 @@ mod seal;
 pub use engine::{Accepted, Adopting, Engine, Mismatch, Now, Restore, Staged};
 pub use foreign::Foreign;
 pub use metrics::Metrics;
+pub use plan::Broken;
 pub use processor::{Deps, Options, Processor};
 pub use progress::{Counters, Progress, Unreadable};
 pub use seal::Seal;
@@ -73,6 +79,9 @@ pub enum Error {
     /// The versions of the flow cannot be used.
     #[error("fulfilment cannot go on without the versions of its flow")]
     Flows(#[source] crate::flows::topic::Error),
+    /// A commit did not end as it was planned.
+    #[error("fulfilment cannot trust its memory any more; start it again, it rebuilds from the log")]
+    Commit(#[from] Broken),
     /// The output lacks records that the last commit counted on.
     #[error("fulfilment cannot restore partition {partition}; was {topic} trimmed or replaced?")]
     Restore {

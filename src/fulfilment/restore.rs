@@ -8,7 +8,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use super::{Adopting, Engine, Error, Foreign, Now, Progress, Restore, Seal, foreign::ranges};
+use super::{Adopting, Engine, Error, Foreign, Now, Progress, Restore, Seal, foreign::ranges, plan::Ticket};
 use crate::{
     clock::Clock,
     domain::{Flow, wire},
@@ -46,8 +46,8 @@ pub struct Restorer {
 
 /// An engine that was restored, or why not.
 pub struct Restored {
-    /// Tells assignments of the same partition apart.
-    pub ticket: u64,
+    /// What it is for.
+    pub(super) ticket: Ticket,
     /// What was assigned.
     pub offset: GroupOffset,
     /// The engine.
@@ -59,7 +59,7 @@ type Shared = Mutex<Option<Arc<Foreign>>>;
 
 impl Restorer {
     /// Restores partitions on threads of their own; each is sent when it is done.
-    pub fn start(&self, ticket: u64, assigned: Vec<GroupOffset>, done: &Sender<Restored>) -> Result<(), Error> {
+    pub(super) fn start(&self, assigned: Vec<(Ticket, GroupOffset)>, done: &Sender<Restored>) -> Result<(), Error> {
         let threads = THREADS.min(assigned.len());
         let work = Arc::new(Mutex::new(assigned));
         let foreign: Arc<Shared> = Arc::default();
@@ -67,7 +67,7 @@ impl Restorer {
             let (this, work, foreign, done) = (self.clone(), work.clone(), foreign.clone(), done.clone());
             let restore = move || {
                 let take = || work.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                while let Some(offset) = take() {
+                while let Some((ticket, offset)) = take() {
                     let result = this.restore(&offset, &foreign);
                     if matches!(result, Err(Error::Log(eventlog::Error::Unavailable(_)))) {
                         thread::park_timeout(RETRY);

@@ -1,0 +1,362 @@
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    domain::{Flow, Timestamp, wire},
+    eventlog::{NewRecord, Position},
+    fulfilment::{Broken, Engine, plan::Part},
+};
+
+mod world;
+
+const DWELL: std::time::Duration = std::time::Duration::from_secs(1);
+
+fn options(in_flight_max: u64) -> Options {
+    Options {
+        flow: Arc::new(Flow::standard(DWELL)),
+        flows: "flows".into(),
+        orders: "orders".into(),
+        states: "states".into(),
+        dead: "dead".into(),
+        old_states: None,
+        old_group: None,
+        tick: std::time::Duration::from_millis(20),
+        in_flight_max,
+        remember: 1_000,
+        slot: 0,
+    }
+}
+
+fn machine(in_flight_max: u64, limits: Limits) -> Machine {
+    Machine::new(options(in_flight_max), limits, Metrics::new(&mut Registry::default()))
+}
+
+fn at(seconds: u64) -> Now {
+    let monotonic = std::time::Duration::from_secs(seconds);
+    Now { wall: Timestamp::from_millis(1_000_000) + monotonic, monotonic }
+}
+
+fn tp(partition: u32) -> TopicPartition {
+    TopicPartition { topic: "orders".into(), partition }
+}
+
+fn assigned(partition: u32) -> GroupOffset {
+    GroupOffset { of: tp(partition), offset: 0, metadata: String::new() }
+}
+
+fn order(id: u64, name: &str) -> Vec<u8> {
+    let text = format!(r#"{{"orderid":{id},"gameid":"1","name":"{name}","price":"1","usermail":"a@b.example"}}"#);
+    text.into_bytes()
+}
+
+fn record(offset: u64, value: Vec<u8>) -> Record {
+    Record { offset, key: None, value, headers: Vec::new(), at: Timestamp::from_millis(0) }
+}
+
+/// Has a machine own new partitions.
+fn own(machine: &mut Machine, partitions: impl IntoIterator<Item = u32>) {
+    for restored in assign(machine, partitions) {
+        machine.step(Input::Restored(restored), at(0)).unwrap();
+    }
+}
+
+/// Assigns new partitions, and gives what their restore brings.
+fn assign(machine: &mut Machine, partitions: impl IntoIterator<Item = u32>) -> Vec<Restored> {
+    let outputs = machine.step(Input::Assigned(partitions.into_iter().map(assigned).collect()), at(0)).unwrap();
+    let Some(Output::Restore(wanted)) = outputs.into_iter().next() else { panic!("nothing is restored") };
+    let engine = || Engine::new(machine.options.flow.clone(), 10);
+    wanted.into_iter().map(|(ticket, offset)| Restored { ticket, offset, result: Ok(engine()) }).collect()
+}
+
+fn hear(machine: &mut Machine, partition: u32, records: Vec<Record>) {
+    machine.step(Input::Records(tp(partition), records), at(0)).unwrap();
+}
+
+fn plan(outputs: Vec<Output>) -> Option<CommitPlan> {
+    outputs.into_iter().find_map(|output| match output {
+        Output::Commit(plan) => Some(plan),
+        _ => None,
+    })
+}
+
+fn tick(machine: &mut Machine, seconds: u64) -> Option<CommitPlan> {
+    plan(machine.step(Input::Tick, at(seconds)).unwrap())
+}
+
+/// A log that takes everything, and remembers it.
+#[derive(Default)]
+struct Ledger {
+    largest: (usize, usize),
+    ends: BTreeMap<(String, u32), u64>,
+    states: BTreeMap<u64, Vec<u8>>,
+    dead: usize,
+    committed: BTreeMap<u32, u64>,
+}
+
+impl Ledger {
+    fn take(&mut self, plan: &CommitPlan) -> Vec<Position> {
+        let bytes = plan.outputs().iter().map(NewRecord::size).sum();
+        self.largest = (self.largest.0.max(plan.outputs().len()), self.largest.1.max(bytes));
+        self.committed.extend(plan.offsets().iter().map(|offset| (offset.of.partition, offset.offset)));
+        let mut positions = Vec::new();
+        for NewRecord { topic, partition, value, headers, at, .. } in plan.outputs() {
+            let partition = partition.unwrap();
+            let end = self.ends.entry((topic.clone(), partition)).or_default();
+            positions.push(Position { partition, offset: *end });
+            *end += 1;
+            match wire::decode_event(value, headers, *at) {
+                Ok(event) => self.states.entry(event.order.id.get()).or_default().push(event.seq),
+                Err(_) => self.dead += 1,
+            }
+        }
+        positions
+    }
+
+    /// Ticks once, and commits what comes of it.
+    fn round(&mut self, machine: &mut Machine, seconds: u64) {
+        if let Some(plan) = tick(machine, seconds) {
+            let positions = self.take(&plan);
+            machine.step(Input::CommitEnded(plan, Outcome::Committed(positions)), at(seconds)).unwrap();
+        }
+    }
+}
+
+fn unavailable() -> eventlog::Error {
+    eventlog::Error::Unavailable("disk full".into())
+}
+
+fn refused(plan: CommitPlan) -> Input {
+    Input::CommitEnded(plan, Outcome::Aborted(unavailable()))
+}
+
+#[test]
+fn is_ready_when_what_it_still_restores_is_given_up() {
+    let mut machine = machine(100, Limits::default());
+    let mut restored = assign(&mut machine, [0, 1]).into_iter();
+    machine.step(Input::Restored(restored.next().unwrap()), at(0)).unwrap();
+    assert!(!machine.metrics.is_ready(), "one partition is not there yet");
+    machine.step(Input::Revoking(vec![tp(1)]), at(0)).unwrap();
+    assert!(machine.metrics.is_ready(), "there is nothing left to wait for");
+    machine.step(Input::Restored(restored.next().unwrap()), at(0)).unwrap();
+    assert_eq!(machine.partitions.len(), 1, "what was given up does not come back");
+}
+
+#[test]
+fn what_is_revoked_is_committed_once_more_and_then_given_up() {
+    let mut machine = machine(100, Limits::default());
+    own(&mut machine, [0, 1]);
+    for partition in [0, 1] {
+        hear(&mut machine, partition, vec![record(0, order(u64::from(partition) + 1, "n"))]);
+    }
+    let last = plan(machine.step(Input::Revoking(vec![tp(0)]), at(0)).unwrap()).expect("a last commit");
+    assert_eq!(last.outputs().len(), 2);
+    assert_eq!(machine.partitions.len(), 2, "still ours while it is under way");
+    let positions = Ledger::default().take(&last);
+    machine.step(Input::CommitEnded(last, Outcome::Committed(positions)), at(0)).unwrap();
+    assert_eq!(machine.partitions.keys().collect::<Vec<_>>(), [&1]);
+    assert!(machine.step(Input::Revoking(vec![tp(1)]), at(0)).unwrap().is_empty(), "nothing is left to commit");
+    assert!(machine.partitions.is_empty());
+}
+
+#[test]
+fn an_answer_of_before_does_not_reach_a_partition_that_came_back() {
+    let mut machine = machine(100, Limits::default());
+    own(&mut machine, [0, 1]);
+    hear(&mut machine, 0, vec![record(0, order(1, "n"))]);
+    hear(&mut machine, 1, vec![record(0, order(2, "n"))]);
+    let late = tick(&mut machine, 0).unwrap();
+    assert!(machine.step(Input::Revoking(vec![tp(0)]), at(0)).unwrap().is_empty(), "one is under way");
+    machine.step(Input::Lost(vec![tp(0)]), at(0)).unwrap();
+    own(&mut machine, [0]);
+    let positions = Ledger::default().take(&late);
+    machine.step(Input::CommitEnded(late, Outcome::Committed(positions)), at(0)).unwrap();
+    let in_flight = |partition: u32| machine.partitions[&partition].engine.in_flight();
+    assert_eq!((in_flight(0), in_flight(1)), (0, 1), "it is still ours, and knows only what its restore told");
+    assert!(machine.partitions[&1].is_clean());
+}
+
+#[test]
+fn what_the_log_refused_is_tried_again_when_it_is_revoked() {
+    let mut machine = machine(100, Limits::default());
+    own(&mut machine, [0]);
+    hear(&mut machine, 0, vec![record(0, order(1, "n"))]);
+    let first = tick(&mut machine, 0).unwrap();
+    let outputs = machine.step(refused(first), at(0)).unwrap();
+    assert!(matches!(&outputs[..], [Output::Retry(_), Output::Pause(true)]));
+    assert!(machine.is_refused() && !machine.is_full() && !machine.metrics.is_ready());
+    let last = plan(machine.step(Input::Revoking(vec![tp(0)]), at(0)).unwrap()).expect("once more");
+    assert_eq!(last.outputs().len(), 1);
+    machine.step(refused(last), at(0)).unwrap();
+    assert!(machine.partitions.is_empty(), "the next owner does it again");
+    assert!(tick(&mut machine, 1).is_none());
+    assert!(!machine.is_refused() && machine.metrics.is_ready(), "nothing waits for the log any more");
+}
+
+#[test]
+fn everything_is_forgotten_when_nobody_knows_how_a_commit_ended() {
+    let mut machine = machine(100, Limits::default());
+    own(&mut machine, [0]);
+    hear(&mut machine, 0, vec![record(0, order(1, "n"))]);
+    let late = assign(&mut machine, [1]);
+    let plan = tick(&mut machine, 0).unwrap();
+    let unknown = Outcome::Unknown(eventlog::Error::Unconfirmed("no answer".into()));
+    let outputs = machine.step(Input::CommitEnded(plan, unknown), at(0)).unwrap();
+    assert!(matches!(&outputs[..], [Output::Rejoin(eventlog::Error::Unconfirmed(_))]));
+    for restored in late {
+        machine.step(Input::Restored(restored), at(0)).unwrap();
+    }
+    assert!(machine.partitions.is_empty(), "what was begun before is of no use after");
+    let fatal = Input::Failed(eventlog::Error::Fatal("damaged".into()));
+    assert!(matches!(machine.step(fatal, at(0)), Err(Error::Log(eventlog::Error::Fatal(_)))));
+}
+
+#[test]
+fn a_commit_that_did_not_end_as_planned_ends_fulfilment() {
+    let broken = |answer: &dyn Fn(&mut Machine, CommitPlan) -> Input| {
+        let mut machine = machine(100, Limits::default());
+        own(&mut machine, [0, 1]);
+        hear(&mut machine, 0, vec![record(0, order(1, "n")), record(1, order(2, "n"))]);
+        Ledger::default().round(&mut machine, 0);
+        hear(&mut machine, 0, vec![record(2, order(3, "n"))]);
+        let plan = tick(&mut machine, 1).unwrap();
+        let input = answer(&mut machine, plan);
+        match machine.step(input, at(1)) {
+            Err(Error::Commit(broken)) => broken,
+            other => panic!("{:?}", other.map(|outputs| outputs.len())),
+        }
+    };
+    let at_offsets = |offsets: [u64; 3]| {
+        let position = |offset| Position { partition: 0, offset };
+        Outcome::Committed(offsets.map(position).to_vec())
+    };
+    let again = broken(&|machine, plan| {
+        let other = CommitPlan::new(1, []);
+        machine.step(Input::CommitEnded(plan, at_offsets([2, 3, 4])), at(1)).unwrap();
+        Input::CommitEnded(other, at_offsets([2, 3, 4]))
+    });
+    assert_eq!(again, Broken::Plan { given: None, ended: 1 });
+    assert_eq!(broken(&|_, plan| Input::CommitEnded(plan, at_offsets([1, 2, 3]))), Broken::Order, "1 was told before");
+    let swapped = broken(&|machine, plan| {
+        let mut parts: Vec<Part> = plan.into_parts().collect();
+        parts[0].events.swap(0, 2);
+        let plan = CommitPlan::new(machine.plans, parts);
+        Input::CommitEnded(plan, at_offsets([2, 3, 4]))
+    });
+    assert_eq!(swapped, Broken::Events(0));
+}
+
+#[test]
+fn dead_letters_that_are_too_large_are_written_before_their_commit() {
+    let mut machine = machine(100, Limits::default());
+    own(&mut machine, [0, 1]);
+    hear(&mut machine, 0, vec![record(0, b"poison".to_vec()), record(1, order(1, "n"))]);
+    hear(&mut machine, 1, vec![record(0, b"poison".to_vec()), record(1, b"poison".to_vec())]);
+    let mut plan = tick(&mut machine, 0).unwrap();
+    let mut written = Vec::new();
+    while plan.outputs().iter().filter(|output| output.topic == "dead").count() > 0 {
+        // no two of them at once
+        let outcome = if plan.outputs().len() > 1 {
+            Outcome::Aborted(eventlog::Error::TooLarge("narrow".into()))
+        } else {
+            assert!(plan.offsets().is_empty(), "its record is not passed yet");
+            written.extend(plan.outputs().to_vec());
+            Outcome::Committed(vec![Position { partition: 0, offset: written.len() as u64 }])
+        };
+        plan = super::tests::plan(machine.step(Input::CommitEnded(plan, outcome), at(0)).unwrap()).unwrap();
+    }
+    assert_eq!(written.len(), 3);
+    assert_eq!(plan.outputs().len(), 1, "the order's event");
+    assert_eq!(plan.offsets().iter().map(|offset| offset.offset).collect::<Vec<_>>(), [2, 2]);
+}
+
+#[test]
+fn orders_in_flight_have_a_bound() {
+    let mut machine = machine(10, Limits::default());
+    let mut ledger = Ledger::default();
+    own(&mut machine, [0]);
+    let records = (0..25).map(|offset| record(offset, order(offset + 1, "n"))).collect();
+    let outputs = machine.step(Input::Records(tp(0), records), at(0)).unwrap();
+    assert!(matches!(&outputs[..], [Output::Pause(true)]));
+    let mut most = 0;
+    for second in 0..100 {
+        assert!(!machine.is_full() || machine.orders_left() > 0, "a full machine would not listen");
+        ledger.round(&mut machine, second);
+        most = most.max(machine.in_flight());
+    }
+    assert_eq!(most, 10);
+    assert_eq!(ledger.states.len(), 25);
+    assert!(!machine.paused);
+}
+
+#[test]
+fn large_events_and_letters_share_the_bytes_of_a_commit() {
+    let limits = Limits { commit_bytes: 20_000, ..Limits::default() };
+    let mut machine = machine(1_000, limits);
+    let mut ledger = Ledger::default();
+    own(&mut machine, [0, 1]);
+    let value = |offset: u64| if offset % 5 == 0 { vec![b'x'; 3_000] } else { order(offset + 1, &"n".repeat(1_000)) };
+    hear(&mut machine, 0, (0..100).map(|offset| record(offset, value(offset))).collect());
+    for second in 0..200 {
+        ledger.round(&mut machine, second);
+    }
+    assert!(ledger.states.values().all(|states| *states == [1, 2, 3, 4]), "{:?}", ledger.states);
+    assert_eq!((ledger.states.len(), ledger.dead), (80, 20));
+    assert!((20_000..24_000).contains(&ledger.largest.1), "{:?}", ledger.largest);
+}
+
+/// The input of a partition: orders, every seventh record poison.
+fn input(partition: u32, offsets: std::ops::Range<u64>) -> Vec<Record> {
+    let value = |offset: u64| {
+        let id = offset * 2 + u64::from(partition) + 1;
+        if offset.is_multiple_of(7) { b"poison".to_vec() } else { order(id, "n") }
+    };
+    offsets.map(|offset| record(offset, value(offset))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    /// Whatever comes at once, for partitions that run and for one that is restored: no commit is larger than it may be,
+    /// nothing is left out, and nothing overtakes.
+    #[test]
+    fn a_commit_has_a_bound(
+        heard in prop::collection::vec((0_usize..2_500, 0_usize..2_500, 0_u64..3), 1..5), kept in 0_usize..12_000,
+    ) {
+        let mut machine = machine(1_000_000, Limits::default());
+        let mut ledger = Ledger::default();
+        own(&mut machine, [0]);
+        let restored = assign(&mut machine, [1]);
+        let mut ends = [0, kept as u64];
+        hear(&mut machine, 1, input(1, 0..ends[1]));
+        for restored in restored {
+            machine.step(Input::Restored(restored), at(0)).unwrap();
+        }
+        let mut second = 0;
+        for (zero, one, dwells) in heard {
+            for (partition, count) in [(0, zero), (1, one)] {
+                let next = ends[partition] + count as u64;
+                hear(&mut machine, partition as u32, input(partition as u32, ends[partition]..next));
+                ends[partition] = next;
+            }
+            second += dwells;
+            ledger.round(&mut machine, second);
+        }
+        while machine.in_flight() > 0 || machine.partitions.values().any(|partition| partition.inbox().len() > 0) {
+            second += 1;
+            ledger.round(&mut machine, second);
+        }
+        let limits = machine.limits;
+        prop_assert!(ledger.largest.0 <= limits.commit_records, "{:?}", ledger.largest);
+        prop_assert!(ledger.largest.1 < limits.commit_bytes + 2_000, "{:?}", ledger.largest);
+        let poison = ends.iter().map(|end| end.div_ceil(7)).sum::<u64>();
+        prop_assert_eq!(ledger.dead as u64, poison);
+        prop_assert_eq!(ledger.states.len() as u64, ends.iter().sum::<u64>() - poison);
+        prop_assert!(ledger.states.values().all(|states| *states == [1, 2, 3, 4]));
+        for (partition, end) in ends.into_iter().enumerate().filter(|(_, end)| *end > 0) {
+            prop_assert_eq!(ledger.committed[&(partition as u32)], end);
+        }
+    }
+}
