@@ -246,6 +246,7 @@ fn restore() -> anyhow::Result<()> {
     let (before, metrics) = (ends()?, Metrics::new(&mut Registry::default()));
     let options = fulfilment::Options {
         flow,
+        flows: format!("{states}-flows"),
         orders,
         states: states.clone(),
         dead,

@@ -43,7 +43,7 @@ pub(super) async fn make_known(config: &Config, log: Arc<dyn EventLog>, now: Tim
             }
             Ok(flow.clone())
         }
-        Err(error) if !is_passing(&error) && error.chain().any(|cause| cause.is::<eventlog::Error>()) => {
+        Err(error) if !is_passing(&error) && error.chain().any(<dyn std::error::Error>::is::<eventlog::Error>) => {
             warn!(
                 topic = name,
                 "the flow cannot be made known to other instances, and this one goes on with its settings alone: {error:#}; \

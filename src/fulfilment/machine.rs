@@ -34,7 +34,7 @@ pub(super) enum Input {
     /// These are gone already.
     Lost(Vec<TopicPartition>),
     /// An engine was read from the log, or could not be.
-    Restored(Restored),
+    Restored(Box<Restored>),
     /// The commit under way has ended.
     CommitEnded(CommitPlan, Outcome),
     /// The group cannot be heard.
@@ -140,7 +140,7 @@ impl Machine {
                 self.give_up(&gone);
                 None
             }
-            Input::Restored(restored) => self.begin(restored, now)?,
+            Input::Restored(restored) => self.begin(*restored, now)?,
             Input::CommitEnded(plan, outcome) => self.ended(plan, outcome, now)?,
             Input::Failed(error) => self.leave(error)?,
             Input::Tick => self.commit(now),

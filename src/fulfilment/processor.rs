@@ -164,7 +164,7 @@ impl Processor {
     /// Hears one thing from the log, or of a partition that was restored.
     fn listen(&self, member: &mut dyn Member, wait: Duration) -> Option<Input> {
         if let Ok(restored) = self.restored.1.try_recv() {
-            return Some(Input::Restored(restored));
+            return Some(Input::Restored(Box::new(restored)));
         }
         Some(match member.next(wait) {
             Ok(MemberEvent::Idle) => return None,

@@ -59,7 +59,7 @@ fn record(offset: u64, value: Vec<u8>) -> Record {
 /// Has a machine own new partitions.
 fn own(machine: &mut Machine, partitions: impl IntoIterator<Item = u32>) {
     for restored in assign(machine, partitions) {
-        machine.step(Input::Restored(restored), at(0)).unwrap();
+        machine.step(Input::Restored(restored.into()), at(0)).unwrap();
     }
 }
 
@@ -136,11 +136,11 @@ fn refused(plan: CommitPlan) -> Input {
 fn is_ready_when_what_it_still_restores_is_given_up() {
     let mut machine = machine(100, Limits::default());
     let mut restored = assign(&mut machine, [0, 1]).into_iter();
-    machine.step(Input::Restored(restored.next().unwrap()), at(0)).unwrap();
+    machine.step(Input::Restored(restored.next().unwrap().into()), at(0)).unwrap();
     assert!(!machine.metrics.is_ready(), "one partition is not there yet");
     machine.step(Input::Revoking(vec![tp(1)]), at(0)).unwrap();
     assert!(machine.metrics.is_ready(), "there is nothing left to wait for");
-    machine.step(Input::Restored(restored.next().unwrap()), at(0)).unwrap();
+    machine.step(Input::Restored(restored.next().unwrap().into()), at(0)).unwrap();
     assert_eq!(machine.partitions.len(), 1, "what was given up does not come back");
 }
 
@@ -206,7 +206,7 @@ fn everything_is_forgotten_when_nobody_knows_how_a_commit_ended() {
     let outputs = machine.step(Input::CommitEnded(plan, unknown), at(0)).unwrap();
     assert!(matches!(&outputs[..], [Output::Rejoin(eventlog::Error::Unconfirmed(_))]));
     for restored in late {
-        machine.step(Input::Restored(restored), at(0)).unwrap();
+        machine.step(Input::Restored(restored.into()), at(0)).unwrap();
     }
     assert!(machine.partitions.is_empty(), "what was begun before is of no use after");
     let fatal = Input::Failed(eventlog::Error::Fatal("damaged".into()));
@@ -297,7 +297,8 @@ fn large_events_and_letters_share_the_bytes_of_a_commit() {
     let mut machine = machine(1_000, limits);
     let mut ledger = Ledger::default();
     own(&mut machine, [0, 1]);
-    let value = |offset: u64| if offset % 5 == 0 { vec![b'x'; 3_000] } else { order(offset + 1, &"n".repeat(1_000)) };
+    let value =
+        |offset: u64| if offset.is_multiple_of(5) { vec![b'x'; 3_000] } else { order(offset + 1, &"n".repeat(1_000)) };
     hear(&mut machine, 0, (0..100).map(|offset| record(offset, value(offset))).collect());
     for second in 0..200 {
         ledger.round(&mut machine, second);
@@ -332,7 +333,7 @@ proptest! {
         let mut ends = [0, kept as u64];
         hear(&mut machine, 1, input(1, 0..ends[1]));
         for restored in restored {
-            machine.step(Input::Restored(restored), at(0)).unwrap();
+            machine.step(Input::Restored(restored.into()), at(0)).unwrap();
         }
         let mut second = 0;
         for (zero, one, dwells) in heard {

@@ -213,7 +213,7 @@ impl World {
         if away {
             restored.result = Err(unavailable().into());
         }
-        self.step(i, Input::Restored(restored));
+        self.step(i, Input::Restored(restored.into()));
     }
 
     fn assign(&mut self, i: usize, partition: u32) {
