@@ -14,6 +14,11 @@ use tempfile::TempDir;
 
 use super::eventually;
 
+/// Whether a start was refused since the last run has not let go of its files yet.
+pub fn is_in_use(said: &str) -> bool {
+    said.contains("is in use by another Encargo process")
+}
+
 /// A running application on a data folder of its own.
 pub struct TestApp {
     pub clock: Clock,
@@ -45,7 +50,12 @@ impl TestApp {
 
     /// Starts on the same folder after [`stop`](Self::stop).
     pub async fn start_again(&mut self) {
-        self.app = Some(App::start(&self.config, self.clock.clone()).await.expect("it starts"));
+        // a thread of the last run may still be about to let go of the files
+        let started = eventually("free files", async || match App::start(&self.config, self.clock.clone()).await {
+            Err(error) if is_in_use(&format!("{error:#}")) => Err(format!("{error:#}")),
+            started => Ok(started),
+        });
+        self.app = Some(started.await.expect("it starts"));
         eventually("/readyz", async || {
             let response = self.http.get(self.ops("/readyz")).send().await.map_err(|e| e.to_string())?;
             if response.status().is_success() { Ok(()) } else { Err(response.text().await.unwrap_or_default()) }
