@@ -14,6 +14,7 @@ import time
 
 OPEN_MAX = 600  # orders without an answer; beyond it new ones are not placed, so that an outage stays bounded
 PER_REQUEST = 12.0
+SETTLE = 300.0  # only ends what would wait for ever: a busy machine takes its time over what is open
 RETRY = (0.5, 1.5)
 
 
@@ -43,7 +44,7 @@ class Load:
                 self.counts["skipped"] += 1
             number += 1
         if open_orders:
-            await asyncio.wait(open_orders, timeout=60)
+            await asyncio.wait(open_orders, timeout=SETTLE)
         self.counts["unsettled"] = len(open_orders)
         self.out.close()
         print(json.dumps(self.counts), flush=True)
