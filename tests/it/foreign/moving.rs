@@ -87,10 +87,15 @@ async fn what_old_processing_did_is_not_done_again_when_its_states_have_left_the
     })
     .await;
     drop(processing);
-    let topic = log.topic(&ours.states).expect("an answer").expect("it is there");
-    for (partition, range) in (0..).zip(topic.partitions) {
-        log.delete_before(&TopicPartition { topic: ours.states.clone(), partition }, range.end).expect("deleted");
-    }
+    eventually("states that left the topic", async || {
+        let topic = log.topic(&ours.states).map_err(|e| e.to_string())?.ok_or("it is not there")?;
+        for (partition, range) in (0..).zip(topic.partitions) {
+            let of = TopicPartition { topic: ours.states.clone(), partition };
+            log.delete_before(&of, range.end).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    })
+    .await;
     for row in 1..=2 {
         post_form(&intake.url("/"), row).await;
     }

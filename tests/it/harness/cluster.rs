@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    PATIENCE,
+    PATIENCE, eventually,
     process::{Process, output},
 };
 
@@ -139,19 +139,34 @@ impl Cluster {
     }
 
     pub fn log(&self) -> Arc<dyn EventLog> {
-        beside::log(&self.config()).expect("the log opens")
+        let (clock, config) = (Clock::system(), self.config());
+        let ends = clock.monotonic() + PATIENCE;
+        loop {
+            match beside::log(&config) {
+                Err(error) if format!("{error:#}").contains(FOR_NOW) && clock.monotonic() < ends => {}
+                log => return log.expect("the log opens"),
+            }
+        }
     }
 
     pub async fn store(&self) -> Arc<dyn Store> {
-        beside::store(&self.config()).await.expect("the store opens")
+        let config = self.config();
+        let opened = eventually("a store that can be used", async || match beside::store(&config).await {
+            Err(error) if format!("{error:#}").contains(FOR_NOW) => Err(format!("{error:#}")),
+            store => Ok(store),
+        });
+        opened.await.expect("the store opens")
     }
 }
+
+/// What log and store say of what can be tried again.
+const FOR_NOW: &str = "cannot do that now";
 
 /// Whether a command failed for a reason that passes.
 fn is_for_now(output: &Output) -> bool {
     let said = String::from_utf8_lossy(&output.stderr);
     // brokers that were out of touch for a moment do not count as copies
-    ["cannot do that now", "InvalidReplicationFactor"].iter().any(|words| said.contains(words))
+    [FOR_NOW, "InvalidReplicationFactor"].iter().any(|words| said.contains(words))
 }
 
 /// Makes an empty database; its address.
