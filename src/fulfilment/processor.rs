@@ -60,7 +60,7 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How often it looks for restored partitions while it listens.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Does what the [`Machine`] says, and tells it what happens. It owns its thread.
+/// Does what the machine says, and tells it what happens. It owns its thread.
 ///
 /// All that is decided is decided there; here is what blocks, and what takes real time.
 pub struct Processor {

@@ -13,7 +13,7 @@ pub struct Step {
     /// How it is left. In a flow the last step has none, and every other has one.
     pub leave: Option<Leave>,
     /// The least of the parties that may cancel in it. In a flow the last step has none; every other that is made without
-    /// one gets that of its place ([`Party::by_default`]).
+    /// one gets that of its place (`Party::by_default`).
     pub cancel: Option<Party>,
     /// The template of the mail about it; `None`: it is not mailed.
     pub mail: Option<Arc<str>>,
