@@ -61,7 +61,7 @@ struct Opened {
     handles: HandleKey,
     deployment: String,
     /// The flow of the settings, under the version by which all instances know it.
-    flow: Option<Arc<Flow>>,
+    flow: Arc<Flow>,
     /// Rung after every projected batch, for the mailer.
     projected: Arc<Notify>,
 }
@@ -179,7 +179,7 @@ impl Plan {
             store: None,
             handles: HandleKey::new([0; 16]),
             deployment: String::new(),
-            flow: None,
+            flow: self.flow.clone(),
             projected: Arc::default(),
         };
         if self.roles.iter().any(|role| role.needs_log()) {
@@ -207,7 +207,7 @@ impl Plan {
         // only now: nothing is written to a log that is refused
         if let (Some(log), true) = (&opened.log, self.has(Role::Fulfilment)) {
             let make_known = || flows::make_known(&self.config, log.clone(), self.env.clock.now());
-            opened.flow = Some(outage.wait("event log", make_known).await?);
+            opened.flow = outage.wait("event log", make_known).await?;
         }
         Ok(opened)
     }
@@ -234,7 +234,7 @@ impl Plan {
     fn start_fulfilment(&self, opened: &Opened, services: &mut Services) {
         let (log, env, metrics) = (opened.log(), self.env.clone(), self.fulfilment.clone());
         let deps = fulfilment::Deps { log: log.clone(), clock: env.clock.clone(), metrics: metrics.clone() };
-        let options = options::fulfilment(&self.config, opened.flow.clone().unwrap_or_else(|| self.flow.clone()));
+        let options = options::fulfilment(&self.config, opened.flow.clone());
         let forward = options::forward(&self.config)
             .map(|options| Arc::new(Forward::new(log.clone(), env.clone(), options, Handle::current())));
         let (runtime, first, pace) = (Handle::current(), forward.clone(), env.clone());

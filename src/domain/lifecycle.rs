@@ -107,7 +107,7 @@ pub enum Refusal {
 
 /// How an event relates to where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Applied {
+pub enum Relation {
     /// It moved the order on; some events before it may be missing.
     Advanced {
         /// How many.
@@ -126,17 +126,25 @@ const DELAY_MAX: Duration = Duration::from_hours(24 * 3650);
 /// Most events of an order that leave it in its state; the others find their numbers below 256 whatever the flow.
 pub const AMENDMENTS_MAX: u8 = u8::MAX - Flow::STEPS_MAX as u8 - 1;
 
+impl Relation {
+    /// The same with a history to look into: what came late and is in it already is a repeat.
+    #[must_use]
+    pub fn unless_known(self, is_known: bool) -> Self {
+        if self == Self::Late && is_known { Self::Repeat } else { self }
+    }
+}
+
 /// Compares an event with what is known: the latest event's number, and what was placed.
 ///
 /// An event before the latest may be known or not; only a history can tell.
-pub fn relate(known: Option<(u8, u64)>, event: &StateEvent) -> Applied {
+pub fn relate(known: Option<(u8, u64)>, event: &StateEvent) -> Relation {
     match known {
-        _ if event.seq == 0 => Applied::Repeat, // counted from 1, so there is no such event
-        None => Applied::Advanced { missing: event.seq.saturating_sub(1) },
-        Some((_, placed)) if placed != event.order.fingerprint() => Applied::Conflict,
-        Some((seq, _)) if event.seq > seq => Applied::Advanced { missing: event.seq - seq - 1 },
-        Some((seq, _)) if event.seq == seq => Applied::Repeat,
-        Some(_) => Applied::Late,
+        _ if event.seq == 0 => Relation::Repeat, // counted from 1, so there is no such event
+        None => Relation::Advanced { missing: event.seq.saturating_sub(1) },
+        Some((_, placed)) if placed != event.order.fingerprint() => Relation::Conflict,
+        Some((seq, _)) if event.seq > seq => Relation::Advanced { missing: event.seq - seq - 1 },
+        Some((seq, _)) if event.seq == seq => Relation::Repeat,
+        Some(_) => Relation::Late,
     }
 }
 
@@ -292,12 +300,12 @@ impl OrderState {
     }
 
     /// Takes an event; only one that moves the order on changes where it stands.
-    pub fn apply(&mut self, event: &StateEvent) -> Applied {
-        let applied = relate(Some((self.seq, self.order.fingerprint())), event);
-        if matches!(applied, Applied::Advanced { .. }) {
+    pub fn apply(&mut self, event: &StateEvent) -> Relation {
+        let relation = relate(Some((self.seq, self.order.fingerprint())), event);
+        if matches!(relation, Relation::Advanced { .. }) {
             *self = Self::after(event, &self.flow);
         }
-        applied
+        relation
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::Result;
 use crate::{
-    domain::{DeadLetter, EmailAddress, Order, OrderId, StateEvent, Timestamp},
+    domain::{DeadLetter, EmailAddress, Order, OrderId, StateEvent, Timestamp, lifecycle::Relation},
     eventlog::TopicPartition,
 };
 
@@ -82,6 +82,24 @@ pub struct Applied {
     pub conflicts: u64,
     /// Accepted and late events that get no mail, as they are older than the mails that are wanted.
     pub unmailed: u64,
+}
+
+impl Applied {
+    /// Counts an event, which got no mail if it came too early for that. Returns whether the history gets it.
+    pub(super) fn count(&mut self, relation: Relation, is_unmailed: bool) -> bool {
+        let (count, is_new) = match relation {
+            Relation::Advanced { missing } => {
+                self.gaps += u64::from(missing > 0);
+                (&mut self.accepted, true)
+            }
+            Relation::Late => (&mut self.late, true),
+            Relation::Repeat => (&mut self.ignored, false),
+            Relation::Conflict => (&mut self.conflicts, false),
+        };
+        *count += 1;
+        self.unmailed += u64::from(is_new && is_unmailed);
+        is_new
+    }
 }
 
 /// An order as it stands.

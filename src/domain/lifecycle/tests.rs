@@ -54,7 +54,7 @@ fn placed() -> OrderState {
 fn after(mut state: OrderState, steps: &[Wish], second: u64) -> OrderState {
     for wish in steps {
         let event = decide(&state, &operator(wish.clone()), at(second)).unwrap();
-        assert!(matches!(state.apply(&event), Applied::Advanced { missing: 0 }));
+        assert!(matches!(state.apply(&event), Relation::Advanced { missing: 0 }));
     }
     state
 }
@@ -140,17 +140,17 @@ fn a_corrected_address_leaves_the_order_the_same() {
 fn events_are_told_apart_by_number_and_content() {
     let state = after(placed(), &[Wish::Hold, Wish::Resume], 1);
     let event = |seq| StateEvent { seq, ..place(order(), &flow(), at(0)) };
-    for (seq, applied) in [
-        (1, Applied::Late),
-        (2, Applied::Late),
-        (3, Applied::Repeat),
-        (4, Applied::Advanced { missing: 0 }),
-        (7, Applied::Advanced { missing: 3 }),
+    for (seq, relation) in [
+        (1, Relation::Late),
+        (2, Relation::Late),
+        (3, Relation::Repeat),
+        (4, Relation::Advanced { missing: 0 }),
+        (7, Relation::Advanced { missing: 3 }),
     ] {
-        assert_eq!(state.clone().apply(&event(seq)), applied, "{seq}");
+        assert_eq!(state.clone().apply(&event(seq)), relation, "{seq}");
     }
     let other = Arc::new(Order { email: "eva@example.org".parse().unwrap(), ..Order::clone(&order()) });
-    assert_eq!(state.clone().apply(&place(other, &flow(), at(0))), Applied::Conflict);
+    assert_eq!(state.clone().apply(&place(other, &flow(), at(0))), Relation::Conflict);
 }
 
 fn wishes() -> impl Strategy<Value = Wish> {
@@ -181,7 +181,7 @@ proptest! {
                 None => time_is_over(&state, at(second)),
             };
             let Some(event) = event else { continue };
-            prop_assert_eq!(state.apply(&event), Applied::Advanced { missing: 0 });
+            prop_assert_eq!(state.apply(&event), Relation::Advanced { missing: 0 });
             prop_assert_eq!(&OrderState::after(&event, &flow), &state);
             events.push(event);
         }

@@ -1,9 +1,11 @@
+mod commands;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Product, Waits};
+use crate::domain::Product;
 
 const DWELL: Duration = Duration::from_secs(8);
 

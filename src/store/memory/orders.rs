@@ -6,7 +6,10 @@ use async_trait::async_trait;
 
 use super::{MemoryStore, Projected, Tables, ledger::Mailing};
 use crate::{
-    domain::{Order, OrderId, Timestamp, lifecycle},
+    domain::{
+        Order, OrderId, Timestamp,
+        lifecycle::{self, Relation},
+    },
     eventlog::TopicPartition,
     store::{
         Error, Result,
@@ -78,27 +81,17 @@ impl Tables {
     fn event(&mut self, batch: &Batch, incoming: &Incoming, applied: &mut Applied) {
         let event = &incoming.event;
         let row = self.orders.get(&event.order.id);
-        match lifecycle::relate(row.map(|row| (row.current().0, row.order.fingerprint())), event) {
-            lifecycle::Applied::Conflict => {
-                applied.conflicts += 1;
-                let mut letter = incoming.letter.clone();
-                letter.reason = conflict(row.map(|row| &row.order), &event.order);
-                self.keep(letter);
-                return;
-            }
-            lifecycle::Applied::Late if row.is_some_and(|row| !row.states.contains_key(&event.seq)) => {
-                applied.late += 1;
-            }
-            lifecycle::Applied::Late | lifecycle::Applied::Repeat => {
-                applied.ignored += 1;
-                return;
-            }
-            lifecycle::Applied::Advanced { missing } => {
-                applied.accepted += 1;
-                applied.gaps += u64::from(missing > 0);
-            }
+        let is_known = row.is_some_and(|row| row.states.contains_key(&event.seq));
+        let last = row.map(|row| (row.current().0, row.order.fingerprint()));
+        let relation = lifecycle::relate(last, event).unless_known(is_known);
+        if relation == Relation::Conflict {
+            let mut letter = incoming.letter.clone();
+            letter.reason = conflict(row.map(|row| &row.order), &event.order);
+            self.keep(letter);
         }
-        applied.unmailed += u64::from(batch.is_unmailed(event));
+        if !applied.count(relation, batch.is_unmailed(event)) {
+            return;
+        }
         let mail = batch.mails(event).then(|| Mailing::pending(batch.now));
         let (estado, at, last) = (event.estado.as_ref().into(), event.at, event.closes().is_some());
         let state = State { estado, at, next_at: event.next_at(), last, mail };

@@ -7,7 +7,10 @@ use super::{
     tally::{Kind, Tally},
 };
 use crate::{
-    domain::{Order, OrderId, Timestamp, lifecycle},
+    domain::{
+        Order, OrderId, Timestamp,
+        lifecycle::{self, Relation},
+    },
     store::{
         ledger::MailStatus,
         orders::{Applied, Batch, Incoming},
@@ -63,7 +66,7 @@ pub(super) fn changes<'a>(standing: &mut BTreeMap<OrderId, Standing<'a>>, batch:
     let before: BTreeMap<OrderId, State<'a>> =
         standing.iter().filter_map(|(id, order)| Some((*id, order.state()?.1.clone()))).collect();
     for incoming in &batch.events {
-        take(standing, &mut changes, incoming);
+        take(standing, &mut changes, batch, incoming);
     }
     for (id, order) in standing {
         order.write(*id, before.get(id), batch, &mut changes);
@@ -71,31 +74,31 @@ pub(super) fn changes<'a>(standing: &mut BTreeMap<OrderId, Standing<'a>>, batch:
     changes
 }
 
-fn take<'a>(standing: &mut BTreeMap<OrderId, Standing<'a>>, changes: &mut Changes<'a>, incoming: &'a Incoming) {
-    let (order, applied) = (&*incoming.event.order, &mut changes.applied);
-    let fingerprint = order.fingerprint().cast_signed();
-    let known =
-        standing.entry(order.id).or_insert_with(|| Standing { fingerprint, new: Some(order), ..Standing::default() });
-    let last = known.state().map(|(seq, _)| (seq, known.fingerprint.cast_unsigned()));
-    match lifecycle::relate(last, &incoming.event) {
-        lifecycle::Applied::Conflict => {
-            applied.conflicts += 1;
-            changes.conflicts.push(incoming);
-            return;
-        }
-        lifecycle::Applied::Late if !known.states.contains_key(&incoming.event.seq) => applied.late += 1,
-        lifecycle::Applied::Late | lifecycle::Applied::Repeat => {
-            applied.ignored += 1;
-            return;
-        }
-        lifecycle::Applied::Advanced { missing } => {
-            applied.accepted += 1;
-            applied.gaps += u64::from(missing > 0);
-        }
+fn take<'a>(
+    standing: &mut BTreeMap<OrderId, Standing<'a>>,
+    changes: &mut Changes<'a>,
+    batch: &'a Batch,
+    incoming: &'a Incoming,
+) {
+    let event = &incoming.event;
+    let known = standing.get(&event.order.id);
+    let last = known.and_then(|known| Some((known.state()?.0, known.fingerprint.cast_unsigned())));
+    let is_known = known.is_some_and(|known| known.states.contains_key(&event.seq));
+    let relation = lifecycle::relate(last, event).unless_known(is_known);
+    if relation == Relation::Conflict {
+        changes.conflicts.push(incoming);
     }
-    let state = State { estado: (&*incoming.event.estado).into(), last: incoming.event.closes().is_some() };
-    known.states.insert(incoming.event.seq, state);
-    known.added.insert(incoming.event.seq, incoming);
+    if !changes.applied.count(relation, batch.is_unmailed(event)) {
+        return;
+    }
+    let known = standing.entry(event.order.id).or_insert_with(|| Standing {
+        fingerprint: event.order.fingerprint().cast_signed(),
+        new: Some(&*event.order),
+        ..Standing::default()
+    });
+    let state = State { estado: (&*event.estado).into(), last: event.closes().is_some() };
+    known.states.insert(event.seq, state);
+    known.added.insert(event.seq, incoming);
 }
 
 impl<'a> Standing<'a> {
@@ -120,7 +123,6 @@ impl<'a> Standing<'a> {
         changes.orders.extend(self.new);
         changes.history.extend(self.added.iter().map(|(seq, incoming)| (rows::key(id, *seq), *incoming)));
         let events = || self.added.values().map(|incoming| &incoming.event);
-        changes.applied.unmailed += events().filter(|event| batch.is_unmailed(event)).count() as u64;
         changes.tally.mail(MailStatus::Pending, events().filter(|event| batch.mails(event)).count() as i64);
         self.line_up(id, batch, changes);
     }

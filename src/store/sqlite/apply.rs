@@ -7,7 +7,10 @@ use super::{
     tally::{Kind, Tally},
 };
 use crate::{
-    domain::{Lang, Order, OrderId, Timestamp, lifecycle},
+    domain::{
+        Lang, Order, OrderId, Timestamp,
+        lifecycle::{self, Relation},
+    },
     eventlog::TopicPartition,
     store::{
         ledger::MailStatus,
@@ -118,22 +121,20 @@ impl<'conn> Projection<'conn> {
         let event = &incoming.event;
         let held = self.held(event.order.id)?;
         let known = held.as_ref().map(|held| (held.seq, held.fingerprint.cast_unsigned()));
-        match lifecycle::relate(known, event) {
-            lifecycle::Applied::Advanced { missing } => self.advance(held.as_ref(), incoming, missing),
-            lifecycle::Applied::Late if !self.known.exists([rows::key(event.order.id, event.seq)])? => {
-                self.applied.late += 1;
+        let mut relation = lifecycle::relate(known, event);
+        if relation == Relation::Late {
+            relation = relation.unless_known(self.known.exists([rows::key(event.order.id, event.seq)])?);
+        }
+        self.applied.count(relation, self.batch.is_unmailed(event));
+        match relation {
+            Relation::Advanced { .. } => self.advance(held.as_ref(), incoming),
+            Relation::Late => {
                 self.enter(incoming)?;
                 // its mail goes before those of later states that are still to be sent
                 ledger::wait_behind(self.conn, rows::key(event.order.id, event.seq))
             }
-            lifecycle::Applied::Late | lifecycle::Applied::Repeat => {
-                self.applied.ignored += 1;
-                Ok(())
-            }
-            lifecycle::Applied::Conflict => {
-                self.applied.conflicts += 1;
-                self.bury(incoming)
-            }
+            Relation::Repeat => Ok(()),
+            Relation::Conflict => self.bury(incoming),
         }
     }
 
@@ -144,11 +145,9 @@ impl<'conn> Projection<'conn> {
         Ok(Some(Held { fingerprint: row.get(0)?, seq: row.get(1)?, estado, closed: row.get(3)? }))
     }
 
-    fn advance(&mut self, held: Option<&Held>, incoming: &Incoming, missing: u8) -> Result<()> {
+    fn advance(&mut self, held: Option<&Held>, incoming: &Incoming) -> Result<()> {
         let event = &incoming.event;
         let (id, closes) = (event.order.id, event.closes().is_some());
-        self.applied.accepted += 1;
-        self.applied.gaps += u64::from(missing > 0);
         match held {
             None => self.insert(&event.order)?,
             Some(held) => self.tally.add(order_kind(held.closed), &held.estado, -1),
@@ -185,7 +184,6 @@ impl<'conn> Projection<'conn> {
         let id = event.order.id;
         let due = self.batch.mails(event).then_some(self.batch.now);
         let mail = due.map(|_| MailStatus::Pending.name());
-        self.applied.unmailed += u64::from(self.batch.is_unmailed(event));
         self.enter.execute(params![
             rows::key(id, incoming.event.seq),
             event.estado,

@@ -1,0 +1,148 @@
+//! Dead letters: a record as it was, and in headers of its own where it came from and why it was refused.
+
+use super::{DeadLetter, Headers, Source, Timestamp, UNREADABLE, header};
+
+const DEAD: &str = "dead.";
+/// Says what was cut off a dead letter; it stays with the letter, and such a one is not driven again.
+const CUT: &str = "dead.cut";
+/// Most bytes of a dead letter, with some room below the brokers' default for a whole batch (1,048,588): its own headers
+/// come on top of a record that was itself as large as they take.
+const LETTER_MAX: usize = 1_000_000;
+/// Of a letter that is cut, most bytes of its key, and of its headers.
+const PART_MAX: usize = 64 * 1024;
+/// What a header costs beside its bytes, at most.
+const HEADER_COST: usize = 16;
+/// Longest reason that is believed.
+const REASON_MAX: usize = 2_000;
+/// Most times that a record can say that it was driven again; the stores count with a sign.
+const ATTEMPTS_MAX: u32 = 1_000_000;
+
+/// Cuts a dead letter that is too large to be written, so that it says so: what is kept of key, headers and value is
+/// their beginning, and the whole record is where it came from for as long as its topic keeps it.
+pub fn fit_dead_letter(letter: &mut DeadLetter) {
+    letter.headers = without_dead(&letter.headers);
+    let cost = |(name, value): &(String, Vec<u8>)| name.len() + value.len() + HEADER_COST;
+    let key = letter.key.as_ref().map_or(0, Vec::len);
+    let headers: usize = letter.headers.iter().map(cost).sum();
+    let (value, count) = (letter.value.len(), letter.headers.len());
+    if key + headers + value + letter.reason.len() + 2 * REASON_MAX <= LETTER_MAX {
+        note_unreadable(letter);
+        return;
+    }
+    if let Some(key) = &mut letter.key {
+        key.truncate(PART_MAX);
+    }
+    let mut kept = 0;
+    let fits = |header: &&(String, Vec<u8>)| {
+        kept += cost(header);
+        kept <= PART_MAX
+    };
+    letter.headers = letter.headers.iter().take_while(fits).cloned().collect();
+    letter.value.truncate(LETTER_MAX - 2 * PART_MAX - 4 * REASON_MAX);
+    let text = format!(
+        "{} of {key} bytes of the key, {} of {count} headers and {} of {value} bytes of the value are kept",
+        letter.key.as_ref().map_or(0, Vec::len),
+        letter.headers.len(),
+        letter.value.len()
+    );
+    letter.headers.push((CUT.to_owned(), text.into_bytes()));
+}
+
+/// Has a letter say that headers are missing whose names are not UTF-8; where they stood is left to be seen.
+pub fn note_unreadable(letter: &mut DeadLetter) {
+    let missing = letter.headers.iter().filter(|(name, _)| name == UNREADABLE).count();
+    if missing > 0 && cut(&letter.headers).is_none() {
+        let text = format!("{missing} of {} headers are not kept: their names are not UTF-8", letter.headers.len());
+        letter.headers.push((CUT.to_owned(), text.into_bytes()));
+    }
+}
+
+/// The headers of a dead letter of which nothing is kept but where it came from and why; it has neither key nor value.
+/// `None` when it is cut so far already.
+pub fn position_only(key: Option<&[u8]>, value: &[u8], headers: &Headers) -> Option<Headers> {
+    let own = |(name, _): &&(String, Vec<u8>)| name.starts_with(DEAD) && name != CUT;
+    let mut kept: Headers = headers.iter().filter(own).cloned().collect();
+    if key.is_none() && value.is_empty() && headers.len() <= kept.len() + 1 {
+        return None;
+    }
+    let text = match cut(headers) {
+        Some(text) => format!("{text}, and of that nothing: the topic of the dead letters takes no more"),
+        None => format!(
+            "nothing of {} bytes of the key, {} headers and {} bytes of the value is kept: the topic of the dead letters \
+             takes no more",
+            key.map_or(0, <[u8]>::len),
+            headers.len() - kept.len(),
+            value.len()
+        ),
+    };
+    kept.push((CUT.to_owned(), text.into_bytes()));
+    Some(kept)
+}
+
+/// What was cut off a dead letter; `None` when it is whole.
+pub fn cut(headers: &Headers) -> Option<&str> {
+    header(headers, CUT)
+}
+
+/// The headers of a dead letter: those of the record, then where it came from and why it was refused.
+pub fn dead_letter_headers(letter: &DeadLetter) -> Headers {
+    let source = &letter.source;
+    let mut headers = without_dead(&letter.headers);
+    headers.extend(letter.headers.iter().filter(|(name, _)| name == CUT).cloned());
+    for (name, value) in [
+        ("topic", source.topic.clone()),
+        ("partition", source.partition.to_string()),
+        ("offset", source.offset.to_string()),
+        ("reason", letter.reason.clone()),
+        ("attempts", letter.attempts.to_string()),
+    ] {
+        headers.push((format!("{DEAD}{name}"), value.into_bytes()));
+    }
+    headers
+}
+
+/// Reads a dead-letter record; `None` when it lacks the headers that say where it came from.
+pub fn decode_dead_letter(key: Option<&[u8]>, value: &[u8], headers: &Headers, at: Timestamp) -> Option<DeadLetter> {
+    let dead = |name: &str| header(headers, &format!("{DEAD}{name}"));
+    // anybody can write these: what no topic is called, and numbers that no store keeps, are no source
+    let topic = dead("topic").filter(|topic| is_topic(topic))?;
+    let mut reason = dead("reason").unwrap_or("unknown").replace(char::is_control, "\u{fffd}");
+    reason.truncate(reason.floor_char_boundary(REASON_MAX));
+    let mut kept = without_dead(headers);
+    kept.extend(headers.iter().filter(|(name, _)| name == CUT).cloned());
+    Some(DeadLetter {
+        source: Source {
+            topic: topic.to_owned(),
+            partition: dead("partition")?.parse().ok().filter(|number| i32::try_from(*number).is_ok())?,
+            offset: dead("offset")?.parse().ok().filter(|offset| i64::try_from(*offset).is_ok())?,
+        },
+        reason,
+        attempts: attempts(headers),
+        at,
+        key: key.map(<[u8]>::to_vec),
+        value: value.to_vec(),
+        headers: kept,
+    })
+}
+
+/// The headers of a dead letter that goes back to its topic: its own, and how often that has happened.
+pub fn redrive_headers(letter: &DeadLetter) -> Headers {
+    let mut headers = without_dead(&letter.headers);
+    headers.push((format!("{DEAD}attempts"), (letter.attempts + 1).to_string().into_bytes()));
+    headers
+}
+
+/// How often a record was driven again, from its headers.
+pub fn attempts(headers: &Headers) -> u32 {
+    let said: u32 = header(headers, "dead.attempts").and_then(|text| text.parse().ok()).unwrap_or(0);
+    said.min(ATTEMPTS_MAX)
+}
+
+/// Kafka's rules for a topic's name.
+fn is_topic(name: &str) -> bool {
+    (1..=249).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+fn without_dead(headers: &Headers) -> Headers {
+    headers.iter().filter(|(name, _)| !name.starts_with(DEAD)).cloned().collect()
+}

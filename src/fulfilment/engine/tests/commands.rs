@@ -1,0 +1,56 @@
+//! What somebody wants of an order, among timers, commits and restarts.
+
+use super::*;
+use crate::domain::{flow::Party, lifecycle::Wish};
+
+fn operator(wish: Wish) -> Command {
+    Command { id: "c-1".into(), by: "shop".into(), party: Party::Operator, wish, reason: None }
+}
+
+/// What an order was told to do is what it does, over a restart too: a cancelled one has ended, a held one is found again, and
+/// the counters account for both.
+#[test]
+fn commands_are_events_like_any_other() {
+    let (mut engine, mut output) = (Engine::new(flow(), 10), Output::default());
+    for id in 1..=3 {
+        engine.accept(order(id), at(0));
+    }
+    output.commit(&mut engine, at(0));
+    let id = |id| OrderId::new(id).unwrap();
+    assert!(engine.command(id(4), &operator(Wish::Cancel), at(1)).is_none(), "it is not there");
+    let cancelled = engine.command(id(1), &operator(Wish::Cancel), at(1)).unwrap().unwrap();
+    assert_eq!((&*cancelled.estado, cancelled.seq), ("cancelado", 2));
+    let again = engine.command(id(1), &operator(Wish::Cancel), at(1)).unwrap().map(drop);
+    assert_eq!(again, Err(Refusal::Closed(Closing::Cancelled)), "before it is durable, too");
+    engine.command(id(2), &operator(Wish::Hold), at(3)).unwrap().unwrap();
+    engine.tick(at(20), usize::MAX);
+    assert_eq!(engine.staged().len(), 3, "the cancelled and the held one have no time any more");
+    let progress = output.commit(&mut engine, at(20));
+    assert_eq!(progress.counters, Counters { accepted: 3, cancelled: 1, ..Counters::default() });
+
+    let mut engine = output.restore(engine.progress(), at(30), 10).unwrap();
+    assert_eq!(engine.accept(order(1), at(30)), Accepted::Repeat, "remembered, as a finished one is");
+    engine.tick(at(40), usize::MAX);
+    assert_eq!(engine.staged().iter().map(|staged| staged.event.order.id.get()).collect::<Vec<_>>(), [3]);
+    engine.command(id(2), &operator(Wish::Resume), at(40)).unwrap().unwrap();
+    output.commit(&mut engine, at(40));
+    engine.tick(at(44), usize::MAX);
+    assert!(engine.staged().is_empty(), "5 s were left of its time");
+    engine.tick(at(45), usize::MAX);
+    assert_eq!((engine.staged().len(), &*engine.staged()[0].event.estado), (1, "preparando"));
+}
+
+/// Two commands for one order in one commit: the second is decided on what the first has made of it.
+#[test]
+fn events_of_one_order_in_one_commit_follow_each_other() {
+    let (mut engine, mut output) = (Engine::new(flow(), 10), Output::default());
+    engine.accept(order(1), at(0));
+    let id = OrderId::new(1).unwrap();
+    engine.command(id, &operator(Wish::Hold), at(0)).unwrap().unwrap();
+    engine.command(id, &operator(Wish::Resume), at(0)).unwrap().unwrap();
+    output.commit(&mut engine, at(0));
+    assert_eq!(output.states_of(1).iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(engine.progress().watermark, 2, "only the latest is needed");
+    engine.tick(at(8), usize::MAX);
+    assert_eq!(engine.staged().len(), 1);
+}
