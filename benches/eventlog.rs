@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench eventlog [-- append|commit|read|steady [SECONDS]]`; set `BENCH_DIR` to measure another disk.
 
+#![expect(clippy::disallowed_methods, reason = "a measurement in real time")]
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use encargo::{

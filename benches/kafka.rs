@@ -2,11 +2,14 @@
 //!
 //! `cargo bench --bench kafka [-- append|transaction|read|restore]`
 
+#![expect(clippy::disallowed_methods, reason = "a measurement in real time")]
+
 use std::{sync::Arc, time::Duration};
 
 use encargo::{
     clock::Clock,
     domain::{Flow, Order, OrderId, Product, StateEvent, wire},
+    env::Env,
     eventlog::{
         Commits, EventLog, GroupOffset, Input, NewRecord, Outcome, TopicPartition, TopicSpec,
         kafka::{KafkaLog, Options},
@@ -257,7 +260,8 @@ fn restore() -> anyhow::Result<()> {
         remember: 10_000,
         slot: 0,
     };
-    let processor = Processor::new(Deps { log: log.clone(), clock: clock.clone(), metrics: metrics.clone() }, options)?;
+    let processor =
+        Processor::new(Deps { log: log.clone(), env: Env::real(clock.clone()), metrics: metrics.clone() }, options)?;
     let stop = CancellationToken::new();
     let start = clock.monotonic();
     std::thread::scope(|scope| {

@@ -151,6 +151,7 @@ async fn sending(url: &str, orders: u64) -> f64 {
 }
 
 /// Projects all four states of that many orders.
+#[expect(clippy::disallowed_methods, reason = "a measurement in real time")]
 async fn fill(store: &SqliteStore, orders: u64) {
     let now = Clock::system().now();
     for chunk in (1..=orders).collect::<Vec<_>>().chunks(1_000) {

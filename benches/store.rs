@@ -7,6 +7,8 @@
 //!
 //! Then the mailer's calls while 1,000,000 mails wait, three of four behind another of their order.
 
+#![expect(clippy::disallowed_methods, reason = "a measurement in real time")]
+
 use std::{path::Path, time::Duration};
 
 use encargo::{

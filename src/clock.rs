@@ -91,6 +91,7 @@ impl Clock {
 
     /// Blocks the thread until this clock has moved on by `duration`. A manual clock is moved on by that itself: where
     /// one thread does everything, nobody else would.
+    #[expect(clippy::disallowed_methods, reason = "the one place that blocks for the system clock")]
     pub fn park(&self, duration: Duration) {
         match &self.0 {
             Source::System { .. } => thread::park_timeout(duration),

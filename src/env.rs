@@ -23,6 +23,7 @@ pub struct Env {
 
 impl Env {
     /// The world as it is, but for the time of orders and mails.
+    #[expect(clippy::disallowed_methods, reason = "one of the two worlds that there are")]
     pub fn real(clock: Clock) -> Self {
         Self { clock, pace: Clock::system(), random: Random::system() }
     }
@@ -49,6 +50,7 @@ impl Random {
     }
 
     /// Fills `bytes`. The system's source can fail only where a process may not ask it.
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for chance")]
     pub fn fill(&self, bytes: &mut [u8]) -> Result<(), getrandom::Error> {
         match &self.0 {
             None => getrandom::fill(bytes),

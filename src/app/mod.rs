@@ -4,6 +4,7 @@
 //! What is local and wrong fails at once. A broker or a database that is away does not: the listeners are up, `/readyz`
 //! says what is missing, orders are answered 503, and the services start when it is there.
 
+#[expect(clippy::disallowed_methods, reason = "what an operator accepts, he accepts now")]
 pub mod agreement;
 pub mod beside;
 mod damage;
@@ -13,6 +14,7 @@ mod housekeeping;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod listeners;
+#[expect(clippy::disallowed_methods, reason = "secrets come from the system")]
 mod open;
 mod options;
 mod outage;

@@ -233,7 +233,7 @@ impl Plan {
 
     fn start_fulfilment(&self, opened: &Opened, services: &mut Services) {
         let (log, env, metrics) = (opened.log(), self.env.clone(), self.fulfilment.clone());
-        let deps = fulfilment::Deps { log: log.clone(), clock: env.clock.clone(), metrics: metrics.clone() };
+        let deps = fulfilment::Deps { log: log.clone(), env: env.clone(), metrics: metrics.clone() };
         let options = options::fulfilment(&self.config, opened.flow.clone());
         let forward = options::forward(&self.config)
             .map(|options| Arc::new(Forward::new(log.clone(), env.clone(), options, Handle::current())));

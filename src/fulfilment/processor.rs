@@ -1,4 +1,4 @@
-use std::{sync::Arc, thread, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio_util::sync::CancellationToken;
@@ -12,8 +12,8 @@ use super::{
     restore::{Restored, Restorer},
 };
 use crate::{
-    clock::Clock,
     domain::Flow,
+    env::{Backoff, Env},
     eventlog::{self, Commits, EventLog, Input as MemberEvent, Member, Outcome},
 };
 
@@ -22,8 +22,8 @@ use crate::{
 pub struct Deps {
     /// The event log.
     pub log: Arc<dyn EventLog>,
-    /// The time.
-    pub clock: Clock,
+    /// Time and chance.
+    pub env: Env,
     /// Where it counts.
     pub metrics: Metrics,
 }
@@ -88,7 +88,7 @@ impl Processor {
         let machine = Machine::new(options.clone(), Limits::default(), deps.metrics.clone());
         let restorer = Restorer {
             log: deps.log.clone(),
-            clock: deps.clock.clone(),
+            env: deps.env.clone(),
             flow: options.flow.clone(),
             flows: options.flows.clone(),
             states: options.states.clone(),
@@ -114,13 +114,13 @@ impl Processor {
     /// Joins, for as long as the log cannot let us in now.
     fn join(&self, stop: &CancellationToken) -> Result<Option<Box<dyn Member>>, Error> {
         let topics = [&*self.options.orders];
-        let mut pause = self.options.tick;
+        let mut backoff = Backoff::new(self.options.tick..RETRY_MAX);
         while !stop.is_cancelled() {
             match self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Outputs) {
                 Err(error @ eventlog::Error::Unavailable(_)) => {
+                    let pause = backoff.pause();
                     warn!(%error, retry_in = ?pause, "cannot join, trying again");
-                    thread::park_timeout(pause);
-                    pause = (pause * 2).min(RETRY_MAX);
+                    self.deps.env.pace.park(pause);
                 }
                 joined => return Ok(Some(joined?)),
             }
@@ -130,8 +130,7 @@ impl Processor {
 
     /// Rounds of listening and then committing, until `stop`; or why the group must be joined again.
     fn work(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<Option<eventlog::Error>, Error> {
-        // paces commits only, so it is the real clock even when a test drives the other one
-        let pace = Clock::system();
+        let pace = self.deps.env.pace.clone();
         while !stop.is_cancelled() {
             let round_ends = pace.monotonic() + self.backoff.unwrap_or(self.options.tick);
             while !self.machine.is_full()
@@ -199,15 +198,15 @@ impl Processor {
     }
 
     fn commit(&self, member: &mut dyn Member, plan: CommitPlan) -> Input {
-        let begun = self.deps.clock.monotonic();
+        let begun = self.deps.env.clock.monotonic();
         let outcome = member.commit(plan.outputs(), plan.offsets());
         if matches!(outcome, Outcome::Committed(_)) && !plan.offsets().is_empty() {
-            self.deps.metrics.committed(self.deps.clock.monotonic().saturating_sub(begun));
+            self.deps.metrics.committed(self.deps.env.clock.monotonic().saturating_sub(begun));
         }
         Input::CommitEnded(plan, outcome)
     }
 
     fn now(&self) -> Now {
-        Now { wall: self.deps.clock.now(), monotonic: self.deps.clock.monotonic() }
+        Now { wall: self.deps.env.clock.now(), monotonic: self.deps.env.clock.monotonic() }
     }
 }

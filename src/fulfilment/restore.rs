@@ -10,8 +10,8 @@ use crossbeam_channel::Sender;
 
 use super::{Adopting, Engine, Error, Foreign, Now, Progress, Restore, Seal, foreign::ranges, plan::Ticket};
 use crate::{
-    clock::Clock,
     domain::{Flow, wire},
+    env::{Env, Random},
     eventlog::{self, EventLog, GroupOffset, Record, TopicPartition},
     flows::{self, topic::Versions},
 };
@@ -28,8 +28,8 @@ const RETRY: Duration = Duration::from_millis(200);
 pub struct Restorer {
     /// The log.
     pub log: Arc<dyn EventLog>,
-    /// The time.
-    pub clock: Clock,
+    /// Time and chance.
+    pub env: Env,
     /// The states and their dwells.
     pub flow: Arc<Flow>,
     /// Topic of the flow's versions.
@@ -70,7 +70,7 @@ impl Restorer {
                 while let Some((ticket, offset)) = take() {
                     let result = this.restore(&offset, &foreign);
                     if matches!(result, Err(Error::Log(eventlog::Error::Unavailable(_)))) {
-                        thread::park_timeout(RETRY);
+                        this.env.pace.park(RETRY);
                     }
                     if done.send(Restored { ticket, offset, result }).is_err() {
                         return; // nobody waits any more
@@ -121,9 +121,9 @@ impl Restorer {
         }
         let seal = match seal {
             Some(seal) => seal,
-            None => Seal::new(random_key()?, end),
+            None => Seal::new(random_key(&self.env.random)?, end),
         };
-        let now = Now { wall: self.clock.now(), monotonic: self.clock.monotonic() };
+        let now = Now { wall: self.env.clock.now(), monotonic: self.env.clock.monotonic() };
         let counters = progress.map(|progress| progress.counters);
         let restored = restore.finish(counters, now, self.remember);
         restored.map(|engine| engine.sealed(seal)).map_err(|source| Error::Restore {
@@ -215,9 +215,10 @@ impl Restorer {
     }
 }
 
-fn random_key() -> Result<u128, Error> {
+fn random_key(random: &Random) -> Result<u128, Error> {
     let mut key = [0; 16];
-    getrandom::fill(&mut key)
+    random
+        .fill(&mut key)
         .map_err(|error| eventlog::Error::Fatal(format!("the system has no random numbers: {error}")))?;
     Ok(u128::from_be_bytes(key))
 }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use encargo::{
-    clock::Clock,
     config::Config,
     eventlog::{EventLog as _, TopicPartition, sqlite::SqliteLog},
     store::{
@@ -22,6 +21,7 @@ use crate::harness::{
     PATIENCE,
     app::{TestApp, is_in_use},
     process::{Process, end, output, read_log},
+    real_clock,
 };
 
 /// As often as a supervisor would start it before somebody looks.
@@ -81,7 +81,7 @@ fn ends(data: &Path) -> Vec<(String, Vec<u64>)> {
 
 /// A start that is refused for what it reads; what it logged.
 fn refused_once(data: &Path) -> String {
-    let clock = Clock::system();
+    let clock = real_clock();
     let ends_at = clock.monotonic() + PATIENCE;
     loop {
         let _ = fs::remove_file(data.with_extension("log"));

@@ -104,7 +104,7 @@ fn a_call_is_refused_done_or_late_as_the_plan_says() {
     log.create(&TopicSpec { name: "t".into(), partitions: 1 }).unwrap();
     let append = |fault: fn() -> Fault<Error>| {
         let plan = move |call: Call<'_>| (call == Call { name: "append", of: "t" }).then(fault);
-        let faulty = FaultyLog::new(log.clone(), Arc::new(plan), Clock::system());
+        let faulty = FaultyLog::new(log.clone(), Arc::new(plan), crate::harness::real_clock());
         let written = wait(faulty.append(vec![record("t", "x")]));
         (written.is_ok(), log.topic("t").unwrap().unwrap().partitions[0].end)
     };

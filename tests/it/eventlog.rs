@@ -21,9 +21,8 @@ mod sharing;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, real_clock};
 use encargo::{
-    clock::Clock,
     domain::Timestamp,
     eventlog::{
         Commits, Error, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, Position, Record, TopicPartition,
@@ -157,7 +156,7 @@ pub fn append(log: &dyn EventLog, records: Vec<NewRecord>) -> Vec<Position> {
 /// Everything that a partition holds, from `from` on. A broker that has just come back may not know itself as the leader
 /// yet: what cannot be read now is read again.
 pub fn read_all(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Vec<Record> {
-    let clock = Clock::system();
+    let clock = real_clock();
     let ends = clock.monotonic() + PATIENCE;
     loop {
         match try_read_all(log, of, from) {

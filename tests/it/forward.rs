@@ -3,7 +3,6 @@
 use std::{sync::Arc, thread::JoinHandle};
 
 use encargo::{
-    clock::Clock,
     domain::{StateEvent, Timestamp, wire},
     env::Env,
     eventlog::{
@@ -43,7 +42,8 @@ impl Shop {
     fn start(&self) -> Running {
         let options =
             forward::Options { from: "ours".into(), to: "theirs".into(), tracking: "tracking".into(), slot: 0 };
-        let forward = Forward::new(self.log.clone(), Env::real(Clock::system()), options, Handle::current());
+        let forward =
+            Forward::new(self.log.clone(), Env::real(crate::harness::real_clock()), options, Handle::current());
         let stop = CancellationToken::new();
         let token = stop.clone();
         Running { stop, thread: std::thread::spawn(move || forward.run(&token)) }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, thread::JoinHandle, time::Duration};
 use encargo::{
     clock::Clock,
     domain::{Flow, Order, OrderId, Product, StateEvent, Timestamp, wire},
+    env::Env,
     eventlog::{self, EventLog, NewRecord, TopicSpec, kafka::KafkaLog},
     fulfilment::{Deps, Error, Metrics, Options, Processor},
 };
@@ -56,12 +57,12 @@ impl Shop {
     }
 
     fn start_with(&self, slot: u32, dwell: Duration) -> Instance {
-        self.start_on(Clock::system(), slot, dwell)
+        self.start_on(crate::harness::real_clock(), slot, dwell)
     }
 
     fn start_on(&self, clock: Clock, slot: u32, dwell: Duration) -> Instance {
         let metrics = Metrics::new(&mut Registry::default());
-        let deps = Deps { log: Arc::new(self.cluster.kafka()), clock, metrics: metrics.clone() };
+        let deps = Deps { log: Arc::new(self.cluster.kafka()), env: Env::real(clock), metrics: metrics.clone() };
         let options = Options {
             flow: Arc::new(Flow::standard(dwell)),
             flows: "flows".into(),
@@ -76,12 +77,12 @@ impl Shop {
             slot,
         };
         let stop = CancellationToken::new();
-        let real = Clock::system();
+        let real = crate::harness::real_clock();
         let ends = real.monotonic() + PATIENCE;
         let processor = loop {
             match Processor::new(deps.clone(), options.clone()) {
                 Err(Error::Log(eventlog::Error::Unavailable(_))) if real.monotonic() < ends => {
-                    std::thread::park_timeout(Duration::from_millis(50));
+                    crate::harness::real_clock().park(Duration::from_millis(50));
                 }
                 processor => break processor.unwrap(),
             }
@@ -104,7 +105,7 @@ impl Shop {
 
     /// Waits until so many states are written, however.
     fn until(&self, what: &str, reached: impl Fn(&BTreeMap<u64, Vec<StateEvent>>) -> bool) {
-        let clock = Clock::system();
+        let clock = crate::harness::real_clock();
         let ends = clock.monotonic() + PATIENCE;
         loop {
             let states = self.states();
@@ -123,7 +124,7 @@ fn order(id: u64) -> Order {
         product: Product::new("3170", "King's Bounty", "7.99").unwrap(),
         email: "ana@example.org".parse().unwrap(),
         lang: None,
-        placed_at: Clock::system().now(),
+        placed_at: crate::harness::real_clock().now(),
         handle: None,
         trace: None,
     }
@@ -139,7 +140,7 @@ fn placed(id: u64) -> NewRecord {
 
 /// As the old services write: no key, no headers, any partition.
 fn old_record(topic: &str, partition: u32, value: Vec<u8>) -> NewRecord {
-    let at = Clock::system().now();
+    let at = crate::harness::real_clock().now();
     NewRecord { topic: topic.into(), partition: Some(partition), key: None, value, headers: Vec::new(), at }
 }
 
@@ -251,7 +252,7 @@ fn kafka_an_output_that_was_trimmed_too_far_ends_it_loudly() {
 fn kafka_orders_go_on_when_the_broker_is_back() {
     let broker = Broker::start();
     let shop = Shop::open(Cluster::of(broker.options()));
-    let (real, clock) = (Clock::system(), Clock::manual(Clock::system().now()));
+    let (real, clock) = (crate::harness::real_clock(), Clock::manual(crate::harness::real_clock().now()));
     let instance = shop.start_on(clock.clone(), 0, DWELL);
     append(&shop.log, (1..=50).map(placed).collect());
     shop.until("orders are taken", |states| states.len() == 50);
@@ -260,7 +261,7 @@ fn kafka_orders_go_on_when_the_broker_is_back() {
     let ends = real.monotonic() + PATIENCE;
     while instance.metrics.is_ready() {
         assert!(real.monotonic() < ends, "it never hears that the broker is away");
-        std::thread::park_timeout(Duration::from_millis(20));
+        crate::harness::real_clock().park(Duration::from_millis(20));
     }
     broker.restart();
     let advance_until = |what, count| {

@@ -176,7 +176,7 @@ async fn kafka_intakes_share_the_ids() {
             log.create(&TopicSpec { name: TOPIC.into(), partitions: 1 }).unwrap();
             Arc::new(log)
         });
-        let ids = Ids::new(log.await.unwrap(), Clock::system(), TOPIC.into());
+        let ids = Ids::new(log.await.unwrap(), crate::harness::real_clock(), TOPIC.into());
         tokio::spawn(ids.clone().refill(stop.clone()));
         takers.extend((0..8).map(|_| {
             let ids = ids.clone();

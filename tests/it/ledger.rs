@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use encargo::{
-    clock::Clock,
     domain::{DeadLetter, Order, OrderId, Product, Source, StateEvent},
     store::{
         ledger::{Class, Reason, Settlement, Verdict},
@@ -106,7 +105,7 @@ async fn bounce_and_release(app: &TestApp, store: &[&str]) {
     let released = beside(&release).await;
     assert_eq!(released.err, "Released 1 address; 2 mails will be tried again.\n", "{released:?}");
     // the command has decided at the real time
-    app.clock.set_wall(Clock::system().now());
+    app.clock.set_wall(crate::harness::real_clock().now());
     app.clock.advance(Duration::from_secs(2));
     let mails = app.mails(3).await;
     let rosa = mails.iter().filter(|mail| mail.to.eq_ignore_ascii_case("rosa@example.org")).count();

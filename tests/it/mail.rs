@@ -277,7 +277,9 @@ async fn a_redelivery_to_the_maildir_is_one_file() {
 
 #[tokio::test]
 async fn the_check_says_what_is_fine_and_what_is_not() {
-    let check = async |url: &str| mail::check(options(), &url.parse().unwrap(), None, SHORT, &Clock::system()).await;
+    let check = async |url: &str| {
+        mail::check(options(), &url.parse().unwrap(), None, SHORT, &crate::harness::real_clock()).await
+    };
     let sink = Sink::start().await;
     let report = check(&sink.url()).await;
     assert_eq!(

@@ -73,7 +73,7 @@ pub(crate) struct PgSchema {
 
 impl PgSchema {
     pub(crate) fn new() -> Self {
-        Self { name: format!("test_{:016x}", getrandom::u64().expect("random numbers")) }
+        Self { name: format!("test_{:016x}", encargo::env::Random::system().u64().expect("random numbers")) }
     }
 
     /// A server is needed: without one these tests fail, and `scripts/test --quick` leaves them out.

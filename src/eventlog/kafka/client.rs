@@ -30,6 +30,7 @@ use crate::{
 const QUIET: Duration = Duration::from_mins(1);
 
 /// Brokers, and the library, live by the machine's time, whatever time a service is given.
+#[expect(clippy::disallowed_methods, reason = "what a broker does takes real time")]
 pub(super) fn real_clock() -> Clock {
     Clock::system()
 }

@@ -2,10 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use encargo::{
-    clock::Clock,
-    eventlog::kafka::{KafkaLog, Options},
-};
+use encargo::eventlog::kafka::{KafkaLog, Options};
 
 use super::*;
 use crate::harness::{free_ports, process::output};
@@ -110,7 +107,7 @@ pub fn open(options: Options) -> KafkaLog {
 
 /// Appends numbers until one is taken; returns it. Those before may be there or not.
 fn append_until_taken(log: &KafkaLog, from: u64) -> u64 {
-    let clock = Clock::system();
+    let clock = crate::harness::real_clock();
     let ends = clock.monotonic() + PATIENCE;
     let mut number = from;
     loop {
@@ -118,7 +115,7 @@ fn append_until_taken(log: &KafkaLog, from: u64) -> u64 {
         match wait(log.append(numbered("in", 0, number..number + 1))) {
             Ok(_) => return number,
             Err(Error::Unconfirmed(_)) => {}
-            Err(Error::Unavailable(_)) => std::thread::park_timeout(Duration::from_millis(20)),
+            Err(Error::Unavailable(_)) => crate::harness::real_clock().park(Duration::from_millis(20)),
             Err(other) => panic!("{other:?}"),
         }
         number += 1;
@@ -129,7 +126,7 @@ fn append_until_taken(log: &KafkaLog, from: u64) -> u64 {
 fn kafka_appends_end_in_time_and_go_on_when_the_broker_is_back() {
     let broker = Broker::start();
     let log = open(broker.options());
-    let clock = Clock::system();
+    let clock = crate::harness::real_clock();
     append(&log, numbered("in", 0, 0..1));
 
     broker.freeze();

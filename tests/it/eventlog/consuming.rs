@@ -2,8 +2,6 @@
 
 use std::{collections::HashMap, sync::mpsc};
 
-use encargo::clock::Clock;
-
 use super::*;
 
 /// How long a member waits for what must not come.
@@ -46,7 +44,7 @@ pub fn idle_when_nothing_comes(harness: &dyn Harness) {
     log.create(&TopicSpec { name: "other".into(), partitions: 1 }).unwrap();
     let (mut member, _) = join(&*log, "g", &["t"]);
     append(&*log, numbered("other", 0, 0..3));
-    let clock = Clock::system();
+    let clock = crate::harness::real_clock();
     let start = clock.monotonic();
     assert!(matches!(member.next(MOMENT).unwrap(), Input::Idle));
     assert!(clock.monotonic().saturating_sub(start) >= MOMENT, "a wait ended early with nothing");
@@ -69,7 +67,7 @@ pub fn wakes_at_once(harness: &dyn Harness) {
             commit(&mut *there, &answer, &[offset("ping", 0, round + 1, "")]);
         }
     });
-    let clock = Clock::system();
+    let clock = crate::harness::real_clock();
     let start = clock.monotonic();
     for round in 0..ROUNDS {
         append(&*log, numbered("ping", 0, round..round + 1));

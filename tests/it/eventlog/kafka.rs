@@ -2,10 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use encargo::{
-    clock::Clock,
-    eventlog::kafka::{KafkaLog, Options},
-};
+use encargo::eventlog::kafka::{KafkaLog, Options};
 
 use super::{named::Named, rebalancing::Sharing, *};
 
@@ -57,7 +54,7 @@ impl Cluster {
     pub fn of(options: Options) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let now = Clock::system().now().as_millis();
+        let now = crate::harness::real_clock().now().as_millis();
         Self { options, prefix: format!("t{now}-{}-{number}-", std::process::id()) }
     }
 

@@ -12,7 +12,7 @@ pub struct Memory(MemoryLog);
 
 impl Memory {
     pub fn new() -> Self {
-        Self(MemoryLog::new(Clock::system(), Options::default()))
+        Self(MemoryLog::new(crate::harness::real_clock(), Options::default()))
     }
 }
 
@@ -29,7 +29,7 @@ impl Harness for Memory {
 impl Sharing for Memory {
     fn with_session(&self, session: Duration) -> Box<dyn Harness> {
         let options = Options { session_timeout: session, ..Options::default() };
-        Box::new(Self(MemoryLog::new(Clock::system(), options)))
+        Box::new(Self(MemoryLog::new(crate::harness::real_clock(), options)))
     }
 }
 

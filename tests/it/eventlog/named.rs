@@ -82,7 +82,7 @@ impl<L: EventLog> Named<L> {
     }
 
     fn ours<T>(&self, ask: impl Fn() -> Result<T>) -> Result<T> {
-        let clock = Clock::system();
+        let clock = crate::harness::real_clock();
         let ends = clock.monotonic() + PATIENCE;
         loop {
             // brokers that were out of touch for a moment do not count as copies
@@ -93,7 +93,7 @@ impl<L: EventLog> Named<L> {
             };
             match ask() {
                 Err(error) if self.patient && passes(&error) && clock.monotonic() < ends => {
-                    std::thread::park_timeout(Duration::from_millis(50));
+                    crate::harness::real_clock().park(Duration::from_millis(50));
                 }
                 result => return result.map_err(|error| self.prefix().error(error)),
             }

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use encargo::clock::Clock;
-
 use super::*;
 
 const STEP: Duration = Duration::from_millis(50);
@@ -71,7 +69,7 @@ impl Player {
 }
 
 pub fn until(players: &mut [&mut Player], what: &str, reached: impl Fn(&[&mut Player]) -> bool) {
-    let clock = Clock::system();
+    let clock = crate::harness::real_clock();
     let ends = clock.monotonic() + PATIENCE;
     while !reached(players) {
         assert!(

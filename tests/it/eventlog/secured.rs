@@ -2,10 +2,7 @@
 
 use std::process::Command;
 
-use encargo::{
-    clock::Clock,
-    eventlog::kafka::{KafkaLog, Options},
-};
+use encargo::eventlog::kafka::{KafkaLog, Options};
 
 use super::{
     away::{Broker, open},
@@ -89,11 +86,11 @@ fn kafka_every_wrong_way_to_connect_says_what_to_write() {
             };
             options.properties = properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
             scope.spawn(move || {
-                let ends = Clock::system().monotonic() + PATIENCE;
+                let ends = crate::harness::real_clock().monotonic() + PATIENCE;
                 let open = || KafkaLog::open(options.clone()).map(drop).unwrap_err().to_string();
                 let mut said = open();
                 // it stood still for longer than the library gives to set up a connection
-                while said.contains("setup timed out") && Clock::system().monotonic() < ends {
+                while said.contains("setup timed out") && crate::harness::real_clock().monotonic() < ends {
                     said = open();
                 }
                 assert!(said.contains(told), "{address} {properties:?}:\n{said}\nlacks {told}");

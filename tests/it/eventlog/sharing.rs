@@ -6,10 +6,7 @@ use super::{
     rebalancing::{Player, until},
     *,
 };
-use encargo::{
-    clock::Clock,
-    eventlog::kafka::{KafkaLog, Options},
-};
+use encargo::eventlog::kafka::{KafkaLog, Options};
 
 const STEP: Duration = Duration::from_millis(50);
 
@@ -89,7 +86,7 @@ fn kafka_of_two_static_members_under_one_slot_one_gives_up() {
     let logs = [open(&cluster), cluster.kafka()];
     let join = |log: &Named<KafkaLog>| log.join("g", &["in"], 0, Commits::Offsets);
     let mut members = logs.each_ref().map(|log| join(log).unwrap());
-    let clock = Clock::system();
+    let clock = crate::harness::real_clock();
     let ends = clock.monotonic() + PATIENCE;
     let refused = 'playing: loop {
         assert!(clock.monotonic() < ends, "both live on");

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use encargo::{audit, clock::Clock};
+use encargo::audit;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -47,7 +47,7 @@ impl Customers {
                         acknowledged.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                Clock::system().sleep(Duration::from_secs(1)).await;
+                crate::harness::real_clock().sleep(Duration::from_secs(1)).await;
             }
         });
         this

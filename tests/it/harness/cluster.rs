@@ -12,7 +12,6 @@ use std::{
 
 use encargo::{
     app::beside,
-    clock::Clock,
     config::{self, Config},
     eventlog::EventLog,
     store::Store,
@@ -109,7 +108,7 @@ impl Cluster {
 
     /// Runs a command, which must succeed; what it printed. What cannot be done now is done again, as an operator would.
     pub fn run(&self, arguments: &[&str]) -> String {
-        let (clock, mut output) = (Clock::system(), self.output(arguments));
+        let (clock, mut output) = (crate::harness::real_clock(), self.output(arguments));
         let ends = clock.monotonic() + PATIENCE;
         while output.status.code() == Some(1) && is_for_now(&output) && clock.monotonic() < ends {
             output = self.output(arguments);
@@ -139,7 +138,7 @@ impl Cluster {
     }
 
     pub fn log(&self) -> Arc<dyn EventLog> {
-        let (clock, config) = (Clock::system(), self.config());
+        let (clock, config) = (crate::harness::real_clock(), self.config());
         let ends = clock.monotonic() + PATIENCE;
         loop {
             match beside::log(&config) {

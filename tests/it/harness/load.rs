@@ -61,6 +61,6 @@ pub async fn settle_all(url: &str, requests: &Requests) {
 
 pub fn random_below(limit: u64) -> u64 {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).expect("random numbers");
+    encargo::env::Random::system().fill(&mut bytes).expect("random numbers");
     u64::from_le_bytes(bytes) % limit
 }

@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use encargo::clock::Clock;
+
 /// Longest wait for a state that must come. It only ends a test that would hang: the slowest machine must not reach it.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -31,6 +33,12 @@ pub fn free_ports(count: u16) -> u16 {
             return first;
         }
     }
+}
+
+/// The machine's time, for what tests share with servers, files and other threads.
+#[expect(clippy::disallowed_methods, reason = "a test is its own world")]
+pub fn real_clock() -> Clock {
+    Clock::system()
 }
 
 /// Waits until `state` gives something, asking again and again; fails with what it said last when that takes too long.

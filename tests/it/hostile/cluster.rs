@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use encargo::{clock::Clock, config::Config};
+use encargo::config::Config;
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -70,7 +70,7 @@ async fn hostile(dead_limit: &str) -> (Cluster, String) {
 /// Writes batches until so many records were taken. How many the broker refused.
 fn flood(broker: &str, config: &Config) -> usize {
     let (mut producer, mut random) = (Producer::connect(broker), Random(15));
-    let now = Clock::system().now().as_millis();
+    let now = crate::harness::real_clock().now().as_millis();
     let topics =
         [(&config.topics.orders, 4), (&config.topics.states, 4), (&config.topics.dead, 1), (&config.topics.ids, 1)];
     let (mut taken, mut refused) = (0, 0);
@@ -160,7 +160,7 @@ async fn kafka_a_narrow_topic_of_dead_letters_gets_them_cut() {
     let (config, log, store) = (cluster.config(), cluster.log(), cluster.store().await);
     let up = cluster.start("up", 0).await;
     let (mut producer, mut random) = (Producer::connect(&broker), Random(7));
-    let now = Clock::system().now().as_millis();
+    let now = crate::harness::real_clock().now().as_millis();
     for size in [50_000, 10, 10, 900, 10, 1_500, 10] {
         let poison = Poison { key: None, value: Some(vec![b'x'; size]), headers: Vec::new(), at: now };
         producer.send(&config.topics.orders, random.below(4) as u32, &[poison], Codec::None).unwrap();

@@ -123,8 +123,9 @@ fn nothing_in_an_order_becomes_a_command_or_a_header() {
     let sink = runtime.block_on(Sink::start());
     let composer = composer();
     let destination = sink.url().parse().unwrap();
-    let transport =
-        mail::open(&destination, "shop.example", mail::Timeouts::default(), &Clock::system()).unwrap().unwrap();
+    let transport = mail::open(&destination, "shop.example", mail::Timeouts::default(), &crate::harness::real_clock())
+        .unwrap()
+        .unwrap();
     let transport: &dyn Transport = transport.as_ref();
     let cases = (address(), hostile(), hostile(), hostile(), hostile(), 1_u8..5);
     let mut runner = TestRunner::new(Config { cases: 512, failure_persistence: None, ..Config::default() });

@@ -75,8 +75,9 @@ async fn a_token_comes_from_a_file_or_a_command_at_each_login() {
         let sink = Sink::with(Setup { tls: tls.clone(), login, mechanisms, ..Setup::default() }).await;
         let url: Destination = url(&sink, "smtp", "tienda%40shop.example@", &authority).parse().unwrap();
         let destination = url.complete(Some(token), None).unwrap();
-        let relay =
-            mail::open(&destination, "shop.example", mail::Timeouts::default(), &Clock::system()).unwrap().unwrap();
+        let relay = mail::open(&destination, "shop.example", mail::Timeouts::default(), &crate::harness::real_clock())
+            .unwrap()
+            .unwrap();
         std::fs::write(file.path(), "ey.J0-stale_\n").unwrap();
         let refused = relay.probe().await.unwrap_err();
         assert!(refused.contains("535 5.7.8") && refused.contains("401"), "{refused}");
@@ -101,8 +102,9 @@ async fn a_token_that_cannot_be_had_is_told() {
     ] {
         let url: Destination = url(&sink, "smtp", "tienda@", &authority).parse().unwrap();
         let destination = url.complete(Some(token), None).unwrap();
-        let relay =
-            mail::open(&destination, "shop.example", mail::Timeouts::default(), &Clock::system()).unwrap().unwrap();
+        let relay = mail::open(&destination, "shop.example", mail::Timeouts::default(), &crate::harness::real_clock())
+            .unwrap()
+            .unwrap();
         let refused = relay.probe().await.unwrap_err();
         assert!(refused.contains(expected), "{refused}");
     }
@@ -183,8 +185,9 @@ async fn the_check_tells_of_tls_and_login_and_never_of_the_password() {
     let authority = Authority::new();
     let setup = Setup { tls: Some(authority.acceptor(&["127.0.0.1"])), login: Some(LOGIN), ..Setup::default() };
     let sink = Sink::with(setup).await;
-    let transport =
-        |url: &str| mail::open(&url.parse().unwrap(), "shop.example", mail::Timeouts::default(), &Clock::system());
+    let transport = |url: &str| {
+        mail::open(&url.parse().unwrap(), "shop.example", mail::Timeouts::default(), &crate::harness::real_clock())
+    };
     let good = transport(&url(&sink, "smtp", URL_LOGIN, &authority)).unwrap().unwrap();
     let expected =
         format!("{} answers under TLS, takes the login, offers pipelining and non-ASCII addresses", sink.addr);

@@ -6,12 +6,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use encargo::{
-    clock::Clock,
-    store::{
-        Store,
-        postgres::{Options, PgStore, Pooling},
-    },
+use encargo::store::{
+    Store,
+    postgres::{Options, PgStore, Pooling},
 };
 
 use super::{PgSchema, Place, support::patient};
@@ -44,7 +41,7 @@ impl Bouncer {
         while let Err(error) = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await {
             tries += 1;
             assert!(tries < 6_000, "the bouncer does not listen: {error}");
-            Clock::system().sleep(Duration::from_millis(20)).await;
+            crate::harness::real_clock().sleep(Duration::from_millis(20)).await;
         }
     }
 }
@@ -63,7 +60,7 @@ pub(crate) struct Pooled {
 
 impl Pooled {
     pub(crate) fn new() -> Self {
-        let name = format!("test_{:016x}", getrandom::u64().expect("random numbers"));
+        let name = format!("test_{:016x}", encargo::env::Random::system().u64().expect("random numbers"));
         // a parameter of the address would not reach the server
         PgSchema::execute_now(format!(
             "CREATE ROLE {name} LOGIN; CREATE SCHEMA {name} AUTHORIZATION {name}; ALTER ROLE {name} SET search_path = {name}"

@@ -226,7 +226,8 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let dir = std::env::temp_dir().join(format!("encargo-test-{:016x}", getrandom::u64().unwrap()));
+        let dir =
+            std::env::temp_dir().join(format!("encargo-test-{:016x}", encargo::env::Random::system().u64().unwrap()));
         let mut server = Self { dir: dir.display().to_string(), port: free_ports(1).to_string(), url: String::new() };
         server.url = server.script("start");
         server
