@@ -270,8 +270,8 @@ pub trait Member: Send {
     /// before the first offset kept, [`Error::Fatal`] beyond the end (the log is not the one that the offset is from).
     fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()>;
 
-    /// While paused, `next` brings no records; everything else goes on.
-    fn pause(&mut self, paused: bool);
+    /// While a topic is paused, `next` brings no records of it; everything else goes on.
+    fn pause(&mut self, topic: &str, paused: bool);
 
     /// Writes outputs and offsets in one atomic step. Every offset must be of a partition that is assigned now, and not
     /// beyond its end.
@@ -309,7 +309,21 @@ pub trait EventLog: Send + Sync {
     /// Joins a group. `slot` tells the instances of one group apart and stays the same over restarts. On the embedded log
     /// a group has one member: [`Error::Fenced`] while another one lives.
     /// `commits` says what the member is for.
-    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>>;
+    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
+        self.join_alongside(group, topics, &[], slot, commits)
+    }
+
+    /// The same with topics that the group does not distribute: with each partition of one of `topics`, the member gets those
+    /// of the same number of `alongside`, and gives them up with it. What is about the same things is then read in the same
+    /// place, however the group's partitions move.
+    fn join_alongside(
+        &self,
+        group: &str,
+        topics: &[&str],
+        alongside: &[&str],
+        slot: u32,
+        commits: Commits,
+    ) -> Result<Box<dyn Member>>;
 
     /// Answers when the log does; for `/readyz`.
     fn ping(&self) -> Result<()> {
@@ -371,6 +385,15 @@ fn check_spec(spec: &TopicSpec) -> Result<()> {
 /// The error about an offset that is not there yet; only a replaced log or a mistake leads to one.
 fn beyond(of: &TopicPartition, offset: u64, end: u64) -> Error {
     Error::Fatal(format!("offset {offset} of {of} is beyond its end {end}: was the log replaced or restored?"))
+}
+
+/// Partitions with those of the same number of the topics alongside.
+fn with_companions(partitions: Vec<TopicPartition>, alongside: &[String]) -> Vec<TopicPartition> {
+    let companions = partitions
+        .iter()
+        .flat_map(|tp| alongside.iter().map(|topic| TopicPartition { topic: topic.clone(), partition: tp.partition }));
+    let companions: Vec<_> = companions.collect();
+    partitions.into_iter().chain(companions).collect()
 }
 
 /// Checks that reading may start at an offset.

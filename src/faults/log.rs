@@ -111,8 +111,16 @@ impl EventLog for FaultyLog {
         Ok(Box::new(FaultyReader { reader, topic: partition.topic.clone(), plan: self.plan.clone() }))
     }
 
-    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
-        let member = self.plan.call("join", group, || self.log.join(group, topics, slot, commits))?;
+    fn join_alongside(
+        &self,
+        group: &str,
+        topics: &[&str],
+        alongside: &[&str],
+        slot: u32,
+        commits: Commits,
+    ) -> Result<Box<dyn Member>> {
+        let member =
+            self.plan.call("join", group, || self.log.join_alongside(group, topics, alongside, slot, commits))?;
         Ok(Box::new(FaultyMember { member, group: group.to_owned(), plan: self.plan.clone() }))
     }
 
@@ -168,8 +176,8 @@ impl Member for FaultyMember {
         self.plan.call("seek", &self.group, || self.member.seek(partition, offset))
     }
 
-    fn pause(&mut self, paused: bool) {
-        self.member.pause(paused);
+    fn pause(&mut self, topic: &str, paused: bool) {
+        self.member.pause(topic, paused);
     }
 
     fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {

@@ -184,7 +184,7 @@ impl Processor {
                 match output {
                     Output::Commit(plan) => next = Some(self.commit(member, plan)),
                     Output::Restore(wanted) => self.restorer.start(wanted, &self.restored.0)?,
-                    Output::Pause(paused) => member.pause(paused),
+                    Output::Pause(paused) => member.pause(&self.options.orders, paused),
                     Output::Retry(error) => {
                         let pause = self.backoff.map_or(self.options.tick, |pause| (pause * 2).min(RETRY_MAX));
                         warn!(%error, retry_in = ?pause, "commit refused, trying again");

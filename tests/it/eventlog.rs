@@ -79,6 +79,7 @@ macro_rules! contract_of_groups {
         contract!(@ $backend, $harness,
             rebalancing: partitions_are_handed_over_with_the_last_commit_before,
                 a_partition_that_went_while_paused_is_read_when_it_comes_back,
+                what_is_read_alongside_goes_with_its_partition,
                 a_member_that_was_put_out_cannot_commit, a_live_slot_is_refused_by_its_name;
         );
     };

@@ -10,7 +10,11 @@ mod fetch;
 mod lane;
 mod watch;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use rdkafka::{
     consumer::{BaseConsumer, Consumer},
@@ -48,7 +52,8 @@ pub(super) struct KafkaMember {
     /// Told to the owner, and to be answered at the next call.
     assigning: Option<Vec<TopicPartition>>,
     revoking: Option<Vec<TopicPartition>>,
-    paused: bool,
+    /// Topics.
+    paused: BTreeSet<String>,
     was_assigned: bool,
 }
 
@@ -57,10 +62,11 @@ impl KafkaMember {
         shared: &Arc<Shared>,
         group: &str,
         topics: &[&str],
+        alongside: &[&str],
         slot: u32,
         commits: Commits,
     ) -> Result<Self> {
-        for topic in topics {
+        for topic in topics.iter().chain(alongside) {
             shared.topics.metadata(Some(topic))?;
             shared.topics.count(topic)?;
         }
@@ -74,7 +80,8 @@ impl KafkaMember {
             }
         };
         let config = shared.options.member(group, slot);
-        let consumer: BaseConsumer<Watch> = config.create_with_context(Watch::new()).map_err(client::config_error)?;
+        let watch = Watch::new(alongside);
+        let consumer: BaseConsumer<Watch> = config.create_with_context(watch).map_err(client::config_error)?;
         let mut topics = topics.to_vec();
         topics.sort_unstable();
         topics.dedup();
@@ -89,7 +96,7 @@ impl KafkaMember {
             turn: 0,
             assigning: None,
             revoking: None,
-            paused: false,
+            paused: BTreeSet::new(),
             was_assigned: false,
         })
     }
@@ -117,8 +124,11 @@ impl KafkaMember {
             let list = self.list(&new)?;
             self.consumer.incremental_assign(&list).map_err(|error| self.cannot("take partitions", &error))?;
             // the library remembers that a partition was paused when it was last ours
-            let told = if self.paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
-            told.map_err(|error| self.cannot("pause or go on", &error))?;
+            for lane in self.lanes.iter().filter(|lane| new.contains(&lane.of)) {
+                let list = self.list(std::slice::from_ref(&lane.of))?;
+                let told = if lane.paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+                told.map_err(|error| self.cannot("pause or go on", &error))?;
+            }
         }
         Ok(())
     }
@@ -174,6 +184,7 @@ impl KafkaMember {
                 committed,
                 trimmed: (next.offset < range.start).then_some(range.start),
                 stopped: false,
+                paused: self.paused.contains(&next.of.topic),
             });
             offsets.push(next);
         }
@@ -209,9 +220,7 @@ impl Member for KafkaMember {
             if !self.consumer.context().turns().is_empty() {
                 continue;
             }
-            if !self.paused
-                && let Some(input) = self.take()?
-            {
+            if let Some(input) = self.take()? {
                 return Ok(input);
             }
             let left = ends.saturating_sub(self.shared.clock.monotonic());
@@ -240,12 +249,17 @@ impl Member for KafkaMember {
         Ok(())
     }
 
-    fn pause(&mut self, paused: bool) {
-        if std::mem::replace(&mut self.paused, paused) == paused {
+    fn pause(&mut self, topic: &str, paused: bool) {
+        let changed = if paused { self.paused.insert(topic.to_owned()) } else { self.paused.remove(topic) };
+        if !changed {
             return;
         }
         let new = self.assigning.clone().unwrap_or_default();
-        let of: Vec<_> = self.lanes.iter().map(|lane| lane.of.clone()).filter(|of| !new.contains(of)).collect();
+        let mut of = Vec::new();
+        for lane in self.lanes.iter_mut().filter(|lane| lane.of.topic == topic) {
+            lane.paused = paused;
+            of.extend(Some(lane.of.clone()).filter(|of| !new.contains(of)));
+        }
         let done =
             self.list(&of).map(|list| if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) });
         if let Ok(Err(error)) = done {

@@ -240,8 +240,15 @@ impl EventLog for KafkaLog {
         Ok(Box::new(KafkaReader::open(self.0.clone(), partition, from)?))
     }
 
-    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
-        Ok(Box::new(KafkaMember::join(&self.0, group, topics, slot, commits)?))
+    fn join_alongside(
+        &self,
+        group: &str,
+        topics: &[&str],
+        alongside: &[&str],
+        slot: u32,
+        commits: Commits,
+    ) -> Result<Box<dyn Member>> {
+        Ok(Box::new(KafkaMember::join(&self.0, group, topics, alongside, slot, commits)?))
     }
 
     fn ping(&self) -> Result<()> {

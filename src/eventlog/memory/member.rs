@@ -1,13 +1,13 @@
 //! A member of a group.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{Link, MemberId, Shared, State, group::Change};
 use crate::{
     clock::Monotonic,
     eventlog::{
         Commits, Error, GroupOffset, Input, Member, NewRecord, Outcome, Position, Result, TopicPartition,
-        check_metadata,
+        check_metadata, with_companions,
     },
 };
 
@@ -17,7 +17,7 @@ pub(super) struct MemoryMember {
     shared: Arc<Shared>,
     link: Link,
     group: String,
-    subscribed: Vec<TopicPartition>,
+    subscribed: Subscribed,
     slot: u32,
     commits: Commits,
     id: MemberId,
@@ -26,7 +26,16 @@ pub(super) struct MemoryMember {
     turn: usize,
     /// Told, and given up at the next call.
     revoking: Vec<TopicPartition>,
-    paused: bool,
+    /// Topics.
+    paused: BTreeSet<String>,
+}
+
+/// What a member reads.
+pub(super) struct Subscribed {
+    /// What the group distributes.
+    pub(super) partitions: Vec<TopicPartition>,
+    /// Topics whose partitions come with those.
+    pub(super) alongside: Vec<String>,
 }
 
 /// A partition that is ours, and where it is read next.
@@ -40,13 +49,13 @@ impl MemoryMember {
         shared: Arc<Shared>,
         link: Link,
         group: &str,
-        subscribed: Vec<TopicPartition>,
+        subscribed: Subscribed,
         slot: u32,
         commits: Commits,
         id: MemberId,
     ) -> Self {
-        let (group, cursors, revoking) = (group.to_owned(), Vec::new(), Vec::new());
-        Self { shared, link, group, subscribed, slot, commits, id, cursors, turn: 0, revoking, paused: false }
+        let (group, cursors, revoking, paused) = (group.to_owned(), Vec::new(), Vec::new(), BTreeSet::new());
+        Self { shared, link, group, subscribed, slot, commits, id, cursors, turn: 0, revoking, paused }
     }
 
     /// What there is to be told, without waiting.
@@ -64,10 +73,10 @@ impl MemoryMember {
         match member.changes.pop_front() {
             Some(Change::Assign(new)) => self.take(state, new).map(Some),
             Some(Change::Revoke(gone)) => {
+                let gone = with_companions(gone, &self.subscribed.alongside);
                 self.revoking.clone_from(&gone);
                 Ok(Some(Input::Revoking(gone)))
             }
-            None if self.paused => Ok(None),
             None => self.fetch(state),
         }
     }
@@ -76,7 +85,7 @@ impl MemoryMember {
     fn join_again(&mut self, state: &mut State) -> Result<Option<Input>> {
         let Shared { clock, options, .. } = &*self.shared;
         let group = state.group(&self.group, clock, options.session_timeout);
-        let (link, subscribed) = (self.link.clone(), self.subscribed.clone());
+        let (link, subscribed) = (self.link.clone(), self.subscribed.partitions.clone());
         self.id = group.join(&self.group, self.slot, link, subscribed, clock.monotonic())?;
         self.shared.bell.notify_all();
         let lost: Vec<_> = self.cursors.drain(..).map(|cursor| cursor.tp).collect();
@@ -85,7 +94,7 @@ impl MemoryMember {
 
     fn take(&mut self, state: &mut State, new: Vec<TopicPartition>) -> Result<Input> {
         let mut offsets = Vec::with_capacity(new.len());
-        for tp in new {
+        for tp in with_companions(new, &self.subscribed.alongside) {
             let start = state.partition(&tp)?.range().start;
             let group = state.groups.get(&self.group).expect("a member's group is there");
             let none = || GroupOffset { of: tp.clone(), offset: start, metadata: String::new() };
@@ -103,6 +112,9 @@ impl MemoryMember {
         for step in 0..count {
             let turn = (self.turn + step) % count;
             let PartitionCursor { tp, position } = &mut self.cursors[turn];
+            if self.paused.contains(&tp.topic) {
+                continue;
+            }
             let records = state.partition(tp)?.read(tp, *position, self.shared.batch())?;
             if let Some(last) = records.last() {
                 *position = last.offset + 1;
@@ -120,9 +132,10 @@ impl MemoryMember {
             return true;
         }
         let has_more = |cursor: &PartitionCursor| {
-            state.partition(&cursor.tp).is_ok_and(|partition| partition.has_more(cursor.position))
+            let partition = state.partition(&cursor.tp);
+            !self.paused.contains(&cursor.tp.topic) && partition.is_ok_and(|it| it.has_more(cursor.position))
         };
-        !self.paused && self.cursors.iter().any(has_more)
+        self.cursors.iter().any(has_more)
     }
 
     fn set_silent_since(&self, state: &mut State, since: Option<Monotonic>) {
@@ -212,8 +225,12 @@ impl Member for MemoryMember {
         Ok(())
     }
 
-    fn pause(&mut self, paused: bool) {
-        self.paused = paused;
+    fn pause(&mut self, topic: &str, paused: bool) {
+        if paused {
+            self.paused.insert(topic.to_owned());
+        } else {
+            self.paused.remove(topic);
+        }
     }
 
     fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {

@@ -23,7 +23,7 @@ use std::{
 
 use self::{
     group::{Group, MemberId},
-    member::MemoryMember,
+    member::{MemoryMember, Subscribed},
     partition::{Limit, Partition, Topic},
 };
 use super::{
@@ -202,15 +202,25 @@ impl EventLog for MemoryLog {
         Ok(Box::new(MemoryReader { shared, link, partition: partition.clone(), position: from }))
     }
 
-    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
+    fn join_alongside(
+        &self,
+        group: &str,
+        topics: &[&str],
+        alongside: &[&str],
+        slot: u32,
+        commits: Commits,
+    ) -> Result<Box<dyn Member>> {
         let mut state = self.state()?;
         let partitions = state.partitions(topics)?;
+        state.partitions(alongside)?;
         let Shared { clock, options, .. } = &*self.shared;
         let joined = state.group(group, clock, options.session_timeout);
         let id = joined.join(group, slot, self.link.clone(), partitions.clone(), clock.monotonic())?;
         self.shared.bell.notify_all();
         let (shared, link) = (self.shared.clone(), self.link.clone());
-        Ok(Box::new(MemoryMember::new(shared, link, group, partitions, slot, commits, id)))
+        let alongside = alongside.iter().map(|&topic| topic.to_owned()).collect();
+        let subscribed = Subscribed { partitions, alongside };
+        Ok(Box::new(MemoryMember::new(shared, link, group, subscribed, slot, commits, id)))
     }
 
     fn groups(&self) -> Result<Vec<GroupInfo>> {

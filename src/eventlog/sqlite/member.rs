@@ -28,7 +28,6 @@ pub(super) struct SqliteMember {
     turn: usize,
     /// What the first `next` tells; until then nothing is owned.
     assignment: Option<Vec<GroupOffset>>,
-    paused: bool,
     commits: Commits,
 }
 
@@ -38,11 +37,12 @@ struct Lane {
     topic: Arc<Topic>,
     id: i64,
     position: u64,
+    paused: bool,
 }
 
 impl Lane {
     fn has_more(&self) -> bool {
-        self.topic.end(self.of.partition) > self.position
+        !self.paused && self.topic.end(self.of.partition) > self.position
     }
 }
 
@@ -70,7 +70,6 @@ impl SqliteMember {
             lanes: Vec::new(),
             turn: 0,
             assignment: None,
-            paused: false,
             commits,
         };
         let mut assignment = Vec::new();
@@ -88,7 +87,7 @@ impl SqliteMember {
             let committed = schema::committed(&self.conn, &self.group, row.id)?;
             let (offset, metadata) = committed.unwrap_or((row.start, String::new()));
             assignment.push(GroupOffset { of: of.clone(), offset, metadata });
-            self.lanes.push(Lane { of, topic: topic.clone(), id: row.id, position: offset });
+            self.lanes.push(Lane { of, topic: topic.clone(), id: row.id, position: offset, paused: false });
         }
         Ok(())
     }
@@ -153,10 +152,6 @@ impl Member for SqliteMember {
         if let Some(assignment) = self.assignment.take() {
             return Ok(Input::Assigned(assignment));
         }
-        if self.paused {
-            self.signal.wait(wait, || false);
-            return Ok(Input::Idle);
-        }
         if let Some(input) = self.fetch()? {
             return Ok(input);
         }
@@ -171,8 +166,10 @@ impl Member for SqliteMember {
         Ok(())
     }
 
-    fn pause(&mut self, paused: bool) {
-        self.paused = paused;
+    fn pause(&mut self, topic: &str, paused: bool) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.of.topic == topic) {
+            lane.paused = paused;
+        }
     }
 
     fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {

@@ -202,8 +202,16 @@ impl EventLog for SqliteLog {
         Ok(Box::new(SqliteReader { conn, of, id: row.id, position: from, bytes_max: self.bytes_max }))
     }
 
-    fn join(&self, group: &str, topics: &[&str], _slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
-        let member = SqliteMember::join(self.server()?, self.readers.take()?, group, topics, commits)?;
+    fn join_alongside(
+        &self,
+        group: &str,
+        topics: &[&str],
+        alongside: &[&str],
+        _slot: u32,
+        commits: Commits,
+    ) -> Result<Box<dyn Member>> {
+        let all: Vec<&str> = topics.iter().chain(alongside).copied().collect();
+        let member = SqliteMember::join(self.server()?, self.readers.take()?, group, &all, commits)?;
         Ok(Box::new(member))
     }
 

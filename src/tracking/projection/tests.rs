@@ -22,7 +22,7 @@ impl Member for Given {
         Err(eventlog::Error::Fenced(of.to_string()))
     }
 
-    fn pause(&mut self, _: bool) {}
+    fn pause(&mut self, _: &str, _: bool) {}
 
     fn commit(&mut self, _: &[eventlog::NewRecord], _: &[GroupOffset]) -> Outcome {
         Outcome::Committed(Vec::new())

@@ -124,11 +124,20 @@ impl<L: EventLog> EventLog for Named<L> {
         Ok(Box::new(NamedReader { reader, prefix: self.prefix() }))
     }
 
-    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
-        let topics: Vec<String> = topics.iter().map(|topic| self.prefix().on(topic)).collect();
+    fn join_alongside(
+        &self,
+        group: &str,
+        topics: &[&str],
+        alongside: &[&str],
+        slot: u32,
+        commits: Commits,
+    ) -> Result<Box<dyn Member>> {
+        let named = |topics: &[&str]| topics.iter().map(|topic| self.prefix().on(topic)).collect::<Vec<_>>();
+        let (topics, alongside) = (named(topics), named(alongside));
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let alongside: Vec<&str> = alongside.iter().map(String::as_str).collect();
         let group = self.prefix().on(group);
-        let member = self.ours(|| self.log.join(&group, &topics, slot, commits))?;
+        let member = self.ours(|| self.log.join_alongside(&group, &topics, &alongside, slot, commits))?;
         Ok(Box::new(NamedMember { member, prefix: self.prefix() }))
     }
 
@@ -182,8 +191,8 @@ impl Member for NamedMember {
         result.map_err(|error| self.prefix.error(error))
     }
 
-    fn pause(&mut self, paused: bool) {
-        self.member.pause(paused);
+    fn pause(&mut self, topic: &str, paused: bool) {
+        self.member.pause(&self.prefix.on(topic), paused);
     }
 
     fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {

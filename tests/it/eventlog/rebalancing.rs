@@ -113,15 +113,50 @@ pub fn a_partition_that_went_while_paused_is_read_when_it_comes_back(harness: &d
     let log = open(&*harness);
     let mut first = Player::join(&*log, 0, Commits::Outputs);
     until(&mut [&mut first], "the first has all", |all| all[0].owned.len() == 4);
-    first.member.pause(true);
+    first.member.pause("in", true);
     let mut second = Player::join(&*log, 1, Commits::Outputs);
     until(&mut [&mut first, &mut second], "they share", |all| all[0].owned.len() == 2 && all[1].owned.len() == 2);
-    first.member.pause(false);
+    first.member.pause("in", false);
     drop(second);
     until(&mut [&mut first], "the first has all again", |all| all[0].owned.len() == 4);
     append(&*log, (0..4).flat_map(|partition| numbered("in", partition, 0..1)).collect());
     let read: std::collections::BTreeSet<u32> = (0..4).map(|_| next(&mut *first.member).0.partition).collect();
     assert_eq!(read.len(), 4, "{read:?}");
+}
+
+/// Partitions alongside go where those of the same number go, with what was committed for them.
+pub fn what_is_read_alongside_goes_with_its_partition(harness: &dyn Sharing) {
+    let harness = harness.with_session(SESSION);
+    let log = open(&*harness);
+    log.create(&TopicSpec { name: "beside".into(), partitions: 4 }).unwrap();
+    append(&*log, (0..4).flat_map(|partition| numbered("beside", partition, 0..3)).collect());
+    let join = |slot| {
+        let member = log.join_alongside("g", &["in"], &["beside"], slot, Commits::Outputs).unwrap();
+        Player { last_words: false, ..Player::of(member) }
+    };
+    let mut first = join(0);
+    until(&mut [&mut first], "the first has all", |all| all[0].heard.contains(&"assigned 8".to_owned()));
+    // what is wanted of one topic is wanted while the other is paused
+    first.member.pause("in", true);
+    append(&*log, vec![record("in", 0, "late")]);
+    let read: std::collections::BTreeSet<_> = (0..4).map(|_| next(&mut *first.member).0).collect();
+    assert_eq!(read, (0..4).map(|partition| part("beside", partition)).collect());
+    commit(&mut *first.member, &[], &(0..4).map(|partition| offset("beside", partition, 2, "")).collect::<Vec<_>>());
+    let mut second = join(1);
+    second.member.pause("beside", true);
+    let has_two = |player: &Player| player.heard.contains(&"assigned 4".to_owned());
+    until(&mut [&mut first, &mut second], "they share", |all| has_two(all[1]));
+    let moved = *second.owned.keys().next().unwrap();
+    let error = aborted(&mut *first.member, &[], &[offset("beside", moved, 3, "")]);
+    assert!(matches!(error, Error::Fenced(_)), "{error:?}");
+    second.member.pause("beside", false);
+    let read: std::collections::BTreeMap<_, _> = (0..2).map(|_| next(&mut *second.member)).collect();
+    for partition in second.owned.keys() {
+        assert_eq!(read[&part("beside", *partition)].iter().map(|record| record.offset).collect::<Vec<_>>(), [2]);
+    }
+    // and who leaves hands over both
+    drop(first);
+    until(&mut [&mut second], "the second has all", |all| all[0].owned.len() == 4);
 }
 
 pub fn a_member_that_was_put_out_cannot_commit(harness: &dyn Sharing) {

@@ -29,8 +29,10 @@ const SEEK: Duration = Duration::from_secs(5);
 impl KafkaMember {
     /// Takes what the library has, and at most `wait` for something to come.
     pub(super) fn fetch(&mut self, wait: Duration) -> Result<()> {
-        let mut ahead: usize = self.lanes.iter().map(|lane| lane.ahead.len()).sum();
-        let mut bytes: usize = self.lanes.iter().map(Lane::ahead_bytes).sum();
+        // what waits in a paused partition must not keep others from being heard; no more comes there
+        let heard = || self.lanes.iter().filter(|lane| !lane.paused);
+        let mut ahead: usize = heard().map(|lane| lane.ahead.len()).sum();
+        let mut bytes: usize = heard().map(Lane::ahead_bytes).sum();
         let mut wait = wait;
         while ahead < AHEAD_MAX && bytes < AHEAD_BYTES_MAX {
             match self.consumer.poll(wait) {
@@ -99,6 +101,9 @@ impl KafkaMember {
         for step in 0..count {
             let turn = (self.turn + step) % count;
             let lane = &mut self.lanes[turn];
+            if lane.paused {
+                continue;
+            }
             if let (Some(start), true) = (lane.trimmed, lane.ahead.is_empty()) {
                 check_from(&lane.of, lane.position, start, u64::MAX)?;
             }

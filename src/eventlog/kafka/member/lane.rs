@@ -19,6 +19,8 @@ pub(super) struct Lane {
     pub(super) trimmed: Option<u64>,
     /// The library may have given up fetching, since an offset was not there: a seek alone does not start it again.
     pub(super) stopped: bool,
+    /// Nothing of it is wanted now.
+    pub(super) paused: bool,
 }
 
 impl Lane {

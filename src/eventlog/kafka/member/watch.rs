@@ -20,11 +20,15 @@ use rdkafka::{
 use crate::eventlog::{
     TopicPartition,
     kafka::{client::Plain, topics::part},
+    with_companions,
 };
 
 /// Notes changes of the assignment.
 pub(super) struct Watch {
     pub(super) plain: Plain,
+    /// Topics whose partitions come and go with those of the group. The library lets a member read what it likes; the group
+    /// need not know.
+    alongside: Vec<String>,
     turns: Mutex<VecDeque<Turn>>,
     /// From now on changes are answered at once, since nobody asks any more.
     closing: AtomicBool,
@@ -37,8 +41,9 @@ pub(super) enum Turn {
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
-        Self { plain: Plain::default(), turns: Mutex::default(), closing: AtomicBool::new(false) }
+    pub(super) fn new(alongside: &[&str]) -> Self {
+        let alongside = alongside.iter().map(|&topic| topic.to_owned()).collect();
+        Self { plain: Plain::default(), alongside, turns: Mutex::default(), closing: AtomicBool::new(false) }
     }
 
     pub(super) fn close(&self) {
@@ -67,19 +72,24 @@ impl ClientContext for Watch {
 impl ConsumerContext for Watch {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let assign = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let of = list.elements().iter().map(|entry| part(entry.topic(), entry.partition() as u32)).collect();
+        let of = with_companions(of, &self.alongside);
         if self.closing.load(Ordering::Relaxed) {
             // a member that is put out while it leaves leaves an event behind, and nobody hears an answer any more: the
             // library would wait for ever until it is heard
             if consumer.closed() {
                 return;
             }
-            let answer = if assign { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
+            let mut list = TopicPartitionList::with_capacity(of.len());
+            for of in &of {
+                list.add_partition(&of.topic, of.partition as i32);
+            }
+            let answer = if assign { consumer.incremental_assign(&list) } else { consumer.incremental_unassign(&list) };
             if let Err(error) = answer {
                 self.plain.note(&error);
             }
             return;
         }
-        let of = list.elements().iter().map(|entry| part(entry.topic(), entry.partition() as u32)).collect();
         self.turns().push_back(if assign { Turn::Assign(of) } else { Turn::Revoke(of) });
     }
 }
