@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{EmailAddress, Order, Timestamp};
+use super::{EmailAddress, Order, Timestamp, command::CommandId, flow::Party};
 
 /// Something happened to an order: it entered a state, or was changed in the one that it is in. An event explains itself:
 /// whoever reads it needs neither the flow nor the other events.
@@ -28,10 +28,17 @@ pub struct StateEvent {
     pub next: Option<Arc<str>>,
     /// What the order waits for now.
     pub waits: Waits,
+    /// How else its state can be left; records of version 1 do not tell.
+    pub exits: Exits,
+    /// The template of the mail about it, if it is mailed.
+    pub mail: Option<Arc<str>>,
     /// Why it happened.
     pub cause: Cause,
     /// The words that somebody gave for it.
     pub reason: Option<Box<str>>,
+    /// Fingerprints of the commands that made the order what it is, with the one that caused this event: none of them does
+    /// anything again.
+    pub commands: Box<[u64]>,
 }
 
 /// What happened to an order.
@@ -64,6 +71,19 @@ pub enum Waits {
     Untold,
 }
 
+/// How a state can be left otherwise than by its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exits {
+    /// The least of the parties that may cancel.
+    pub cancel: Option<Party>,
+    /// Whether a command moves the order on.
+    pub advance: bool,
+    /// Whether it can be refused.
+    pub refuse: bool,
+    /// When somebody is expected to have moved it on.
+    pub expect_at: Option<Timestamp>,
+}
+
 /// How an order's life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Closing {
@@ -84,8 +104,8 @@ pub enum Cause {
     Timer,
     /// Somebody said so.
     Command {
-        /// The command's id, unique for ever.
-        id: Box<str>,
+        /// Its id.
+        id: CommandId,
         /// Who sent it.
         by: Box<str>,
     },
@@ -136,10 +156,12 @@ impl StateEvent {
         at: Timestamp,
         next_at: Option<Timestamp>,
     ) -> Self {
+        let estado = estado.into();
         Self {
             order: order.into(),
             address: None,
-            estado: estado.into(),
+            mail: Some(estado.clone()),
+            estado,
             seq,
             step: seq,
             flow: None,
@@ -147,8 +169,10 @@ impl StateEvent {
             at,
             next: None,
             waits: next_at.map_or(Waits::Closed(Closing::Finished), Waits::Until),
+            exits: Exits::default(),
             cause: if seq == 1 { Cause::Placed } else { Cause::Timer },
             reason: None,
+            commands: Box::default(),
         }
     }
 

@@ -6,7 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Cause, Change, Closing, EmailAddress, Flow, Order, Product, StateEvent, Timestamp, Waits,
+    Cause, Change, Closing, EmailAddress, Exits, Flow, Order, Product, StateEvent, Timestamp, Waits,
+    command::{Command, Onward, Refusal, Standing, Wish},
     flow::{End, Party, Step},
 };
 
@@ -27,82 +28,8 @@ pub struct OrderState {
     pub at: Timestamp,
     /// What it waits for.
     pub waits: Waits,
-}
-
-/// What somebody wants of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
-    /// Unique for ever: the same command that comes again changes nothing.
-    pub id: Box<str>,
-    /// Who sent it, as its events tell.
-    pub by: Box<str>,
-    /// In whose right.
-    pub party: Party,
-    /// What is to happen.
-    pub wish: Wish,
-    /// Why, in the sender's words.
-    pub reason: Option<Box<str>>,
-}
-
-/// What is to happen to an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
-    /// It ends, cancelled.
-    Cancel,
-    /// It goes to its next state, or ends as refused.
-    Advance(Onward),
-    /// Its time stops.
-    Hold,
-    /// Its time goes on.
-    Resume,
-    /// Its time is over then, not before and not after.
-    Delay(Timestamp),
-    /// It goes to another address from now on.
-    Readdress(EmailAddress),
-}
-
-/// Where an order is moved on to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Onward {
-    /// The next state of the line.
-    Next,
-    /// The end beside it for orders that are not taken.
-    Refused,
-}
-
-/// Why a command changes nothing. Each says what would be allowed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Its life is over.
-    #[error("the order is {} already", .0.name())]
-    Closed(Closing),
-    /// Not in this state, not in this right.
-    #[error("the order can no longer be cancelled by the customer; the shop can")]
-    TooLate,
-    /// The state ends by time alone.
-    #[error("the order leaves its state when its time is over, and by no command; delay moves that time")]
-    OnlyByTimer,
-    /// The flow has no such end.
-    #[error("the order's flow has no end for refused orders; it can be cancelled")]
-    NoSuchEnd,
-    /// It is held.
-    #[error("the order is held; resume it first")]
-    Held,
-    /// It is not held.
-    #[error("the order is not held")]
-    NotHeld,
-    /// It waits for somebody, not for a time.
-    #[error("the order waits for a command and not for a time; advance it")]
-    NoTimer,
-    /// The time is not in the future, or too far in it.
-    #[error("the new time must be after now, and at most ten years from now")]
-    Time,
-    /// It has that address.
-    #[error("the order has that address")]
-    SameAddress,
-    /// There is no number left for another event.
-    #[error("the order was changed too often; it can only go on or be cancelled")]
-    TooMany,
+    /// Fingerprints of the commands that changed it.
+    pub commands: Box<[u64]>,
 }
 
 /// How an event relates to where an order stands.
@@ -150,7 +77,7 @@ pub fn relate(known: Option<(u8, u64)>, event: &StateEvent) -> Relation {
 
 /// The first event of an order.
 pub fn place(order: Arc<Order>, flow: &Arc<Flow>, now: Timestamp) -> StateEvent {
-    enter((order, None), flow, (1, 1), now, Cause::Placed)
+    enter(order, flow, (1, 1), now, Cause::Placed)
 }
 
 /// The event that comes when an order's time in its state is over. The state looks no shorter than its time by the wall
@@ -160,8 +87,11 @@ pub fn time_is_over(state: &OrderState, now: Timestamp) -> Option<StateEvent> {
     Some(go_on(state, now.max(due)))
 }
 
-/// What a command does, or why it changes nothing.
-pub fn decide(state: &OrderState, command: &Command, now: Timestamp) -> Result<StateEvent, Refusal> {
+/// What a command does, or why it changes nothing; no event when it was done before.
+pub fn decide(state: &OrderState, command: &Command, now: Timestamp) -> Result<Option<StateEvent>, Refusal> {
+    if state.commands.contains(&command.id.fingerprint()) {
+        return Ok(None);
+    }
     if let Waits::Closed(closing) = state.waits {
         return Err(Refusal::Closed(closing));
     }
@@ -169,6 +99,7 @@ pub fn decide(state: &OrderState, command: &Command, now: Timestamp) -> Result<S
     let mut event = match &command.wish {
         Wish::Cancel if !flow.may_cancel(state.step, command.party) => return Err(Refusal::TooLate),
         Wish::Cancel => end(state, flow.cancelled(), Closing::Cancelled),
+        _ if command.party < Party::Operator => return Err(Refusal::NotYours),
         Wish::Advance(_) if matches!(state.waits, Waits::Held(_)) => return Err(Refusal::Held),
         Wish::Advance(Onward::Refused) => end(state, flow.refused().ok_or(Refusal::NoSuchEnd)?, Closing::Refused),
         Wish::Advance(Onward::Next) => {
@@ -182,7 +113,8 @@ pub fn decide(state: &OrderState, command: &Command, now: Timestamp) -> Result<S
     event.at = now;
     event.cause = Cause::Command { id: command.id.clone(), by: command.by.clone() };
     event.reason.clone_from(&command.reason);
-    Ok(event)
+    event.commands = state.commands.iter().copied().chain([command.id.fingerprint()]).collect();
+    Ok(Some(event))
 }
 
 /// An event after which the order is in the state in which it was.
@@ -222,24 +154,22 @@ fn amend(state: &OrderState, wish: &Wish, now: Timestamp) -> Result<StateEvent, 
         at: now,
         next,
         waits,
+        exits: exits(&state.flow, state.step, waits, now),
+        mail: None,
         cause: Cause::Timer,
         reason: None,
+        commands: state.commands.clone(),
     })
 }
 
 /// The next state of the line.
 fn go_on(state: &OrderState, at: Timestamp) -> StateEvent {
-    let OrderState { order, flow, address, seq, step, .. } = state;
-    enter((order.clone(), address.clone()), flow, (seq + 1, step + 1), at, Cause::Timer)
+    let OrderState { order, flow, address, seq, step, commands, .. } = state;
+    let event = enter(order.clone(), flow, (seq + 1, step + 1), at, Cause::Timer);
+    StateEvent { address: address.clone(), commands: commands.clone(), ..event }
 }
 
-fn enter(
-    (order, address): (Arc<Order>, Option<EmailAddress>),
-    flow: &Flow,
-    (seq, step): (u8, u8),
-    at: Timestamp,
-    cause: Cause,
-) -> StateEvent {
+fn enter(order: Arc<Order>, flow: &Flow, (seq, step): (u8, u8), at: Timestamp, cause: Cause) -> StateEvent {
     let entered = flow.step(step).expect("an order moves on to a state of its flow");
     let next = flow.step(step + 1).map(|next| next.state.clone());
     let waits = waits(flow, step, &order.product, at);
@@ -252,10 +182,13 @@ fn enter(
         at,
         next,
         waits,
+        exits: exits(flow, step, waits, at),
+        mail: entered.mail.clone(),
         cause,
         reason: None,
         order,
-        address,
+        address: None,
+        commands: Box::default(),
     }
 }
 
@@ -265,6 +198,35 @@ pub fn waits(flow: &Flow, step: u8, product: &Product, at: Timestamp) -> Waits {
         (None, _) => Waits::Closed(Closing::Finished),
         (Some(_), Some(dwell)) => Waits::Until(at + dwell),
         (Some(_), None) => Waits::ForCommand,
+    }
+}
+
+/// Where an order stands, as those see it who may want something of it.
+pub fn standing(state: &OrderState) -> Standing {
+    let flow = &state.flow;
+    let end = match state.waits {
+        Waits::Closed(Closing::Cancelled) => Some(flow.cancelled()),
+        Waits::Closed(Closing::Refused) => flow.refused(),
+        _ => None,
+    };
+    let estado = end.map(|end| &end.state).or(flow.step(state.step).map(|step| &step.state));
+    Standing {
+        estado: estado.map_or_else(Box::default, |estado| (&**estado).into()),
+        seq: state.seq,
+        waits: state.waits,
+        exits: exits(flow, state.step, state.waits, state.at),
+    }
+}
+
+/// How else it can leave that state. Somebody who is expected to move it on has that long from its latest event.
+fn exits(flow: &Flow, step: u8, waits: Waits, since: Timestamp) -> Exits {
+    let (Some(step), false) = (flow.step(step), matches!(waits, Waits::Closed(_))) else { return Exits::default() };
+    let goes_on = !matches!(waits, Waits::Held(_));
+    Exits {
+        cancel: step.cancel,
+        advance: goes_on && step.takes_command(),
+        refuse: goes_on && flow.refused().is_some(),
+        expect_at: step.expect().filter(|_| goes_on).map(|expect| since + expect),
     }
 }
 
@@ -280,8 +242,11 @@ fn end(state: &OrderState, end: &End, closing: Closing) -> StateEvent {
         at: state.at,
         next: None,
         waits: Waits::Closed(closing),
+        exits: Exits::default(),
+        mail: end.mail.clone(),
         cause: Cause::Timer,
         reason: None,
+        commands: state.commands.clone(),
     }
 }
 
@@ -296,6 +261,7 @@ impl OrderState {
             step: event.step,
             at: event.at,
             waits: event.waits,
+            commands: event.commands.clone(),
         }
     }
 

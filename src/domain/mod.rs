@@ -2,6 +2,7 @@
 //!
 //! Input is parsed once, at the edge, into these types; whatever holds one holds a valid value.
 
+pub mod command;
 mod dead_letter;
 mod email;
 mod event;
@@ -16,9 +17,10 @@ mod time;
 mod trace;
 pub mod wire;
 
+pub use command::{Command, CommandId, CommandOutcome};
 pub use dead_letter::{DeadLetter, Source};
 pub use email::EmailAddress;
-pub use event::{Cause, Change, Closing, StateEvent, Waits};
+pub use event::{Cause, Change, Closing, Exits, StateEvent, Waits};
 pub use flow::{Flow, Step};
 pub use handle::{Handle, HandleKey};
 pub use lang::Lang;

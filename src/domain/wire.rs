@@ -3,17 +3,21 @@
 //! The first fields are those of the old services, spelled and typed as they spell them; ours come after. Readers
 //! ignore what they do not know and need none of ours. Golden samples of every version lie in `tests/golden/`.
 
+mod commands;
 mod letters;
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cause, Change, Closing, DeadLetter, EmailAddress, Invalid, Order, OrderId, Product, Source, StateEvent, Timestamp,
-    Waits,
+    Cause, Change, DeadLetter, EmailAddress, Exits, Invalid, Order, OrderId, Product, Source, StateEvent, Timestamp,
+    Waits, flow::Party,
 };
 
+pub use commands::{
+    command_headers, decode_command, decode_outcome, encode_command, encode_outcome, outcome_headers, read_reason,
+};
 pub use letters::{
     attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_unreadable, position_only,
     redrive_headers,
@@ -97,6 +101,21 @@ struct WireEvent<'a> {
     by: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     reason: Option<Cow<'a, str>>,
+    /// The least of the parties that may cancel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cancel: Option<Party>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    advance: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    refuse: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expect_at: Option<Timestamp>,
+    /// The template of its mail where that is not called like the state; empty when there is no mail.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    mail: Option<Cow<'a, str>>,
+    /// Fingerprints in hexadecimal, with spaces between them.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    commands: Option<Cow<'a, str>>,
     /// The address with which it was placed, when that is not the one in `usermail` any more.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     placed_usermail: Option<Cow<'a, str>>,
@@ -137,13 +156,9 @@ pub fn encode_event(event: &StateEvent) -> Vec<u8> {
     let (cause, command, by) = match &event.cause {
         Cause::Placed => (PLACED, None, None),
         Cause::Timer => (TIMER, None, None),
-        Cause::Command { id, by } => (COMMAND, Some(Cow::Borrowed(&**id)), Some(Cow::Borrowed(&**by))),
+        Cause::Command { id, by } => (COMMAND, Some(Cow::Borrowed(id.as_str())), Some(Cow::Borrowed(&**by))),
     };
-    let (waits, left) = match event.waits {
-        Waits::ForCommand => (Some(FOR_COMMAND), None),
-        Waits::Held(left) => (Some(HELD), left),
-        Waits::Until(_) | Waits::Closed(_) | Waits::Untold => (None, None),
-    };
+    let left = if let Waits::Held(left) = event.waits { left } else { None };
     let wire = WireEvent {
         seq: Some(event.seq),
         at: Some(event.at),
@@ -155,17 +170,29 @@ pub fn encode_event(event: &StateEvent) -> Vec<u8> {
         flow: event.flow.as_deref().map(Cow::Borrowed),
         next: event.next.as_deref().map(Cow::Borrowed),
         change: Some(event.change).filter(|change| *change != Change::Entered).map(|change| change.name().into()),
-        waits: waits.map(Cow::Borrowed),
+        waits: commands::waits_name(event.waits).map(Cow::Borrowed),
         left_ms: left.map(|left| left.as_millis() as u64),
         closes: event.closes().map(|closing| Cow::Borrowed(closing.name())),
         cause: Some(Cow::Borrowed(cause)),
         command,
         by,
         reason: event.reason.as_deref().map(Cow::Borrowed),
+        cancel: event.exits.cancel,
+        advance: event.exits.advance,
+        refuse: event.exits.refuse,
+        expect_at: event.exits.expect_at,
+        mail: mail_of(event),
+        commands: (!event.commands.is_empty()).then(|| commands::fingerprints(&event.commands).into()),
         placed_usermail: event.address.as_ref().map(|_| Cow::Borrowed(order.email.as_str())),
         ..old_event(event)
     };
     serde_json::to_vec(&wire).expect("strings and numbers always serialise")
+}
+
+/// Most events are mailed with the template of their state's name.
+fn mail_of(event: &StateEvent) -> Option<Cow<'_, str>> {
+    let usual = if event.change == Change::Entered { Some(&event.estado) } else { None };
+    (event.mail.as_ref() != usual).then(|| event.mail.as_deref().unwrap_or_default().into())
 }
 
 /// The value of a `compra_confirmada` record with the fields of the old services alone.
@@ -199,6 +226,12 @@ fn old_event(event: &StateEvent) -> WireEvent<'_> {
         command: None,
         by: None,
         reason: None,
+        cancel: None,
+        advance: false,
+        refuse: false,
+        expect_at: None,
+        mail: None,
+        commands: None,
         placed_usermail: None,
     }
 }
@@ -229,22 +262,24 @@ pub fn decode_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<St
     let Some(step) = wire.step else { return Ok(event) };
     let cause = match (wire.cause.as_deref(), wire.command, wire.by) {
         (Some(PLACED), ..) => Cause::Placed,
-        (Some(COMMAND), Some(id), Some(by)) => Cause::Command { id: id.into(), by: by.into() },
+        (Some(COMMAND), Some(id), Some(by)) => Cause::Command { id: id.parse()?, by: by.into() },
         _ => Cause::Timer,
     };
-    let closes = wire.closes.and_then(|name| Closing::named(&name));
-    let waits = match (closes, wire.next_at, wire.waits.as_deref()) {
-        (Some(closing), ..) => Waits::Closed(closing),
-        (None, _, Some(HELD)) => Waits::Held(wire.left_ms.map(Duration::from_millis)),
-        (None, Some(due), _) => Waits::Until(due),
-        (None, None, Some(FOR_COMMAND)) => Waits::ForCommand,
-        (None, None, _) => return Err(Invalid::because("closes: an event after which nothing is due must have it")),
+    let waits = commands::read_waits(wire.closes.as_deref(), wire.next_at, wire.waits.as_deref(), wire.left_ms)
+        .ok_or(Invalid::because("closes: an event after which nothing is due must have it"))?;
+    let change = wire.change.and_then(|name| Change::named(&name)).unwrap_or(Change::Entered);
+    let mail = match wire.mail.as_deref() {
+        None => Some(event.estado.clone()).filter(|_| change == Change::Entered),
+        Some(template) => Some(template.into()).filter(|_| !template.is_empty()),
     };
     Ok(StateEvent {
         address: placed_for.map(|_| recipient),
         step,
         flow: wire.flow.map(Into::into),
-        change: wire.change.and_then(|name| Change::named(&name)).unwrap_or(Change::Entered),
+        change,
+        exits: Exits { cancel: wire.cancel, advance: wire.advance, refuse: wire.refuse, expect_at: wire.expect_at },
+        mail,
+        commands: commands::read_fingerprints(wire.commands.as_deref().unwrap_or_default())?,
         next: wire.next.map(Into::into),
         waits,
         cause,
@@ -295,16 +330,21 @@ pub fn is_forwarded(headers: &Headers) -> bool {
 }
 
 fn cloud_event(order: &Order, id: String, source: &str, kind: &str) -> Headers {
-    let mut headers = Vec::with_capacity(6);
-    let mut put = |name: &str, value: &str| headers.push((name.to_owned(), value.as_bytes().to_vec()));
-    put("content-type", "application/json");
-    put("ce_specversion", "1.0");
-    put("ce_id", &id);
-    put("ce_source", source);
-    put("ce_type", kind);
-    if let Some(trace) = order.trace {
-        put("traceparent", &trace.to_string());
-    }
+    let mut headers = plain_cloud_event(id, source, kind);
+    headers.extend(order.trace.map(|trace| ("traceparent".to_owned(), trace.to_string().into_bytes())));
+    headers
+}
+
+fn plain_cloud_event(id: String, source: &str, kind: &str) -> Headers {
+    let fields = [
+        ("content-type", "application/json"),
+        ("ce_specversion", "1.0"),
+        ("ce_id", &id),
+        ("ce_source", source),
+        ("ce_type", kind),
+    ];
+    let mut headers = Vec::with_capacity(fields.len() + 2); // trace and seal
+    headers.extend(fields.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
     headers
 }
 

@@ -14,8 +14,9 @@ use super::{
 use crate::{
     clock::Monotonic,
     domain::{
-        Closing, Flow, Order, OrderId, StateEvent, Timestamp, Waits,
-        lifecycle::{self, Command, Refusal},
+        Cause, Closing, Command, CommandOutcome, Flow, Order, OrderId, StateEvent, Timestamp, Waits,
+        command::{Refusal, Standing, Verdict},
+        lifecycle,
     },
     flows::topic::Versions,
 };
@@ -78,6 +79,8 @@ pub struct Engine {
     staged: Vec<Staged>,
     /// Content of the orders whose life is over and that are remembered.
     over: HashMap<OrderId, u64>,
+    /// Those of them that a command ended, how, and its fingerprint.
+    ended_by: HashMap<OrderId, (Closing, u64)>,
     /// The latest of them and the offsets of their last events, oldest first.
     ended: VecDeque<(OrderId, u64)>,
     /// How many of them are remembered, so that a late repeat of one is recognised.
@@ -98,6 +101,7 @@ impl Engine {
             live: Live::default(),
             staged: Vec::new(),
             over: HashMap::new(),
+            ended_by: HashMap::new(),
             ended: VecDeque::new(),
             remember,
             end: 0,
@@ -162,14 +166,37 @@ impl Engine {
         self.live.take_over(&event, flow, offset, now);
     }
 
-    /// Stages what a command does to an order, or says why it does nothing; `None` when the order is not in flight here.
-    pub fn command(&mut self, id: OrderId, command: &Command, now: Now) -> Option<Result<&StateEvent, Refusal>> {
-        let key = self.live.find(id)?;
+    /// Stages what a command does to its order, and says what that is, or why it does nothing.
+    pub fn command(&mut self, command: &Command, now: Now) -> CommandOutcome {
+        let (verdict, standing) = match self.live.find(command.order) {
+            Some(key) => self.decide(key, command, now),
+            None => (self.of_the_past(command), None),
+        };
+        CommandOutcome { command: command.id.clone(), order: command.order, verdict, standing, at: now.wall }
+    }
+
+    fn decide(&mut self, key: Key, command: &Command, now: Now) -> (Verdict, Option<Standing>) {
         let state = self.live.state(key);
-        Some(lifecycle::decide(&state, command, now.wall).map(|event| {
-            self.stage(Some(key), event, &state.flow, None);
-            &self.staged[self.staged.len() - 1].event
-        }))
+        let verdict = match lifecycle::decide(&state, command, now.wall) {
+            Ok(Some(event)) => {
+                let standing = lifecycle::standing(&lifecycle::OrderState::after(&event, &state.flow));
+                self.stage(Some(key), event, &state.flow, None);
+                return (Verdict::Done, Some(standing));
+            }
+            Ok(None) => Verdict::Repeated,
+            Err(refusal) => refusal.into(),
+        };
+        (verdict, Some(lifecycle::standing(&state)))
+    }
+
+    /// A command about an order that is not in flight.
+    fn of_the_past(&self, command: &Command) -> Verdict {
+        match (self.over.contains_key(&command.order), self.ended_by.get(&command.order)) {
+            (false, _) => Verdict::Unknown,
+            (true, Some((_, by))) if *by == command.id.fingerprint() => Verdict::Repeated,
+            (true, Some((closing, _))) => Refusal::Closed(*closing).into(),
+            (true, None) => Refusal::Closed(Closing::Finished).into(),
+        }
     }
 
     /// The input is taken up to `next`: once no order of an old service can come or wait any more, it is forgotten.
@@ -239,7 +266,7 @@ impl Engine {
             self.end = offset + 1;
             if event.closes().is_some() {
                 self.live.remove(key);
-                self.ends(&event.order, offset);
+                self.ends(&event, offset);
             } else {
                 self.live.settle(key, event.seq, offset, now);
             }
@@ -247,9 +274,13 @@ impl Engine {
         self.forget();
     }
 
-    fn ends(&mut self, order: &Order, offset: u64) {
-        self.over.insert(order.id, order.fingerprint());
-        self.ended.push_back((order.id, offset));
+    fn ends(&mut self, event: &StateEvent, offset: u64) {
+        let id = event.order.id;
+        self.over.insert(id, event.order.fingerprint());
+        self.ended.push_back((id, offset));
+        if let (Some(closing), Cause::Command { id: by, .. }) = (event.closes(), &event.cause) {
+            self.ended_by.insert(id, (closing, by.fingerprint()));
+        }
     }
 
     fn forget(&mut self) {
@@ -257,6 +288,7 @@ impl Engine {
             && let Some((id, _)) = self.ended.pop_front()
         {
             self.over.remove(&id);
+            self.ended_by.remove(&id);
         }
     }
 
@@ -342,7 +374,7 @@ impl Restore {
             let flow = flow_of(&event).unwrap_or_else(|| engine.flow.clone());
             if event.closes().is_some() || event.step >= flow.last_seq() {
                 cut_short += u64::from(event.closes().is_none());
-                engine.ends(&event.order, offset);
+                engine.ends(&event, offset);
             } else {
                 engine.carry_on(event, &flow, Some(offset), now);
             }

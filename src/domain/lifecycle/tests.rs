@@ -1,8 +1,10 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    OrderId, Product,
+    OrderId, Product, command,
     flow::{Dwell, Leave, Parts, Step},
     wire,
 };
@@ -38,12 +40,24 @@ fn flow() -> Arc<Flow> {
     Arc::new(Flow::of(Parts { name: "cena".into(), version: 3, steps, cancelled: None, refused }).unwrap())
 }
 
+/// A command under a new id.
 fn command(wish: Wish, party: Party) -> Command {
-    Command { id: "c-1".into(), by: "cocina".into(), party, wish, reason: None }
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let id = format!("c-{}", COUNT.fetch_add(1, Ordering::Relaxed)).parse().unwrap();
+    Command { id, order: order().id, by: "cocina".into(), party, wish, reason: None }
 }
 
 fn operator(wish: Wish) -> Command {
     command(wish, Party::Operator)
+}
+
+/// What a command that is new to the order does.
+fn decide(state: &OrderState, command: &Command, now: Timestamp) -> Result<StateEvent, Refusal> {
+    let first = super::decide(state, command, now)?.expect("it is new");
+    let mut after = state.clone();
+    after.apply(&first);
+    assert_eq!(super::decide(&after, command, now), Ok(None), "the same again does nothing");
+    Ok(first)
 }
 
 /// An order in its first state, entered at second 0.
@@ -177,7 +191,14 @@ proptest! {
             second += passed;
             let party = if is_operator { Party::Operator } else { Party::Customer };
             let event = match wish {
-                Some(wish) => decide(&state, &command(wish, party), at(second)).ok(),
+                Some(wish) => {
+                    let verb = wish.verb();
+                    let event = decide(&state, &command(wish, party), at(second));
+                    let allowed = command::allows(state.waits, events[events.len() - 1].exits, party, verb);
+                    let depends = matches!(event, Err(Refusal::Time | Refusal::SameAddress | Refusal::TooMany));
+                    prop_assert!(depends || allowed == event.is_ok(), "{verb:?} as {party:?}: {event:?}");
+                    event.ok()
+                }
                 None => time_is_over(&state, at(second)),
             };
             let Some(event) = event else { continue };

@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::domain::{HandleKey, Lang, TraceParent};
+use crate::domain::{Closing, Command, HandleKey, Lang, TraceParent, command::Wish};
 
 const RECORD_TIME: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -48,15 +48,19 @@ fn version_1_is_read() {
 
 #[test]
 fn version_2_is_written_and_read_to_the_byte() {
-    let waiting = StateEvent { flow: Some("default@1".into()), next: Some("entregando".into()), ..event() };
+    let exits = Exits { cancel: Some(Party::Customer), ..Exits::default() };
+    let waiting = StateEvent { flow: Some("default@1".into()), next: Some("entregando".into()), exits, ..event() };
     let cancelled = StateEvent {
         estado: "cancelado".into(),
         seq: 4,
         step: 3,
         waits: Waits::Closed(Closing::Cancelled),
-        cause: Cause::Command { id: "0b6e".into(), by: "customer".into() },
+        cause: Cause::Command { id: "0b6e".parse().unwrap(), by: "customer".into() },
         reason: Some("demasiado tarde".into()),
         flow: Some("default@1".into()),
+        mail: None,
+        address: Some("eva@example.org".parse().unwrap()),
+        commands: [7, 0xb6e].into(),
         ..event()
     };
     for (name, event) in [("v2", waiting), ("v2-cancelled", cancelled)] {
@@ -64,6 +68,24 @@ fn version_2_is_written_and_read_to_the_byte() {
         assert_eq!(String::from_utf8(encode_event(&event)), String::from_utf8(file.clone()));
         assert_eq!(decode_event(&file, &event_headers(&event), RECORD_TIME), Ok(event));
     }
+}
+
+#[test]
+fn commands_are_written_and_read_to_the_byte() {
+    let command = Command {
+        id: "0b6e".parse().unwrap(),
+        order: OrderId::new(1).unwrap(),
+        by: "shop".into(),
+        party: Party::Operator,
+        wish: Wish::Delay(Timestamp::from_millis(1_764_000_600_000)),
+        reason: Some("sin repartidor".into()),
+    };
+    let file = golden("encargo_commands/v1.json");
+    assert_eq!(String::from_utf8(encode_command(&command)), String::from_utf8(file.clone()));
+    assert_eq!(decode_command(&file), Ok(command));
+    let outcome = golden("encargo_outcomes/v1.json");
+    let read = decode_outcome(&outcome).unwrap();
+    assert_eq!(String::from_utf8(encode_outcome(&read)), String::from_utf8(outcome));
 }
 
 /// Version 1 knew what a field meant, whatever came after it: it goes on with what version 2 writes.

@@ -37,13 +37,20 @@ pub(super) struct Live {
 struct Standing {
     order: Arc<Order>,
     flow: Arc<Flow>,
-    address: Option<Box<EmailAddress>>,
+    amended: Option<Box<Amended>>,
     at: Timestamp,
     waits: Waits,
     due: Option<Monotonic>,
     place: Place,
     seq: u8,
     step: u8,
+}
+
+/// What commands left: most orders have nothing of it.
+#[derive(Debug)]
+struct Amended {
+    address: Option<EmailAddress>,
+    commands: Box<[u64]>,
 }
 
 /// Where an order's latest event stands.
@@ -75,9 +82,11 @@ impl Live {
 
     /// Where an order stands.
     pub(super) fn state(&self, key: Key) -> OrderState {
-        let Standing { order, flow, address, at, waits, seq, step, .. } = &self.orders[key as usize];
-        let address = address.as_deref().cloned();
-        OrderState { order: order.clone(), flow: flow.clone(), address, seq: *seq, step: *step, at: *at, waits: *waits }
+        let Standing { order, flow, amended, at, waits, seq, step, .. } = &self.orders[key as usize];
+        let (order, flow) = (order.clone(), flow.clone());
+        let address = amended.as_ref().and_then(|amended| amended.address.clone());
+        let commands = amended.as_ref().map(|amended| amended.commands.clone()).unwrap_or_default();
+        OrderState { order, flow, address, seq: *seq, step: *step, at: *at, waits: *waits, commands }
     }
 
     /// How many orders stand where an old service left them.
@@ -87,10 +96,12 @@ impl Live {
 
     /// An event of an order, which is not durable yet: nothing that was planned for the order counts any more.
     pub(super) fn happens(&mut self, key: Option<Key>, event: &StateEvent, flow: &Arc<Flow>) -> Key {
+        let is_amended = event.address.is_some() || !event.commands.is_empty();
+        let amended = || Box::new(Amended { address: event.address.clone(), commands: event.commands.clone() });
         let standing = Standing {
             order: event.order.clone(),
             flow: flow.clone(),
-            address: event.address.clone().map(Box::new),
+            amended: is_amended.then(amended),
             at: event.at,
             waits: event.waits,
             due: None,

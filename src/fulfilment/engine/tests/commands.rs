@@ -1,10 +1,11 @@
 //! What somebody wants of an order, among timers, commits and restarts.
 
 use super::*;
-use crate::domain::{flow::Party, lifecycle::Wish};
+use crate::domain::{command::Wish, flow::Party};
 
-fn operator(wish: Wish) -> Command {
-    Command { id: "c-1".into(), by: "shop".into(), party: Party::Operator, wish, reason: None }
+fn operator(name: &str, order: u64, wish: Wish) -> Command {
+    let (id, order) = (name.parse().unwrap(), OrderId::new(order).unwrap());
+    Command { id, order, by: "shop".into(), party: Party::Operator, wish, reason: None }
 }
 
 /// What an order was told to do is what it does, over a restart too: a cancelled one has ended, a held one is found again, and
@@ -16,13 +17,14 @@ fn commands_are_events_like_any_other() {
         engine.accept(order(id), at(0));
     }
     output.commit(&mut engine, at(0));
-    let id = |id| OrderId::new(id).unwrap();
-    assert!(engine.command(id(4), &operator(Wish::Cancel), at(1)).is_none(), "it is not there");
-    let cancelled = engine.command(id(1), &operator(Wish::Cancel), at(1)).unwrap().unwrap();
-    assert_eq!((&*cancelled.estado, cancelled.seq), ("cancelado", 2));
-    let again = engine.command(id(1), &operator(Wish::Cancel), at(1)).unwrap().map(drop);
-    assert_eq!(again, Err(Refusal::Closed(Closing::Cancelled)), "before it is durable, too");
-    engine.command(id(2), &operator(Wish::Hold), at(3)).unwrap().unwrap();
+    assert_eq!(engine.command(&operator("a", 4, Wish::Cancel), at(1)).verdict, Verdict::Unknown, "it is not there");
+    let cancelled = engine.command(&operator("a", 1, Wish::Cancel), at(1));
+    assert_eq!(cancelled.verdict, Verdict::Done);
+    assert_eq!(cancelled.standing.map(|standing| (standing.estado, standing.seq)), Some(("cancelado".into(), 2)));
+    let closed = Verdict::from(Refusal::Closed(Closing::Cancelled));
+    assert_eq!(engine.command(&operator("b", 1, Wish::Cancel), at(1)).verdict, closed, "before it is durable, too");
+    assert_eq!(engine.command(&operator("a", 1, Wish::Cancel), at(1)).verdict, Verdict::Repeated);
+    assert_eq!(engine.command(&operator("h", 2, Wish::Hold), at(3)).verdict, Verdict::Done);
     engine.tick(at(20), usize::MAX);
     assert_eq!(engine.staged().len(), 3, "the cancelled and the held one have no time any more");
     let progress = output.commit(&mut engine, at(20));
@@ -30,9 +32,12 @@ fn commands_are_events_like_any_other() {
 
     let mut engine = output.restore(engine.progress(), at(30), 10).unwrap();
     assert_eq!(engine.accept(order(1), at(30)), Accepted::Repeat, "remembered, as a finished one is");
+    assert_eq!(engine.command(&operator("a", 1, Wish::Cancel), at(30)).verdict, Verdict::Repeated);
+    assert_eq!(engine.command(&operator("b", 1, Wish::Hold), at(30)).verdict, closed);
     engine.tick(at(40), usize::MAX);
     assert_eq!(engine.staged().iter().map(|staged| staged.event.order.id.get()).collect::<Vec<_>>(), [3]);
-    engine.command(id(2), &operator(Wish::Resume), at(40)).unwrap().unwrap();
+    assert_eq!(engine.command(&operator("r", 2, Wish::Resume), at(40)).verdict, Verdict::Done);
+    assert_eq!(engine.command(&operator("h", 2, Wish::Hold), at(40)).verdict, Verdict::Repeated, "whatever came since");
     output.commit(&mut engine, at(40));
     engine.tick(at(44), usize::MAX);
     assert!(engine.staged().is_empty(), "5 s were left of its time");
@@ -45,9 +50,8 @@ fn commands_are_events_like_any_other() {
 fn events_of_one_order_in_one_commit_follow_each_other() {
     let (mut engine, mut output) = (Engine::new(flow(), 10), Output::default());
     engine.accept(order(1), at(0));
-    let id = OrderId::new(1).unwrap();
-    engine.command(id, &operator(Wish::Hold), at(0)).unwrap().unwrap();
-    engine.command(id, &operator(Wish::Resume), at(0)).unwrap().unwrap();
+    engine.command(&operator("h", 1, Wish::Hold), at(0));
+    engine.command(&operator("r", 1, Wish::Resume), at(0));
     output.commit(&mut engine, at(0));
     assert_eq!(output.states_of(1).iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(engine.progress().watermark, 2, "only the latest is needed");

@@ -1,0 +1,319 @@
+//! Commands about orders, and what became of them.
+
+use std::{borrow::Cow, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{COMMAND, FOR_COMMAND, HELD, Headers, malformed, plain_cloud_event};
+use crate::domain::{
+    Closing, Command, CommandId, CommandOutcome, Exits, Invalid, OrderId, Timestamp, Waits,
+    command::{Onward, Standing, Verb, Verdict, Wish},
+    flow::Party,
+};
+
+/// Longest name of who sends a command, in bytes.
+const BY_MAX: usize = 64;
+/// Longest reason, in bytes.
+const REASON_MAX: usize = 500;
+
+#[derive(Serialize, Deserialize)]
+struct WireCommand<'a> {
+    orderid: u64,
+    #[serde(borrow)]
+    command: Cow<'a, str>,
+    #[serde(rename = "do", borrow)]
+    verb: Cow<'a, str>,
+    party: Party,
+    #[serde(borrow)]
+    by: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    usermail: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireOutcome<'a> {
+    orderid: u64,
+    #[serde(borrow)]
+    command: Cow<'a, str>,
+    #[serde(borrow)]
+    result: Cow<'a, str>,
+    at: Timestamp,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    code: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    detail: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    estado: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seq: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next_at: Option<Timestamp>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    waits: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left_ms: Option<u64>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    closes: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cancel: Option<Party>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    advance: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    refuse: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expect_at: Option<Timestamp>,
+}
+
+/// The value of an `encargo_commands` record.
+pub fn encode_command(command: &Command) -> Vec<u8> {
+    let until = if let Wish::Delay(until) = command.wish { Some(until) } else { None };
+    let usermail = if let Wish::Readdress(address) = &command.wish { Some(address.as_str().into()) } else { None };
+    let wire = WireCommand {
+        orderid: command.order.get(),
+        command: command.id.as_str().into(),
+        verb: command.wish.verb().name().into(),
+        party: command.party,
+        by: (&*command.by).into(),
+        until,
+        usermail,
+        reason: command.reason.as_deref().map(Cow::Borrowed),
+    };
+    serde_json::to_vec(&wire).expect("strings and numbers always serialise")
+}
+
+/// Reads an `encargo_commands` record.
+pub fn decode_command(value: &[u8]) -> Result<Command, Invalid> {
+    let wire: WireCommand = serde_json::from_slice(value).map_err(|error| malformed(&error))?;
+    let verb = Verb::named(&wire.verb)
+        .ok_or(Invalid::because("do: must be cancel, advance, refuse, hold, resume, delay or address"))?;
+    let wish = match verb {
+        Verb::Cancel => Wish::Cancel,
+        Verb::Advance => Wish::Advance(Onward::Next),
+        Verb::Refuse => Wish::Advance(Onward::Refused),
+        Verb::Hold => Wish::Hold,
+        Verb::Resume => Wish::Resume,
+        Verb::Delay => Wish::Delay(wire.until.ok_or(Invalid::because("until: a delay needs it"))?),
+        Verb::Address => {
+            Wish::Readdress(wire.usermail.ok_or(Invalid::because("usermail: a new address needs it"))?.parse()?)
+        }
+    };
+    Ok(Command {
+        id: wire.command.parse()?,
+        order: OrderId::new(wire.orderid)?,
+        by: words(&wire.by, BY_MAX).ok_or(Invalid::because("by: must have 1 to 64 bytes, no control characters"))?,
+        party: wire.party,
+        wish,
+        reason: wire.reason.map(|reason| read_reason(&reason)).transpose()?,
+    })
+}
+
+/// The reason of a command, if it can be one.
+pub fn read_reason(text: &str) -> Result<Box<str>, Invalid> {
+    words(text, REASON_MAX).ok_or(Invalid::because("reason: must have 1 to 500 bytes, no control characters"))
+}
+
+fn words(text: &str, max: usize) -> Option<Box<str>> {
+    let text = text.trim();
+    let fits = (1..=max).contains(&text.len()) && !text.contains(char::is_control);
+    fits.then(|| text.into())
+}
+
+/// The value of an `encargo_outcomes` record.
+pub fn encode_outcome(outcome: &CommandOutcome) -> Vec<u8> {
+    let (code, detail) = match &outcome.verdict {
+        Verdict::Refused { code, detail } => (Some((&**code).into()), Some((&**detail).into())),
+        Verdict::Done | Verdict::Repeated | Verdict::Unknown => (None, None),
+    };
+    let standing = outcome.standing.as_ref();
+    let exits = standing.map(|standing| standing.exits).unwrap_or_default();
+    let waits = standing.map_or(Waits::Untold, |standing| standing.waits);
+    let wire = WireOutcome {
+        orderid: outcome.order.get(),
+        command: outcome.command.as_str().into(),
+        result: outcome.verdict.name().into(),
+        at: outcome.at,
+        code,
+        detail,
+        estado: standing.map(|standing| (&*standing.estado).into()),
+        seq: standing.map(|standing| standing.seq),
+        next_at: if let Waits::Until(due) = waits { Some(due) } else { None },
+        waits: waits_name(waits).map(Cow::Borrowed),
+        left_ms: if let Waits::Held(Some(left)) = waits { Some(left.as_millis() as u64) } else { None },
+        closes: if let Waits::Closed(closing) = waits { Some(closing.name().into()) } else { None },
+        cancel: exits.cancel,
+        advance: exits.advance,
+        refuse: exits.refuse,
+        expect_at: exits.expect_at,
+    };
+    serde_json::to_vec(&wire).expect("strings and numbers always serialise")
+}
+
+/// Reads an `encargo_outcomes` record.
+pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Invalid> {
+    let wire: WireOutcome = serde_json::from_slice(value).map_err(|error| malformed(&error))?;
+    let verdict = match &*wire.result {
+        "done" => Verdict::Done,
+        "repeated" => Verdict::Repeated,
+        "unknown" => Verdict::Unknown,
+        "refused" => Verdict::Refused {
+            code: wire.code.as_deref().unwrap_or("refused").into(),
+            detail: wire.detail.as_deref().unwrap_or_default().into(),
+        },
+        _ => return Err(Invalid::because("result: must be done, repeated, refused or unknown")),
+    };
+    let waits = read_waits(wire.closes.as_deref(), wire.next_at, wire.waits.as_deref(), wire.left_ms);
+    let standing = wire.estado.map(|estado| Standing {
+        estado: estado.into(),
+        seq: wire.seq.unwrap_or_default(),
+        waits: waits.unwrap_or(Waits::Untold),
+        exits: Exits { cancel: wire.cancel, advance: wire.advance, refuse: wire.refuse, expect_at: wire.expect_at },
+    });
+    Ok(CommandOutcome {
+        command: wire.command.parse()?,
+        order: OrderId::new(wire.orderid)?,
+        verdict,
+        standing,
+        at: wire.at,
+    })
+}
+
+/// What an order waits for, where that is not a time and not its end.
+pub(super) const fn waits_name(waits: Waits) -> Option<&'static str> {
+    match waits {
+        Waits::ForCommand => Some(FOR_COMMAND),
+        Waits::Held(_) => Some(HELD),
+        Waits::Until(_) | Waits::Closed(_) | Waits::Untold => None,
+    }
+}
+
+/// What an order waits for, from the fields that tell; `None` when they tell nothing.
+pub(super) fn read_waits(
+    closes: Option<&str>,
+    next_at: Option<Timestamp>,
+    waits: Option<&str>,
+    left_ms: Option<u64>,
+) -> Option<Waits> {
+    match (closes.and_then(Closing::named), next_at, waits) {
+        (Some(closing), ..) => Some(Waits::Closed(closing)),
+        (None, _, Some(HELD)) => Some(Waits::Held(left_ms.map(Duration::from_millis))),
+        (None, Some(due), _) => Some(Waits::Until(due)),
+        (None, None, Some(FOR_COMMAND)) => Some(Waits::ForCommand),
+        (None, None, _) => None,
+    }
+}
+
+/// Fingerprints of commands as a text.
+pub(super) fn fingerprints(commands: &[u64]) -> String {
+    commands.iter().map(|print| format!("{print:x}")).collect::<Vec<_>>().join(" ")
+}
+
+pub(super) fn read_fingerprints(text: &str) -> Result<Box<[u64]>, Invalid> {
+    let read = |word| u64::from_str_radix(word, 16);
+    let prints = text.split_ascii_whitespace().map(read).collect::<Result<_, _>>();
+    prints.map_err(|_| Invalid::because("commands: must be hexadecimal numbers"))
+}
+
+/// The headers of a command; `ce_id` is its id.
+pub fn command_headers(id: &CommandId) -> Headers {
+    plain_cloud_event(id.to_string(), "/encargo/tracking", &format!("encargo.order.{COMMAND}"))
+}
+
+/// The headers of what became of a command.
+pub fn outcome_headers(id: &CommandId) -> Headers {
+    plain_cloud_event(id.to_string(), "/encargo/fulfilment", "encargo.order.command-decided")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn command(wish: Wish, reason: Option<&str>) -> Command {
+        Command {
+            id: "a.b-c:1".parse().unwrap(),
+            order: OrderId::new(7).unwrap(),
+            by: "shop".into(),
+            party: Party::Operator,
+            wish,
+            reason: reason.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn commands_round_trip_and_have_bounds() {
+        let until = Timestamp::from_millis(1_764_000_000_000);
+        let wishes = [
+            Wish::Cancel,
+            Wish::Advance(Onward::Next),
+            Wish::Advance(Onward::Refused),
+            Wish::Hold,
+            Wish::Resume,
+            Wish::Delay(until),
+            Wish::Readdress("eva@example.org".parse().unwrap()),
+        ];
+        for wish in wishes {
+            let command = command(wish, Some("sin gluten, \"por favor\""));
+            assert_eq!(decode_command(&encode_command(&command)), Ok(command));
+        }
+        let good = r#"{"orderid":7,"command":"c","do":"cancel","party":"customer","by":"x"}"#;
+        assert!(decode_command(good.as_bytes()).is_ok());
+        let long = "r".repeat(501);
+        for (from, to) in [
+            ("\"orderid\":7", "\"orderid\":0".to_owned()),
+            ("\"c\"", "\"\"".to_owned()),
+            ("\"c\"", "\"a b\"".to_owned()),
+            ("\"c\"", format!("\"{}\"", "i".repeat(65))),
+            ("cancel", "explode".to_owned()),
+            ("cancel", "delay".to_owned()),
+            ("cancel", "address".to_owned()),
+            ("customer", "king".to_owned()),
+            ("\"x\"", "\"\"".to_owned()),
+            ("\"x\"", "\"a\\nb\"".to_owned()),
+            ("\"x\"", format!("\"x\",\"reason\":\"{long}\"")),
+            ("\"x\"", "\"x\",\"reason\":\" \"".to_owned()),
+        ] {
+            let bad = good.replace(from, &to);
+            assert!(decode_command(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    fn waits() -> impl Strategy<Value = Waits> {
+        let time = (0_i64..2_000_000_000_000).prop_map(Timestamp::from_millis);
+        prop_oneof![
+            time.prop_map(Waits::Until),
+            Just(Waits::ForCommand),
+            prop::option::of(any::<u32>())
+                .prop_map(|left| Waits::Held(left.map(|ms| Duration::from_millis(ms.into())))),
+            Just(Waits::Closed(Closing::Cancelled)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn outcomes_round_trip(waits in waits(), advance: bool, refuse: bool, seq in 1_u8.., kind in 0..4) {
+            let verdict = match kind {
+                0 => Verdict::Done,
+                1 => Verdict::Repeated,
+                2 => Verdict::Unknown,
+                _ => Verdict::Refused { code: "held".into(), detail: "resume it".into() },
+            };
+            let exits = Exits { cancel: Some(Party::Customer), advance, refuse, expect_at: None };
+            let standing = (kind != 2).then(|| Standing { estado: "preparando".into(), seq, waits, exits });
+            let at = Timestamp::from_millis(1_764_000_000_000);
+            let (command, order) = ("c-1".parse().unwrap(), OrderId::new(9).unwrap());
+            let outcome = CommandOutcome { command, order, verdict, standing, at };
+            prop_assert_eq!(decode_outcome(&encode_outcome(&outcome)), Ok(outcome));
+        }
+
+        #[test]
+        fn what_orders_remember_round_trips(prints in prop::collection::vec(any::<u64>(), 0..9)) {
+            let read = read_fingerprints(&fingerprints(&prints));
+            prop_assert_eq!(read.as_deref(), Ok(&prints[..]));
+        }
+    }
+}
