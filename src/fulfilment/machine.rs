@@ -59,15 +59,15 @@ pub(super) enum Output {
 
 /// What bounds memory, and how long a commit takes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Events and dead letters in one commit.
-    pub(super) commit_records: usize,
+    pub(crate) commit_records: usize,
     /// Bytes of these; one may pass it.
-    pub(super) commit_bytes: usize,
+    pub(crate) commit_bytes: usize,
     /// Input records kept for partitions that are being restored; then no more are heard, but for a batch.
-    pub(super) kept_records: usize,
+    pub(crate) kept_records: usize,
     /// Bytes of these, and of the input that waits for a commit; likewise.
-    pub(super) waiting_bytes: usize,
+    pub(crate) waiting_bytes: usize,
 }
 
 impl Default for Limits {

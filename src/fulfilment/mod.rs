@@ -39,6 +39,10 @@ pub use processor::{Deps, Options, Processor};
 pub use progress::{Counters, Progress, Unreadable};
 pub use seal::Seal;
 
+pub(crate) use machine::Limits;
+pub(crate) use processor::Stepped;
+pub(crate) use restore::Job;
+
 use crate::eventlog;
 
 /// The consumer group.

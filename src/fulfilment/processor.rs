@@ -9,7 +9,7 @@ use super::{
     machine::{Input, Limits, Machine, Output},
     metrics::Metrics,
     plan::CommitPlan,
-    restore::{Restored, Restorer},
+    restore::{Restored, Restorer, Spawn, on_a_thread},
 };
 use crate::{
     domain::Flow,
@@ -62,7 +62,8 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// Does what the machine says, and tells it what happens. It owns its thread.
 ///
-/// All that is decided is decided there; here is what blocks, and what takes real time.
+/// All that is decided is decided there; here is what blocks, and what takes real time. A simulation takes the steps of
+/// [`run`](Self::run) itself: join, hear, tick, leave.
 pub struct Processor {
     deps: Deps,
     options: Options,
@@ -73,9 +74,24 @@ pub struct Processor {
     backoff: Option<Duration>,
 }
 
+/// What became of a step.
+pub(crate) enum Stepped {
+    /// It is done.
+    Done,
+    /// There was nothing to be heard.
+    Idle,
+    /// Log and memory may disagree: the member is to be dropped.
+    Rejoin(eventlog::Error),
+}
+
 impl Processor {
     /// A processor that owns nothing yet. Refuses topics that do not fit each other.
     pub fn new(deps: Deps, options: Options) -> Result<Self, Error> {
+        Self::with(deps, options, Limits::default(), Arc::new(on_a_thread))
+    }
+
+    /// The same with other bounds, and restores that run where `spawn` has them run.
+    pub(crate) fn with(deps: Deps, options: Options, limits: Limits, spawn: Spawn) -> Result<Self, Error> {
         let partitions_of = |name: &str| {
             let topic = deps.log.topic(name)?.ok_or_else(|| eventlog::Error::Unknown(name.to_owned()))?;
             eventlog::Result::Ok(topic.partitions.len())
@@ -85,7 +101,7 @@ impl Processor {
             let (orders, states) = (options.orders, options.states);
             return Err(Error::Partitions { orders, states, orders_n, states_n });
         }
-        let machine = Machine::new(options.clone(), Limits::default(), deps.metrics.clone());
+        let machine = Machine::new(options.clone(), limits, deps.metrics.clone());
         let restorer = Restorer {
             log: deps.log.clone(),
             env: deps.env.clone(),
@@ -95,28 +111,26 @@ impl Processor {
             old_states: options.old_states.clone(),
             old_group: options.old_group.clone(),
             remember: options.remember,
+            spawn,
         };
         Ok(Self { deps, options, machine, restorer, restored: unbounded(), backoff: None })
     }
 
     /// Works until `stop`; blocks its thread.
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), Error> {
-        while let Some(mut member) = self.join(stop)? {
+        while let Some(mut member) = self.join_until(stop)? {
             let Some(error) = self.work(member.as_mut(), stop)? else { break };
-            warn!(%error, "rebuilding from the log");
-            self.deps.metrics.commit_retried();
-            self.backoff = None;
+            self.leave(&error);
         }
         info!("fulfilment stops");
         Ok(())
     }
 
     /// Joins, for as long as the log cannot let us in now.
-    fn join(&self, stop: &CancellationToken) -> Result<Option<Box<dyn Member>>, Error> {
-        let topics = [&*self.options.orders];
+    fn join_until(&self, stop: &CancellationToken) -> Result<Option<Box<dyn Member>>, Error> {
         let mut backoff = Backoff::new(self.options.tick..RETRY_MAX);
         while !stop.is_cancelled() {
-            match self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Outputs) {
+            match self.join() {
                 Err(error @ eventlog::Error::Unavailable(_)) => {
                     let pause = backoff.pause();
                     warn!(%error, retry_in = ?pause, "cannot join, trying again");
@@ -138,29 +152,56 @@ impl Processor {
             {
                 let is_restoring = self.machine.is_restoring();
                 // what is restored comes from elsewhere and wakes nobody
-                let input = self.listen(member, if is_restoring { wait.min(LOOK) } else { wait });
-                match input {
-                    Some(input) => {
-                        if let Some(error) = self.step(member, input)? {
-                            return Ok(Some(error));
-                        }
-                    }
-                    None if is_restoring => {}
-                    None => break,
+                match self.hear(member, if is_restoring { wait.min(LOOK) } else { wait })? {
+                    Stepped::Done => {}
+                    Stepped::Idle if is_restoring => {}
+                    Stepped::Idle => break,
+                    Stepped::Rejoin(error) => return Ok(Some(error)),
                 }
             }
-            if let Some(error) = self.step(member, Input::Tick)? {
+            if let Stepped::Rejoin(error) = self.tick(member)? {
                 return Ok(Some(error));
-            }
-            if !self.machine.is_refused() {
-                self.backoff = None;
             }
         }
         // what the log does not take now is not lost: its input is not committed
         Ok(None)
     }
 
-    /// Hears one thing from the log, or of a partition that was restored.
+    /// Joins the group.
+    pub(crate) fn join(&self) -> eventlog::Result<Box<dyn Member>> {
+        self.deps.log.join(GROUP, &[&*self.options.orders], self.options.slot, Commits::Outputs)
+    }
+
+    /// Hears one thing, if there is one in that time, and does what follows from it.
+    pub(crate) fn hear(&mut self, member: &mut dyn Member, wait: Duration) -> Result<Stepped, Error> {
+        match self.listen(member, wait) {
+            Some(input) => self.step(member, input),
+            None => Ok(Stepped::Idle),
+        }
+    }
+
+    /// Commits what there is.
+    pub(crate) fn tick(&mut self, member: &mut dyn Member) -> Result<Stepped, Error> {
+        let stepped = self.step(member, Input::Tick)?;
+        if !self.machine.is_refused() {
+            self.backoff = None;
+        }
+        Ok(stepped)
+    }
+
+    /// The member is to be dropped, and the group to be joined again.
+    pub(crate) fn leave(&mut self, error: &eventlog::Error) {
+        warn!(%error, "rebuilding from the log");
+        self.deps.metrics.commit_retried();
+        self.backoff = None;
+    }
+
+    /// Whether the next commit is full, so that there is no use in hearing more before it.
+    pub(crate) fn is_full(&self) -> bool {
+        self.machine.is_full()
+    }
+
+    /// One thing from the log, or a partition that was restored.
     fn listen(&self, member: &mut dyn Member, wait: Duration) -> Option<Input> {
         if let Ok(restored) = self.restored.1.try_recv() {
             return Some(Input::Restored(Box::new(restored)));
@@ -177,7 +218,7 @@ impl Processor {
 
     /// Tells the machine what happened, does what it says, and tells it how that ended, until there is no more to do: the
     /// member is not asked again before a commit has ended, which is what makes the last one before a revocation count.
-    fn step(&mut self, member: &mut dyn Member, input: Input) -> Result<Option<eventlog::Error>, Error> {
+    fn step(&mut self, member: &mut dyn Member, input: Input) -> Result<Stepped, Error> {
         let mut next = Some(input);
         while let Some(input) = next.take() {
             for output in self.machine.step(input, self.now())? {
@@ -190,11 +231,11 @@ impl Processor {
                         warn!(%error, retry_in = ?pause, "commit refused, trying again");
                         self.backoff = Some(pause);
                     }
-                    Output::Rejoin(error) => return Ok(Some(error)),
+                    Output::Rejoin(error) => return Ok(Stepped::Rejoin(error)),
                 }
             }
         }
-        Ok(None)
+        Ok(Stepped::Done)
     }
 
     fn commit(&self, member: &mut dyn Member, plan: CommitPlan) -> Input {

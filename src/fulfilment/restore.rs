@@ -1,6 +1,7 @@
 //! Restores engines from the log, several partitions side by side, while those that run go on.
 
 use std::{
+    io,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -23,6 +24,16 @@ const THREADS: usize = 4;
 /// Pause after the log could not be read.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// Work that must not hold up whoever wants it done.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+/// Has a job run, elsewhere or later.
+pub(crate) type Spawn = Arc<dyn Fn(Job) -> io::Result<()> + Send + Sync>;
+
+/// Runs a job beside what runs already.
+pub(super) fn on_a_thread(job: Job) -> io::Result<()> {
+    thread::Builder::new().name("restore".into()).spawn(job).map(drop)
+}
+
 /// What every restore needs.
 #[derive(Clone)]
 pub struct Restorer {
@@ -42,6 +53,8 @@ pub struct Restorer {
     pub old_group: Option<String>,
     /// Finished orders to remember.
     pub remember: usize,
+    /// Where it is done.
+    pub(super) spawn: Spawn,
 }
 
 /// An engine that was restored, or why not.
@@ -58,7 +71,7 @@ pub struct Restored {
 type Shared = Mutex<Option<Arc<Foreign>>>;
 
 impl Restorer {
-    /// Restores partitions on threads of their own; each is sent when it is done.
+    /// Restores partitions beside those that run; each is sent when it is done.
     pub(super) fn start(&self, assigned: Vec<(Ticket, GroupOffset)>, done: &Sender<Restored>) -> Result<(), Error> {
         let threads = THREADS.min(assigned.len());
         let work = Arc::new(Mutex::new(assigned));
@@ -77,8 +90,8 @@ impl Restorer {
                     }
                 }
             };
-            let started = thread::Builder::new().name("restore".into()).spawn(restore);
-            started.map_err(|error| eventlog::Error::Fatal(format!("cannot start a thread: {error}")))?;
+            (self.spawn)(Box::new(restore))
+                .map_err(|error| eventlog::Error::Fatal(format!("cannot start a thread: {error}")))?;
         }
         Ok(())
     }

@@ -63,7 +63,15 @@ const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// Pauses between two tries of a batch that the store cannot take now.
 const RETRY: std::ops::Range<Duration> = Duration::from_millis(20)..Duration::from_secs(1);
 
-/// The projection of the log into the store. It owns its thread.
+/// What the store is asked for.
+#[derive(Clone)]
+enum Todo {
+    Apply(Arc<Batch>),
+    /// Where it is in these partitions: its offsets are the truth, those in the log only follow.
+    Rewind(Vec<TopicPartition>),
+}
+
+/// The projection of the log into the store. It owns its thread; a simulation takes the rounds of [`run`](Self::run) itself.
 pub struct Projection {
     deps: Deps,
     options: Options,
@@ -72,6 +80,9 @@ pub struct Projection {
     applied: BTreeMap<TopicPartition, u64>,
     /// Records for which the last batch had no room.
     rest: Option<(TopicPartition, VecDeque<Record>)>,
+    /// What the store is to do, and how long it is left alone while it cannot.
+    todo: Option<Todo>,
+    backoff: Backoff,
     /// Whether the store is ahead of what the log was told.
     unreported: bool,
     reported_at: Monotonic,
@@ -86,6 +97,8 @@ impl Projection {
             runtime,
             applied: BTreeMap::new(),
             rest: None,
+            todo: None,
+            backoff: Backoff::new(RETRY),
             unreported: false,
             reported_at: Monotonic::ZERO,
         }
@@ -93,25 +106,61 @@ impl Projection {
 
     /// Works until `stop`; blocks its thread.
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), Error> {
-        let Options { states, dead, old_states, .. } = self.options.clone();
-        let topics: Vec<&str> = [&states, &dead].into_iter().chain(&old_states).map(String::as_str).collect();
-        let mut member = self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Offsets)?;
+        let mut member = self.join()?;
         while !stop.is_cancelled() {
-            let batch = self.collect(member.as_mut(), stop)?;
-            if !batch.advances.is_empty() {
-                self.apply(member.as_mut(), batch, stop)?;
+            if let Some(pause) = self.round(member.as_mut(), IDLE)? {
+                self.runtime.block_on(self.deps.env.pace.sleep_unless(stop, pause));
             }
-            self.report(member.as_mut(), false);
         }
+        // what is not applied now is read again at the next start
         self.report(member.as_mut(), true);
         info!("tracking stops");
         Ok(())
     }
 
+    /// Joins the group.
+    pub(crate) fn join(&self) -> Result<Box<dyn Member>, Error> {
+        let Options { states, dead, old_states, .. } = &self.options;
+        let topics: Vec<&str> = [states, dead].into_iter().chain(old_states).map(String::as_str).collect();
+        Ok(self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Offsets)?)
+    }
+
+    /// Waits at most that time for something to do, and does it. A store that cannot do it now is asked again by the next
+    /// round, before which it is to be left alone for the time that is returned.
+    pub(crate) fn round(&mut self, member: &mut dyn Member, wait: Duration) -> Result<Option<Duration>, Error> {
+        if self.todo.is_none() {
+            self.todo = self.collect(member, wait)?;
+        }
+        while let Some(todo) = self.todo.clone() {
+            match self.ask(member, &todo) {
+                Ok(next) => {
+                    self.todo = next;
+                    self.backoff.reset();
+                }
+                Err(Error::Store(error @ (store::Error::Unavailable(_) | store::Error::Overloaded(_)))) => {
+                    let pause = self.backoff.pause();
+                    warn!(%error, retry_in = ?pause, "the store cannot be used now, trying again");
+                    return Ok(Some(pause));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.report(member, false);
+        Ok(None)
+    }
+
+    /// Has the store do something; returns what is to be done after that.
+    fn ask(&mut self, member: &mut dyn Member, todo: &Todo) -> Result<Option<Todo>, Error> {
+        match todo {
+            Todo::Apply(batch) => self.apply(batch),
+            Todo::Rewind(partitions) => self.rewind(member, partitions).map(|()| None),
+        }
+    }
+
     /// Waits for records, then takes what else is there, up to a full batch.
     ///
     /// When partitions come or go, what was collected so far is let go of and read again: the store knows from where.
-    fn collect(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<Batch, Error> {
+    fn collect(&mut self, member: &mut dyn Member, wait: Duration) -> Result<Option<Todo>, Error> {
         let mut batch = Batch {
             group: GROUP.to_owned(),
             mail: self.options.mail,
@@ -123,39 +172,25 @@ impl Projection {
         if let Some((of, records)) = self.rest.take() {
             self.add(&mut batch, of, records, &mut room);
         }
-        let mut wait = if batch.advances.is_empty() { IDLE } else { Duration::ZERO };
+        let mut wait = if batch.advances.is_empty() { wait } else { Duration::ZERO };
         while !room.is_spent() {
             match member.next(wait)? {
                 Input::Assigned(assigned) => {
                     self.reread(member, &batch.advances)?;
-                    self.assign(member, &assigned, stop)?;
-                    return Ok(Batch::default());
+                    return Ok(Some(Todo::Rewind(assigned.into_iter().map(|offset| offset.of).collect())));
                 }
                 Input::Records(of, records) => self.add(&mut batch, of, records.into(), &mut room),
                 // the store's compare-and-set fences us, so nothing has to be finished first
                 Input::Revoking(gone) | Input::Lost(gone) => {
                     self.applied.retain(|of, _| !gone.contains(of));
                     self.reread(member, &batch.advances)?;
-                    return Ok(Batch::default());
+                    return Ok(None);
                 }
                 Input::Idle => break,
             }
             wait = Duration::ZERO;
         }
-        Ok(batch)
-    }
-
-    fn assign(
-        &mut self,
-        member: &mut dyn Member,
-        assigned: &[GroupOffset],
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
-        let new: Vec<TopicPartition> = assigned.iter().map(|offset| offset.of.clone()).collect();
-        self.rewind(member, &new, stop)?;
-        info!(partitions = self.applied.len(), "tracking reads on from the store's offsets");
-        self.deps.metrics.ready();
-        Ok(())
+        Ok((!batch.advances.is_empty()).then(|| Todo::Apply(batch.into())))
     }
 
     /// Goes back to where a batch began that is not applied.
@@ -166,22 +201,18 @@ impl Projection {
         Ok(())
     }
 
-    /// Reads on where the store is: its offsets are the truth, those in the log only follow.
-    fn rewind(
-        &mut self,
-        member: &mut dyn Member,
-        partitions: &[TopicPartition],
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
-        let stored = self.retrying(stop, |this| this.runtime.block_on(this.deps.store.offsets(GROUP)))?;
+    /// Reads on where the store is.
+    fn rewind(&mut self, member: &mut dyn Member, partitions: &[TopicPartition]) -> Result<(), Error> {
+        let stored = self.runtime.block_on(self.deps.store.offsets(GROUP))?;
         self.rest = None; // it is read again
-        let Some(stored) = stored else { return Ok(()) }; // stopping: nothing is read any more
         for of in partitions {
             let offset = stored.iter().find(|(stored, _)| stored == of).map(|(_, offset)| *offset);
             // a store that knows nothing of the partition takes all that is left of it
             member.seek(of, offset.map_or_else(|| self.first_kept(of), Ok)?)?;
             self.applied.insert(of.clone(), offset.unwrap_or(0));
         }
+        info!(partitions = self.applied.len(), "tracking reads on from the store's offsets");
+        self.deps.metrics.ready();
         Ok(())
     }
 
@@ -247,51 +278,25 @@ impl Projection {
         )
     }
 
-    fn apply(&mut self, member: &mut dyn Member, batch: Batch, stop: &CancellationToken) -> Result<(), Error> {
-        let advances = batch.advances.clone();
-        let dead = batch.dead.len() as u64;
-        let newest = batch.events.iter().map(|incoming| incoming.event.at).max();
-        let batch = Arc::new(batch);
-        let applied = self.retrying(stop, |this| this.runtime.block_on(this.deps.store.apply(batch.clone())));
-        match applied {
-            Ok(None) => Ok(()), // what is not applied now is read again at the next start
-            Ok(Some(applied)) => {
-                for Advance { of, to, .. } in advances {
-                    self.applied.insert(of, to);
+    fn apply(&mut self, batch: &Arc<Batch>) -> Result<Option<Todo>, Error> {
+        match self.runtime.block_on(self.deps.store.apply(batch.clone())) {
+            Ok(applied) => {
+                for Advance { of, to, .. } in &batch.advances {
+                    self.applied.insert(of.clone(), *to);
                 }
                 self.unreported = true;
+                let newest = batch.events.iter().map(|incoming| incoming.event.at).max();
                 let delay = newest.map(|newest| self.deps.env.clock.now().since(newest));
-                self.deps.metrics.applied(applied, dead, delay);
+                self.deps.metrics.applied(applied, batch.dead.len() as u64, delay);
                 self.deps.projected.notify_one();
-                Ok(())
+                Ok(None)
             }
-            Err(Error::Store(store::Error::Fenced(partition))) => {
+            Err(store::Error::Fenced(partition)) => {
                 warn!(partition, "another instance was faster, reading on from the store's offsets");
-                let ours: Vec<TopicPartition> = self.applied.keys().cloned().collect();
-                self.rewind(member, &ours, stop)
+                Ok(Some(Todo::Rewind(self.applied.keys().cloned().collect())))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
-    }
-
-    /// Repeats a call of the store for as long as it cannot be done now; `None` when it is time to stop.
-    fn retrying<T>(
-        &self,
-        stop: &CancellationToken,
-        mut call: impl FnMut(&Self) -> store::Result<T>,
-    ) -> Result<Option<T>, Error> {
-        let mut backoff = Backoff::new(RETRY);
-        while !stop.is_cancelled() {
-            match call(self) {
-                Err(error @ (store::Error::Unavailable(_) | store::Error::Overloaded(_))) => {
-                    let pause = backoff.pause();
-                    warn!(%error, retry_in = ?pause, "the store cannot be used now, trying again");
-                    self.runtime.block_on(self.deps.env.pace.sleep_unless(stop, pause));
-                }
-                result => return Ok(Some(result?)),
-            }
-        }
-        Ok(None)
     }
 
     fn report(&mut self, member: &mut dyn Member, at_once: bool) {

@@ -62,13 +62,10 @@ proptest! {
             projection.applied.insert(of, 0);
         }
         batches.reverse();
-        let (mut member, stop) = (Given(batches), CancellationToken::new());
+        let mut member = Given(batches);
         let mut seen: BTreeMap<TopicPartition, u64> = BTreeMap::new();
-        loop {
-            let batch = projection.collect(&mut member, &stop).unwrap();
-            if batch.advances.is_empty() {
-                break;
-            }
+        while let Some(Todo::Apply(batch)) = projection.collect(&mut member, IDLE).unwrap() {
+            let batch = Arc::unwrap_or_clone(batch);
             prop_assert!(batch.dead.len() <= BATCH_MAX, "{} records", batch.dead.len());
             let sizes = batch.dead.iter().map(|letter| letter.value.len());
             prop_assert!(sizes.sum::<usize>() < BATCH_BYTES_MAX + 5_000);
