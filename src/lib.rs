@@ -34,4 +34,5 @@ pub mod audit;
 #[expect(clippy::disallowed_methods, reason = "a command runs in the world as it is")]
 pub mod cli;
 pub mod config;
+pub mod sim;
 pub mod telemetry;

@@ -1,0 +1,90 @@
+//! Simulation: one seed decides what happens, and happens again.
+//!
+//! Several instances of the real services work on a log and a store in memory, in one thread and in a time that nobody waits
+//! for. A seeded schedule picks who goes on next, and strikes: crashes, stalls, cut networks, rebalances, refused and lost
+//! answers, jumps of the wall clock, repeated and conflicting orders, records of strangers.
+//!
+//! ```text
+//! seed ──▶ schedule ──▶ world: customers, instances ──▶ log, store ──▶ model (at every step), auditor (at the end)
+//! ```
+//!
+//! After every step a [`model`] that shares no code with the services reads what was committed and objects to the first record
+//! that must not be there. At the end all faults are over, the world runs until nothing is left to do, and the auditor judges.
+//! What is found is told with the command that replays it to the letter.
+//!
+//! Not simulated: listeners, brokers and databases themselves (their suites and `scripts/faults` do that), and mail.
+
+mod customers;
+mod instance;
+mod model;
+mod setup;
+mod trace;
+mod trouble;
+mod world;
+
+use std::{fmt, time::Duration};
+
+use self::world::World;
+
+/// What is simulated.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Decides everything.
+    pub seed: u64,
+    /// How often the schedule picks something; then the world comes to rest.
+    pub steps: u32,
+    /// Whether every step is kept in words.
+    pub trace: bool,
+}
+
+/// A simulation in which all promises were kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Distinct orders in the log.
+    pub orders: u64,
+    /// State events in the log.
+    pub events: u64,
+    /// Input records that became dead letters.
+    pub dead: u64,
+    /// The time that passed in it.
+    pub passed: Duration,
+    /// A hash of all that happened: the same for a seed, on every machine.
+    pub hash: u64,
+    /// What happened, if it was to be kept.
+    pub trace: Vec<String>,
+}
+
+/// A broken promise.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// What was simulated.
+    pub options: Options,
+    /// At which step it was noticed; the number of steps when that was at the end.
+    pub step: u32,
+    /// What is wrong.
+    pub objections: Vec<String>,
+    /// What happened before, if it was to be kept.
+    pub trace: Vec<String>,
+}
+
+/// Simulates one seed.
+pub fn run(options: Options) -> Result<Report, Box<Failure>> {
+    let mut world = World::new(options);
+    let result = world.run();
+    let failure = |objections| Failure { options, step: world.step(), objections, trace: world.trace().to_vec() };
+    result.map_err(|objections| Box::new(failure(objections)))
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options { seed, steps, .. } = self.options;
+        writeln!(f, "seed {seed}, step {} of {steps}:", self.step)?;
+        for objection in &self.objections {
+            writeln!(f, "  {objection}")?;
+        }
+        write!(f, "replay it: encargo-sim --seed {seed} --steps {steps} --trace")
+    }
+}
+
+#[cfg(test)]
+mod tests;

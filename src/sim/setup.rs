@@ -1,0 +1,90 @@
+//! What a world consists of, as its seed says: small bounds, so that they are met.
+
+use std::{sync::Arc, time::Duration};
+
+use fastrand::Rng;
+
+use crate::{
+    domain::Flow,
+    eventlog::{EventLog, TopicSpec, memory},
+    fulfilment, tracking,
+};
+
+/// The input topic.
+pub(super) const ORDERS: &str = "orders";
+/// The states.
+pub(super) const STATES: &str = "states";
+/// The dead letters.
+pub(super) const DEAD: &str = "dead";
+
+/// The world of one seed.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    pub(super) partitions: u32,
+    pub(super) fulfilments: u32,
+    pub(super) projections: u32,
+    /// What all times are measured in: a second, a minute or an hour.
+    pub(super) unit: Duration,
+    pub(super) dwell: Duration,
+    pub(super) batch: usize,
+    pub(super) in_flight_max: u64,
+    pub(super) limits: fulfilment::Limits,
+    /// Whether finished orders are remembered: only then may they come again. Without, restores begin further on.
+    pub(super) remembers: bool,
+    /// Whether the wall clock jumps.
+    pub(super) jumps: bool,
+}
+
+impl Setup {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        let unit = Duration::from_secs([1, 60, 3_600][rng.usize(0..3)]);
+        Self {
+            partitions: rng.u32(1..=4),
+            fulfilments: rng.u32(1..=3),
+            projections: rng.u32(1..=2),
+            unit,
+            dwell: unit * [1, 3, 8][rng.usize(0..3)],
+            batch: rng.usize(1..=8),
+            in_flight_max: rng.u64(3..=40),
+            limits: fulfilment::Limits {
+                commit_records: rng.usize(1..=20),
+                commit_bytes: rng.usize(1_000..=20_000),
+                kept_records: rng.usize(1..=20),
+                waiting_bytes: rng.usize(2_000..=20_000),
+            },
+            remembers: rng.bool(),
+            jumps: rng.bool(),
+        }
+    }
+
+    pub(super) fn log(&self) -> memory::Options {
+        memory::Options { session_timeout: self.unit * 6, batch_records_max: self.batch, ..memory::Options::default() }
+    }
+
+    pub(super) fn create_topics(&self, log: &dyn EventLog) {
+        for (name, partitions) in [(ORDERS, self.partitions), (STATES, self.partitions), (DEAD, 1)] {
+            log.create(&TopicSpec { name: name.into(), partitions }).expect("a log in memory takes new topics");
+        }
+    }
+
+    pub(super) fn fulfilment(&self, slot: u32) -> fulfilment::Options {
+        fulfilment::Options {
+            flow: Arc::new(Flow::standard(self.dwell)),
+            flows: "flows".into(),
+            orders: ORDERS.into(),
+            states: STATES.into(),
+            dead: DEAD.into(),
+            old_states: None,
+            old_group: None,
+            tick: Duration::from_millis(20),
+            in_flight_max: self.in_flight_max,
+            remember: if self.remembers { usize::MAX } else { 0 },
+            slot,
+        }
+    }
+
+    pub(super) fn tracking(slot: u32) -> tracking::Options {
+        let (states, dead) = (STATES.into(), DEAD.into());
+        tracking::Options { states, dead, old_states: None, mail: false, mail_since: None, slot }
+    }
+}

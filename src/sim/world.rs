@@ -1,0 +1,304 @@
+//! Everything there is, and what happens next.
+
+use std::{sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use prometheus_client::registry::Registry;
+
+use super::{
+    Options, Report,
+    customers::{Customers, now_or_never},
+    instance::{Fulfilment, Instance, Service, Shared},
+    model::Model,
+    setup::{DEAD, ORDERS, STATES, Setup},
+    trace::Trace,
+    trouble::Trouble,
+};
+use crate::{
+    audit::{self, Rules, Sources},
+    clock::{Clock, Monotonic},
+    domain::{Timestamp, wire},
+    env::{Env, Random},
+    eventlog::{EventLog, NewRecord, TopicPartition, memory::MemoryLog},
+    faults::FaultyLog,
+    fulfilment,
+    store::{Orders, memory::MemoryStore},
+    tracking::{self, Projection},
+};
+
+/// Rounds after which a world that is not at rest never will be.
+const REST_MAX: u32 = 20_000;
+/// What a service is told to do when all are to come to rest: see [`Service::step`].
+const REST: [u32; 12] = [0, 1, 7, 7, 7, 7, 7, 7, 7, 7, 7, 1];
+
+pub(super) struct World {
+    options: Options,
+    rng: Rng,
+    step: u32,
+    shared: Shared,
+    /// The log as customers reach it.
+    shop: FaultyLog,
+    customers: Customers,
+    fulfilments: Vec<Instance<Fulfilment>>,
+    projections: Vec<Instance<Projection>>,
+    model: Model,
+    trace: Trace,
+}
+
+impl World {
+    pub(super) fn new(options: Options) -> Self {
+        let mut rng = Rng::with_seed(options.seed);
+        let setup = Setup::draw(&mut rng);
+        let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+        let log = MemoryLog::new(clock.clone(), setup.log());
+        setup.create_topics(&log);
+        let trouble = Arc::new(Trouble::new(Random::seeded(rng.u64(..)), setup.unit * 10));
+        let shop = FaultyLog::new(Arc::new(log.another()), trouble.clone(), clock.clone());
+        let registry = &mut Registry::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without I/O");
+        let shared = Shared {
+            store: MemoryStore::default(),
+            env: Env::simulated(clock, rng.u64(..)),
+            trouble,
+            runtime,
+            fulfilment: fulfilment::Metrics::new(registry),
+            tracking: tracking::Metrics::new(registry),
+            log,
+            setup,
+        };
+        let Setup { partitions, fulfilments, projections, dwell, .. } = shared.setup;
+        let mut world = Self {
+            options,
+            rng,
+            step: 0,
+            shop,
+            customers: Customers::default(),
+            fulfilments: (0..fulfilments).map(Instance::new).collect(),
+            projections: (0..projections).map(Instance::new).collect(),
+            model: Model::new(partitions, dwell),
+            trace: Trace::new(options.trace),
+            shared,
+        };
+        let setup = format!("{:?}", world.shared.setup);
+        world.note(&setup);
+        world
+    }
+
+    pub(super) const fn step(&self) -> u32 {
+        self.step
+    }
+
+    pub(super) fn trace(&self) -> &[String] {
+        self.trace.lines()
+    }
+
+    /// All steps, then rest, then the verdict.
+    pub(super) fn run(&mut self) -> Result<Report, Vec<String>> {
+        for step in 1..=self.options.steps {
+            self.step = step;
+            self.act().and_then(|()| self.observe()).map_err(|objection| vec![objection])?;
+        }
+        self.rest().map_err(|objection| vec![objection])?;
+        self.judge()
+    }
+
+    fn act(&mut self) -> Result<(), String> {
+        let choice = self.rng.u32(..);
+        match self.rng.u32(0..100) {
+            0..12 => {
+                let (now, remembers) = (self.shared.env.clock.now(), self.shared.setup.remembers);
+                let placed = self.customers.place(&self.shop, &mut self.rng, now, remembers);
+                self.note(&format!("placed: {placed}"));
+            }
+            12..58 => {
+                let i = self.rng.usize(0..self.fulfilments.len());
+                self.go_on(|world| &mut world.fulfilments[i], choice)?;
+            }
+            58..72 => {
+                let i = self.rng.usize(0..self.projections.len());
+                self.go_on(|world| &mut world.projections[i], choice)?;
+            }
+            72..92 => {
+                let units = [0.5, 0.5, 0.5, 0.5, 2.0, 2.0, 12.0][self.rng.usize(0..7)];
+                let time = self.shared.setup.unit.mul_f64(units * self.rng.f64());
+                self.shared.env.clock.advance(time);
+                self.note(&format!("{time:?} pass"));
+            }
+            _ => self.strike(),
+        }
+        Ok(())
+    }
+
+    fn go_on<S: Service>(&mut self, of: impl Fn(&mut Self) -> &mut Instance<S>, choice: u32) -> Result<(), String> {
+        let mut instance = std::mem::replace(of(self), Instance::new(0));
+        let done = instance.step(&self.shared, choice);
+        let name = instance.name();
+        *of(self) = instance;
+        self.note(&format!("{name} {}", done?));
+        Ok(())
+    }
+
+    /// Something goes wrong.
+    fn strike(&mut self) {
+        let (i, k) = (self.rng.usize(0..self.fulfilments.len()), self.rng.usize(0..self.projections.len()));
+        let until = self.now() + self.shared.setup.unit.mul_f64(10.0 * self.rng.f64());
+        let struck = match self.rng.u32(0..12) {
+            0 | 1 => {
+                let of_thousand = [0, 0, 30, 150, 400][self.rng.usize(0..5)];
+                self.shared.trouble.set(of_thousand);
+                format!("{of_thousand} of 1000 calls go wrong")
+            }
+            2 => {
+                self.fulfilments[i].kill();
+                format!("{} dies", self.fulfilments[i].name())
+            }
+            3 => {
+                self.fulfilments[i].stop();
+                format!("{} stops", self.fulfilments[i].name())
+            }
+            4 | 5 => {
+                self.fulfilments[i].stalled_until = until;
+                format!("{} stalls until {until:?}", self.fulfilments[i].name())
+            }
+            6 => {
+                self.fulfilments[i].cut(true);
+                format!("{} does not reach the log", self.fulfilments[i].name())
+            }
+            7 => {
+                self.reconnect();
+                "all reach the log".into()
+            }
+            8 if self.rng.bool() => {
+                self.projections[k].kill();
+                format!("{} dies", self.projections[k].name())
+            }
+            8 => {
+                self.projections[k].stalled_until = until;
+                format!("{} stalls until {until:?}", self.projections[k].name())
+            }
+            9 | 10 if self.shared.setup.jumps => self.jump(),
+            _ => self.meddle().unwrap_or_else(|| "nothing goes wrong".into()),
+        };
+        self.note(&struck);
+    }
+
+    fn jump(&mut self) -> String {
+        let by = self.shared.setup.unit.mul_f64(20.0 * self.rng.f64());
+        let now = self.shared.env.clock.now();
+        let to = if self.rng.bool() { now + by } else { now - by };
+        self.shared.env.clock.set_wall(to);
+        format!("the wall clock jumps to {to}")
+    }
+
+    /// A stranger writes a state again that is there already, without our seal, wherever it likes.
+    fn meddle(&mut self) -> Option<String> {
+        let begun = self.model.begun();
+        let (from, to) = (*self.rng.choice(&begun)?, *self.rng.choice(&begun)?);
+        let of = TopicPartition { topic: STATES.to_owned(), partition: from };
+        let records = self.shared.log.read(&of, 0).and_then(|mut reader| reader.next(usize::MAX)).ok()?;
+        let record = self.rng.choice(&records)?.clone();
+        let headers = record.headers.into_iter().filter(|(name, _)| name != wire::SEAL).collect();
+        let copy = NewRecord {
+            topic: STATES.to_owned(),
+            partition: Some(to),
+            key: record.key,
+            value: record.value,
+            headers,
+            at: record.at,
+        };
+        let positions = now_or_never(self.shared.log.append(vec![copy])).ok()?;
+        self.model.stranger(to, positions[0].offset);
+        Some(format!("a stranger copies offset {} of {STATES}/{from} to {STATES}/{to}", record.offset))
+    }
+
+    fn reconnect(&self) {
+        self.fulfilments.iter().for_each(|instance| instance.cut(false));
+        self.projections.iter().for_each(|instance| instance.cut(false));
+    }
+
+    fn observe(&mut self) -> Result<(), String> {
+        let now = (!self.shared.setup.jumps).then(|| self.shared.env.clock.now());
+        self.model.observe(&self.shared.log, now)?;
+        for news in self.model.news() {
+            self.note(&news);
+        }
+        Ok(())
+    }
+
+    /// All is well, and everybody works until nothing is left to do.
+    fn rest(&mut self) -> Result<(), String> {
+        self.shared.trouble.set(0);
+        self.reconnect();
+        for _ in 0..REST_MAX {
+            for i in 0..self.fulfilments.len() {
+                self.fulfilments[i].stalled_until = Monotonic::ZERO;
+                for choice in REST {
+                    self.go_on(|world| &mut world.fulfilments[i], choice)?;
+                }
+            }
+            for k in 0..self.projections.len() {
+                self.projections[k].stalled_until = Monotonic::ZERO;
+                for choice in REST {
+                    self.go_on(|world| &mut world.projections[k], choice)?;
+                }
+            }
+            self.observe()?;
+            if self.unfinished().is_none() {
+                return Ok(());
+            }
+            self.shared.env.clock.advance(self.shared.setup.unit);
+        }
+        Err(format!("never comes to rest: {}", self.unfinished().unwrap_or_default()))
+    }
+
+    fn unfinished(&self) -> Option<String> {
+        let behind = || {
+            let projected = self.shared.runtime.block_on(self.shared.store.offsets(tracking::GROUP)).ok()?;
+            let reached = |topic: &str, partition: u32| {
+                let of = |(of, _): &&(TopicPartition, u64)| of.topic == topic && of.partition == partition;
+                projected.iter().find(of).map_or(0, |(_, offset)| *offset)
+            };
+            let states = (0..self.shared.setup.partitions).map(|partition| (STATES, partition));
+            let (topic, partition) = states
+                .chain([(DEAD, 0)])
+                .find(|&(topic, partition)| reached(topic, partition) < self.model.end(topic, partition))?;
+            Some(format!("{topic}/{partition} is not projected"))
+        };
+        self.model.unfinished().or_else(behind)
+    }
+
+    /// The auditor's verdict.
+    fn judge(&mut self) -> Result<Report, Vec<String>> {
+        let Shared { log, store, runtime, setup, env, .. } = &self.shared;
+        let sources = Sources { log, store, orders: ORDERS, states: STATES, dead: DEAD };
+        let facts = runtime.block_on(audit::collect(sources));
+        let mut facts = facts.map_err(|error| vec![format!("cannot be audited: {error:#}")])?;
+        facts.acknowledged = self.customers.acknowledged().cloned().collect();
+        facts.events.retain(|event| !self.model.is_stranger(event.position));
+        let states = ["recibido", "preparando", "entregando", "finalizado"];
+        let rules = Rules {
+            flow: states.map(|estado| (estado.to_owned(), setup.dwell)).into(),
+            all_finished: true,
+            all_mailed: false,
+            one_order_each: false,
+            late_max: None,
+        };
+        let report = audit::judge(&facts, &rules);
+        if !report.objections.is_empty() {
+            return Err(report.objections);
+        }
+        let passed = env.clock.monotonic();
+        let (orders, events, dead) = (report.orders, report.events, facts.dead);
+        self.trace.seal(&format!("{facts:?}"));
+        Ok(Report { orders, events, dead, passed, hash: self.trace.hash(), trace: self.trace.lines().to_vec() })
+    }
+
+    fn now(&self) -> Duration {
+        self.shared.env.clock.monotonic()
+    }
+
+    fn note(&mut self, what: &str) {
+        let now = self.now();
+        self.trace.note(self.step, now, format_args!("{what}"));
+    }
+}
