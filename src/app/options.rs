@@ -29,6 +29,7 @@ pub(super) fn fulfilment(config: &Config, flow: Arc<Flow>) -> fulfilment::Option
         orders: config.topics.orders.clone(),
         states: config.topics.states.clone(),
         dead: config.topics.dead.clone(),
+        commands: None,
         old_states: config.topics.forward_states.clone(),
         old_group: config.fulfilment.old_group.clone(),
         tick: config.fulfilment.tick,

@@ -7,14 +7,15 @@
 
 mod commits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{debug, info, warn};
 
 use super::{
     Error, Metrics, Now, Options,
+    feed::{Feed, Inbox},
     letters::Apart,
-    partition::{Inbox, Partition},
+    partition::Partition,
     plan::{CommitPlan, Ticket},
     restore::Restored,
 };
@@ -49,8 +50,10 @@ pub(super) enum Output {
     Commit(CommitPlan),
     /// To be read from the log; [`Input::Restored`] brings each.
     Restore(Vec<(Ticket, GroupOffset)>),
-    /// Whether no more records are wanted now.
-    Pause(bool),
+    /// Whether no more records of a topic are wanted now.
+    Pause(String, bool),
+    /// The records before that offset are gone, and the work goes on without them.
+    Seek(TopicPartition, u64),
     /// The log takes nothing now, and nothing was written: after a pause, the next tick tries again.
     Retry(eventlog::Error),
     /// Log and memory may disagree. Everything is forgotten: join again and rebuild.
@@ -94,15 +97,19 @@ pub(super) struct Machine {
     leaving: Vec<TopicPartition>,
     /// The log did not take the last commit.
     refused: bool,
-    paused: bool,
+    /// Topics of which no more records are wanted.
+    paused: BTreeSet<String>,
 }
 
 /// A partition whose engine is not there yet.
 struct Restoring {
     ticket: Ticket,
     started: Monotonic,
-    /// What its input brings meanwhile.
+    /// Where its commands are read, when there are any.
+    commands: Option<GroupOffset>,
+    /// What its inputs bring meanwhile.
     kept: Inbox,
+    kept_commands: Inbox,
 }
 
 impl Machine {
@@ -120,7 +127,7 @@ impl Machine {
             apart: None,
             leaving: Vec::new(),
             refused: false,
-            paused: false,
+            paused: BTreeSet::new(),
         }
     }
 
@@ -142,6 +149,11 @@ impl Machine {
             }
             Input::Restored(restored) => self.begin(*restored, now)?,
             Input::CommitEnded(plan, outcome) => self.ended(plan, outcome, now)?,
+            Input::Failed(eventlog::Error::Trimmed { topic, partition, from, start })
+                if self.is_of_commands(&topic) =>
+            {
+                Some(self.skip(TopicPartition { topic, partition }, from, start))
+            }
             Input::Failed(error) => self.leave(error)?,
             Input::Tick => self.commit(now),
         };
@@ -161,7 +173,7 @@ impl Machine {
         if self.refused {
             return false; // it waits for the log, and hears what comes meanwhile
         }
-        let (waiting, bytes) = held(self.partitions.values().map(Partition::inbox));
+        let (waiting, bytes) = held(self.partitions.values().map(|partition| partition.orders().inbox()));
         let orders = usize::try_from(self.orders_left()).unwrap_or(usize::MAX);
         let taken = waiting.min(orders);
         let collected = self.partitions.values().flat_map(Partition::collected).count();
@@ -187,11 +199,19 @@ impl Machine {
             return None;
         }
         let mut wanted = Vec::new();
+        let (commands, assigned): (Vec<_>, Vec<_>) =
+            assigned.into_iter().partition(|offset| self.is_of_commands(&offset.of.topic));
         for offset in assigned {
             self.tickets += 1;
             let ticket = Ticket { partition: offset.of.partition, number: self.tickets };
             self.partitions.remove(&ticket.partition);
-            let restoring = Restoring { ticket, started: now.monotonic, kept: Inbox::default() };
+            let restoring = Restoring {
+                ticket,
+                started: now.monotonic,
+                commands: commands.iter().find(|commands| commands.of.partition == ticket.partition).cloned(),
+                kept: Inbox::default(),
+                kept_commands: Inbox::default(),
+            };
             self.restoring.insert(ticket.partition, restoring);
             wanted.push((ticket, offset));
         }
@@ -199,11 +219,30 @@ impl Machine {
     }
 
     fn hear(&mut self, tp: &TopicPartition, records: Vec<Record>) {
+        let is_of_commands = self.is_of_commands(&tp.topic);
         if let Some(restoring) = self.restoring.get_mut(&tp.partition) {
-            restoring.kept.extend(records);
-        } else if let Some(partition) = self.partitions.get_mut(&tp.partition) {
-            partition.hear(records);
+            let kept = if is_of_commands { &mut restoring.kept_commands } else { &mut restoring.kept };
+            kept.extend(records);
+        } else if let Some(feed) = self.partitions.get_mut(&tp.partition).and_then(|it| it.feed(&tp.topic)) {
+            feed.inbox_mut().extend(records);
         } // else given up meanwhile: its new owner reads these
+    }
+
+    fn is_of_commands(&self, topic: &str) -> bool {
+        self.options.commands.as_ref().is_some_and(|topics| topics.commands == topic)
+    }
+
+    /// Commands were deleted before they were decided: whoever sent them has given up on an answer long ago, and no order
+    /// may stand still for it.
+    fn skip(&mut self, tp: TopicPartition, from: u64, start: u64) -> Output {
+        warn!(%tp, from, start, "commands were deleted before they were decided: retention is shorter than the outage");
+        if let Some(offset) = self.restoring.get_mut(&tp.partition).and_then(|it| it.commands.as_mut()) {
+            offset.offset = offset.offset.max(start);
+        }
+        if let Some(feed) = self.partitions.get_mut(&tp.partition).and_then(|it| it.feed(&tp.topic)) {
+            feed.pass(start);
+        }
+        Output::Seek(tp, start)
     }
 
     /// A partition's engine is there: its timers run from now on.
@@ -220,9 +259,12 @@ impl Machine {
             }
             Err(error) => return Err(error),
         };
-        let Some(Restoring { started, kept, .. }) = self.restoring.remove(&ticket.partition) else { return Ok(None) };
+        let Some(restoring) = self.restoring.remove(&ticket.partition) else { return Ok(None) };
+        let Restoring { started, commands, kept, kept_commands, .. } = restoring;
         debug!(partition = ticket.partition, offset = offset.offset, in_flight = engine.in_flight(), "restored");
-        self.partitions.insert(ticket.partition, Partition::new(ticket, engine, offset, kept));
+        let commands = commands.map(|offset| Feed::new(offset, kept_commands));
+        let partition = Partition::new(ticket, engine, Feed::new(offset, kept), commands);
+        self.partitions.insert(ticket.partition, partition);
         if self.restoring.is_empty() {
             let took = now.monotonic.saturating_sub(started);
             info!(partitions = self.partitions.len(), in_flight = self.in_flight(), ?took, "orders in flight restored");
@@ -254,20 +296,33 @@ impl Machine {
         self.partitions.clear();
         self.restoring.clear();
         self.leaving.clear();
-        (self.pending, self.apart, self.refused, self.paused) = (None, None, false, false);
+        (self.pending, self.apart, self.refused) = (None, None, false);
+        self.paused.clear();
         Ok(Some(Output::Rejoin(error)))
     }
 
     /// Asks for no more records while there are too many, or while the log takes no commit. What waits for a commit that is
     /// full is not too much: it is gone after the next tick, and some back ends fetch again what they had when they go on.
-    fn pause(&mut self) -> Option<Output> {
-        let (waiting, _) = held(self.partitions.values().map(Partition::inbox));
+    /// Commands go on when there are too many orders: they may be what makes these fewer.
+    fn pause(&mut self) -> Vec<Output> {
+        let (waiting, _) = held(self.partitions.values().map(|partition| partition.orders().inbox()));
         let (kept, kept_bytes) = held(self.restoring.values().map(|restoring| &restoring.kept));
-        let paused = self.refused
+        let orders = self.refused
             || self.orders_left() <= (waiting + kept) as u64
             || kept >= self.limits.kept_records
             || kept_bytes >= self.limits.waiting_bytes;
-        (std::mem::replace(&mut self.paused, paused) != paused).then_some(Output::Pause(paused))
+        let heard = self.partitions.values().filter_map(|partition| Some(partition.commands()?.inbox()));
+        let (waiting, bytes) = held(heard.chain(self.restoring.values().map(|restoring| &restoring.kept_commands)));
+        let commands = self.refused || waiting >= self.limits.kept_records || bytes >= self.limits.waiting_bytes;
+        let topics = self.options.commands.iter().map(|topics| (&topics.commands, commands));
+        let mut outputs = Vec::new();
+        for (topic, paused) in [(&self.options.orders, orders)].into_iter().chain(topics) {
+            let changed = if paused { self.paused.insert(topic.clone()) } else { self.paused.remove(topic) };
+            if changed {
+                outputs.push(Output::Pause(topic.clone(), paused));
+            }
+        }
+        outputs
     }
 
     fn orders_left(&self) -> u64 {

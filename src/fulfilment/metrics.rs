@@ -12,6 +12,7 @@ use prometheus_client::{
 };
 
 use super::Counters;
+use crate::domain::command::Verdict;
 
 /// What fulfilment tells about itself.
 #[derive(Debug, Clone)]
@@ -21,6 +22,7 @@ pub struct Metrics {
     commits: Histogram,
     orders: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>>,
     repeats: Counter,
+    commands: Family<[(&'static str, &'static str); 1], Counter>,
     retries: Counter,
     lost: Counter,
     ready: Arc<AtomicBool>,
@@ -41,6 +43,7 @@ impl Metrics {
             commits: Histogram::new(COMMIT),
             orders: Family::default(),
             repeats: Counter::default(),
+            commands: Family::default(),
             retries: Counter::default(),
             lost: Counter::default(),
             ready: Arc::default(),
@@ -52,10 +55,12 @@ impl Metrics {
         registry.register("encargo_transition_lateness_seconds", help, lateness);
         let help = "Time that a commit of events and offsets took, in seconds";
         registry.register("encargo_commit_seconds", help, metrics.commits.clone());
-        let help = "Orders since the log's beginning: accepted = in_flight + finished + dead";
+        let help = "Orders since the log's beginning: accepted = in_flight + finished + cancelled + dead";
         registry.register("encargo_orders", help, metrics.orders.clone());
         let help = "Identical repeats of an order, ignored";
         registry.register("encargo_order_repeats", help, metrics.repeats.clone());
+        let help = "Commands about orders, by what became of them";
+        registry.register("encargo_commands", help, metrics.commands.clone());
         let help = "Commits that the log could not take and that were tried again";
         registry.register("encargo_commit_retries", help, metrics.retries.clone());
         let help = "Dead letters that their topic takes in no form: only the log file says where they stand";
@@ -108,6 +113,10 @@ impl Metrics {
 
     pub(super) fn repeat_ignored(&self) {
         self.repeats.inc();
+    }
+
+    pub(super) fn command(&self, verdict: &Verdict) {
+        self.commands.get_or_create(&[("result", verdict.name())]).inc();
     }
 
     #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! Reads `compra_detalle`, writes `compra_confirmada` and the dead-letter topic. An order's events go to the output
 //! partition whose number its order came from, together with the input offset, in one atomic commit; so each state
-//! happens once, and the output is all the state there is: a restart reads it from the watermark on.
+//! happens once, and the output is all the state there is: a restart reads it from the watermark on. Commands about an order
+//! are read by whoever owns its partition, decided between its timers, and told what became of them, in the same commits.
 //!
 //! What is decided and what is done are apart: the `machine` is a pure function of what happened, the `processor` a thread
 //! that does what it says.
@@ -19,6 +20,7 @@
 //! in the runtime (a million of them, lost at every crash).
 
 mod engine;
+mod feed;
 mod foreign;
 mod letters;
 mod machine;
@@ -35,7 +37,7 @@ pub use engine::{Accepted, Adopting, Engine, Mismatch, Now, Restore, Staged};
 pub use foreign::Foreign;
 pub use metrics::Metrics;
 pub use plan::Broken;
-pub use processor::{Deps, Options, Processor};
+pub use processor::{CommandTopics, Deps, Options, Processor};
 pub use progress::{Counters, Progress, Unreadable};
 pub use seal::Seal;
 
@@ -55,18 +57,16 @@ pub enum Error {
     #[error("fulfilment cannot go on: the event log failed")]
     Log(#[from] eventlog::Error),
     /// The topics do not fit each other.
-    #[error(
-        "topics {orders} and {states} must have the same number of partitions; they have {orders_n} and {states_n}"
-    )]
+    #[error("topics {orders} and {other} must have the same number of partitions; they have {orders_n} and {other_n}")]
     Partitions {
         /// Input topic.
         orders: String,
-        /// Output topic.
-        states: String,
+        /// A topic whose partitions go with those of the input.
+        other: String,
         /// Partitions of the input.
         orders_n: usize,
-        /// Partitions of the output.
-        states_n: usize,
+        /// Partitions of the other.
+        other_n: usize,
     },
     /// A newer version committed here.
     #[error(

@@ -1,63 +1,32 @@
-use std::collections::VecDeque;
-
 use tracing::{debug, warn};
 
 use super::{
     Accepted, Engine, Now, Options, Staged,
+    feed::Feed,
     letters::dead_letter,
     metrics::Metrics,
     plan::{Broken, Part, Ticket},
 };
 use crate::{
-    domain::{Invalid, Order, wire},
-    eventlog::{Budget, GroupOffset, NewRecord, Position, Record, TopicPartition},
+    domain::{CommandOutcome, Invalid, Order, wire},
+    eventlog::{Budget, GroupOffset, NewRecord, Position, Record},
 };
 
-/// A partition that is ours: its engine, how far its input is taken, and what waits for a commit.
+/// A partition that is ours: its engine, how far its inputs are taken, and what waits for a commit.
 pub(super) struct Partition {
     pub(super) ticket: Ticket,
     pub(super) engine: Engine,
-    tp: TopicPartition,
-    inbox: Inbox,
-    /// The next input offset to take.
-    next: u64,
-    /// The input offset of the last commit.
-    committed: u64,
+    orders: Feed,
+    commands: Option<Feed>,
     /// The records of the events that the engine has staged. A plan takes them away, and gives them back when it came to
     /// nothing.
     events: Vec<NewRecord>,
+    /// What became of commands since the last commit, likewise.
+    outcomes: Vec<NewRecord>,
     /// Poison found since the last commit, likewise.
     letters: Vec<NewRecord>,
     /// Where the last event stands that was settled.
     last_event: Option<u64>,
-}
-
-/// Input that was heard and not taken yet.
-#[derive(Default)]
-pub(super) struct Inbox {
-    records: VecDeque<Record>,
-    bytes: usize,
-}
-
-impl Inbox {
-    pub(super) fn extend(&mut self, records: Vec<Record>) {
-        self.bytes += records.iter().map(Record::size).sum::<usize>();
-        self.records.extend(records);
-    }
-
-    fn pop(&mut self) -> Option<Record> {
-        let record = self.records.pop_front()?;
-        self.bytes -= record.size();
-        Some(record)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 /// How much more input goes into a commit.
@@ -74,25 +43,23 @@ impl Room {
 }
 
 impl Partition {
-    /// A partition whose engine is there, with what its input brought meanwhile.
-    pub(super) fn new(ticket: Ticket, engine: Engine, assigned: GroupOffset, inbox: Inbox) -> Self {
-        let GroupOffset { of: tp, offset, .. } = assigned;
+    /// A partition whose engine is there.
+    pub(super) fn new(ticket: Ticket, engine: Engine, orders: Feed, commands: Option<Feed>) -> Self {
         Self {
             ticket,
             engine,
-            tp,
-            inbox,
-            next: offset,
-            committed: offset,
+            orders,
+            commands,
             events: Vec::new(),
+            outcomes: Vec::new(),
             letters: Vec::new(),
             last_event: None,
         }
     }
 
-    /// Hears records of the input, in order.
-    pub(super) fn hear(&mut self, records: Vec<Record>) {
-        self.inbox.extend(records);
+    /// The input of that topic.
+    pub(super) fn feed(&mut self, topic: &str) -> Option<&mut Feed> {
+        [Some(&mut self.orders), self.commands.as_mut()].into_iter().flatten().find(|feed| feed.tp.topic == topic)
     }
 
     /// Stages what is due, as far as there is room; one by one, since its size is known only then.
@@ -105,15 +72,11 @@ impl Partition {
         }
     }
 
-    /// Takes what was heard, as far as there is room; records that were taken before are passed over.
+    /// Takes orders that were heard, as far as there is room.
     pub(super) fn take(&mut self, options: &Options, room: &mut Room, now: Now, metrics: &Metrics) {
         while room.is_left()
-            && let Some(record) = self.inbox.pop()
+            && let Some(record) = self.orders.take()
         {
-            if record.offset < self.next {
-                continue;
-            }
-            self.next = record.offset + 1;
             let in_flight = self.engine.in_flight();
             let refused = match wire::decode_order(&record.value, &record.headers, record.at) {
                 Ok(order) if self.engine.was_done(&order, record.offset) => {
@@ -124,17 +87,54 @@ impl Partition {
                 Err(reason) => Some(reason),
             };
             if let Some(reason) = refused {
-                let (topic, partition) = (&self.tp.topic, self.tp.partition);
-                warn!(topic, partition, offset = record.offset, %reason, "dead letter");
                 self.engine.count_dead();
-                let letter = dead_letter(&options.dead, &self.tp, record, reason, now);
+                let letter = refuse(options, &self.orders, record, reason, now);
                 room.budget.spend(letter.size());
                 self.letters.push(letter);
             }
             room.orders = room.orders.saturating_sub(self.engine.in_flight().saturating_sub(in_flight));
             self.encode(options, &mut room.budget, now);
         }
-        self.engine.taken(self.next);
+        self.engine.taken(self.orders.next());
+    }
+
+    /// Decides commands that were heard, as far as there is room. What cannot be one is a dead letter, and no order.
+    pub(super) fn obey(&mut self, options: &Options, budget: &mut Budget, now: Now, metrics: &Metrics) {
+        // one makes two records: what happened, and that it did
+        while budget.has_room(2)
+            && let Some(commands) = &mut self.commands
+            && let Some(record) = commands.take()
+        {
+            match wire::decode_command(&record.value) {
+                Ok(command) => {
+                    let outcome = self.engine.command(&command, now);
+                    let (id, order, by) = (command.id, command.order, command.by);
+                    debug!(%order, command = %id, by, result = outcome.verdict.name(), "command");
+                    metrics.command(&outcome.verdict);
+                    let record = self.outcome(options, &outcome, now);
+                    budget.spend(record.size());
+                    self.outcomes.push(record);
+                }
+                Err(reason) => {
+                    let letter = refuse(options, commands, record, reason, now);
+                    budget.spend(letter.size());
+                    self.letters.push(letter);
+                }
+            }
+            self.encode(options, budget, now);
+        }
+    }
+
+    fn outcome(&self, options: &Options, outcome: &CommandOutcome, now: Now) -> NewRecord {
+        let topics = options.commands.as_ref().expect("a command came from its topic");
+        NewRecord {
+            topic: topics.outcomes.clone(),
+            partition: Some(self.orders.tp.partition),
+            key: Some(wire::key(outcome.order)),
+            value: wire::encode_outcome(outcome),
+            headers: wire::outcome_headers(&outcome.command),
+            at: now.wall,
+        }
     }
 
     fn accept(&mut self, order: Order, now: Now, metrics: &Metrics) -> Option<Invalid> {
@@ -164,7 +164,7 @@ impl Partition {
             let mut headers = wire::event_headers(event);
             headers.extend(seal.map(|seal| (wire::SEAL.to_owned(), seal.of(&value))));
             let key = Some(wire::key(event.order.id));
-            let (topic, partition) = (options.states.clone(), Some(self.tp.partition));
+            let (topic, partition) = (options.states.clone(), Some(self.orders.tp.partition));
             let record = NewRecord { topic, partition, key, value, headers, at: now.wall };
             budget.spend(record.size());
             self.events.push(record);
@@ -172,30 +172,38 @@ impl Partition {
         !staged.is_empty()
     }
 
-    /// What was heard and not taken.
-    pub(super) const fn inbox(&self) -> &Inbox {
-        &self.inbox
+    /// Orders that were heard and not taken.
+    pub(super) const fn orders(&self) -> &Feed {
+        &self.orders
+    }
+
+    /// Commands that were heard and not taken.
+    pub(super) const fn commands(&self) -> Option<&Feed> {
+        self.commands.as_ref()
     }
 
     /// Whether there is nothing to commit.
     pub(super) fn is_clean(&self) -> bool {
-        self.collected().next().is_none() && self.next == self.committed
+        let are_committed = self.orders.is_committed() && self.commands.as_ref().is_none_or(Feed::is_committed);
+        self.collected().next().is_none() && are_committed
     }
 
-    /// Events and dead letters that wait for a plan.
+    /// What waits for a plan.
     pub(super) fn collected(&self) -> impl Iterator<Item = &NewRecord> {
-        self.events.iter().chain(&self.letters)
+        self.events.iter().chain(&self.outcomes).chain(&self.letters)
     }
 
-    /// What goes into a plan, with how far the input is taken and what a restore needs.
+    /// What goes into a plan, with how far the inputs are taken and what a restore needs.
     pub(super) fn part(&mut self) -> Part {
-        self.engine.taken(self.next);
-        let metadata = self.engine.progress().to_string();
+        self.engine.taken(self.orders.next());
+        let mut offsets = vec![self.orders.offset(self.engine.progress().to_string())];
+        offsets.extend(self.commands.iter().filter(|feed| !feed.is_committed()).map(|feed| feed.offset(String::new())));
         Part {
             ticket: self.ticket,
             events: std::mem::take(&mut self.events),
+            outcomes: std::mem::take(&mut self.outcomes),
             letters: self.take_letters(),
-            offset: Some(GroupOffset { of: self.tp.clone(), offset: self.next, metadata }),
+            offsets,
         }
     }
 
@@ -207,29 +215,42 @@ impl Partition {
     /// Takes back what was in a plan that came to nothing.
     pub(super) fn take_back(&mut self, part: Part) {
         self.events.splice(..0, part.events);
+        self.outcomes.splice(..0, part.outcomes);
         self.letters.splice(..0, part.letters);
     }
 
-    /// These events of ours are durable, and the input before `next` is passed: the orders' timers start. The log's answer
+    /// These events of ours are durable, and the inputs before these offsets are passed: the orders' timers start. The log's answer
     /// is for these events only if it names the orders that wait for it, behind all that it named before.
     pub(super) fn settle(
         &mut self,
         events: &[NewRecord],
         positions: &[Position],
-        next: Option<u64>,
+        offsets: &[GroupOffset],
         now: Now,
     ) -> Result<(), Broken> {
         let waiting = self.engine.staged().iter().map(|staged| Some(staged.event.order.id.get()));
         let named = events.iter().map(|event| std::str::from_utf8(event.key.as_deref()?).ok()?.parse().ok());
         if !waiting.eq(named) {
-            return Err(Broken::Events(self.tp.partition));
+            return Err(Broken::Events(self.orders.tp.partition));
         }
         if positions.first().is_some_and(|first| self.last_event.is_some_and(|last| first.offset <= last)) {
             return Err(Broken::Order);
         }
         self.last_event = positions.last().map(|last| last.offset).or(self.last_event);
-        self.committed = next.unwrap_or(self.committed);
+        for offset in offsets {
+            self.orders.settle(offset);
+            if let Some(commands) = &mut self.commands {
+                commands.settle(offset);
+            }
+        }
         self.engine.settle(positions.iter().map(|position| position.offset), now);
         Ok(())
     }
+}
+
+/// The dead letter of a record that cannot be used.
+fn refuse(options: &Options, feed: &Feed, record: Record, reason: Invalid, now: Now) -> NewRecord {
+    let (topic, partition) = (&feed.tp.topic, feed.tp.partition);
+    warn!(topic, partition, offset = record.offset, %reason, "dead letter");
+    dead_letter(&options.dead, &feed.tp, record, reason, now)
 }

@@ -30,10 +30,11 @@ pub(super) struct Span {
     pub(super) ticket: Ticket,
     /// Its events among the outputs: their offsets come back at the same places.
     pub(super) events: Range<usize>,
-    /// Its dead letters, behind them.
+    /// What became of commands, and its dead letters, behind them.
+    outcomes: Range<usize>,
     letters: Range<usize>,
-    /// Up to where its input is passed; `None` when only letters are written.
-    pub(super) next: Option<u64>,
+    /// Up to where its input is passed; none when only letters are written.
+    pub(super) offsets: Range<usize>,
 }
 
 /// What a partition puts into a plan, and gets back when the plan came to nothing.
@@ -41,22 +42,31 @@ pub(super) struct Span {
 pub(super) struct Part {
     pub(super) ticket: Ticket,
     pub(super) events: Vec<NewRecord>,
+    pub(super) outcomes: Vec<NewRecord>,
     pub(super) letters: Vec<NewRecord>,
-    pub(super) offset: Option<GroupOffset>,
+    pub(super) offsets: Vec<GroupOffset>,
+}
+
+impl Part {
+    /// Dead letters alone.
+    pub(super) const fn of_letters(ticket: Ticket, letters: Vec<NewRecord>) -> Self {
+        Self { ticket, events: Vec::new(), outcomes: Vec::new(), letters, offsets: Vec::new() }
+    }
 }
 
 impl CommitPlan {
     /// Puts a plan together. An offset of each partition that is written to fences a member that has lost it.
     pub(super) fn new(number: u64, parts: impl IntoIterator<Item = Part>) -> Self {
         let mut plan = Self { number, outputs: Vec::new(), offsets: Vec::new(), spans: Vec::new() };
-        for Part { ticket, events, letters, offset } in parts {
-            let start = plan.outputs.len();
-            let middle = start + events.len();
-            let end = middle + letters.len();
-            plan.outputs.extend(events.into_iter().chain(letters));
-            let next = offset.as_ref().map(|offset| offset.offset);
-            plan.offsets.extend(offset);
-            plan.spans.push(Span { ticket, events: start..middle, letters: middle..end, next });
+        for Part { ticket, events, outcomes, letters, offsets } in parts {
+            let span = Span {
+                ticket,
+                events: extend(&mut plan.outputs, events),
+                outcomes: extend(&mut plan.outputs, outcomes),
+                letters: extend(&mut plan.outputs, letters),
+                offsets: extend(&mut plan.offsets, offsets),
+            };
+            plan.spans.push(span);
         }
         plan
     }
@@ -64,11 +74,12 @@ impl CommitPlan {
     /// Takes it apart again.
     pub(super) fn into_parts(self) -> impl Iterator<Item = Part> {
         let (mut outputs, mut offsets) = (self.outputs.into_iter(), self.offsets.into_iter());
-        self.spans.into_iter().map(move |Span { ticket, events, letters, next }| Part {
-            ticket,
-            events: outputs.by_ref().take(events.len()).collect(),
-            letters: outputs.by_ref().take(letters.len()).collect(),
-            offset: next.and_then(|_| offsets.next()),
+        self.spans.into_iter().map(move |span| Part {
+            ticket: span.ticket,
+            events: outputs.by_ref().take(span.events.len()).collect(),
+            outcomes: outputs.by_ref().take(span.outcomes.len()).collect(),
+            letters: outputs.by_ref().take(span.letters.len()).collect(),
+            offsets: offsets.by_ref().take(span.offsets.len()).collect(),
         })
     }
 
@@ -107,13 +118,20 @@ impl CommitPlan {
         if !letters.is_sorted_by(|a, b| a.offset < b.offset) {
             return Err(Broken::Order);
         }
-        for span in &self.spans {
-            if !positions[span.events.clone()].is_sorted_by(|a, b| a.offset < b.offset) {
+        for range in self.spans.iter().flat_map(|span| [&span.events, &span.outcomes]) {
+            if !positions[range.clone()].is_sorted_by(|a, b| a.offset < b.offset) {
                 return Err(Broken::Order);
             }
         }
         Ok(())
     }
+}
+
+/// Appends, and says where.
+fn extend<T>(all: &mut Vec<T>, more: Vec<T>) -> Range<usize> {
+    let start = all.len();
+    all.extend(more);
+    start..all.len()
 }
 
 /// A commit that did not end as it was planned: a defect here or in the log. What is committed is whole, but memory cannot be
@@ -175,8 +193,9 @@ mod tests {
         Part {
             ticket: Ticket { partition, number: 1 },
             events: events.iter().map(|key| record("states", partition, key)).collect(),
+            outcomes: Vec::new(),
             letters: letters.iter().map(|key| record("dead", 0, key)).collect(),
-            offset: Some(GroupOffset { of: tp, offset: 7, metadata: String::new() }),
+            offsets: vec![GroupOffset { of: tp, offset: 7, metadata: String::new() }],
         }
     }
 
@@ -195,7 +214,7 @@ mod tests {
         };
         let parts: Vec<_> = plan
             .into_parts()
-            .map(|part| (part.ticket.partition, keys(part.events), keys(part.letters), part.offset.is_some()))
+            .map(|part| (part.ticket.partition, keys(part.events), keys(part.letters), part.offsets.len() == 1))
             .collect();
         let part = |number, events: &str, letters: &str| (number, events.to_owned(), letters.to_owned(), true);
         assert_eq!(parts, [part(0, "12", "x"), part(1, "", ""), part(2, "3", "yz")]);

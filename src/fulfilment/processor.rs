@@ -41,6 +41,8 @@ pub struct Options {
     pub states: String,
     /// Topic of the dead letters.
     pub dead: String,
+    /// Topics of the commands about orders, and of what became of them; `None` when there are none.
+    pub commands: Option<CommandTopics>,
     /// Topic of an old service's states, when that is not `states` itself.
     pub old_states: Option<String>,
     /// Consumer group of an old service that took orders before us.
@@ -53,6 +55,15 @@ pub struct Options {
     pub remember: usize,
     /// Which instance of the group this is.
     pub slot: u32,
+}
+
+/// Where commands come from, and where it is told what became of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandTopics {
+    /// Commands: as many partitions as the orders, each read by whoever owns that of the orders.
+    pub commands: String,
+    /// Outcomes: likewise.
+    pub outcomes: String,
 }
 
 /// Longest pause between two tries of what the log cannot do now.
@@ -96,10 +107,14 @@ impl Processor {
             let topic = deps.log.topic(name)?.ok_or_else(|| eventlog::Error::Unknown(name.to_owned()))?;
             eventlog::Result::Ok(topic.partitions.len())
         };
-        let (orders_n, states_n) = (partitions_of(&options.orders)?, partitions_of(&options.states)?);
-        if orders_n != states_n {
-            let (orders, states) = (options.orders, options.states);
-            return Err(Error::Partitions { orders, states, orders_n, states_n });
+        let orders_n = partitions_of(&options.orders)?;
+        let beside = options.commands.iter().flat_map(|topics| [&topics.commands, &topics.outcomes]);
+        for other in [&options.states].into_iter().chain(beside) {
+            let other_n = partitions_of(other)?;
+            if orders_n != other_n {
+                let (orders, other) = (options.orders.clone(), other.clone());
+                return Err(Error::Partitions { orders, other, orders_n, other_n });
+            }
         }
         let machine = Machine::new(options.clone(), limits, deps.metrics.clone());
         let restorer = Restorer {
@@ -169,7 +184,9 @@ impl Processor {
 
     /// Joins the group.
     pub(crate) fn join(&self) -> eventlog::Result<Box<dyn Member>> {
-        self.deps.log.join(GROUP, &[&*self.options.orders], self.options.slot, Commits::Outputs)
+        let (topics, slot) = ([&*self.options.orders], self.options.slot);
+        let commands: Vec<&str> = self.options.commands.iter().map(|topics| &*topics.commands).collect();
+        self.deps.log.join_alongside(GROUP, &topics, &commands, slot, Commits::Outputs)
     }
 
     /// Hears one thing, if there is one in that time, and does what follows from it.
@@ -225,7 +242,13 @@ impl Processor {
                 match output {
                     Output::Commit(plan) => next = Some(self.commit(member, plan)),
                     Output::Restore(wanted) => self.restorer.start(wanted, &self.restored.0)?,
-                    Output::Pause(paused) => member.pause(&self.options.orders, paused),
+                    Output::Pause(topic, paused) => member.pause(&topic, paused),
+                    Output::Seek(tp, offset) => {
+                        // it comes again when this fails
+                        if let Err(error) = member.seek(&tp, offset) {
+                            warn!(%tp, offset, %error, "cannot go on behind what is deleted, trying again");
+                        }
+                    }
                     Output::Retry(error) => {
                         let pause = self.backoff.map_or(self.options.tick, |pause| (pause * 2).min(RETRY_MAX));
                         warn!(%error, retry_in = ?pause, "commit refused, trying again");

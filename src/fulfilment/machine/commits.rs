@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// Commands get one part in so many of what a commit has room for: a flood of them must not keep new orders out.
+const COMMANDS_PART: usize = 4;
+
 impl Machine {
     /// A commit of what is due and what was heard, unless there is nothing, or one is under way.
     pub(super) fn commit(&mut self, now: Now) -> Option<Output> {
@@ -31,8 +34,9 @@ impl Machine {
         Some(self.plan(parts))
     }
 
-    /// Fills a commit to its bound: what is due first, so that no flood of orders makes states late, then the input. What
-    /// has no room waits for the next commit, and its offset is not passed. After a refusal there is something already.
+    /// Fills a commit to its bound: what is due first, so that no flood of input makes states late, then commands, which are
+    /// about orders that are there, up to a part of it, then new orders. What has no room waits for the next commit, and its
+    /// offset is not passed. After a refusal there is something already.
     fn fill(&mut self, now: Now) {
         let mut budget = Budget::new(self.limits.commit_records, self.limits.commit_bytes);
         for record in self.partitions.values().flat_map(Partition::collected) {
@@ -41,6 +45,11 @@ impl Machine {
         for partition in self.partitions.values_mut() {
             partition.tick(&self.options, &mut budget, now);
         }
+        let mut commands = budget.split(COMMANDS_PART);
+        for partition in self.partitions.values_mut() {
+            partition.obey(&self.options, &mut commands, now, &self.metrics);
+        }
+        budget.put_back(commands);
         let mut room = Room { budget, orders: self.orders_left() };
         for partition in self.partitions.values_mut() {
             partition.take(&self.options, &mut room, now, &self.metrics);
@@ -93,7 +102,7 @@ impl Machine {
         while let Some(Heap { ticket, letters }) = apart.pop() {
             if !letters.is_empty() && self.ours(ticket).is_some() {
                 self.apart = Some(apart);
-                return Some(self.plan([Part { ticket, events: Vec::new(), letters, offset: None }]));
+                return Some(self.plan([Part::of_letters(ticket, letters)]));
             }
         }
         self.commit(now)
@@ -117,7 +126,7 @@ impl Machine {
         let heaps = plan.into_parts().map(|Part { ticket, letters, .. }| Heap { ticket, letters });
         if let Err(error) = apart.refused(heaps, error, &self.metrics) {
             while let Some(Heap { ticket, letters }) = apart.pop() {
-                self.take_back(Part { ticket, events: Vec::new(), letters, offset: None });
+                self.take_back(Part::of_letters(ticket, letters));
             }
             return self.refuse(error);
         }
@@ -145,8 +154,8 @@ impl Machine {
                 let late = staged.due.map(|due| now.monotonic.saturating_sub(due));
                 self.metrics.transition(&staged.event.estado, late);
             }
-            let (outputs, offsets) = (&plan.outputs()[span.events.clone()], &positions[span.events.clone()]);
-            partition.settle(outputs, offsets, span.next, now)?;
+            let (outputs, found) = (&plan.outputs()[span.events.clone()], &positions[span.events.clone()]);
+            partition.settle(outputs, found, &plan.offsets()[span.offsets.clone()], now)?;
         }
         if self.restoring.is_empty() {
             self.metrics.ready();

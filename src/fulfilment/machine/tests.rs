@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     domain::{Flow, Timestamp, wire},
     eventlog::{NewRecord, Position},
-    fulfilment::{Broken, Engine, plan::Part},
+    fulfilment::{Broken, CommandTopics, Engine, plan::Part},
 };
 
 mod world;
@@ -21,6 +21,7 @@ fn options(in_flight_max: u64) -> Options {
         orders: "orders".into(),
         states: "states".into(),
         dead: "dead".into(),
+        commands: Some(CommandTopics { commands: "commands".into(), outcomes: "outcomes".into() }),
         old_states: None,
         old_group: None,
         tick: std::time::Duration::from_millis(20),
@@ -185,7 +186,7 @@ fn what_the_log_refused_is_tried_again_when_it_is_revoked() {
     hear(&mut machine, 0, vec![record(0, order(1, "n"))]);
     let first = tick(&mut machine, 0).unwrap();
     let outputs = machine.step(refused(first), at(0)).unwrap();
-    assert!(matches!(&outputs[..], [Output::Retry(_), Output::Pause(true)]));
+    assert!(matches!(&outputs[..], [Output::Retry(_), Output::Pause(_, true), Output::Pause(_, true)]));
     assert!(machine.is_refused() && !machine.is_full() && !machine.metrics.is_ready());
     let last = plan(machine.step(Input::Revoking(vec![tp(0)]), at(0)).unwrap()).expect("once more");
     assert_eq!(last.outputs().len(), 1);
@@ -279,7 +280,7 @@ fn orders_in_flight_have_a_bound() {
     own(&mut machine, [0]);
     let records = (0..25).map(|offset| record(offset, order(offset + 1, "n"))).collect();
     let outputs = machine.step(Input::Records(tp(0), records), at(0)).unwrap();
-    assert!(matches!(&outputs[..], [Output::Pause(true)]));
+    assert!(matches!(&outputs[..], [Output::Pause(_, true)]));
     let mut most = 0;
     for second in 0..100 {
         assert!(!machine.is_full() || machine.orders_left() > 0, "a full machine would not listen");
@@ -288,7 +289,7 @@ fn orders_in_flight_have_a_bound() {
     }
     assert_eq!(most, 10);
     assert_eq!(ledger.states.len(), 25);
-    assert!(!machine.paused);
+    assert!(machine.paused.is_empty());
 }
 
 #[test]
@@ -345,7 +346,7 @@ proptest! {
             second += dwells;
             ledger.round(&mut machine, second);
         }
-        while machine.in_flight() > 0 || machine.partitions.values().any(|partition| partition.inbox().len() > 0) {
+        while machine.in_flight() > 0 || machine.partitions.values().any(|partition| partition.orders().inbox().len() > 0) {
             second += 1;
             ledger.round(&mut machine, second);
         }

@@ -1,14 +1,15 @@
 //! Two machines on a log in memory, and a group that moves partitions between them at any moment: whatever happens in
-//! between, each order has each state once, in order, never early.
+//! between, each order has each state once, in order, never early; each command is decided once, and what it did happened.
 
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
-    domain::StateEvent,
+    domain::{CommandOutcome, StateEvent},
     fulfilment::{Progress, Restore},
 };
 
+mod check;
 mod log;
 
 const PARTITIONS: u32 = 3;
@@ -24,6 +25,9 @@ enum Op {
     /// Input is written: what, see [`World::place`].
     Place(u32, Vec<u8>),
     Deliver(usize, u32),
+    /// Commands are written: what, see [`World::command`].
+    Command(u32, Vec<u8>),
+    DeliverCommands(usize, u32),
     /// The input is read again from the last commit on.
     Rewind(usize, u32),
     /// The restore that was wanted last, or first, is there, or the log is away.
@@ -61,6 +65,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (partition.clone(), prop::collection::vec(any::<u8>(), 1..10)).prop_map(|(p, kinds)| Op::Place(p, kinds)),
         8 => (who.clone(), partition.clone()).prop_map(|(i, p)| Op::Deliver(i, p)),
+        3 => (partition.clone(), prop::collection::vec(any::<u8>(), 1..4)).prop_map(|(p, kinds)| Op::Command(p, kinds)),
+        5 => (who.clone(), partition.clone()).prop_map(|(i, p)| Op::DeliverCommands(i, p)),
         1 => (who.clone(), partition.clone()).prop_map(|(i, p)| Op::Rewind(i, p)),
         5 => (who.clone(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(|(i, last, away)| Op::Restored(i, last, away)),
         8 => (who.clone(), 0_u64..700).prop_map(|(i, millis)| Op::Tick(i, millis)),
@@ -83,11 +89,11 @@ struct Owner {
 
 struct Instance {
     machine: Machine,
-    /// The partitions that it believes to own, and where it reads next.
-    told: BTreeMap<u32, u64>,
+    /// The partitions that it believes to own, and where it reads orders and commands next.
+    told: BTreeMap<u32, (u64, u64)>,
     /// Of these, the ones that go once nothing is under way.
     revoking: BTreeSet<u32>,
-    paused: bool,
+    paused: BTreeSet<String>,
     /// Restores on their way, of earlier assignments, too.
     restores: Vec<Restored>,
     under_way: Option<UnderWay>,
@@ -104,15 +110,20 @@ struct World {
     now: Now,
     skew: i64,
     orders: Vec<Vec<Record>>,
+    commands: Vec<Vec<Record>>,
     states: Vec<Vec<Record>>,
+    outcomes: Vec<CommandOutcome>,
     dead: Vec<NewRecord>,
     committed: Vec<GroupOffset>,
+    committed_commands: Vec<u64>,
     owners: Vec<Option<Owner>>,
     generation: u64,
     instances: Vec<Instance>,
     /// What was placed: the orders of each partition, and the offsets of what is none.
     placed: Vec<Vec<u64>>,
-    poison: BTreeSet<(u32, u64)>,
+    poison: BTreeSet<(String, u32, u64)>,
+    /// How many commands were sent.
+    sent: usize,
 }
 
 impl World {
@@ -121,7 +132,7 @@ impl World {
             machine: machine(IN_FLIGHT_MAX, LIMITS),
             told: BTreeMap::new(),
             revoking: BTreeSet::new(),
-            paused: false,
+            paused: BTreeSet::new(),
             restores: Vec::new(),
             under_way: None,
         };
@@ -130,14 +141,18 @@ impl World {
             now: at(0),
             skew: 0,
             orders: partitions.clone().map(|_| Vec::new()).collect(),
+            commands: partitions.clone().map(|_| Vec::new()).collect(),
             states: partitions.clone().map(|_| Vec::new()).collect(),
+            outcomes: Vec::new(),
             dead: Vec::new(),
             committed: partitions.clone().map(assigned).collect(),
+            committed_commands: partitions.clone().map(|_| 0).collect(),
             owners: partitions.clone().map(|_| None).collect(),
             generation: 0,
             instances: vec![instance(), instance()],
             placed: partitions.map(|_| Vec::new()).collect(),
             poison: BTreeSet::new(),
+            sent: 0,
         }
     }
 
@@ -145,9 +160,12 @@ impl World {
         match op {
             Op::Place(partition, kinds) => self.place(partition, &kinds),
             Op::Deliver(i, partition) => self.deliver(i, partition),
+            Op::Command(partition, kinds) => self.command(partition, &kinds),
+            Op::DeliverCommands(i, partition) => self.deliver_commands(i, partition),
             Op::Rewind(i, partition) => {
                 if let Some(position) = self.instances[i].told.get_mut(&partition) {
-                    *position = self.committed[partition as usize].offset;
+                    let committed = self.committed[partition as usize].offset;
+                    *position = (committed, self.committed_commands[partition as usize]);
                 }
             }
             Op::Restored(i, last, away) => self.restored(i, last, away),
@@ -190,7 +208,8 @@ impl World {
 
     fn deliver(&mut self, i: usize, partition: u32) {
         let instance = &mut self.instances[i];
-        let Some(position) = instance.told.get_mut(&partition).filter(|_| !instance.paused) else { return };
+        let is_paused = instance.paused.contains("orders");
+        let Some((position, _)) = instance.told.get_mut(&partition).filter(|_| !is_paused) else { return };
         let records: Vec<Record> =
             self.orders[partition as usize].iter().skip(*position as usize).take(BATCH).cloned().collect();
         *position += records.len() as u64;
@@ -198,9 +217,21 @@ impl World {
             self.step(i, Input::Records(tp(partition), records));
             let machine = &self.instances[i].machine;
             let (kept, _) = held(machine.restoring.values().map(|restoring| &restoring.kept));
-            let (waiting, _) = held(machine.partitions.values().map(Partition::inbox));
+            let (waiting, _) = held(machine.partitions.values().map(|partition| partition.orders().inbox()));
             assert!(kept < LIMITS.kept_records + BATCH, "{kept} records kept");
             assert!(waiting < IN_FLIGHT_MAX as usize + LIMITS.kept_records + BATCH, "{waiting} records wait");
+        }
+    }
+
+    fn deliver_commands(&mut self, i: usize, partition: u32) {
+        let instance = &mut self.instances[i];
+        let is_paused = instance.paused.contains("commands");
+        let Some((_, position)) = instance.told.get_mut(&partition).filter(|_| !is_paused) else { return };
+        let records: Vec<Record> =
+            self.commands[partition as usize].iter().skip(*position as usize).take(BATCH).cloned().collect();
+        *position += records.len() as u64;
+        if !records.is_empty() {
+            self.step(i, Input::Records(commands(partition), records));
         }
     }
 
@@ -224,8 +255,10 @@ impl World {
         self.generation += 1;
         self.owners[partition as usize] = Some(Owner { instance: i, generation: self.generation });
         let offset = self.committed[partition as usize].clone();
-        instance.told.insert(partition, offset.offset);
-        self.step(i, Input::Assigned(vec![offset]));
+        let of_commands = self.committed_commands[partition as usize];
+        instance.told.insert(partition, (offset.offset, of_commands));
+        let beside = GroupOffset { of: commands(partition), offset: of_commands, metadata: String::new() };
+        self.step(i, Input::Assigned(vec![beside, offset]));
     }
 
     fn evict(&mut self, i: usize, told: bool) {
@@ -257,14 +290,17 @@ impl World {
                         self.instances[i].restores.push(Restored { ticket, offset, result });
                     }
                 }
-                Output::Pause(paused) => self.instances[i].paused = paused,
+                Output::Pause(topic, true) => assert!(self.instances[i].paused.insert(topic)),
+                Output::Pause(topic, false) => assert!(self.instances[i].paused.remove(&topic)),
+                Output::Seek(tp, _) => panic!("nothing is deleted in {tp}"),
                 Output::Retry(_) => assert!(self.instances[i].machine.is_refused()),
                 Output::Rejoin(_) => {
                     self.disown(i);
                     let instance = &mut self.instances[i];
                     instance.told.clear();
                     instance.revoking.clear();
-                    (instance.under_way, instance.paused) = (None, false);
+                    instance.under_way = None;
+                    instance.paused.clear();
                 }
             }
         }
@@ -295,11 +331,13 @@ impl World {
             }
             self.evict(i, true);
         }
+        self.let_all_go_on();
         let placed: usize = self.placed.iter().map(Vec::len).sum();
         for _ in 0..1_000 + 10 * placed {
             for partition in 0..PARTITIONS {
                 self.run(Op::Assign(0, partition));
                 self.run(Op::Deliver(0, partition));
+                self.run(Op::DeliverCommands(0, partition));
             }
             self.run(Op::Restored(0, false, false));
             self.run(Op::Tick(0, 500));
@@ -307,39 +345,17 @@ impl World {
                 self.run(Op::Answer(0, How::Done));
             }
             let read = self.orders.iter().zip(&self.committed).all(|(orders, at)| orders.len() as u64 == at.offset);
-            if read && self.instances[0].restores.is_empty() && self.instances[0].machine.in_flight() == 0 {
+            let obeyed = self.commands.iter().zip(&self.committed_commands).all(|(all, at)| all.len() as u64 == *at);
+            if read && obeyed && self.instances[0].restores.is_empty() && self.instances[0].machine.in_flight() == 0 {
                 return;
             }
         }
         panic!("orders are stuck: {:?}", self.committed);
     }
+}
 
-    fn check(&self) {
-        let mut sources = BTreeSet::new();
-        for letter in &self.dead {
-            let read = wire::decode_dead_letter(letter.key.as_deref(), &letter.value, &letter.headers, letter.at);
-            let source = read.unwrap().source;
-            sources.insert((source.partition, source.offset));
-        }
-        assert_eq!(sources, self.poison, "what is no order is a dead letter, and nothing else");
-        for (partition, placed) in self.placed.iter().enumerate() {
-            let mut orders: BTreeMap<u64, Vec<StateEvent>> = BTreeMap::new();
-            for (_, event) in self.events(partition as u32) {
-                orders.entry(event.order.id.get()).or_default().push(event);
-            }
-            assert_eq!(orders.keys().copied().collect::<Vec<_>>(), *placed);
-            for (id, events) in orders {
-                let seqs: Vec<_> = events.iter().map(|event| event.seq).collect();
-                assert_eq!(seqs, [1, 2, 3, 4], "order {id}");
-                assert!(events.is_sorted_by(|a, b| a.at + DWELL <= b.at), "order {id}: {events:?}");
-            }
-            let progress = Progress::parse(&self.committed[partition].metadata).unwrap().unwrap_or_default();
-            let dead = self.poison.iter().filter(|(of, _)| *of == partition as u32).count() as u64;
-            let finished = placed.len() as u64;
-            let counters = progress.counters;
-            assert_eq!((counters.accepted, counters.finished, counters.dead), (finished + dead, finished, dead));
-        }
-    }
+fn commands(partition: u32) -> TopicPartition {
+    TopicPartition { topic: "commands".into(), partition }
 }
 
 proptest! {

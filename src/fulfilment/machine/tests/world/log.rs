@@ -1,7 +1,10 @@
 //! The log of the world: what it takes, from whom, and what it gives back.
 
 use super::*;
-use crate::flows::topic::Versions;
+use crate::{
+    domain::{Command, OrderId, command::Wish, flow::Party},
+    flows::topic::Versions,
+};
 
 impl World {
     /// New orders mostly; poison, some of it large; repeats, and others under a number that is taken.
@@ -22,9 +25,54 @@ impl World {
                 }
             };
             if kind % 10 < 2 || (kind % 10 == 3 && earlier.is_some()) {
-                self.poison.insert((partition, offset));
+                self.poison.insert(("orders".into(), partition, offset));
             }
             self.orders[partition as usize].push(record(offset, value));
+        }
+    }
+
+    /// What somebody may want of an order that is there, or will be, or never; some under an id that was used before.
+    pub(super) fn command(&mut self, partition: u32, kinds: &[u8]) {
+        for kind in kinds {
+            let offset = self.commands[partition as usize].len() as u64;
+            let ids = &self.placed[partition as usize];
+            let order = ids.get(usize::from(*kind) % (ids.len() + 1)).copied().unwrap_or(offset * 7 + 1);
+            self.sent += 1;
+            // the first repeats nothing
+            let number = if kind % 5 == 0 { self.sent.saturating_sub(3) } else { self.sent };
+            let (soon, operator) = (self.now.wall + std::time::Duration::from_millis(900), kind % 4 != 0);
+            let wish = match kind % 9 {
+                0..=2 => Wish::Cancel,
+                3 | 4 => Wish::Hold,
+                5 | 6 => Wish::Resume,
+                7 => Wish::Delay(soon),
+                _ => Wish::Readdress("b@b.example".parse().unwrap()),
+            };
+            let value = if kind % 17 == 0 {
+                self.poison.insert(("commands".into(), partition, offset));
+                b"poison".to_vec()
+            } else {
+                let party = if operator { Party::Operator } else { Party::Customer };
+                self.wish(number, order, party, wish)
+            };
+            self.commands[partition as usize].push(record(offset, value));
+        }
+    }
+
+    fn wish(&self, number: usize, order: u64, party: Party, wish: Wish) -> Vec<u8> {
+        let (id, order) = (format!("c-{number}").parse().unwrap(), OrderId::new(order).unwrap());
+        wire::encode_command(&Command { id, order, by: "x".into(), party, wish, reason: None })
+    }
+
+    /// What is held goes on, so that all comes to an end.
+    pub(super) fn let_all_go_on(&mut self) {
+        for partition in 0..PARTITIONS as usize {
+            for order in self.placed[partition].clone() {
+                self.sent += 1;
+                let offset = self.commands[partition].len() as u64;
+                let value = self.wish(self.sent, order, Party::Operator, Wish::Resume);
+                self.commands[partition].push(record(offset, value));
+            }
         }
     }
 
@@ -39,7 +87,8 @@ impl World {
         for offset in plan.offsets() {
             let partition = offset.of.partition;
             assert!(instance.told.contains_key(&partition), "{partition} was given up");
-            assert!(offset.offset <= self.orders[partition as usize].len() as u64);
+            let written = if offset.of.topic == "commands" { &self.commands } else { &self.orders };
+            assert!(offset.offset <= written[partition as usize].len() as u64);
         }
         for output in plan.outputs().iter().filter(|output| output.topic == "states") {
             let of = output.partition.unwrap();
@@ -79,6 +128,12 @@ impl World {
         }
         let positions = plan.outputs().iter().map(|output| self.write(output)).collect();
         for offset in plan.offsets() {
+            if offset.of.topic == "commands" {
+                let committed = &mut self.committed_commands[offset.of.partition as usize];
+                assert!(*committed <= offset.offset, "{committed} goes back to {offset:?}");
+                *committed = offset.offset;
+                continue;
+            }
             let committed = &mut self.committed[offset.of.partition as usize];
             assert!(committed.offset <= offset.offset, "{committed:?} goes back to {offset:?}");
             *committed = offset.clone();
@@ -92,6 +147,10 @@ impl World {
         if output.topic == "dead" {
             self.dead.push(output.clone());
             return Position { partition, offset: self.dead.len() as u64 };
+        }
+        if output.topic == "outcomes" {
+            self.outcomes.push(wire::decode_outcome(&output.value).unwrap());
+            return Position { partition, offset: self.outcomes.len() as u64 };
         }
         let states = &mut self.states[partition as usize];
         let offset = states.last().map_or(0, |last| last.offset + 1 + u64::from(last.offset % 5 == 0));

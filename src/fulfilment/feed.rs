@@ -1,0 +1,97 @@
+//! One input of a partition: the orders, or the commands about them.
+
+use std::collections::VecDeque;
+
+use crate::eventlog::{GroupOffset, Record, TopicPartition};
+
+/// Input that was heard and not taken yet.
+#[derive(Default)]
+pub(super) struct Inbox {
+    records: VecDeque<Record>,
+    bytes: usize,
+}
+
+/// An input, and how far it is taken.
+pub(super) struct Feed {
+    pub(super) tp: TopicPartition,
+    inbox: Inbox,
+    /// The next offset to take.
+    next: u64,
+    /// The offset of the last commit.
+    committed: u64,
+}
+
+impl Inbox {
+    pub(super) fn extend(&mut self, records: Vec<Record>) {
+        self.bytes += records.iter().map(Record::size).sum::<usize>();
+        self.records.extend(records);
+    }
+
+    fn pop(&mut self) -> Option<Record> {
+        let record = self.records.pop_front()?;
+        self.bytes -= record.size();
+        Some(record)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Feed {
+    /// An input that was assigned, with what it brought meanwhile.
+    pub(super) fn new(assigned: GroupOffset, inbox: Inbox) -> Self {
+        let GroupOffset { of: tp, offset, .. } = assigned;
+        Self { tp, inbox, next: offset, committed: offset }
+    }
+
+    pub(super) const fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    pub(super) const fn inbox_mut(&mut self) -> &mut Inbox {
+        &mut self.inbox
+    }
+
+    /// The next record; those that were taken before are passed over.
+    pub(super) fn take(&mut self) -> Option<Record> {
+        while let Some(record) = self.inbox.pop() {
+            if record.offset >= self.next {
+                self.next = record.offset + 1;
+                return Some(record);
+            }
+        }
+        None
+    }
+
+    /// What is before an offset is not there any more.
+    pub(super) fn pass(&mut self, offset: u64) {
+        self.next = self.next.max(offset);
+    }
+
+    /// The next offset to take.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether all that was taken is committed.
+    pub(super) const fn is_committed(&self) -> bool {
+        self.next == self.committed
+    }
+
+    /// How far it is taken, for a commit.
+    pub(super) fn offset(&self, metadata: String) -> GroupOffset {
+        GroupOffset { of: self.tp.clone(), offset: self.next, metadata }
+    }
+
+    /// An offset was committed, if it is this input's.
+    pub(super) fn settle(&mut self, offset: &GroupOffset) {
+        if offset.of == self.tp {
+            self.committed = offset.offset;
+        }
+    }
+}
