@@ -79,10 +79,10 @@ pub(super) async fn require(config: &Config, log: Arc<dyn EventLog>, store: Arc<
 
 /// Where log and store differ.
 pub async fn differences(ours: &Topics, log: Arc<dyn EventLog>, store: &dyn Store) -> Result<Vec<Difference>> {
-    let Topics { orders, states, dead, ids, flows: _, forward_states } = ours;
+    let Topics { orders, states, dead, ids, outcomes, forward_states, .. } = ours;
     let mut marks = store.marks().await?;
     // what stands under a name of earlier settings is no longer read
-    let ours: Vec<_> = [orders, states, dead, ids].into_iter().chain(forward_states).collect();
+    let ours: Vec<_> = [orders, states, dead, ids, outcomes].into_iter().chain(forward_states).collect();
     marks.retain(|mark| mark.offset > 0 && ours.contains(&&mark.of.topic));
     marks.sort();
     let compare = move || {

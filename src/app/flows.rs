@@ -55,13 +55,15 @@ pub(super) async fn make_known(config: &Config, log: Arc<dyn EventLog>, now: Tim
     }
 }
 
-async fn create(log: Arc<dyn EventLog>, spec: TopicSpec) -> Result<()> {
+/// Makes a topic unless it is there.
+pub(super) async fn create(log: Arc<dyn EventLog>, spec: TopicSpec) -> Result<()> {
+    let what = format!("creating the topic {}", spec.name);
     let create = move || match log.topic(&spec.name)? {
         Some(_) => Ok(()),
         None => log.create(&spec),
     };
-    let created = tokio::task::spawn_blocking(create).await.context("creating the topic of flows")?;
-    created.context("creating the topic of flows")
+    let created = tokio::task::spawn_blocking(create).await.context(what.clone())?;
+    created.context(what)
 }
 
 fn configured(config: &Config) -> Result<Configured> {

@@ -32,7 +32,7 @@ pub fn connect(config: &Config, brokers: String) -> Result<KafkaLog> {
 /// What the topics should be like without which nothing runs. The number of partitions of topics that are there already counts, since records are
 /// in them: the states' topic has as many as the orders' topic.
 pub fn wanted_topics(log: &KafkaLog, config: &Config) -> Result<Vec<TopicSpec>> {
-    let Topics { orders, states, dead, ids, flows: _, forward_states } = &config.topics;
+    let Topics { orders, states, dead, ids, forward_states, .. } = &config.topics;
     let count = |name: &str| log.partitions(name);
     let partitions = count(orders)?.or(count(states)?).unwrap_or(config.log.partitions);
     let mut wanted = vec![

@@ -7,6 +7,7 @@
 #[expect(clippy::disallowed_methods, reason = "what an operator accepts, he accepts now")]
 pub mod agreement;
 pub mod beside;
+pub mod commands;
 mod damage;
 mod descriptors;
 pub mod flows;

@@ -85,6 +85,8 @@ fn local_log(config: &Config, path: &Path) -> Result<Arc<dyn EventLog>> {
     for (name, partitions) in [
         (&topics.orders, config.log.partitions),
         (&topics.states, config.log.partitions),
+        (&topics.commands, config.log.partitions),
+        (&topics.outcomes, config.log.partitions),
         (&topics.dead, 1),
         (&topics.ids, 1),
     ] {

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     domain::{Flow, HandleKey},
     forward,
-    fulfilment::{self, retention},
+    fulfilment::{self, CommandTopics, retention},
     intake, mail, ops, tracking, web,
 };
 
@@ -22,14 +22,14 @@ const RESERVATION_MIN: Duration = Duration::from_secs(15);
 /// How often a mailer looks for work that nobody in its process tells it of.
 const MAIL_POLL: Duration = Duration::from_millis(200);
 
-pub(super) fn fulfilment(config: &Config, flow: Arc<Flow>) -> fulfilment::Options {
+pub(super) fn fulfilment(config: &Config, flow: Arc<Flow>, commands: Option<CommandTopics>) -> fulfilment::Options {
     fulfilment::Options {
         flow,
         flows: config.topics.flows.clone(),
         orders: config.topics.orders.clone(),
         states: config.topics.states.clone(),
         dead: config.topics.dead.clone(),
-        commands: None,
+        commands,
         old_states: config.topics.forward_states.clone(),
         old_group: config.fulfilment.old_group.clone(),
         tick: config.fulfilment.tick,
@@ -55,8 +55,10 @@ pub(super) fn retention(config: &Config) -> retention::Policy {
         orders: config.topics.orders.clone(),
         states: config.topics.states.clone(),
         topics: vec![
-            (config.topics.orders.clone(), vec![fulfilment]),
+            (config.topics.orders.clone(), vec![fulfilment.clone()]),
+            (config.topics.commands.clone(), vec![fulfilment]),
             (config.topics.states.clone(), vec![tracking.clone()]),
+            (config.topics.outcomes.clone(), vec![tracking.clone()]),
             (config.topics.dead.clone(), vec![tracking]),
         ],
         keep: config.log.retention,

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::{runtime::Handle, sync::Notify};
 
 use super::{
-    Addresses, Role, agreement, damage, flows, housekeeping,
+    Addresses, Role, agreement, commands, damage, flows, housekeeping,
     listeners::Doors,
     open, options,
     outage::{Outage, again},
@@ -24,7 +24,7 @@ use crate::{
     env::Env,
     eventlog::EventLog,
     forward::Forward,
-    fulfilment::{self, Processor},
+    fulfilment::{self, CommandTopics, Processor},
     intake::{self, Intake},
     mail::{self, Composer, Mailer, Transport},
     ops::{Check, Late, Ops, Relay},
@@ -62,6 +62,8 @@ struct Opened {
     deployment: String,
     /// The flow of the settings, under the version by which all instances know it.
     flow: Arc<Flow>,
+    /// Through which orders are commanded, if they can be.
+    commands: Option<CommandTopics>,
     /// Rung after every projected batch, for the mailer.
     projected: Arc<Notify>,
 }
@@ -180,6 +182,7 @@ impl Plan {
             handles: HandleKey::new([0; 16]),
             deployment: String::new(),
             flow: self.flow.clone(),
+            commands: None,
             projected: Arc::default(),
         };
         if self.roles.iter().any(|role| role.needs_log()) {
@@ -209,6 +212,10 @@ impl Plan {
             let make_known = || flows::make_known(&self.config, log.clone(), self.env.clock.now());
             opened.flow = outage.wait("event log", make_known).await?;
         }
+        if let (Some(log), true) = (&opened.log, self.has(Role::Fulfilment) || self.has(Role::Tracking)) {
+            let make_known = || commands::make_known(&self.config, log.clone());
+            opened.commands = outage.wait("event log", make_known).await?;
+        }
         Ok(opened)
     }
 
@@ -234,7 +241,7 @@ impl Plan {
     fn start_fulfilment(&self, opened: &Opened, services: &mut Services) {
         let (log, env, metrics) = (opened.log(), self.env.clone(), self.fulfilment.clone());
         let deps = fulfilment::Deps { log: log.clone(), env: env.clone(), metrics: metrics.clone() };
-        let options = options::fulfilment(&self.config, opened.flow.clone());
+        let options = options::fulfilment(&self.config, opened.flow.clone(), opened.commands.clone());
         let forward = options::forward(&self.config)
             .map(|options| Arc::new(Forward::new(log.clone(), env.clone(), options, Handle::current())));
         let (runtime, first, pace) = (Handle::current(), forward.clone(), env.clone());
@@ -310,13 +317,12 @@ impl Plan {
     }
 }
 
-/// Fulfilment moves orders on by timers, and mail is sent about every state with the template of its name.
+/// Mail is sent about every state with the template of its name.
 fn require_plain(flow: &Flow) -> Result<()> {
     let has_own_mail = |step: &Step| step.mail.as_ref() != Some(&step.state);
-    if let Some(step) = flow.steps().iter().find(|step| step.takes_command() || has_own_mail(step)) {
+    if let Some(step) = flow.steps().iter().find(|step| has_own_mail(step)) {
         bail!(
-            "the flow {} cannot be run yet, only looked at: orders leave {} otherwise than by a timer, or it is mailed otherwise \
-             than with the template of its name",
+            "the flow {} cannot be run yet, only looked at: {} is mailed otherwise than with the template of its name",
             flow.name(),
             step.state
         );

@@ -104,6 +104,8 @@ mod sections {
         pub dead: String,
         pub ids: String,
         pub flows: String,
+        pub commands: String,
+        pub outcomes: String,
         #[serde(deserialize_with = "named")]
         pub forward_states: Option<String>,
     }
@@ -231,6 +233,21 @@ pub use sections::{
     Tracking,
 };
 
+impl Topics {
+    /// The topics that are ours alone, with their keys.
+    fn own(&self) -> [(&'static str, &String); 7] {
+        [
+            ("topics.orders", &self.orders),
+            ("topics.states", &self.states),
+            ("topics.dead", &self.dead),
+            ("topics.ids", &self.ids),
+            ("topics.flows", &self.flows),
+            ("topics.commands", &self.commands),
+            ("topics.outcomes", &self.outcomes),
+        ]
+    }
+}
+
 impl Config {
     /// Where the event log is.
     pub fn log_url(&self) -> LogUrl {
@@ -293,14 +310,9 @@ impl Config {
         {
             return bad("intake.backlog_of", &format!("can name fulfilment and tracking, not {other:?}"));
         }
-        let Topics { orders, states, dead, ids, flows, .. } = &self.topics;
-        for (key, name, others) in [
-            ("topics.states", states, vec![orders, dead, ids, flows]),
-            ("topics.dead", dead, vec![orders, states, ids, flows]),
-            ("topics.ids", ids, vec![orders, states, dead, flows]),
-            ("topics.flows", flows, vec![orders, states, dead, ids]),
-        ] {
-            if others.contains(&name) {
+        let topics = self.topics.own();
+        for (index, (key, name)) in topics.iter().enumerate() {
+            if topics[..index].iter().any(|(_, other)| other == name) {
                 return bad(key, &format!("must be a topic of its own, {name:?} is another's"));
             }
         }
@@ -361,9 +373,8 @@ impl Config {
 
     fn check_forwarding(&self) -> Result<(), (String, String)> {
         let bad = |text: &str| Err(("topics.forward_states".to_owned(), text.to_owned()));
-        let Topics { orders, states, dead, ids, flows, forward_states } = &self.topics;
-        let Some(forward) = forward_states else { return Ok(()) };
-        if [orders, states, dead, ids, flows].contains(&forward) {
+        let Some(forward) = &self.topics.forward_states else { return Ok(()) };
+        if self.topics.own().iter().any(|(_, name)| *name == forward) {
             return bad(
                 "must be the topic that old readers know, and none that Encargo uses otherwise: give topics.states a \
                  name of its own, like \"encargo_states\"",

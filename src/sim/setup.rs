@@ -74,6 +74,7 @@ impl Setup {
             orders: ORDERS.into(),
             states: STATES.into(),
             dead: DEAD.into(),
+            commands: None,
             old_states: None,
             old_group: None,
             tick: Duration::from_millis(20),

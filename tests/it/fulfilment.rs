@@ -7,7 +7,7 @@ use encargo::{
     domain::{Flow, Order, OrderId, Product, StateEvent, Timestamp, wire},
     env::Env,
     eventlog::{self, EventLog, NewRecord, TopicSpec, kafka::KafkaLog},
-    fulfilment::{Deps, Error, Metrics, Options, Processor},
+    fulfilment::{CommandTopics, Deps, Error, Metrics, Options, Processor},
 };
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,8 @@ use crate::{
     eventlog::{append, away::Broker, kafka::Cluster, named::Named, part, read_all},
     harness::PATIENCE,
 };
+
+mod commanded;
 
 const PARTITIONS: u32 = 6;
 const DWELL: Duration = Duration::from_millis(500);
@@ -46,7 +48,8 @@ impl Shop {
         // what it did, when one of these fails; there may be a subscriber already
         let _ = tracing_subscriber::fmt().with_test_writer().with_ansi(false).try_init();
         let log = cluster.patient();
-        for (name, partitions) in [("orders", PARTITIONS), ("states", PARTITIONS), ("dead", 1)] {
+        let topics = ["orders", "states", "commands", "outcomes"].map(|name| (name, PARTITIONS));
+        for (name, partitions) in topics.into_iter().chain([("dead", 1)]) {
             log.create(&TopicSpec { name: name.into(), partitions }).unwrap();
         }
         Self { cluster, log }
@@ -69,6 +72,7 @@ impl Shop {
             orders: "orders".into(),
             states: "states".into(),
             dead: "dead".into(),
+            commands: Some(CommandTopics { commands: "commands".into(), outcomes: "outcomes".into() }),
             old_states: None,
             old_group: None,
             tick: Duration::from_millis(20),

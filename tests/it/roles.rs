@@ -105,12 +105,12 @@ async fn topics_are_shown_created_and_compared() {
     let mut cluster = Cluster::name(&[("log.partitions", "6")]).await;
     let state =
         |text: &str| lines(text).iter().map(|line| line["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
-    assert_eq!(state(&cluster.run(&["log", "init", "--dry-run", "--json"])), ["missing"; 5]);
+    assert_eq!(state(&cluster.run(&["log", "init", "--dry-run", "--json"])), ["missing"; 7]);
     let refused = cluster.output(&["fulfilment"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("encargo log init --log kafka://"), "{said}");
-    assert_eq!(state(&cluster.run(&["log", "init", "--json"])), ["created"; 5]);
-    assert_eq!(state(&cluster.run(&["log", "init", "--json"])), ["fits"; 5]);
+    assert_eq!(state(&cluster.run(&["log", "init", "--json"])), ["created"; 7]);
+    assert_eq!(state(&cluster.run(&["log", "init", "--json"])), ["fits"; 7]);
     let config = cluster.config();
     cluster.run(&["log", "init", "--first-id", "1500"]);
     let ids = |log: &dyn encargo::eventlog::EventLog| log.lag("nobody", &[&config.topics.ids]).unwrap()[0].end;
@@ -118,7 +118,7 @@ async fn topics_are_shown_created_and_compared() {
     // the partitions that are there count, other settings are only told
     cluster.set("log.partitions", "4");
     cluster.set("log.replication", "2");
-    assert_eq!(state(&cluster.run(&["log", "init", "--json"])), ["differs, works"; 5]);
+    assert_eq!(state(&cluster.run(&["log", "init", "--json"])), ["differs, works"; 7]);
     // an ids topic of several partitions would give ids out twice
     let orders = cluster.config().topics.orders;
     cluster.set("topics.orders", format!("{orders}_other"));

@@ -74,7 +74,7 @@ mod on_kafka {
 
     use crate::{
         app::{
-            flows,
+            commands, flows,
             kafka::{connect, namesakes, wanted_topics},
         },
         cli::{
@@ -103,6 +103,8 @@ mod on_kafka {
     pub(super) fn init(config: &Config, brokers: String, dry_run: bool, as_json: bool) -> Result<bool> {
         let log = connect(config, brokers)?;
         let mut wanted = wanted_topics(&log, config)?;
+        let partitions = wanted[0].partitions; // those of the orders
+        wanted.extend(commands::topics(config, partitions));
         wanted.push(flows::topic(config));
         let topics = compare(&log, wanted)?;
         let missing: Vec<&str> =

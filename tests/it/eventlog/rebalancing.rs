@@ -143,6 +143,7 @@ pub fn what_is_read_alongside_goes_with_its_partition(harness: &dyn Sharing) {
     assert_eq!(read, (0..4).map(|partition| part("beside", partition)).collect());
     commit(&mut *first.member, &[], &(0..4).map(|partition| offset("beside", partition, 2, "")).collect::<Vec<_>>());
     let mut second = join(1);
+    second.member.pause("in", true);
     second.member.pause("beside", true);
     let has_two = |player: &Player| player.heard.contains(&"assigned 4".to_owned());
     until(&mut [&mut first, &mut second], "they share", |all| has_two(all[1]));

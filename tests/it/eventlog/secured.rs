@@ -122,6 +122,7 @@ async fn kafka_an_account_needs_what_the_documents_say_and_no_more() {
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/grant.py"))
         .args(["--brokers", &broker.address(), "--ids", &topics.ids])
         .args(["--topics", &topics.orders, &topics.states, &topics.dead, &topics.flows])
+        .args([&topics.commands, &topics.outcomes])
         .status();
     assert!(granted.unwrap().success());
 

@@ -64,6 +64,8 @@ impl Cluster {
             ("topics.dead", format!("compra_dead_letters_{own}")),
             ("topics.ids", format!("encargo_ids_{own}")),
             ("topics.flows", format!("encargo_flows_{own}")),
+            ("topics.commands", format!("encargo_commands_{own}")),
+            ("topics.outcomes", format!("encargo_outcomes_{own}")),
             ("intake.listen", "127.0.0.1:0".to_owned()),
             ("tracking.listen", "127.0.0.1:0".to_owned()),
             ("ops.listen", "127.0.0.1:0".to_owned()),
