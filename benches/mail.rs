@@ -159,8 +159,16 @@ async fn fill(store: &SqliteStore, orders: u64) {
         let (from, to) = ((chunk[0] - 1) * 4, (chunk[0] - 1) * 4 + events.len() as u64);
         let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
         let advances = vec![Advance { of, from, to, print: None }];
-        let batch =
-            Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, mail_since: None, now };
+        let batch = Batch {
+            group: "tracking".into(),
+            advances,
+            events,
+            dead: vec![],
+            outcomes: vec![],
+            mail: true,
+            mail_since: None,
+            now,
+        };
         store.apply(batch.into()).await.expect("it is applied");
     }
 }
@@ -180,5 +188,5 @@ fn event(id: u64, seq: u8, at: encargo::domain::Timestamp) -> Incoming {
         DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
     let estado = Flow::STATES[usize::from(seq) - 1];
     let next_at = (seq < 4).then_some(at);
-    Incoming { event: StateEvent::of_version_1(order, seq, estado, at, next_at), letter }
+    Incoming { event: StateEvent::of_version_1(order, seq, estado, at, next_at), partition: None, letter }
 }

@@ -118,8 +118,16 @@ impl Run {
         let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
         let advances = vec![Advance { of, from: self.offset, to: self.offset + count, print: None }];
         self.offset += count;
-        let batch =
-            Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, mail_since: None, now };
+        let batch = Batch {
+            group: "tracking".into(),
+            advances,
+            events,
+            dead: vec![],
+            outcomes: vec![],
+            mail: true,
+            mail_since: None,
+            now,
+        };
         let applied = self.costs.apply.of(self.store.apply(batch.into())).await?;
         assert_eq!(applied.accepted, count);
         self.costs.apply.add_events(count);
@@ -165,7 +173,7 @@ fn incoming(id: u64, seq: u8, at: Timestamp) -> Incoming {
     };
     let last = usize::from(seq) == Flow::STATES.len();
     let (estado, next_at) = (Flow::STATES[usize::from(seq) - 1], (!last).then(|| at + Duration::from_secs(8)));
-    Incoming { event: StateEvent::of_version_1(order, seq, estado, at, next_at), letter: letter(at) }
+    Incoming { event: StateEvent::of_version_1(order, seq, estado, at, next_at), partition: None, letter: letter(at) }
 }
 
 fn letter(at: Timestamp) -> DeadLetter {

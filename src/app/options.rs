@@ -69,6 +69,7 @@ pub(super) fn tracking(config: &Config, mail: bool) -> tracking::Options {
     tracking::Options {
         states: config.topics.states.clone(),
         dead: config.topics.dead.clone(),
+        outcomes: None,
         old_states: config.topics.forward_states.clone(),
         mail,
         mail_since: config.mail.since,

@@ -57,6 +57,7 @@ impl List {
             usermail: None,
             estado: self.state.clone(),
             overdue_at: self.stuck.then(|| now - STUCK_AFTER),
+            entered_before: None,
             below: self.below,
             limit: 0,
         };
@@ -105,8 +106,8 @@ impl List {
 }
 
 fn row(view: &OrderView, now: Timestamp) -> [Cell; 6] {
-    let (state_tone, next) = match view.next_at {
-        _ if view.finished => (Tone::Good, Cell::from("")),
+    let (state_tone, next) = match view.next_at() {
+        _ if view.closes().is_some() => (Tone::Good, Cell::from("")),
         None => (Tone::Busy, Cell::from("")),
         Some(at) => {
             let tone = if now.since(at) > STUCK_AFTER { Tone::Bad } else { Tone::Plain };

@@ -67,7 +67,7 @@ fn print(out: &mut Out, config: &Config, view: &OrderView, history: &[HistoryEnt
     let order = &view.order;
     let lang = order.lang.unwrap_or(config.mail.lang);
     out.line(&out.paint(Tone::Bold, &format!("Order {}", order.id)))?;
-    let tone = if view.finished { Tone::Good } else { Tone::Busy };
+    let tone = if view.closes().is_some() { Tone::Good } else { Tone::Busy };
     let state = out.paint(tone, &view.estado);
     out.field("state", &format!("{state}{}", next(view, now)))?;
     out.field("product", &format!("{}  (id {})", plain(&order.product.name), plain(&order.product.id)))?;
@@ -96,10 +96,7 @@ fn print(out: &mut Out, config: &Config, view: &OrderView, history: &[HistoryEnt
 }
 
 fn next(view: &OrderView, now: Timestamp) -> String {
-    match view.next_at {
-        Some(at) if !view.finished => format!(", the next one {}", time::due(at, now)),
-        _ => String::new(),
-    }
+    view.next_at().map_or_else(String::new, |at| format!(", the next one {}", time::due(at, now)))
 }
 
 /// Between two states, where a tenth of a second tells something.

@@ -111,6 +111,24 @@ pub enum Cause {
     },
 }
 
+impl Waits {
+    /// When the next state is due, if one is.
+    pub const fn next_at(&self) -> Option<Timestamp> {
+        match *self {
+            Self::Until(due) => Some(due),
+            _ => None,
+        }
+    }
+
+    /// How the order's life ended, if it did.
+    pub const fn closes(&self) -> Option<Closing> {
+        match *self {
+            Self::Closed(closing) => Some(closing),
+            _ => None,
+        }
+    }
+}
+
 impl Closing {
     /// Its name on the wire.
     pub const fn name(self) -> &'static str {
@@ -178,18 +196,12 @@ impl StateEvent {
 
     /// When the next state is due, if one is and the record tells.
     pub const fn next_at(&self) -> Option<Timestamp> {
-        match self.waits {
-            Waits::Until(due) => Some(due),
-            _ => None,
-        }
+        self.waits.next_at()
     }
 
     /// How the order's life ended with this event, if it did.
     pub const fn closes(&self) -> Option<Closing> {
-        match self.waits {
-            Waits::Closed(closing) => Some(closing),
-            _ => None,
-        }
+        self.waits.closes()
     }
 
     /// Where mails about it go.

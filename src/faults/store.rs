@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{Call, Fault, Faults};
 use crate::{
     clock::Clock,
-    domain::{DeadLetter, EmailAddress, OrderId, Source, Timestamp},
+    domain::{CommandId, CommandOutcome, DeadLetter, EmailAddress, OrderId, Source, Timestamp},
     eventlog::TopicPartition,
     store::{
         DeadLetters, Error, Keys, Ledger, Mails, Marks, Orders, Past, Pruned, Result, Store,
@@ -83,6 +83,10 @@ impl Orders for FaultyStore {
 
     async fn order_counts(&self) -> Result<OrderCounts> {
         self.call("order_counts", self.store.order_counts()).await
+    }
+
+    async fn outcome(&self, command: &CommandId) -> Result<Option<CommandOutcome>> {
+        self.call("outcome", self.store.outcome(command)).await
     }
 }
 

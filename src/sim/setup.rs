@@ -86,6 +86,6 @@ impl Setup {
 
     pub(super) fn tracking(slot: u32) -> tracking::Options {
         let (states, dead) = (STATES.into(), DEAD.into());
-        tracking::Options { states, dead, old_states: None, mail: false, mail_since: None, slot }
+        tracking::Options { states, dead, outcomes: None, old_states: None, mail: false, mail_since: None, slot }
     }
 }

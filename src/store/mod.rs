@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::domain::Timestamp;
 
+mod columns;
 pub mod dead;
 pub mod keys;
 pub mod ledger;
@@ -47,7 +48,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What is past its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Past {
-    /// Idempotency keys reserved before then.
+    /// Idempotency keys reserved before then, and outcomes of commands that were decided before then.
     pub keys: Timestamp,
     /// Ledger rows that were sent or dropped, with the last attempt before then. The history of the order keeps the
     /// state, its time and the mail's status; reply, attempts and their times go.
@@ -59,6 +60,8 @@ pub struct Past {
 pub struct Pruned {
     /// Idempotency keys.
     pub keys: u64,
+    /// Outcomes of commands.
+    pub outcomes: u64,
     /// Ledger rows that were compacted.
     pub mails: u64,
 }

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 
 use super::Result;
 use crate::{
-    domain::{DeadLetter, EmailAddress, Order, OrderId, StateEvent, Timestamp, lifecycle::Relation},
+    domain::{
+        Change, Closing, CommandId, CommandOutcome, DeadLetter, EmailAddress, Exits, Order, OrderId, StateEvent,
+        Timestamp, Waits, command::Standing, lifecycle::Relation,
+    },
     eventlog::TopicPartition,
 };
 
@@ -28,6 +31,8 @@ pub struct Advance {
 pub struct Incoming {
     /// The event.
     pub event: StateEvent,
+    /// The partition of the order's input, where commands find the order; `None` when the record does not tell.
+    pub partition: Option<u32>,
     /// What becomes of it when the store holds another order under the same id; its reason is filled in then.
     pub letter: DeadLetter,
 }
@@ -43,6 +48,9 @@ pub struct Batch {
     pub events: Vec<Incoming>,
     /// Dead letters, from the dead-letter topic or found by the projection itself. A source is kept once.
     pub dead: Vec<DeadLetter>,
+    /// What became of commands. Of one command, the first outcome that it was done or repeated stays, and any other is
+    /// replaced by what comes later.
+    pub outcomes: Vec<CommandOutcome>,
     /// Whether each new (order, state) gets a row in the mail ledger.
     pub mail: bool,
     /// States that were entered before get none all the same: somebody else mailed them.
@@ -102,33 +110,102 @@ impl Applied {
     }
 }
 
+/// What is kept of an order beside what was placed and its history. Its events may change it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Details {
+    pub(super) partition: Option<u32>,
+    pub(super) flow: Option<Box<str>>,
+    pub(super) address: Option<EmailAddress>,
+    /// The event that ended it as cancelled or refused: mails about earlier ones are not sent any more.
+    pub(super) mails_from: Option<u8>,
+}
+
+impl Details {
+    /// What they are once an event was taken; `None` when they stay the same, as they nearly always do.
+    pub(super) fn after(&self, relation: Relation, incoming: &Incoming) -> Option<Self> {
+        let event = &incoming.event;
+        let is_latest = matches!(relation, Relation::Advanced { .. });
+        let partition = incoming.partition.filter(|_| is_latest || self.partition.is_none()).or(self.partition);
+        let flow = event.flow.as_deref().or(self.flow.as_deref());
+        let address = if is_latest { event.address.as_ref() } else { self.address.as_ref() };
+        let is_end = matches!(event.closes(), Some(Closing::Cancelled | Closing::Refused));
+        let mails_from = is_end.then_some(event.seq).max(self.mails_from);
+        if partition == self.partition
+            && flow == self.flow.as_deref()
+            && address == self.address.as_ref()
+            && mails_from == self.mails_from
+        {
+            return None;
+        }
+        Some(Self { partition, flow: flow.map(Into::into), address: address.cloned(), mails_from })
+    }
+}
+
 /// An order as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderView {
-    /// The order.
+    /// The order as it was placed.
     pub order: Order,
+    /// The partition of its input, where commands find it; `None` when no record told.
+    pub partition: Option<u32>,
+    /// The address to which its mails go, once that was corrected.
+    pub address: Option<EmailAddress>,
+    /// The flow that it began with, `name@version`, if a record told.
+    pub flow: Option<Box<str>>,
+    /// The state's place in the flow.
+    pub step: u8,
     /// Its state.
     pub estado: Box<str>,
-    /// The state's place in the flow.
+    /// Number of its latest event.
     pub seq: u8,
-    /// When it entered the state.
+    /// When that happened.
     pub at: Timestamp,
+    /// What it waits for.
+    pub waits: Waits,
+    /// How else its state can be left.
+    pub exits: Exits,
+}
+
+impl OrderView {
     /// When the next state is due, if one is and the record told.
-    pub next_at: Option<Timestamp>,
-    /// Whether it has reached the last state.
-    pub finished: bool,
+    pub const fn next_at(&self) -> Option<Timestamp> {
+        self.waits.next_at()
+    }
+
+    /// How its life ended, if it did.
+    pub const fn closes(&self) -> Option<Closing> {
+        self.waits.closes()
+    }
+
+    /// Where mails about it go.
+    pub fn recipient(&self) -> &EmailAddress {
+        self.address.as_ref().unwrap_or(&self.order.email)
+    }
+
+    /// Where it stands, as far as that matters for what may be done to it.
+    pub fn standing(&self) -> Standing {
+        Standing { estado: self.estado.clone(), seq: self.seq, waits: self.waits, exits: self.exits }
+    }
 }
 
 /// One line of an order's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// The state's place in the flow.
+    /// The event's number.
     pub seq: u8,
     /// The state.
     pub estado: Box<str>,
-    /// When the order entered it.
+    /// What happened.
+    pub change: Change,
+    /// When.
     pub at: Timestamp,
-    /// What became of its mail; `None` when mail was off.
+    /// Who sent the command that caused it, if one did.
+    pub by: Option<Box<str>>,
+    /// That command's id.
+    pub command: Option<Box<str>>,
+    /// The words that were given for it.
+    pub reason: Option<Box<str>>,
+    /// What became of its mail; `None` when there is none.
     pub mail: Option<super::ledger::MailStatus>,
 }
 
@@ -137,10 +214,13 @@ pub struct HistoryEntry {
 pub struct Query {
     /// Only orders in this state.
     pub estado: Option<String>,
-    /// Only unfinished orders whose next state was due before this time.
+    /// Only orders in flight that should have left their state before this time: their timer is late, or somebody who was
+    /// expected to move them on did not.
     pub overdue_at: Option<Timestamp>,
-    /// Only orders for this address, its ASCII letters in either case. There is no index for that: the store looks through
-    /// all orders.
+    /// Only orders whose latest event happened before this time.
+    pub entered_before: Option<Timestamp>,
+    /// Only orders placed with this address or corrected to it, its ASCII letters in either case. There is no index for
+    /// that: the store looks through all orders.
     pub usermail: Option<EmailAddress>,
     /// Only orders with a smaller id: the next page.
     pub below: Option<OrderId>,
@@ -155,8 +235,27 @@ pub struct OrderCounts {
     pub total: u64,
     /// By state, in no particular order; states without orders are absent.
     pub by_state: Vec<(Box<str>, u64)>,
-    /// Those in their last state.
+    /// Those that went through all their states.
     pub finished: u64,
+    /// Those that ended otherwise: cancelled, or refused.
+    pub cancelled: u64,
+}
+
+impl OrderCounts {
+    /// Adds orders in a state whose lives ended like this, or have not ended. A state can be the last for some orders and not
+    /// for others.
+    pub(super) fn add(&mut self, state: &str, closing: Option<Closing>, n: u64) {
+        self.total += n;
+        match closing {
+            None => {}
+            Some(Closing::Finished) => self.finished += n,
+            Some(Closing::Cancelled | Closing::Refused) => self.cancelled += n,
+        }
+        match self.by_state.iter_mut().find(|(other, _)| **other == *state) {
+            Some((_, count)) => *count += n,
+            None => self.by_state.push((state.into(), n)),
+        }
+    }
 }
 
 /// The projection's side of the store, and its queries.
@@ -181,6 +280,9 @@ pub trait Orders: Send + Sync {
 
     /// How many orders there are; cheap, whatever the number.
     async fn order_counts(&self) -> Result<OrderCounts>;
+
+    /// What became of a command; `None` when that is not known yet, or no more.
+    async fn outcome(&self, command: &CommandId) -> Result<Option<CommandOutcome>>;
 }
 
 /// The order, if it is what was written: a bit that turned over on a disk is neither shown nor mailed.

@@ -1,7 +1,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::{
-    domain::{Handle, Lang, Timestamp},
+    domain::{Closing, Handle, Lang, Timestamp},
     store::{
         ledger::MailStatus,
         orders::{HistoryEntry, OrderView},
@@ -71,10 +71,10 @@ impl<'a> OrderJson<'a> {
             usermail: None,
             lang: order.lang,
             estado: &view.estado,
-            finished: view.finished,
+            finished: view.closes() == Some(Closing::Finished),
             placed_at: order.placed_at,
             at: view.at,
-            next_at: view.next_at,
+            next_at: view.next_at(),
             handle: None,
             history: history.iter().map(entry).collect(),
         }

@@ -42,6 +42,8 @@ pub struct Options {
     pub states: String,
     /// Topic of the dead letters.
     pub dead: String,
+    /// Topic of what becomes of commands, if there are any.
+    pub outcomes: Option<String>,
     /// Topic of an old service's states, when that is not `states` itself.
     pub old_states: Option<String>,
     /// Whether each state gets a row in the mail ledger.
@@ -120,8 +122,9 @@ impl Projection {
 
     /// Joins the group.
     pub(crate) fn join(&self) -> Result<Box<dyn Member>, Error> {
-        let Options { states, dead, old_states, .. } = &self.options;
-        let topics: Vec<&str> = [states, dead].into_iter().chain(old_states).map(String::as_str).collect();
+        let Options { states, dead, outcomes, old_states, .. } = &self.options;
+        let topics = [states, dead].into_iter().chain(outcomes).chain(old_states);
+        let topics: Vec<&str> = topics.map(String::as_str).collect();
         Ok(self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Offsets)?)
     }
 
@@ -232,8 +235,10 @@ impl Projection {
             reached = Some((record.offset + 1, Some(record.fingerprint())));
             if of.topic == self.options.dead {
                 batch.dead.push(self.read_dead_letter(&of, record));
+            } else if self.options.outcomes.as_ref() == Some(&of.topic) {
+                Self::add_outcome(batch, &of, record);
             } else if !wire::is_forwarded(&record.headers) {
-                Self::add_event(batch, &of, record);
+                self.add_event(batch, &of, record);
             } // else it comes from the topic of states, too
         }
         let Some((next, print)) = reached else { return };
@@ -247,16 +252,27 @@ impl Projection {
         }
     }
 
-    fn add_event(batch: &mut Batch, of: &TopicPartition, record: Record) {
-        let read = wire::decode_event(&record.value, &record.headers, record.at);
-        let mut letter = dead_letter(of, record, batch.now);
-        let reason = match read {
+    fn add_event(&self, batch: &mut Batch, of: &TopicPartition, record: Record) {
+        match wire::decode_event(&record.value, &record.headers, record.at) {
             Ok(event) => {
-                batch.events.push(Incoming { event, letter });
-                return;
+                // our own states stand where their orders came in; an old service wrote without a key, wherever it wanted
+                let is_ours = of.topic == self.options.states && record.key.is_some();
+                let partition = is_ours.then_some(of.partition);
+                batch.events.push(Incoming { event, partition, letter: dead_letter(of, record, batch.now) });
             }
-            Err(reason) => reason.to_string(),
-        };
+            Err(reason) => Self::add_unreadable(batch, of, record, reason.to_string()),
+        }
+    }
+
+    fn add_outcome(batch: &mut Batch, of: &TopicPartition, record: Record) {
+        match wire::decode_outcome(&record.value) {
+            Ok(outcome) => batch.outcomes.push(outcome),
+            Err(reason) => Self::add_unreadable(batch, of, record, reason.to_string()),
+        }
+    }
+
+    fn add_unreadable(batch: &mut Batch, of: &TopicPartition, record: Record, reason: String) {
+        let mut letter = dead_letter(of, record, batch.now);
         warn!(topic = of.topic, partition = of.partition, offset = letter.source.offset, reason, "dead letter");
         wire::note_unreadable(&mut letter);
         batch.dead.push(DeadLetter { reason, ..letter });

@@ -259,7 +259,7 @@ async fn project(shop: &Shop) {
     let batch = Batch {
         group: "tracking".into(),
         advances: vec![Advance { of, from: 0, to: 1, print: None }],
-        events: vec![Incoming { event, letter }],
+        events: vec![Incoming { event, partition: None, letter }],
         now: at,
         ..Batch::default()
     };

@@ -38,7 +38,7 @@ async fn bounce(app: &TestApp, number: u64, email: &str, reason: &str) {
     let letter =
         DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
     let event = StateEvent::of_version_1(order, 1, "recibido", at, Some(at));
-    let incoming = Incoming { event, letter };
+    let incoming = Incoming { event, partition: None, letter };
     let batch = Batch { group: "test".into(), events: vec![incoming], mail: true, now: due, ..Batch::default() };
     store.apply(batch.into()).await.unwrap();
     let [mail] = &store.lease(due, due + Duration::from_mins(1), 10).await.unwrap()[..] else { panic!("one is due") };

@@ -14,6 +14,7 @@ mod dead;
 mod faults;
 mod keys;
 mod ledger;
+mod lives;
 mod mails;
 mod marks;
 mod model;
@@ -185,6 +186,18 @@ macro_rules! every_check {
                 orders_are_counted,
                 all_that_an_order_says_is_kept,
                 an_order_may_go_on_after_its_last_state;
+            lives:
+                all_that_an_event_says_is_told_again,
+                the_history_tells_who_changed_what_and_why,
+                what_an_order_says_as_a_whole_follows_its_latest_event,
+                orders_that_nobody_moved_on_are_stuck,
+                orders_are_listed_by_how_long_they_stand,
+                ended_orders_are_counted_by_how_they_ended,
+                a_corrected_address_is_found,
+                what_became_of_a_command_is_told,
+                what_was_done_stays_done,
+                a_fenced_batch_decides_nothing,
+                old_outcomes_are_pruned;
             ledger:
                 the_oldest_due_mail_is_leased_first,
                 a_leased_mail_tells_everything,

@@ -182,7 +182,7 @@ pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Invalid> {
 }
 
 /// What an order waits for, where that is not a time and not its end.
-pub(super) const fn waits_name(waits: Waits) -> Option<&'static str> {
+pub const fn waits_name(waits: Waits) -> Option<&'static str> {
     match waits {
         Waits::ForCommand => Some(FOR_COMMAND),
         Waits::Held(_) => Some(HELD),
@@ -191,7 +191,7 @@ pub(super) const fn waits_name(waits: Waits) -> Option<&'static str> {
 }
 
 /// What an order waits for, from the fields that tell; `None` when they tell nothing.
-pub(super) fn read_waits(
+pub fn read_waits(
     closes: Option<&str>,
     next_at: Option<Timestamp>,
     waits: Option<&str>,

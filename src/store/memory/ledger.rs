@@ -128,9 +128,9 @@ impl Tables {
         Some(Mail {
             id,
             order: row.order.clone(),
-            estado: state.estado.clone(),
-            at: state.at,
-            next_at: state.next_at,
+            estado: (&*state.event.estado).into(),
+            at: state.event.at,
+            next_at: state.event.next_at(),
             attempt: mail.attempts,
             begun_at: mail.begun_at.unwrap_or(now),
             tries: mail.tries,
@@ -240,7 +240,7 @@ impl Ledger for MemoryStore {
             by_class: by_class.into_iter().filter_map(class).collect(),
             suppressed: tables.suppressed.len() as u64,
             repeated: tables.repeated,
-            oldest_unsettled_at: unsettled.map(|state| state.at).min(),
+            oldest_unsettled_at: unsettled.map(|state| state.event.at).min(),
         })
     }
 }

@@ -18,9 +18,9 @@ impl Tables {
         let mail: &Mailing = state.mail.as_ref()?;
         Some(MailEntry {
             id,
-            estado: state.estado.clone(),
+            estado: (&*state.event.estado).into(),
             status: mail.status,
-            at: state.at,
+            at: state.event.at,
             due_at: Some(mail.due_at).filter(|_| mail.status.is_unsettled()),
             attempts: mail.attempts,
             ambiguous: mail.ambiguous,

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use self::{dead::Letter, keys::Key, orders::Row};
 use super::{Past, Pruned, Result, Store, mails::Suppression};
 use crate::{
-    domain::{OrderId, Source},
+    domain::{CommandId, CommandOutcome, OrderId, Source},
     eventlog::TopicPartition,
 };
 
@@ -41,6 +41,7 @@ struct Tables {
     suppressed: BTreeMap<String, Suppression>,
     letters: BTreeMap<Source, Letter>,
     projected: BTreeMap<(String, TopicPartition), Projected>,
+    outcomes: BTreeMap<CommandId, CommandOutcome>,
     keys: BTreeMap<String, Key>,
     secrets: BTreeMap<String, [u8; 16]>,
 }
@@ -64,7 +65,10 @@ impl Store for MemoryStore {
         let keys = tables.keys.len();
         tables.keys.retain(|_, key| key.reserved_at >= past.keys);
         let keys = (keys - tables.keys.len()) as u64;
-        Ok(Pruned { keys, mails: tables.compact(past.mails) })
+        let outcomes = tables.outcomes.len();
+        tables.outcomes.retain(|_, outcome| outcome.at >= past.keys);
+        let outcomes = (outcomes - tables.outcomes.len()) as u64;
+        Ok(Pruned { keys, outcomes, mails: tables.compact(past.mails) })
     }
 
     async fn ping(&self) -> Result<()> {

@@ -7,28 +7,28 @@ use async_trait::async_trait;
 use super::{MemoryStore, Projected, Tables, ledger::Mailing};
 use crate::{
     domain::{
-        Order, OrderId, Timestamp,
+        Cause, CommandId, CommandOutcome, Order, OrderId, StateEvent, Timestamp,
         lifecycle::{self, Relation},
     },
     eventlog::TopicPartition,
     store::{
-        Error, Result,
-        orders::{Advance, Applied, Batch, HistoryEntry, Incoming, OrderCounts, OrderView, Orders, Query, conflict},
+        Error, Result, columns,
+        orders::{
+            Advance, Applied, Batch, Details, HistoryEntry, Incoming, OrderCounts, OrderView, Orders, Query, conflict,
+        },
     },
 };
 
 /// An order with its history, by seq: never empty.
 pub(super) struct Row {
     pub(super) order: Order,
+    pub(super) details: Details,
     pub(super) states: BTreeMap<u8, State>,
 }
 
-/// A state that an order entered, and the mail about it.
+/// What happened to an order, and the mail about it.
 pub(super) struct State {
-    pub(super) estado: Box<str>,
-    pub(super) at: Timestamp,
-    pub(super) next_at: Option<Timestamp>,
-    pub(super) last: bool,
+    pub(super) event: StateEvent,
     pub(super) mail: Option<Mailing>,
 }
 
@@ -39,14 +39,39 @@ impl Row {
     }
 
     fn view(&self) -> OrderView {
-        let (seq, state) = self.current();
+        let (seq, State { event, .. }) = self.current();
+        let Details { partition, flow, address, .. } = self.details.clone();
         OrderView {
             order: self.order.clone(),
-            estado: state.estado.clone(),
+            partition,
+            address,
+            flow,
+            step: event.step,
+            estado: (&*event.estado).into(),
             seq,
-            at: state.at,
-            next_at: state.next_at,
-            finished: state.last,
+            at: event.at,
+            waits: event.waits,
+            exits: event.exits,
+        }
+    }
+}
+
+impl State {
+    fn line(&self) -> HistoryEntry {
+        let event = &self.event;
+        let (command, by) = match &event.cause {
+            Cause::Command { id, by } => (Some(id.as_str().into()), Some(by.clone())),
+            Cause::Placed | Cause::Timer => (None, None),
+        };
+        HistoryEntry {
+            seq: event.seq,
+            estado: (&*event.estado).into(),
+            change: event.change,
+            at: event.at,
+            by,
+            command,
+            reason: event.reason.clone(),
+            mail: self.mail.as_ref().map(|mail| mail.status),
         }
     }
 }
@@ -75,6 +100,11 @@ impl Tables {
         for letter in &batch.dead {
             self.keep(letter.clone());
         }
+        for outcome in &batch.outcomes {
+            if !self.outcomes.get(&outcome.command).is_some_and(columns::stays) {
+                self.outcomes.insert(outcome.command.clone(), outcome.clone());
+            }
+        }
         Ok(applied)
     }
 
@@ -93,10 +123,16 @@ impl Tables {
             return;
         }
         let mail = batch.mails(event).then(|| Mailing::pending(batch.now));
-        let (estado, at, last) = (event.estado.as_ref().into(), event.at, event.closes().is_some());
-        let state = State { estado, at, next_at: event.next_at(), last, mail };
-        let new = || Row { order: Order { handle: None, ..(*event.order).clone() }, states: BTreeMap::new() };
-        self.orders.entry(event.order.id).or_insert_with(new).states.insert(event.seq, state);
+        let new = || Row {
+            order: Order { handle: None, ..(*event.order).clone() },
+            details: Details::default(),
+            states: BTreeMap::new(),
+        };
+        let row = self.orders.entry(event.order.id).or_insert_with(new);
+        if let Some(details) = row.details.after(relation, incoming) {
+            row.details = details;
+        }
+        row.states.insert(event.seq, State { event: event.clone(), mail });
         self.note_waiting(event.order.id);
     }
 }
@@ -115,37 +151,41 @@ impl Orders for MemoryStore {
 
     async fn order(&self, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>> {
         let tables = self.tables();
-        let line = |(seq, state): (&u8, &State)| HistoryEntry {
-            seq: *seq,
-            estado: state.estado.clone(),
-            at: state.at,
-            mail: state.mail.as_ref().map(|mail| mail.status),
-        };
-        Ok(tables.orders.get(&id).map(|row| (row.view(), row.states.iter().map(line).collect())))
+        Ok(tables.orders.get(&id).map(|row| (row.view(), row.states.values().map(State::line).collect())))
     }
 
     async fn orders(&self, query: Query) -> Result<Vec<OrderView>> {
         let tables = self.tables();
         let wanted = |row: &&Row| {
-            let (_, state) = row.current();
-            let is_overdue = |at: Timestamp| !state.last && state.next_at.is_some_and(|next| next < at);
+            let (_, State { event, .. }) = row.current();
+            let is_overdue = |at: Timestamp| {
+                let times = [event.next_at(), event.exits.expect_at];
+                event.closes().is_none() && times.into_iter().flatten().any(|time| time < at)
+            };
+            let mut addresses = [Some(&row.order.email), row.details.address.as_ref()].into_iter().flatten();
             query.below.is_none_or(|below| row.order.id < below)
-                && query.estado.as_ref().is_none_or(|estado| **estado == *state.estado)
+                && query.estado.as_ref().is_none_or(|estado| **estado == *event.estado)
                 && query.overdue_at.is_none_or(is_overdue)
-                && query.usermail.as_ref().is_none_or(|of| row.order.email.as_str().eq_ignore_ascii_case(of.as_str()))
+                && query.entered_before.is_none_or(|before| event.at < before)
+                && query
+                    .usermail
+                    .as_ref()
+                    .is_none_or(|of| addresses.any(|address| address.as_str().eq_ignore_ascii_case(of.as_str())))
         };
         Ok(tables.orders.values().rev().filter(wanted).take(query.limit).map(Row::view).collect())
     }
 
     async fn order_counts(&self) -> Result<OrderCounts> {
         let tables = self.tables();
-        let (mut by_state, mut finished) = (BTreeMap::<&str, u64>::new(), 0);
+        let mut counts = OrderCounts::default();
         for row in tables.orders.values() {
-            let (_, state) = row.current();
-            *by_state.entry(&state.estado).or_default() += 1;
-            finished += u64::from(state.last);
+            let (_, State { event, .. }) = row.current();
+            counts.add(&event.estado, event.closes(), 1);
         }
-        let by_state = by_state.into_iter().map(|(estado, n)| (estado.into(), n)).collect();
-        Ok(OrderCounts { total: tables.orders.len() as u64, by_state, finished })
+        Ok(counts)
+    }
+
+    async fn outcome(&self, command: &CommandId) -> Result<Option<CommandOutcome>> {
+        Ok(self.tables().outcomes.get(command).cloned())
     }
 }

@@ -1,17 +1,23 @@
 //! The projection's transaction: the hot path of writing. Three rounds: lock and read, write, commit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
+
+use deadpool_postgres::tokio_postgres::types::ToSql;
 
 use super::{
-    dead, orders, rows,
+    dead, orders, outcomes, rows,
     session::{Session, Transaction},
     standing::{self, Changes, Standing, State, Waiting},
 };
 use crate::{
-    domain::{DeadLetter, Lang, Order, OrderId, Timestamp},
+    domain::{DeadLetter, EmailAddress, Lang, Order, OrderId, Timestamp},
     store::{
         Error, Result,
-        orders::{Advance, Applied, Batch, Incoming, conflict},
+        columns::{self, Columns},
+        orders::{Advance, Applied, Batch, Details, Incoming, conflict},
     },
 };
 
@@ -32,6 +38,7 @@ pub(super) async fn apply(client: &mut Session, batch: &Batch) -> Result<Applied
     let applied = changes.applied;
     write(&tx, changes, batch).await?;
     dead::keep(&tx, &letters).await?;
+    outcomes::keep(&tx, &batch.outcomes).await?;
     tx.commit().await?;
     Ok(applied)
 }
@@ -98,13 +105,13 @@ async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTree
     }
     let orders = tx
         .prepare(
-            "SELECT o.id, o.fingerprint FROM unnest($1::bigint[]) AS i(id) JOIN orders o ON o.id BETWEEN i.id AND i.id
+            "SELECT o.id, o.fingerprint, o.partition, o.flow, o.address, o.mails_from FROM unnest($1::bigint[]) AS i(id) JOIN orders o ON o.id BETWEEN i.id AND i.id
              FOR NO KEY UPDATE OF o",
         )
         .await?;
     let history = tx
         .prepare(
-            "SELECT h.id, h.estado, h.last FROM unnest($1::bigint[]) AS o(id)
+            "SELECT h.id, h.estado, h.last, h.closes FROM unnest($1::bigint[]) AS o(id)
              JOIN history h ON h.id > o.id << 8 AND h.id < (o.id + 1) << 8",
         )
         .await?;
@@ -115,17 +122,24 @@ async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTree
         )
         .await?;
     // one after the other over there, but asked for in one go: each sees what was committed when its turn came
-    let ids: &(dyn deadpool_postgres::tokio_postgres::types::ToSql + Sync) = &ids;
+    let ids: &(dyn ToSql + Sync) = &ids;
     let (ids_orders, ids_history, ids_lane) = ([ids], [ids], [ids]);
     let (orders, history, lane) =
         tokio::try_join!(tx.query(&orders, &ids_orders), tx.query(&history, &ids_history), tx.query(&lane, &ids_lane))?;
     for row in orders {
-        let order = Standing { fingerprint: row.get(1), ..Standing::default() };
+        let details = Details {
+            partition: row.get::<_, Option<i32>>(2).map(|partition| partition as u32),
+            flow: row.get::<_, Option<&str>>(3).map(Into::into),
+            address: row.get::<_, Option<&str>>(4).and_then(|address| address.parse().ok()),
+            mails_from: row.get::<_, Option<i16>>(5).map(|seq| seq as u8),
+        };
+        let order = Standing { fingerprint: row.get(1), details, ..Standing::default() };
         standing.insert(rows::order_id(row.get(0))?, order);
     }
     for row in history {
         let id = rows::mail_id(row.get(0))?;
-        let state = State { estado: row.get::<_, String>(1).into(), last: row.get(2) };
+        let closing = columns::closing(row.get(2), row.get(3));
+        let state = State { estado: row.get::<_, String>(1).into(), closing };
         // an order that came between the first and the second of the three statements is not locked: see `write`
         standing.get_mut(&id.order).map(|order| order.states.insert(id.seq, state));
     }
@@ -158,6 +172,7 @@ async fn conflicts(
 
 async fn write(tx: &Transaction<'_>, changes: Changes<'_>, batch: &Batch) -> Result<()> {
     insert_orders(tx, &changes.orders).await?;
+    update_orders(tx, &changes.details).await?;
     insert_history(tx, &changes.history, batch).await?;
     insert_lane(tx, &changes.lane, batch.now).await?;
     if !changes.heads.is_empty() {
@@ -177,16 +192,21 @@ async fn write(tx: &Transaction<'_>, changes: Changes<'_>, batch: &Batch) -> Res
     changes.tally.write(tx).await
 }
 
-async fn insert_orders(tx: &Transaction<'_>, orders: &[&Order]) -> Result<()> {
+async fn insert_orders(tx: &Transaction<'_>, orders: &[(&Order, Details)]) -> Result<()> {
     if orders.is_empty() {
         return Ok(());
     }
     let insert = tx
         .prepare(
-            "INSERT INTO orders SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[],
-                 $6::text[], $7::bigint[], $8::text[], $9::bigint[]) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO orders (id, gameid, name, price, usermail, lang, placed_at, trace, fingerprint,
+                 partition, flow, address, mails_from)
+             SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+                 $8::text[], $9::bigint[], $10::int[], $11::text[], $12::text[], $13::smallint[])
+             ON CONFLICT (id) DO NOTHING",
         )
         .await?;
+    let (orders, details): (Vec<&Order>, Vec<&Details>) =
+        orders.iter().map(|(order, details)| (*order, details)).unzip();
     let ids: Vec<i64> = orders.iter().map(|order| order.id.get() as i64).collect();
     let texts = |of: fn(&Order) -> &str| orders.iter().map(|order| of(order)).collect::<Vec<&str>>();
     let lang: Vec<Option<&str>> = orders.iter().map(|order| order.lang.map(Lang::code)).collect();
@@ -195,14 +215,62 @@ async fn insert_orders(tx: &Transaction<'_>, orders: &[&Order]) -> Result<()> {
     let fingerprint: Vec<i64> = orders.iter().map(|order| order.fingerprint().cast_signed()).collect();
     let (product, name) = (texts(|order| &order.product.id), texts(|order| &order.product.name));
     let (price, usermail) = (texts(|order| order.product.price.as_str()), texts(|order| order.email.as_str()));
-    let inserted = tx
-        .execute(&insert, &[&ids, &product, &name, &price, &usermail, &lang, &placed_at, &trace, &fingerprint])
-        .await?;
+    let Told { partitions, flows, addresses, mails_from } = Told::of(&details);
+    let params: [&(dyn ToSql + Sync); 13] = [
+        &ids,
+        &product,
+        &name,
+        &price,
+        &usermail,
+        &lang,
+        &placed_at,
+        &trace,
+        &fingerprint,
+        &partitions,
+        &flows,
+        &addresses,
+        &mails_from,
+    ];
+    let inserted = tx.execute(&insert, &params).await?;
     if inserted == ids.len() as u64 {
         return Ok(());
     }
     // foreign events of one order on two partitions, read by two instances: what it stands at has to be read anew
     Err(Error::Unavailable("another instance brought the same order at the same moment".into()))
+}
+
+/// What is told of orders as a whole, by columns.
+struct Told<'a> {
+    partitions: Vec<Option<i32>>,
+    flows: Vec<Option<Cow<'a, str>>>,
+    addresses: Vec<Option<&'a str>>,
+    mails_from: Vec<Option<i16>>,
+}
+
+impl<'a> Told<'a> {
+    fn of(details: &[&'a Details]) -> Self {
+        Self {
+            partitions: details.iter().map(|of| of.partition.map(|partition| partition as i32)).collect(),
+            flows: details.iter().map(|of| of.flow.as_deref().map(rows::text)).collect(),
+            addresses: details.iter().map(|of| of.address.as_ref().map(EmailAddress::as_str)).collect(),
+            mails_from: details.iter().map(|of| of.mails_from.map(i16::from)).collect(),
+        }
+    }
+}
+
+async fn update_orders(tx: &Transaction<'_>, details: &[(i64, Details)]) -> Result<()> {
+    if details.is_empty() {
+        return Ok(());
+    }
+    let (ids, details): (Vec<i64>, Vec<&Details>) = details.iter().map(|(id, details)| (*id, details)).unzip();
+    let Told { partitions, flows, addresses, mails_from } = Told::of(&details);
+    let update =
+        "UPDATE orders o SET partition = d.partition, flow = d.flow, address = d.address, mails_from = d.mails_from
+         FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::smallint[])
+             AS d(id, partition, flow, address, mails_from)
+         WHERE o.id BETWEEN d.id AND d.id";
+    tx.execute(&tx.prepare(update).await?, &[&ids, &partitions, &flows, &addresses, &mails_from]).await?;
+    Ok(())
 }
 
 async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], batch: &Batch) -> Result<()> {
@@ -211,18 +279,50 @@ async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], batc
     }
     let insert = tx
         .prepare(
-            "INSERT INTO history (id, estado, at, next_at, last, mail)
-             SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bool[])",
+            "INSERT INTO history (id, estado, at, next_at, last, mail, closes, waits, left_ms, step, change, exits,
+                 expect_at, next, by, command, reason, template)
+             SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bool[], $7::text[],
+                 $8::text[], $9::bigint[], $10::smallint[], $11::text[], $12::smallint[], $13::bigint[], $14::text[],
+                 $15::text[], $16::text[], $17::text[], $18::text[])",
         )
         .await?;
     let ids: Vec<i64> = history.iter().map(|(id, _)| *id).collect();
     let events = || history.iter().map(|(_, incoming)| &incoming.event);
     let estados: Vec<&str> = events().map(|event| &*event.estado).collect();
     let at: Vec<i64> = events().map(|event| event.at.as_millis()).collect();
-    let next_at: Vec<Option<i64>> = events().map(|event| event.next_at().map(Timestamp::as_millis)).collect();
-    let last: Vec<bool> = history.iter().map(|(_, incoming)| incoming.event.closes().is_some()).collect();
     let mail: Vec<bool> = events().map(|event| batch.mails(event)).collect();
-    tx.execute(&insert, &[&ids, &estados, &at, &next_at, &last, &mail]).await?;
+    let columns: Vec<Columns> = events().map(Columns::of).collect();
+    let last: Vec<bool> = columns.iter().map(|of| of.last).collect();
+    let numbers = |of: fn(&Columns) -> Option<i64>| columns.iter().map(of).collect::<Vec<_>>();
+    let small = |of: fn(&Columns) -> Option<u8>| columns.iter().map(|row| of(row).map(i16::from)).collect::<Vec<_>>();
+    let names = |of: fn(&Columns) -> Option<&'static str>| columns.iter().map(of).collect::<Vec<_>>();
+    let texts =
+        |of: for<'a> fn(&Columns<'a>) -> Option<&'a str>| columns.iter().map(|row| of(row).map(rows::text)).collect();
+    let (next, by): (Vec<Option<Cow<str>>>, Vec<Option<Cow<str>>>) = (texts(|of| of.next), texts(|of| of.by));
+    let (command, reason): (Vec<Option<Cow<str>>>, Vec<Option<Cow<str>>>) =
+        (texts(|of| of.command), texts(|of| of.reason));
+    let template: Vec<Option<Cow<str>>> = texts(|of| of.template);
+    let params: [&(dyn ToSql + Sync); 18] = [
+        &ids,
+        &estados,
+        &at,
+        &numbers(|of| of.next_at),
+        &last,
+        &mail,
+        &names(|of| of.closes),
+        &names(|of| of.waits),
+        &numbers(|of| of.left_ms),
+        &small(|of| of.step),
+        &names(|of| of.change),
+        &small(|of| of.exits),
+        &numbers(|of| of.expect_at),
+        &next,
+        &by,
+        &command,
+        &reason,
+        &template,
+    ];
+    tx.execute(&insert, &params).await?;
     Ok(())
 }
 

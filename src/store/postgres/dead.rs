@@ -82,7 +82,7 @@ pub(super) async fn keep(tx: &Transaction<'_>, letters: &[DeadLetter]) -> Result
     let topics: Vec<&str> = letters.iter().map(|letter| &*letter.source.topic).collect();
     let partitions: Vec<i32> = letters.iter().map(|letter| letter.source.partition as i32).collect();
     let offsets: Vec<i64> = letters.iter().map(|letter| letter.source.offset as i64).collect();
-    let reasons: Vec<String> = letters.iter().map(|letter| rows::text(&letter.reason)).collect();
+    let reasons: Vec<std::borrow::Cow<str>> = letters.iter().map(|letter| rows::text(&letter.reason)).collect();
     let attempts: Vec<i32> = letters.iter().map(|letter| letter.attempts as i32).collect();
     let at: Vec<i64> = letters.iter().map(|letter| letter.at.as_millis()).collect();
     let keys: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.key.as_deref()).collect();

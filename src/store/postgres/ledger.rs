@@ -243,7 +243,7 @@ impl Rows {
         self.ids.push(key(id));
         self.attempts.push(attempt as i32);
         self.classes.push(class.map(Class::name));
-        self.texts.push(rows::text(text));
+        self.texts.push(rows::text(text).into_owned());
         if let Some((due_at, unknown)) = again {
             self.due_at.push(due_at.as_millis());
             self.unknown.push(unknown);
@@ -375,7 +375,7 @@ async fn counts(client: &mut Session) -> Result<LedgerCounts> {
                 .extend(name.split_once('/').and_then(|(of, class)| Some((status(of)?, Class::named(class)?, n)))),
             Kind::Repeated => counts.repeated = n,
             Kind::Suppressed => counts.suppressed = n,
-            Kind::Open | Kind::Finished => {}
+            Kind::Open | Kind::Finished | Kind::Cancelled => {}
         }
     }
     counts.by_status.sort_by_key(|(status, _)| MailStatus::ALL.iter().position(|other| other == status));

@@ -21,6 +21,7 @@ mod mails;
 mod marks;
 mod options;
 mod orders;
+mod outcomes;
 mod pooler;
 mod rows;
 mod schema;
@@ -122,6 +123,13 @@ impl Store for PgStore {
         loop {
             let gone = self.run(|client| Box::pin(keys::prune(client, past.keys))).await?;
             pruned.keys += gone;
+            if gone == 0 {
+                break;
+            }
+        }
+        loop {
+            let gone = self.run(|client| Box::pin(outcomes::prune(client, past.keys))).await?;
+            pruned.outcomes += gone;
             if gone == 0 {
                 break;
             }

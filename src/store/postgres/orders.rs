@@ -6,15 +6,15 @@ use async_trait::async_trait;
 use deadpool_postgres::tokio_postgres::types::ToSql;
 
 use super::{
-    PgStore, apply, rows,
+    PgStore, apply, outcomes, rows,
     session::Session,
     tally::{self, Kind},
 };
 use crate::{
-    domain::{EmailAddress, Order, OrderId, Timestamp},
+    domain::{CommandId, CommandOutcome, EmailAddress, Order, OrderId, Timestamp},
     eventlog::TopicPartition,
     store::{
-        Result,
+        Result, columns,
         orders::{Applied, Batch, HistoryEntry, OrderCounts, OrderView, Orders, Query},
     },
 };
@@ -41,6 +41,11 @@ impl Orders for PgStore {
     async fn order_counts(&self) -> Result<OrderCounts> {
         self.run(|client| Box::pin(counts(client))).await
     }
+
+    async fn outcome(&self, command: &CommandId) -> Result<Option<CommandOutcome>> {
+        let command = command.clone();
+        self.run(|client| Box::pin(async move { outcomes::of(client, &command).await })).await
+    }
 }
 
 pub(super) async fn offsets(client: &Session, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
@@ -64,35 +69,39 @@ pub(super) async fn orders(client: &Session, ids: &[i64]) -> Result<HashMap<Orde
 /// One statement, so that view and history are of the same moment.
 async fn view(client: &mut Session, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>> {
     let sql = format!(
-        "SELECT {}, {}, {} FROM orders o JOIN history h ON h.id > o.id << 8 AND h.id < (o.id + 1) << 8 {}
+        "SELECT {}, {}, {}, {}, h.change, h.by, h.command, h.reason FROM orders o JOIN history h ON h.id > o.id << 8 AND h.id < (o.id + 1) << 8 {}
          WHERE o.id = $1 ORDER BY h.id",
         rows::ORDER_COLUMNS,
+        rows::WAITS_COLUMNS,
         rows::VIEW_COLUMNS,
         rows::MAIL_STATUS,
         rows::MAIL_JOINS
     );
     let found = client.query(&client.prepare(&sql).await?, &[&(id.get() as i64)]).await?;
     let Some(last) = found.last() else { return Ok(None) };
-    let views = found.iter().map(|row| Ok((rows::order_view(row)?, row))).collect::<Result<Vec<_>>>()?;
-    let history = views.into_iter().map(|(OrderView { seq, estado, at, .. }, row)| {
-        let mail = rows::mail_status(row, rows::ORDER_COLUMN_COUNT + 5);
-        HistoryEntry { seq, estado, at, mail }
-    });
-    Ok(Some((rows::order_view(last)?, history.collect())))
+    let line = |row| {
+        let OrderView { seq, estado, at, .. } = rows::order_view(row)?;
+        let text = |column| row.get::<_, Option<&str>>(rows::AFTER_VIEW + column);
+        let [by, command, reason] = [2, 3, 4].map(|column| text(column).map(Into::into));
+        let mail = rows::mail_status(row, rows::AFTER_VIEW);
+        Ok(HistoryEntry { seq, estado, change: columns::change(text(1)), at, by, command, reason, mail })
+    };
+    let history = found.iter().map(line).collect::<Result<_>>()?;
+    Ok(Some((rows::order_view(last)?, history)))
 }
 
 /// Lists by the key backwards: of all orders, or of what is in flight where only that can match.
 async fn list(client: &mut Session, query: Query) -> Result<Vec<OrderView>> {
     let state = query.estado.as_deref();
     // a state in which orders end is looked for among all; those that only lead on, in flight
-    let in_flight = query.overdue_at.is_some()
-        || state.is_some()
-            && !tally::read(client, &[Kind::Finished]).await?.iter().any(|(_, name, _)| Some(name.as_str()) == state);
+    let in_flight = query.overdue_at.is_some() || state.is_some() && !is_an_end(client, state).await?;
     let from = if in_flight { "in_flight f JOIN orders o ON o.id = f.id" } else { "orders o" };
     let key = if in_flight { "f.id" } else { "o.id" };
     let mut conditions = vec![format!("{key} < $1")];
     let below = query.below.map_or(OrderId::MAX + 1, OrderId::get) as i64;
-    let (limit, overdue_at) = (query.limit as i64, query.overdue_at.map(Timestamp::as_millis));
+    let limit = query.limit as i64;
+    let [overdue_at, entered_before] =
+        [query.overdue_at, query.entered_before].map(|time| time.map(Timestamp::as_millis));
     let usermail = query.usermail.as_ref().map(EmailAddress::as_str);
     let mut params: Vec<&(dyn ToSql + Sync)> = vec![&below, &limit];
     if let Some(state) = &state {
@@ -101,17 +110,23 @@ async fn list(client: &mut Session, query: Query) -> Result<Vec<OrderView>> {
     }
     if let Some(overdue_at) = &overdue_at {
         params.push(overdue_at);
-        conditions.push(format!("h.next_at < ${}", params.len()));
+        conditions.push(format!("(h.next_at < ${0} OR h.expect_at < ${0})", params.len()));
+    }
+    if let Some(entered_before) = &entered_before {
+        params.push(entered_before);
+        conditions.push(format!("h.at < ${}", params.len()));
     }
     if let Some(usermail) = &usermail {
         params.push(usermail);
-        conditions.push(format!("lower(o.usermail COLLATE \"C\") = lower(${} COLLATE \"C\")", params.len()));
+        let placed_or_corrected = "(lower(o.usermail COLLATE \"C\"), lower(o.address COLLATE \"C\"))";
+        conditions.push(format!("lower(${} COLLATE \"C\") IN {placed_or_corrected}", params.len()));
     }
     let sql = format!(
-        "SELECT {}, {} FROM {from} CROSS JOIN LATERAL (
+        "SELECT {}, {}, {} FROM {from} CROSS JOIN LATERAL (
              SELECT * FROM history WHERE id > o.id << 8 AND id < (o.id + 1) << 8 ORDER BY id DESC LIMIT 1) h
          WHERE {} ORDER BY {key} DESC LIMIT $2",
         rows::ORDER_COLUMNS,
+        rows::WAITS_COLUMNS,
         rows::VIEW_COLUMNS,
         conditions.join(" AND ")
     );
@@ -119,15 +134,16 @@ async fn list(client: &mut Session, query: Query) -> Result<Vec<OrderView>> {
     found.iter().map(rows::order_view).collect()
 }
 
+/// Whether the life of any order has ended in this state.
+async fn is_an_end(client: &Session, state: Option<&str>) -> Result<bool> {
+    let ends = tally::read(client, &[Kind::Finished, Kind::Cancelled]).await?;
+    Ok(ends.iter().any(|(_, end, _)| Some(end.as_str()) == state))
+}
+
 async fn counts(client: &mut Session) -> Result<OrderCounts> {
-    let (mut by_state, mut finished) = (Vec::<(Box<str>, u64)>::new(), 0);
-    for (kind, state, n) in tally::read(client, &[Kind::Open, Kind::Finished]).await? {
-        finished += if kind == Kind::Finished { n } else { 0 };
-        // after a change of the flow, a state can be the last for some orders and not for others
-        match by_state.iter_mut().find(|(other, _)| **other == *state) {
-            Some((_, count)) => *count += n,
-            None => by_state.push((state.into(), n)),
-        }
+    let mut counts = OrderCounts::default();
+    for (kind, state, n) in tally::read(client, &[Kind::Open, Kind::Finished, Kind::Cancelled]).await? {
+        counts.add(&state, kind.closing(), n);
     }
-    Ok(OrderCounts { total: by_state.iter().map(|(_, n)| n).sum(), by_state, finished })
+    Ok(counts)
 }

@@ -1,5 +1,7 @@
 //! Between table rows and domain types.
 
+use std::borrow::Cow;
+
 use deadpool_postgres::tokio_postgres::Row;
 
 use super::super::{
@@ -8,7 +10,10 @@ use super::super::{
     mails::Suppression,
     orders::{OrderView, unharmed},
 };
-use crate::domain::{Order, OrderId, Product, Timestamp};
+use crate::{
+    domain::{EmailAddress, Order, OrderId, Product, Timestamp, Waits},
+    store::columns,
+};
 
 /// The columns that [`order`] reads, of the table `orders` under the name `o`.
 pub(super) const ORDER_COLUMNS: &str =
@@ -33,20 +38,45 @@ pub(super) fn order(row: &Row) -> Result<Order> {
     unharmed(order, row.get(8))
 }
 
-/// The columns that [`order_view`] reads after [`ORDER_COLUMNS`], of the order's last row in `history` as `h`.
-pub(super) const VIEW_COLUMNS: &str = "h.estado, (h.id & 255)::smallint, h.at, h.next_at, h.last";
+/// The columns that [`waits`] reads, of a row in `history` as `h`.
+pub(super) const WAITS_COLUMNS: &str = "h.last, h.closes, h.next_at, h.waits, h.left_ms";
 
-/// An order as it stands, from [`ORDER_COLUMNS`] and [`VIEW_COLUMNS`].
+/// What an order waits for after an event, from [`WAITS_COLUMNS`].
+pub(super) fn waits(row: &Row, first: usize) -> Waits {
+    let closing = columns::closing(row.get(first), row.get(first + 1));
+    columns::waits(closing, optional_time(row, first + 2), row.get(first + 3), row.get(first + 4))
+}
+
+/// The columns that [`order_view`] reads after [`ORDER_COLUMNS`] and [`WAITS_COLUMNS`], of the order's last row in
+/// `history` as `h`.
+pub(super) const VIEW_COLUMNS: &str =
+    "h.estado, (h.id & 255)::smallint, h.at, h.step, h.exits, h.expect_at, o.partition, o.flow, o.address";
+/// The first column after these three.
+pub(super) const AFTER_VIEW: usize = ORDER_COLUMN_COUNT + 5 + 9;
+
+/// An order as it stands, from [`ORDER_COLUMNS`], [`WAITS_COLUMNS`] and [`VIEW_COLUMNS`].
 pub(super) fn order_view(row: &Row) -> Result<OrderView> {
-    const FIRST: usize = ORDER_COLUMN_COUNT;
+    const FIRST: usize = ORDER_COLUMN_COUNT + 5;
+    let (order, seq) = (order(row)?, row.get::<_, i16>(FIRST + 1) as u8);
+    let small = |column| row.get::<_, Option<i16>>(column).map(|number| number as u8);
     Ok(OrderView {
-        order: order(row)?,
+        address: address(row.get(FIRST + 8), order.id)?,
+        order,
+        partition: row.get::<_, Option<i32>>(FIRST + 6).map(|partition| partition as u32),
+        flow: row.get::<_, Option<&str>>(FIRST + 7).map(Into::into),
+        step: small(FIRST + 3).unwrap_or(seq),
         estado: row.get::<_, &str>(FIRST).into(),
-        seq: row.get::<_, i16>(FIRST + 1) as u8,
+        seq,
         at: time(row, FIRST + 2),
-        next_at: optional_time(row, FIRST + 3),
-        finished: row.get(FIRST + 4),
+        waits: waits(row, ORDER_COLUMN_COUNT),
+        exits: columns::exits(small(FIRST + 4), optional_time(row, FIRST + 5)),
     })
+}
+
+/// The corrected address of an order.
+pub(super) fn address(address: Option<&str>, order: OrderId) -> Result<Option<EmailAddress>> {
+    let damaged = |_| Error::Fatal(format!("order {order} in the store has no valid corrected address"));
+    address.map(|address| address.parse().map_err(damaged)).transpose()
 }
 
 /// An order's id.
@@ -105,7 +135,7 @@ pub(super) fn optional_time(row: &Row, column: usize) -> Option<Timestamp> {
     row.get::<_, Option<i64>>(column).map(Timestamp::from_millis)
 }
 
-/// A text without NUL, which PostgreSQL cannot hold; a mail server's reply may have one.
-pub(super) fn text(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+/// A text without NUL, which PostgreSQL cannot hold; a mail server's reply may have one, and a strange record.
+pub(super) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }

@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     domain::{
-        Order, OrderId, Timestamp,
+        Closing, Order, OrderId, Timestamp,
         lifecycle::{self, Relation},
     },
     store::{
         ledger::MailStatus,
-        orders::{Applied, Batch, Incoming},
+        orders::{Applied, Batch, Details, Incoming},
     },
 };
 
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct State<'a> {
     pub(super) estado: std::borrow::Cow<'a, str>,
-    pub(super) last: bool,
+    pub(super) closing: Option<Closing>,
 }
 
 /// A mail that is not settled.
@@ -35,6 +35,9 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Standing<'a> {
     pub(super) fingerprint: i64,
+    pub(super) details: Details,
+    /// Whether these are not what the store holds.
+    pub(super) is_changed: bool,
     pub(super) states: BTreeMap<u8, State<'a>>,
     pub(super) lane: BTreeMap<u8, Waiting>,
     /// The order, when it is new.
@@ -45,7 +48,9 @@ pub(super) struct Standing<'a> {
 /// What a batch of events changes.
 #[derive(Default)]
 pub(super) struct Changes<'a> {
-    pub(super) orders: Vec<&'a Order>,
+    pub(super) orders: Vec<(&'a Order, Details)>,
+    /// Those of orders that are there already.
+    pub(super) details: Vec<(i64, Details)>,
     /// By key.
     pub(super) history: Vec<(i64, &'a Incoming)>,
     /// New mails, by key, and whether they are heads.
@@ -96,7 +101,10 @@ fn take<'a>(
         new: Some(&*event.order),
         ..Standing::default()
     });
-    let state = State { estado: (&*event.estado).into(), last: event.closes().is_some() };
+    if let Some(details) = known.details.after(relation, incoming) {
+        (known.details, known.is_changed) = (details, true);
+    }
+    let state = State { estado: (&*event.estado).into(), closing: event.closes() };
     known.states.insert(event.seq, state);
     known.added.insert(event.seq, incoming);
 }
@@ -112,15 +120,19 @@ impl<'a> Standing<'a> {
         let Some((_, state)) = self.state().filter(|_| !self.added.is_empty()) else { return };
         if before != Some(state) {
             for (state, by) in before.map(|state| (state, -1)).into_iter().chain([(state, 1)]) {
-                changes.tally.add(if state.last { Kind::Finished } else { Kind::Open }, &state.estado, by);
+                changes.tally.add(Kind::of_order(state.closing), &state.estado, by);
             }
         }
-        match (before.is_some_and(|state| !state.last), !state.last) {
+        match (before.is_some_and(|state| state.closing.is_none()), state.closing.is_none()) {
             (false, true) => changes.started.push(id.get() as i64),
             (true, false) => changes.finished.push(id.get() as i64),
             _ => {}
         }
-        changes.orders.extend(self.new);
+        match self.new {
+            Some(order) => changes.orders.push((order, self.details.clone())),
+            None if self.is_changed => changes.details.push((id.get() as i64, self.details.clone())),
+            None => {}
+        }
         changes.history.extend(self.added.iter().map(|(seq, incoming)| (rows::key(id, *seq), *incoming)));
         let events = || self.added.values().map(|incoming| &incoming.event);
         changes.tally.mail(MailStatus::Pending, events().filter(|event| batch.mails(event)).count() as i64);

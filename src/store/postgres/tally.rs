@@ -7,10 +7,13 @@ use super::{
     },
     session::{Session, Transaction},
 };
+use crate::domain::Closing;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
+    /// Orders that ended otherwise than in their last state, by state.
+    Cancelled,
     /// Mails that were tried and not accepted, by status and class.
     Class,
     /// Orders in their last state, by state.
@@ -26,8 +29,27 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Where an order is counted that ended like this, or has not ended.
+    pub(super) const fn of_order(closing: Option<Closing>) -> Self {
+        match closing {
+            None => Self::Open,
+            Some(Closing::Finished) => Self::Finished,
+            Some(Closing::Cancelled | Closing::Refused) => Self::Cancelled,
+        }
+    }
+
+    /// How the orders ended that are counted there; one stands for the other of those that end beside the line.
+    pub(super) const fn closing(self) -> Option<Closing> {
+        match self {
+            Self::Finished => Some(Closing::Finished),
+            Self::Cancelled => Some(Closing::Cancelled),
+            _ => None,
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
+            Self::Cancelled => "cancelled",
             Self::Class => "class",
             Self::Finished => "finished",
             Self::Mail => "mail",

@@ -3,18 +3,19 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::{
-    Error, Result, dead, ledger, rows,
+    Error, Result, dead, ledger, outcomes, rows,
     tally::{Kind, Tally},
 };
 use crate::{
     domain::{
-        Lang, Order, OrderId, Timestamp,
+        Closing, EmailAddress, Lang, Order, OrderId, Timestamp,
         lifecycle::{self, Relation},
     },
     eventlog::TopicPartition,
     store::{
+        columns::{self, Columns},
         ledger::MailStatus,
-        orders::{Advance, Applied, Batch, Incoming, conflict},
+        orders::{Advance, Applied, Batch, Details, Incoming, conflict},
     },
 };
 
@@ -32,6 +33,9 @@ pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Applied> {
     }
     for letter in &batch.dead {
         dead::keep(conn, letter)?;
+    }
+    for outcome in &batch.outcomes {
+        outcomes::keep(conn, outcome)?;
     }
     projection.finish()
 }
@@ -88,7 +92,8 @@ struct Held {
     /// Its latest event.
     seq: u8,
     estado: Box<str>,
-    closed: bool,
+    closing: Option<Closing>,
+    details: Details,
 }
 
 impl<'conn> Projection<'conn> {
@@ -96,18 +101,22 @@ impl<'conn> Projection<'conn> {
         Ok(Self {
             conn,
             find: conn.prepare_cached(
-                "SELECT o.fingerprint, h.seq, h.estado, h.last FROM orders o CROSS JOIN history h
+                "SELECT o.fingerprint, h.seq, h.estado, h.last, h.closes, o.partition, o.flow, o.address, o.mails_from
+                 FROM orders o CROSS JOIN history h
                  WHERE o.id = ?1 AND h.id > ?2 AND h.id < ?2 + 256 ORDER BY h.id DESC LIMIT 1",
             )?,
             known: conn.prepare_cached("SELECT 1 FROM history WHERE id = ?")?,
             insert: conn.prepare_cached(
-                "INSERT INTO orders (id, gameid, name, price, usermail, lang, placed_at, trace, fingerprint)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO orders (id, gameid, name, price, usermail, lang, placed_at, trace, fingerprint,
+                     partition, flow, address, mails_from)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
             enter: conn.prepare_cached(
-                "INSERT INTO history (id, estado, at, next_at, last, mail, due_at, tried_at, head)
+                "INSERT INTO history (id, estado, at, next_at, last, mail, due_at, tried_at, head, closes, waits, left_ms,
+                     step, change, exits, expect_at, next, by, command, reason, template)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?6 IS NOT NULL AND NOT EXISTS (
-                     SELECT 1 FROM history WHERE id > ?8 AND id < ?1 AND mail IN ('pending', 'sending')))",
+                     SELECT 1 FROM history WHERE id > ?8 AND id < ?1 AND mail IN ('pending', 'sending')),
+                     ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
             )?,
             start: conn.prepare_cached("INSERT INTO in_flight (id) VALUES (?)")?,
             finish: conn.prepare_cached("DELETE FROM in_flight WHERE id = ?")?,
@@ -127,8 +136,12 @@ impl<'conn> Projection<'conn> {
         }
         self.applied.count(relation, self.batch.is_unmailed(event));
         match relation {
-            Relation::Advanced { .. } => self.advance(held.as_ref(), incoming),
+            Relation::Advanced { .. } => {
+                self.note(held.as_ref(), relation, incoming)?;
+                self.advance(held.as_ref(), incoming)
+            }
             Relation::Late => {
+                self.note(held.as_ref(), relation, incoming)?;
                 self.enter(incoming)?;
                 // its mail goes before those of later states that are still to be sent
                 ledger::wait_behind(self.conn, rows::key(event.order.id, event.seq))
@@ -141,21 +154,51 @@ impl<'conn> Projection<'conn> {
     fn held(&mut self, order: OrderId) -> Result<Option<Held>> {
         let mut found = self.find.query([order.get() as i64, rows::key(order, 0)])?;
         let Some(row) = found.next()? else { return Ok(None) };
-        let estado = rows::text(row, 2)?.into();
-        Ok(Some(Held { fingerprint: row.get(0)?, seq: row.get(1)?, estado, closed: row.get(3)? }))
+        let details = Details {
+            partition: row.get(5)?,
+            flow: rows::optional_text(row, 6)?.map(Into::into),
+            address: rows::optional_text(row, 7)?.and_then(|address| address.parse().ok()),
+            mails_from: row.get(8)?,
+        };
+        Ok(Some(Held {
+            fingerprint: row.get(0)?,
+            seq: row.get(1)?,
+            estado: rows::text(row, 2)?.into(),
+            closing: columns::closing(row.get(3)?, rows::optional_text(row, 4)?),
+            details,
+        }))
+    }
+
+    /// Writes what an event says of its order as a whole.
+    fn note(&mut self, held: Option<&Held>, relation: Relation, incoming: &Incoming) -> Result<()> {
+        let order = &incoming.event.order;
+        let Some(held) = held else {
+            let details = Details::default().after(relation, incoming).unwrap_or_default();
+            return self.insert(order, &details);
+        };
+        let Some(details) = held.details.after(relation, incoming) else { return Ok(()) };
+        let sql = "UPDATE orders SET partition = ?, flow = ?, address = ?, mails_from = ? WHERE id = ?";
+        let address = details.address.as_ref().map(EmailAddress::as_str);
+        self.conn.prepare_cached(sql)?.execute(params![
+            details.partition,
+            details.flow,
+            address,
+            details.mails_from,
+            order.id.get() as i64
+        ])?;
+        Ok(())
     }
 
     fn advance(&mut self, held: Option<&Held>, incoming: &Incoming) -> Result<()> {
         let event = &incoming.event;
-        let (id, closes) = (event.order.id, event.closes().is_some());
-        match held {
-            None => self.insert(&event.order)?,
-            Some(held) => self.tally.add(order_kind(held.closed), &held.estado, -1),
+        let closing = event.closes();
+        if let Some(held) = held {
+            self.tally.add(Kind::of_order(held.closing), &held.estado, -1);
         }
         self.enter(incoming)?;
-        self.tally.add(order_kind(closes), &event.estado, 1);
-        let id = [id.get() as i64];
-        match (held.is_some_and(|held| !held.closed), !closes) {
+        self.tally.add(Kind::of_order(closing), &event.estado, 1);
+        let id = [event.order.id.get() as i64];
+        match (held.is_some_and(|held| held.closing.is_none()), closing.is_none()) {
             (false, true) => self.start.execute(id).map(drop)?,
             (true, false) => self.finish.execute(id).map(drop)?,
             _ => {}
@@ -163,7 +206,7 @@ impl<'conn> Projection<'conn> {
         Ok(())
     }
 
-    fn insert(&mut self, order: &Order) -> Result<()> {
+    fn insert(&mut self, order: &Order, details: &Details) -> Result<()> {
         self.insert.execute(params![
             order.id.get() as i64,
             order.product.id,
@@ -174,6 +217,10 @@ impl<'conn> Projection<'conn> {
             order.placed_at.as_millis(),
             order.trace.map(|trace| trace.to_string()),
             order.fingerprint().cast_signed(),
+            details.partition,
+            details.flow,
+            details.address.as_ref().map(EmailAddress::as_str),
+            details.mails_from,
         ])?;
         Ok(())
     }
@@ -184,15 +231,28 @@ impl<'conn> Projection<'conn> {
         let id = event.order.id;
         let due = self.batch.mails(event).then_some(self.batch.now);
         let mail = due.map(|_| MailStatus::Pending.name());
+        let columns = Columns::of(event);
         self.enter.execute(params![
-            rows::key(id, incoming.event.seq),
+            rows::key(id, event.seq),
             event.estado,
             event.at.as_millis(),
-            event.next_at().map(Timestamp::as_millis),
-            incoming.event.closes().is_some(),
+            columns.next_at,
+            columns.last,
             mail,
             due.map(Timestamp::as_millis),
             rows::key(id, 0),
+            columns.closes,
+            columns.waits,
+            columns.left_ms,
+            columns.step,
+            columns.change,
+            columns.exits,
+            columns.expect_at,
+            columns.next,
+            columns.by,
+            columns.command,
+            columns.reason,
+            columns.template,
         ])?;
         if let Some(pending) = mail {
             self.tally.add(Kind::Mail, pending, 1);
@@ -216,8 +276,4 @@ impl<'conn> Projection<'conn> {
         self.tally.write(self.conn)?;
         Ok(self.applied)
     }
-}
-
-const fn order_kind(finished: bool) -> Kind {
-    if finished { Kind::Finished } else { Kind::Open }
 }

@@ -15,6 +15,7 @@ mod ledger;
 mod mails;
 mod marks;
 mod orders;
+mod outcomes;
 mod readers;
 mod rows;
 mod schema;
@@ -96,6 +97,13 @@ impl Store for SqliteStore {
         loop {
             let slice = self.writer.run(move |conn| keys::prune(conn, past.keys, SLICE)).await?;
             pruned.keys += slice;
+            if slice < SLICE {
+                break;
+            }
+        }
+        loop {
+            let slice = self.writer.run(move |conn| outcomes::prune(conn, past.keys, SLICE)).await?;
+            pruned.outcomes += slice;
             if slice < SLICE {
                 break;
             }

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Params, params};
+use rusqlite::{Connection, Params, ToSql, params_from_iter};
 
 use super::{
-    Result, SqliteStore, apply, rows,
+    Result, SqliteStore, apply, outcomes, rows,
     tally::{self, Kind},
 };
 use crate::{
-    domain::{EmailAddress, OrderId, Timestamp},
+    domain::{CommandId, CommandOutcome, EmailAddress, OrderId, Timestamp},
     eventlog::TopicPartition,
-    store::orders::{Applied, Batch, HistoryEntry, OrderCounts, OrderView, Orders, Query},
+    store::{
+        columns,
+        orders::{Applied, Batch, HistoryEntry, OrderCounts, OrderView, Orders, Query},
+    },
 };
 
 #[async_trait]
@@ -31,16 +34,16 @@ impl Orders for SqliteStore {
     }
 
     async fn orders(&self, query: Query) -> Result<Vec<OrderView>> {
-        self.readers
-            .read(move |conn| match &query.usermail {
-                Some(address) => list_of(conn, &query, address),
-                None => list(conn, &query),
-            })
-            .await
+        self.readers.read(move |conn| list(conn, &query)).await
     }
 
     async fn order_counts(&self) -> Result<OrderCounts> {
         self.readers.read(counts).await
+    }
+
+    async fn outcome(&self, command: &CommandId) -> Result<Option<CommandOutcome>> {
+        let command = command.clone();
+        self.readers.read(move |conn| outcomes::of(conn, &command)).await
     }
 }
 
@@ -57,15 +60,20 @@ fn order(conn: &Connection, id: OrderId) -> Result<Option<(OrderView, Vec<Histor
     let Some(view) = views(conn, "orders o", "o.id = ?", [id.get() as i64])?.pop() else {
         return Ok(None);
     };
-    let mut select =
-        conn.prepare_cached("SELECT seq, estado, at, mail FROM history WHERE id > ?1 AND id < ?1 + 256 ORDER BY id")?;
+    let mut select = conn.prepare_cached(
+        "SELECT seq, estado, at, mail, change, by, command, reason FROM history WHERE id > ?1 AND id < ?1 + 256 ORDER BY id",
+    )?;
     let mut found = select.query([rows::key(id, 0)])?;
     let mut history = Vec::new();
     while let Some(row) = found.next()? {
         history.push(HistoryEntry {
             seq: row.get(0)?,
             estado: row.get(1)?,
+            change: columns::change(rows::optional_text(row, 4)?),
             at: rows::time(row, 2)?,
+            by: row.get(5)?,
+            command: row.get(6)?,
+            reason: row.get(7)?,
             mail: rows::mail_status(rows::optional_text(row, 3)?),
         });
     }
@@ -74,50 +82,54 @@ fn order(conn: &Connection, id: OrderId) -> Result<Option<(OrderView, Vec<Histor
 
 /// Lists by the key backwards: of all orders, or of what is in flight where only that can match.
 fn list(conn: &Connection, query: &Query) -> Result<Vec<OrderView>> {
-    const ALL: &str = "orders o";
-    const IN_FLIGHT: &str = "in_flight f CROSS JOIN orders o ON o.id = f.id";
-    let below = query.below.map_or(OrderId::MAX + 1, OrderId::get) as i64;
-    let overdue_at = query.overdue_at.map(Timestamp::as_millis);
-    let limit = query.limit as i64;
-    let state = query.estado.as_deref();
-    let state_params = params![below, state, limit];
-    match (overdue_at, state) {
-        (None, None) => views(conn, ALL, "o.id < ? ORDER BY o.id DESC LIMIT ?", params![below, limit]),
-        // a state in which orders end is looked for among all; those that only lead on, in flight
-        (None, Some(_)) if has_finished(conn, state)? => {
-            views(conn, ALL, "o.id < ? AND h.estado = ? ORDER BY o.id DESC LIMIT ?", state_params)
-        }
-        (None, Some(_)) => views(conn, IN_FLIGHT, "f.id < ? AND h.estado = ? ORDER BY f.id DESC LIMIT ?", state_params),
-        (Some(_), _) => {
-            let condition =
-                "f.id < ?1 AND (?2 IS NULL OR h.estado = ?2) AND h.next_at < ?4 ORDER BY f.id DESC LIMIT ?3";
-            views(conn, IN_FLIGHT, condition, params![below, state, limit, overdue_at])
+    let Query { estado, overdue_at, entered_before, usermail, below, limit } = query;
+    let below = below.map_or(OrderId::MAX + 1, OrderId::get) as i64;
+    let limit = *limit as i64;
+    let [overdue_at, entered_before] = [overdue_at, entered_before].map(|time| time.map(Timestamp::as_millis));
+    // a state in which orders end is looked for among all; those that only lead on, in flight
+    let is_in_flight = overdue_at.is_some() || estado.is_some() && !is_an_end(conn, estado.as_deref())?;
+    let (from, key) =
+        if is_in_flight { ("in_flight f CROSS JOIN orders o ON o.id = f.id", "f.id") } else { ("orders o", "o.id") };
+    let mut conditions = format!("{key} < ?1");
+    let mut params: Vec<&dyn ToSql> = vec![&below, &limit];
+    if let Some(estado) = estado {
+        params.push(estado);
+        conditions += &format!(" AND h.estado = ?{}", params.len());
+    }
+    if let Some(overdue_at) = &overdue_at {
+        params.push(overdue_at);
+        conditions += &format!(" AND (h.next_at < ?{0} OR h.expect_at < ?{0})", params.len());
+    }
+    if let Some(entered_before) = &entered_before {
+        params.push(entered_before);
+        conditions += &format!(" AND h.at < ?{}", params.len());
+    }
+    let address = usermail.as_ref().map(EmailAddress::as_str);
+    if let Some(address) = &address {
+        params.push(address);
+        conditions += &format!(" AND lower(?{}) IN (lower(o.usermail), lower(o.address))", params.len());
+    }
+    views(conn, from, &format!("{conditions} ORDER BY {key} DESC LIMIT ?2"), params_from_iter(params))
+}
+
+/// Whether the life of any order has ended in this state.
+fn is_an_end(conn: &Connection, state: Option<&str>) -> Result<bool> {
+    for kind in [Kind::Finished, Kind::Cancelled] {
+        if tally::read(conn, kind)?.iter().any(|(end, _)| Some(&**end) == state) {
+            return Ok(true);
         }
     }
-}
-
-/// Those of an address, found by looking through all.
-fn list_of(conn: &Connection, query: &Query, address: &EmailAddress) -> Result<Vec<OrderView>> {
-    let condition = "o.id < ?1 AND lower(o.usermail) = lower(?5) AND (?2 IS NULL OR h.estado = ?2)
-         AND (?4 IS NULL OR (NOT h.last AND h.next_at < ?4)) ORDER BY o.id DESC LIMIT ?3";
-    let below = query.below.map_or(OrderId::MAX + 1, OrderId::get) as i64;
-    let overdue_at = query.overdue_at.map(Timestamp::as_millis);
-    let limit = query.limit as i64;
-    views(conn, "orders o", condition, params![below, query.estado, limit, overdue_at, address.as_str()])
-}
-
-/// Whether any order has finished in this state.
-fn has_finished(conn: &Connection, state: Option<&str>) -> Result<bool> {
-    Ok(tally::read(conn, Kind::Finished)?.iter().any(|(finished, _)| Some(&**finished) == state))
+    Ok(false)
 }
 
 /// The orders of `from` that meet `condition`, each with the last row of its history as `h`.
 fn views(conn: &Connection, from: &str, condition: &str, params: impl Params) -> Result<Vec<OrderView>> {
     let sql = format!(
-        "SELECT {}, {} FROM {from} CROSS JOIN history h ON h.id = (
+        "SELECT {}, {}, {} FROM {from} CROSS JOIN history h ON h.id = (
              SELECT max(id) FROM history WHERE id > o.id << 8 AND id < (o.id + 1) << 8)
          WHERE {condition}",
         rows::ORDER_COLUMNS,
+        rows::WAITS_COLUMNS,
         rows::VIEW_COLUMNS
     );
     let mut select = conn.prepare_cached(&sql)?;
@@ -130,15 +142,11 @@ fn views(conn: &Connection, from: &str, condition: &str, params: impl Params) ->
 }
 
 fn counts(conn: &Connection) -> Result<OrderCounts> {
-    let mut by_state = tally::read(conn, Kind::Open)?;
-    let mut finished = 0;
-    for (state, n) in tally::read(conn, Kind::Finished)? {
-        finished += n;
-        // after a change of the flow, a state can be the last for some orders and not for others
-        match by_state.iter_mut().find(|(other, _)| *other == state) {
-            Some((_, count)) => *count += n,
-            None => by_state.push((state, n)),
+    let mut counts = OrderCounts::default();
+    for kind in [Kind::Open, Kind::Finished, Kind::Cancelled] {
+        for (state, n) in tally::read(conn, kind)? {
+            counts.add(&state, kind.closing(), n);
         }
     }
-    Ok(OrderCounts { total: by_state.iter().map(|(_, n)| n).sum(), by_state, finished })
+    Ok(counts)
 }

@@ -4,8 +4,9 @@ use rusqlite::Row;
 
 use super::{Error, Result};
 use crate::{
-    domain::{Order, OrderId, Product, Timestamp},
+    domain::{EmailAddress, Order, OrderId, Product, Timestamp, Waits},
     store::{
+        columns,
         ledger::{Class, MailId, MailStatus},
         mails::Suppression,
         orders::{OrderView, unharmed},
@@ -35,20 +36,43 @@ pub(super) fn order(row: &Row) -> Result<Order> {
     unharmed(order, row.get(8)?)
 }
 
-/// The columns that [`order_view`] reads after [`ORDER_COLUMNS`], of the order's last row in `history` as `h`.
-pub(super) const VIEW_COLUMNS: &str = "h.estado, h.seq, h.at, h.next_at, h.last";
+/// The columns that [`waits`] reads, of a row in `history` as `h`.
+pub(super) const WAITS_COLUMNS: &str = "h.last, h.closes, h.next_at, h.waits, h.left_ms";
 
-/// An order as it stands, from [`ORDER_COLUMNS`] and [`VIEW_COLUMNS`].
+/// What an order waits for after an event, from [`WAITS_COLUMNS`].
+pub(super) fn waits(row: &Row, first: usize) -> Result<Waits> {
+    let closing = columns::closing(row.get(first)?, optional_text(row, first + 1)?);
+    let waits = optional_text(row, first + 3)?;
+    Ok(columns::waits(closing, optional_time(row, first + 2)?, waits, row.get(first + 4)?))
+}
+
+/// The columns that [`order_view`] reads after [`ORDER_COLUMNS`] and [`WAITS_COLUMNS`], of the order's last row in
+/// `history` as `h`.
+pub(super) const VIEW_COLUMNS: &str =
+    "h.estado, h.seq, h.at, h.step, h.exits, h.expect_at, o.partition, o.flow, o.address";
+
+/// An order as it stands, from [`ORDER_COLUMNS`], [`WAITS_COLUMNS`] and [`VIEW_COLUMNS`].
 pub(super) fn order_view(row: &Row) -> Result<OrderView> {
-    const FIRST: usize = ORDER_COLUMN_COUNT;
+    const FIRST: usize = ORDER_COLUMN_COUNT + 5;
+    let (order, seq) = (order(row)?, row.get(FIRST + 1)?);
     Ok(OrderView {
-        order: order(row)?,
+        address: address(optional_text(row, FIRST + 8)?, order.id)?,
+        order,
+        partition: row.get(FIRST + 6)?,
+        flow: optional_text(row, FIRST + 7)?.map(Into::into),
+        step: row.get::<_, Option<u8>>(FIRST + 3)?.unwrap_or(seq),
         estado: text(row, FIRST)?.into(),
-        seq: row.get(FIRST + 1)?,
+        seq,
         at: time(row, FIRST + 2)?,
-        next_at: optional_time(row, FIRST + 3)?,
-        finished: row.get(FIRST + 4)?,
+        waits: waits(row, ORDER_COLUMN_COUNT)?,
+        exits: columns::exits(row.get(FIRST + 4)?, optional_time(row, FIRST + 5)?),
     })
+}
+
+/// The corrected address of an order.
+pub(super) fn address(address: Option<&str>, order: OrderId) -> Result<Option<EmailAddress>> {
+    let damaged = |_| Error::Fatal(format!("order {order} in the store has no valid corrected address"));
+    address.map(|address| address.parse().map_err(damaged)).transpose()
 }
 
 /// An order's id.

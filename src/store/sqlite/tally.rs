@@ -1,7 +1,7 @@
 use rusqlite::Connection;
 
 use super::Result;
-use crate::store::ledger::Class;
+use crate::{domain::Closing, store::ledger::Class};
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub(super) enum Kind {
     Open,
     /// Orders in their last state, by state.
     Finished,
+    /// Orders that ended otherwise, by state.
+    Cancelled,
     /// Mails, by status.
     Mail,
     /// Mails that were tried and not accepted, by status and class.
@@ -21,10 +23,29 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Where an order is counted that ended like this, or has not ended.
+    pub(super) const fn of_order(closing: Option<Closing>) -> Self {
+        match closing {
+            None => Self::Open,
+            Some(Closing::Finished) => Self::Finished,
+            Some(Closing::Cancelled | Closing::Refused) => Self::Cancelled,
+        }
+    }
+
+    /// How the orders ended that are counted there; one stands for the other of those that end beside the line.
+    pub(super) const fn closing(self) -> Option<Closing> {
+        match self {
+            Self::Finished => Some(Closing::Finished),
+            Self::Cancelled => Some(Closing::Cancelled),
+            _ => None,
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Finished => "finished",
+            Self::Cancelled => "cancelled",
             Self::Mail => "mail",
             Self::Class => "class",
             Self::Suppressed => "suppressed",

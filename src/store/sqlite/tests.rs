@@ -42,7 +42,7 @@ fn batch(orders: std::ops::Range<u64>) -> Batch {
         let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: id.get() };
         let (reason, key, value, headers) = (String::new(), None, vec![], vec![]);
         let letter = crate::domain::DeadLetter { source, reason, attempts: 0, at, key, value, headers };
-        Incoming { event: StateEvent::of_version_1(order, 1, Flow::STATES[0], at, Some(at)), letter }
+        Incoming { event: StateEvent::of_version_1(order, 1, Flow::STATES[0], at, Some(at)), partition: None, letter }
     });
     Batch { group: "tracking".into(), events: events.collect(), mail: true, ..Batch::default() }
 }

@@ -50,7 +50,7 @@ proptest! {
             projected: Arc::default(),
             metrics: Metrics::new(&mut Registry::default()),
         };
-        let options = Options { states: "states".into(), dead: "dead".into(), old_states: None, mail: false, mail_since: None, slot: 0 };
+        let options = Options { states: "states".into(), dead: "dead".into(), outcomes: None, old_states: None, mail: false, mail_since: None, slot: 0 };
         let mut projection = Projection::new(deps, options, runtime.handle().clone());
         let mut ends = BTreeMap::new();
         let mut batches = Vec::new();

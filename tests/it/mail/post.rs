@@ -134,8 +134,16 @@ impl Post {
         let advances = vec![Advance { of, from: self.projected, to, print: None }];
         self.projected = to;
         let now = self.clock.now();
-        let batch =
-            Batch { group: "tracking".into(), advances, events, dead: vec![], mail: true, mail_since: None, now };
+        let batch = Batch {
+            group: "tracking".into(),
+            advances,
+            events,
+            dead: vec![],
+            outcomes: vec![],
+            mail: true,
+            mail_since: None,
+            now,
+        };
         self.store.apply(batch.into()).await.unwrap();
         self.wake.notify_one();
     }
@@ -158,7 +166,7 @@ impl Post {
         let letter =
             DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
         let event = StateEvent::of_version_1(order, seq, estado, at, (seq < 4).then_some(at));
-        Incoming { event, letter }
+        Incoming { event, partition: None, letter }
     }
 
     pub fn state(&self) -> mail::Snapshot {

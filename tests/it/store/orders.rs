@@ -1,7 +1,7 @@
 //! Orders: what the projection writes, and what can be asked.
 
 use encargo::{
-    domain::{Closing, Lang, Order, Product, Waits},
+    domain::{Closing, Exits, Lang, Order, Product, Waits},
     store::{
         Error,
         dead::DeadId,
@@ -17,12 +17,24 @@ pub async fn an_event_moves_its_order_on(place: &dyn Place) {
     assert_eq!(store.order(id(1)).await.unwrap(), None);
     for (seq, estado) in [(1, "recibido"), (2, "preparando"), (3, "entregando"), (4, "finalizado")] {
         let incoming = event(order(1), seq);
-        let (entered, next_at) = (incoming.event.at, incoming.event.next_at());
+        let (entered, waits) = (incoming.event.at, incoming.event.waits);
         let applied = apply(&*store, vec![incoming]).await;
         assert_eq!(applied, Applied { accepted: 1, ..Applied::default() });
         let (view, _) = store.order(id(1)).await.unwrap().unwrap();
-        let finished = seq == 4;
-        assert_eq!(view, OrderView { order: order(1), estado: estado.into(), seq, at: entered, next_at, finished });
+        let expected = OrderView {
+            order: order(1),
+            partition: None,
+            address: None,
+            flow: None,
+            step: seq,
+            estado: estado.into(),
+            seq,
+            at: entered,
+            waits,
+            exits: Exits::default(),
+        };
+        assert_eq!(view, expected);
+        assert_eq!(view.closes(), (seq == 4).then_some(Closing::Finished));
     }
     assert_eq!(store.order(id(2)).await.unwrap(), None);
 }
@@ -67,7 +79,7 @@ pub async fn a_batch_may_hold_an_order_more_than_once(place: &dyn Place) {
     let applied = apply(&*store, events([(1, 1), (2, 1), (1, 1), (1, 2), (1, 3), (1, 2), (2, 2), (1, 4)])).await;
     assert_eq!(applied, Applied { accepted: 6, ignored: 2, ..Applied::default() });
     let (view, history) = store.order(id(1)).await.unwrap().unwrap();
-    assert_eq!((view.seq, view.finished, history.len()), (4, true, 4));
+    assert_eq!((view.seq, view.closes().is_some(), history.len()), (4, true, 4));
 }
 
 pub async fn a_gap_is_accepted_and_counted(place: &dyn Place) {

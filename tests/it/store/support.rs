@@ -56,7 +56,7 @@ pub fn event(order: Order, seq: u8) -> Incoming {
     let estado = Flow::STATES[usize::from(seq.saturating_sub(1))];
     let next_at = (!last).then(|| entered + Duration::from_secs(8));
     let letter = letter(order.id.get() * 10 + u64::from(seq));
-    Incoming { event: StateEvent::of_version_1(order, seq, estado, entered, next_at), letter }
+    Incoming { event: StateEvent::of_version_1(order, seq, estado, entered, next_at), partition: None, letter }
 }
 
 /// Events of standard orders, by order and seq.
@@ -86,7 +86,16 @@ pub fn advance(of: u32, from: u64, to: u64) -> Advance {
 
 /// A batch with mails due at second 0, and no offsets.
 pub fn batch(events: Vec<Incoming>) -> Batch {
-    Batch { group: GROUP.into(), advances: vec![], events, dead: vec![], mail: true, mail_since: None, now: at(0) }
+    Batch {
+        group: GROUP.into(),
+        advances: vec![],
+        events,
+        dead: vec![],
+        outcomes: vec![],
+        mail: true,
+        mail_since: None,
+        now: at(0),
+    }
 }
 
 pub async fn apply(store: &dyn Store, events: Vec<Incoming>) -> Applied {
