@@ -200,7 +200,7 @@ fn offset(topic: &str, partition: u32, offset: u64, metadata: &str) -> GroupOffs
     GroupOffset { of: part(topic, partition), offset, metadata: metadata.into() }
 }
 
-fn commit(member: &mut dyn Member, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Vec<Position> {
+pub fn commit(member: &mut dyn Member, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Vec<Position> {
     match member.commit(outputs, offsets) {
         Outcome::Committed(positions) => positions,
         other => panic!("the commit ended as {other:?}"),

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod commanded;
+mod of_before;
 
 const PARTITIONS: u32 = 6;
 const DWELL: Duration = Duration::from_millis(500);

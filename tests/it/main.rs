@@ -29,4 +29,5 @@ mod roles;
 mod setup;
 mod store;
 mod support;
+mod upgrade;
 mod web;
