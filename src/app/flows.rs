@@ -1,17 +1,23 @@
 //! The flow that this process is started with, made known to all instances.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::outage::is_passing;
 use crate::{
+    clock::Clock,
     config::Config,
     domain::{Flow, Timestamp},
     eventlog::{self, EventLog, TopicSpec},
-    flows::topic::{Configured, publish},
+    flows::topic::{Configured, load, publish},
 };
+
+/// How often versions are looked for that other instances bring into use.
+const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
 /// What the topic of the versions should be like.
 pub fn topic(config: &Config) -> TopicSpec {
@@ -53,6 +59,51 @@ pub(super) async fn make_known(config: &Config, log: Arc<dyn EventLog>, now: Tim
         }
         Err(error) => Err(error),
     }
+}
+
+/// Tells of versions of a flow that come into use while this process runs, by instances with another file.
+pub(super) async fn follow(
+    log: Arc<dyn EventLog>,
+    topic: String,
+    newest: watch::Sender<Arc<Flow>>,
+    pace: Clock,
+    stop: CancellationToken,
+) -> Result<()> {
+    let mut read_up_to = 0;
+    while pace.sleep_unless(&stop, FOLLOW_EVERY).await {
+        let (log, name, known) = (log.clone(), topic.clone(), newest.borrow().clone());
+        let look = move || -> Result<_> {
+            let end = log.topic(&name)?.and_then(|topic| Some(topic.partitions.first()?.end)).unwrap_or_default();
+            if end == read_up_to {
+                return Ok((end, known));
+            }
+            let versions = load(log.as_ref(), &name)?;
+            Ok((end, versions.newest(known.name()).cloned().unwrap_or(known)))
+        };
+        let found = match tokio::task::spawn_blocking(look).await? {
+            Ok((end, found)) => {
+                read_up_to = end;
+                found
+            }
+            Err(error) => {
+                warn!("versions of flows were not looked for, next round will: {error:#}");
+                continue;
+            }
+        };
+        newest.send_if_modified(|known| {
+            let is_newer = found.version() > known.version();
+            if is_newer {
+                let (version, ours) = (found.version(), known.version());
+                warn!(
+                    flow.name = found.name(),
+                    "version {version} of this flow came into use: new orders begin under it, not under version {ours}"
+                );
+                *known = found;
+            }
+            is_newer
+        });
+    }
+    Ok(())
 }
 
 /// Makes a topic unless it is there.

@@ -8,7 +8,10 @@ use std::sync::{
 
 use anyhow::{Result, bail};
 use prometheus_client::registry::Registry;
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
 
 use super::{
     Addresses, Role, agreement, commands, damage, flows, housekeeping,
@@ -242,6 +245,10 @@ impl Plan {
         let (log, env, metrics) = (opened.log(), self.env.clone(), self.fulfilment.clone());
         let deps = fulfilment::Deps { log: log.clone(), env: env.clone(), metrics: metrics.clone() };
         let options = options::fulfilment(&self.config, opened.flow.clone(), opened.commands.clone());
+        let (newest, flows) = watch::channel(opened.flow.clone());
+        let (topics, pace) = (log.clone(), env.pace.clone());
+        let topic = self.config.topics.flows.clone();
+        services.spawn("flows", move |stop| flows::follow(topics, topic, newest, pace, stop));
         let forward = options::forward(&self.config)
             .map(|options| Arc::new(Forward::new(log.clone(), env.clone(), options, Handle::current())));
         let (runtime, first, pace) = (Handle::current(), forward.clone(), env.clone());
@@ -251,7 +258,8 @@ impl Plan {
                 if let Some(forward) = &first {
                     forward.wait_begun(stop);
                 }
-                Ok(Processor::new(deps.clone(), options.clone())?.run(stop)?)
+                let processor = Processor::new(deps.clone(), options.clone())?;
+                Ok(processor.following(flows.clone()).run(stop)?)
             })
         });
         if let Some(forward) = forward {

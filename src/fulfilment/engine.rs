@@ -111,6 +111,13 @@ impl Engine {
         }
     }
 
+    /// New orders begin under this version of the flow, if it is a newer one.
+    pub fn begin_under(&mut self, flow: &Arc<Flow>) {
+        if flow.name() == self.flow.name() && flow.version() > self.flow.version() {
+            self.flow = flow.clone();
+        }
+    }
+
     /// Takes a new order in: stages its first state.
     pub fn accept(&mut self, order: Order, now: Now) -> Accepted {
         let content = order.fingerprint();

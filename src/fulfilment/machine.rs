@@ -7,7 +7,10 @@
 
 mod commits;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tracing::{debug, info, warn};
 
@@ -21,6 +24,7 @@ use super::{
 };
 use crate::{
     clock::Monotonic,
+    domain::Flow,
     eventlog::{self, GroupOffset, Outcome, Record, TopicPartition},
 };
 
@@ -40,6 +44,8 @@ pub(super) enum Input {
     CommitEnded(CommitPlan, Outcome),
     /// The group cannot be heard.
     Failed(eventlog::Error),
+    /// A version of the flow came into use.
+    Flow(Arc<Flow>),
     /// It is time to commit what there is.
     Tick,
 }
@@ -84,6 +90,8 @@ pub(super) struct Machine {
     options: Options,
     limits: Limits,
     metrics: Metrics,
+    /// The newest version of the flow, as far as that is known.
+    flow: Arc<Flow>,
     partitions: BTreeMap<u32, Partition>,
     /// Assigned, but their engines are still read from the log.
     restoring: BTreeMap<u32, Restoring>,
@@ -116,6 +124,7 @@ impl Machine {
     /// A machine that owns nothing.
     pub(super) fn new(options: Options, limits: Limits, metrics: Metrics) -> Self {
         Self {
+            flow: options.flow.clone(),
             options,
             limits,
             metrics,
@@ -155,6 +164,13 @@ impl Machine {
                 Some(self.skip(TopicPartition { topic, partition }, from, start))
             }
             Input::Failed(error) => self.leave(error)?,
+            Input::Flow(flow) => {
+                for partition in self.partitions.values_mut() {
+                    partition.engine.begin_under(&flow);
+                }
+                self.flow = flow;
+                None
+            }
             Input::Tick => self.commit(now),
         };
         if self.pending.is_none() && !self.leaving.is_empty() {
@@ -252,7 +268,10 @@ impl Machine {
             return Ok(None); // given up meanwhile
         }
         let engine = match result {
-            Ok(engine) => engine,
+            Ok(mut engine) => {
+                engine.begin_under(&self.flow);
+                engine
+            }
             Err(Error::Log(error @ eventlog::Error::Unavailable(_))) => {
                 warn!(%error, partition = ticket.partition, "a partition cannot be restored now, trying again");
                 return Ok(Some(Output::Restore(vec![(ticket, offset)])));

@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -81,6 +82,8 @@ pub struct Processor {
     machine: Machine,
     restorer: Restorer,
     restored: (Sender<Restored>, Receiver<Restored>),
+    /// Versions of the flow that come into use.
+    flows: Option<watch::Receiver<Arc<Flow>>>,
     /// How long to wait before the log is asked again to take what it did not take.
     backoff: Option<Duration>,
 }
@@ -128,7 +131,7 @@ impl Processor {
             remember: options.remember,
             spawn,
         };
-        Ok(Self { deps, options, machine, restorer, restored: unbounded(), backoff: None })
+        Ok(Self { deps, options, machine, restorer, restored: unbounded(), flows: None, backoff: None })
     }
 
     /// Works until `stop`; blocks its thread.
@@ -189,6 +192,12 @@ impl Processor {
         self.deps.log.join_alongside(GROUP, &topics, &commands, slot, Commits::Outputs)
     }
 
+    /// New orders begin under what comes from there.
+    #[must_use]
+    pub fn following(self, flows: watch::Receiver<Arc<Flow>>) -> Self {
+        Self { flows: Some(flows), ..self }
+    }
+
     /// Hears one thing, if there is one in that time, and does what follows from it.
     pub(crate) fn hear(&mut self, member: &mut dyn Member, wait: Duration) -> Result<Stepped, Error> {
         match self.listen(member, wait) {
@@ -199,6 +208,10 @@ impl Processor {
 
     /// Commits what there is.
     pub(crate) fn tick(&mut self, member: &mut dyn Member) -> Result<Stepped, Error> {
+        if let Some(flows) = self.flows.as_mut().filter(|flows| flows.has_changed().unwrap_or_default()) {
+            let flow = flows.borrow_and_update().clone();
+            self.machine.step(Input::Flow(flow), self.now())?;
+        }
         let stepped = self.step(member, Input::Tick)?;
         if !self.machine.is_refused() {
             self.backoff = None;

@@ -173,6 +173,49 @@ mod on_kafka {
         assert!(flows.contains("\"fits\"") && flows.contains("\"retention.ms\":\"-1\""), "{told}");
     }
 
+    /// Two instances with different files share the partitions: soon all new orders begin under the newer version, also in the
+    /// partitions that the older one has kept, while what is in flight stays with its own.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn kafka_the_newer_version_wins_between_instances_with_different_files() {
+        let (mut cluster, log) = before(&[("log.replication", "1"), ("log.min_insync", "1")]).await;
+        let path = |name: &str| cluster.folder.path().join(name);
+        let (older, newer) = (path("older.toml"), path("newer.toml"));
+        super::write(&older, 1, "60s");
+        super::write(&newer, 2, "61s");
+        cluster.unset("flow.dwell"); // the file says it
+        cluster.set("flow.file", older.display().to_string());
+        let up = cluster.start("up", 0).await;
+        let first = place(&up, "ana@example.org").await["orderid"].as_u64().unwrap();
+        let states = cluster.config().topics.states;
+        let flow_of = async |id: u64| {
+            crate::harness::eventually(&format!("order {id}"), async || {
+                let read = |partition| crate::eventlog::read_all(&log, &crate::eventlog::part(&states, partition), 0);
+                let events = (0..2).flat_map(read).map(|record| {
+                    encargo::domain::wire::decode_event(&record.value, &record.headers, record.at).unwrap()
+                });
+                let mut ours = events.filter(|event| event.order.id.get() == id);
+                ours.next_back().map(|event| event.flow.unwrap().to_string()).ok_or_else(|| "no event".to_owned())
+            })
+            .await
+        };
+        assert_eq!(flow_of(first).await, "tienda@1");
+        cluster.set("flow.file", newer.display().to_string());
+        let other = cluster.start("fulfilment", 1).await;
+        let clock = crate::harness::real_clock();
+        let ends = clock.monotonic() + crate::harness::PATIENCE;
+        let mut under_the_newer = 0;
+        while under_the_newer < 8 {
+            let id = place(&up, "ana@example.org").await["orderid"].as_u64().unwrap();
+            let flow = flow_of(id).await;
+            under_the_newer = if flow == "tienda@2" { under_the_newer + 1 } else { 0 };
+            assert!(clock.monotonic() < ends, "order {id} began under {flow}");
+        }
+        assert_eq!(flow_of(first).await, "tienda@1");
+        let said = std::fs::read_to_string(cluster.log_of("up", 0)).unwrap();
+        assert!(said.contains("version 2 of this flow came into use"), "{said}");
+        drop((up, other));
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn kafka_where_that_topic_cannot_be_made_it_is_told_and_orders_go_on() {
         // three copies on one broker

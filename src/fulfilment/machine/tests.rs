@@ -362,3 +362,60 @@ proptest! {
         }
     }
 }
+
+/// Whatever an instance was started with: new orders begin under the newest version of their flow, in the partitions that it has
+/// and in those that come; there is no way back, and no other flow.
+#[test]
+fn new_orders_begin_under_the_newest_version() {
+    let mut machine = machine(1_000, Limits::default());
+    own(&mut machine, [0]);
+    let begun = |machine: &mut Machine, partition, id| {
+        hear(machine, partition, vec![record(id, order(id, "n"))]);
+        let plan = tick(machine, 0).unwrap();
+        let output = plan.outputs().last().unwrap().clone();
+        machine.step(Input::CommitEnded(plan, Outcome::Aborted(unavailable())), at(0)).unwrap();
+        wire::decode_event(&output.value, &output.headers, output.at).unwrap().flow.unwrap().to_string()
+    };
+    let version = |version| Input::Flow(Flow::standard(DWELL).with_version(version).into());
+    machine.step(version(2), at(0)).unwrap();
+    assert_eq!(begun(&mut machine, 0, 1), "default@2");
+    own(&mut machine, [1]);
+    assert_eq!(begun(&mut machine, 1, 2), "default@2");
+    machine.step(version(1), at(0)).unwrap();
+    assert_eq!(begun(&mut machine, 0, 3), "default@2");
+}
+
+/// A flood of commands leaves room for new orders; too many orders are no reason to hear no commands; and those that retention
+/// has deleted are passed over.
+#[test]
+fn commands_have_a_part_of_each_commit() {
+    let mut machine = machine(10, Limits { commit_records: 16, ..Limits::default() });
+    own_with_commands(&mut machine, 0);
+    let beside = TopicPartition { topic: "commands".into(), partition: 0 };
+    let command = |offset: u64| {
+        let text = format!(r#"{{"orderid":{offset},"command":"c-{offset}","do":"hold","party":"operator","by":"x"}}"#);
+        record(offset, text.into_bytes())
+    };
+    machine.step(Input::Records(beside.clone(), (1..100).map(command).collect()), at(0)).unwrap();
+    hear(&mut machine, 0, (1..50).map(|id| record(id, order(id, "n"))).collect());
+    let plan = tick(&mut machine, 0).unwrap();
+    let count = |topic: &str| plan.outputs().iter().filter(|output| output.topic == topic).count();
+    assert!(count("outcomes") >= 2 && count("outcomes") <= 4 && count("states") >= 10, "{plan:?}");
+    let offsets: Vec<_> = plan.offsets().iter().map(|offset| (&*offset.of.topic, offset.offset)).collect();
+    assert_eq!(offsets, [("orders", 11), ("commands", 1 + count("outcomes") as u64)]);
+    assert!(machine.paused.contains("orders") && !machine.paused.contains("commands"));
+    let trimmed = eventlog::Error::Trimmed { topic: "commands".into(), partition: 0, from: 100, start: 500 };
+    let outputs = machine.step(Input::Failed(trimmed), at(0)).unwrap();
+    assert!(matches!(&outputs[..], [Output::Seek(tp, 500)] if *tp == beside));
+}
+
+fn own_with_commands(machine: &mut Machine, partition: u32) {
+    let beside = TopicPartition { topic: "commands".into(), partition };
+    let beside = GroupOffset { of: beside, offset: 0, metadata: String::new() };
+    let outputs = machine.step(Input::Assigned(vec![assigned(partition), beside]), at(0)).unwrap();
+    let Some(Output::Restore(wanted)) = outputs.into_iter().next() else { panic!("nothing is restored") };
+    for (ticket, offset) in wanted {
+        let engine = Engine::new(machine.options.flow.clone(), 10);
+        machine.step(Input::Restored(Restored { ticket, offset, result: Ok(engine) }.into()), at(0)).unwrap();
+    }
+}

@@ -84,6 +84,11 @@ impl Cluster {
         this
     }
 
+    /// Leaves a setting at its default.
+    pub fn unset(&mut self, key: &str) {
+        self.settings.remove(key);
+    }
+
     /// Changes a setting for what is started from now on.
     pub fn set(&mut self, key: &'static str, value: impl Into<String>) {
         self.settings.insert(key, value.into());
