@@ -8,12 +8,12 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{Event, Facts, Mail, Placed, View};
+use super::{Counts, Event, Facts, Mail, Placed, View};
 use crate::{
     domain::Timestamp,
     eventlog::{EventLog, Record, TopicPartition},
     files,
-    store::{Store, orders::Query},
+    store::{Store, ledger::MailStatus, orders::Query},
 };
 
 /// Where the facts are.
@@ -58,6 +58,8 @@ pub async fn collect(sources: Sources<'_>) -> Result<Facts> {
     })?;
     anyhow::ensure!(unreadable == 0, "{unreadable} records of {} cannot be read", sources.states);
     facts.views = read_views(sources.store).await?;
+    let counts = sources.store.order_counts().await?;
+    facts.counts = Some(Counts { total: counts.total, finished: counts.finished, cancelled: counts.cancelled });
     facts.repeats_counted = sources.store.ledger_counts().await?.repeated;
     Ok(facts)
 }
@@ -102,11 +104,24 @@ fn event(partition: u32, record: &Record) -> Option<Event> {
         Some(at) => at.as_str()?.parse::<Timestamp>().ok()?,
         None => record.at,
     };
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let next_at = value.get("next_at").map(|due| due.as_str()?.parse::<Timestamp>().ok());
     Some(Event {
         position: (partition, record.offset),
         id: value.get("orderid")?.as_u64()?,
-        estado: value.get("estado")?.as_str()?.to_owned(),
+        estado: text("estado")?,
         at: at.as_millis(),
+        to: text("usermail")?,
+        is_mailed: text("mail").map_or_else(|| text("change").is_none(), |template| !template.is_empty()),
+        seq: value.get("seq").and_then(Value::as_u64).filter(|seq| *seq > 0),
+        change: text("change"),
+        next_at: match next_at {
+            Some(due) => Some(due?.as_millis()),
+            None => None,
+        },
+        waits: text("waits"),
+        closes: text("closes"),
+        command: text("command"),
     })
 }
 
@@ -120,8 +135,10 @@ async fn read_views(store: &dyn Store) -> Result<BTreeMap<u64, View>> {
         for view in page {
             let id = view.order.id;
             let (view, history) = store.order(id).await?.with_context(|| format!("order {id} vanished"))?;
+            let dropped = history.iter().filter(|entry| entry.mail == Some(MailStatus::Dropped));
+            let dropped = dropped.map(|entry| entry.estado.to_string()).collect();
             let history = history.iter().map(|entry| (entry.estado.to_string(), entry.at.as_millis())).collect();
-            views.insert(id.get(), View { estado: view.estado.to_string(), history });
+            views.insert(id.get(), View { estado: view.estado.to_string(), history, dropped });
         }
     }
 }

@@ -1,16 +1,18 @@
+mod life;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
-use super::{Event, Facts, Placed};
+use super::{Commanded, Counts, Event, Facts, Placed};
 
 /// What is expected.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// The states with their dwells, in order.
+    /// The states of the line with their dwells, in order.
     pub flow: Vec<(String, Duration)>,
-    /// Whether every order must have reached the last state by now.
+    /// Whether every order's life must be over by now.
     pub all_finished: bool,
     /// Whether every (order, state) must have been mailed by now.
     pub all_mailed: bool,
@@ -26,6 +28,12 @@ pub struct Rules {
 pub struct Report {
     /// Distinct orders in the log.
     pub orders: u64,
+    /// Those that went through all their states.
+    pub finished: u64,
+    /// Those that ended otherwise: cancelled, or refused.
+    pub cancelled: u64,
+    /// Those whose life is not over.
+    pub in_flight: u64,
     /// State events in the log.
     pub events: u64,
     /// Mails that arrived.
@@ -49,7 +57,10 @@ pub fn judge(facts: &Facts, rules: &Rules) -> Report {
         if !orders.contains_key(id) {
             report.object("I2", *id, "has events but was never placed");
         }
-        judge_history(*id, history, rules, &mut report);
+        if orders.get(id).is_some_and(|order| history.first().is_none_or(|event| event.to != order.email)) {
+            report.object("I2", *id, "begins with another address than it was placed with");
+        }
+        life::judge(*id, history, rules, &mut report);
     }
     for id in orders.keys().filter(|id| !histories.contains_key(id)) {
         if rules.all_finished {
@@ -57,7 +68,9 @@ pub fn judge(facts: &Facts, rules: &Rules) -> Report {
         }
     }
     judge_views(facts, &histories, &mut report);
-    judge_mails(facts, &histories, &orders, rules, &mut report);
+    judge_mails(facts, &histories, rules, &mut report);
+    judge_commands(facts, &histories, &mut report);
+    judge_counts(facts, &histories, rules, &mut report);
     report
 }
 
@@ -107,41 +120,6 @@ fn by_order(events: &[Event]) -> BTreeMap<u64, Vec<&Event>> {
     histories
 }
 
-/// I2: exactly the flow's states, in order, once each, none before its dwell has passed.
-fn judge_history(id: u64, history: &[&Event], rules: &Rules, report: &mut Report) {
-    if history.iter().any(|event| event.position.0 != history[0].position.0) {
-        report.object("I2", id, "has events in more than one partition");
-    }
-    for (place, event) in history.iter().enumerate() {
-        match rules.flow.get(place) {
-            Some((estado, _)) if *estado == event.estado => {}
-            Some((estado, _)) => {
-                report.object("I2", id, &format!("has state {:?} where {estado:?} belongs", event.estado));
-                return;
-            }
-            None => {
-                report.object("I2", id, &format!("has state {:?} after its last", event.estado));
-                return;
-            }
-        }
-        if let Some(before) = place.checked_sub(1) {
-            let (stayed, dwell) = (event.at - history[before].at, rules.flow[before].1.as_millis() as i64);
-            if stayed < dwell {
-                let text = format!("left {:?} after {stayed} ms, its dwell is {dwell} ms", history[before].estado);
-                report.object("I2", id, &text);
-            }
-            let late = stayed - dwell;
-            report.late_ms_max = report.late_ms_max.max(late);
-            if rules.late_max.is_some_and(|max| late > max.as_millis() as i64) {
-                report.object("I2", id, &format!("left {:?} {late} ms late", history[before].estado));
-            }
-        }
-    }
-    if rules.all_finished && history.len() < rules.flow.len() {
-        report.object("I2", id, &format!("stopped at {:?}", history[history.len() - 1].estado));
-    }
-}
-
 /// I4: the read model equals the log; only an unfinished audit may find it behind, none may find it ahead.
 fn judge_views(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, report: &mut Report) {
     for (id, history) in histories {
@@ -163,24 +141,20 @@ fn judge_views(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, report: &m
 }
 
 /// I3: each (order, state) at least once, in order, to the right address; repeats have the same Message-ID and are
-/// no more than the ledger counted.
-fn judge_mails(
-    facts: &Facts,
-    histories: &BTreeMap<u64, Vec<&Event>>,
-    orders: &BTreeMap<u64, &Placed>,
-    rules: &Rules,
-    report: &mut Report,
-) {
-    let place: HashMap<&str, usize> = rules.flow.iter().enumerate().map(|(i, (estado, _))| (&**estado, i)).collect();
+/// no more than the ledger counted. Only an order that was cancelled or refused may lack some: those that its end dropped,
+/// as the ledger says of each.
+fn judge_mails(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, rules: &Rules, report: &mut Report) {
     let mut arrived: BTreeMap<(u64, &str), &str> = BTreeMap::new();
     let mut latest: HashMap<u64, (u64, usize)> = HashMap::new();
     for mail in &facts.mails {
-        let entered = histories.get(&mail.id).is_some_and(|h| h.iter().any(|event| event.estado == mail.estado));
-        if !entered {
+        let history = histories.get(&mail.id).map(Vec::as_slice).unwrap_or_default();
+        let place = history.iter().position(|event| event.change.is_none() && event.estado == mail.estado);
+        let Some(place) = place else {
             report.object("I3", mail.id, &format!("was mailed {:?} without being in that state", mail.estado));
             continue;
-        }
-        if orders.get(&mail.id).is_some_and(|order| order.email != mail.to) {
+        };
+        // that of its event, or one that was corrected before it went
+        if history[place..].iter().all(|event| event.to != mail.to) {
             report.object("I3", mail.id, "was mailed to another address");
         }
         match arrived.insert((mail.id, &mail.estado), &mail.message_id) {
@@ -189,10 +163,9 @@ fn judge_mails(
             }
             Some(_) => report.repeats += 1,
             None => {
-                let Some(&this) = place.get(mail.estado.as_str()) else { continue }; // objected to as an event
                 if let Some(arrival) = mail.arrival
-                    && let Some((_, before)) = latest.insert(mail.id, (arrival, this))
-                    && before > this
+                    && let Some((_, before)) = latest.insert(mail.id, (arrival, place))
+                    && before > place
                 {
                     report.object("I3", mail.id, &format!("was mailed {:?} after a later state", mail.estado));
                 }
@@ -204,11 +177,58 @@ fn judge_mails(
         report.objections.push(format!("I3: {text}"));
     }
     if rules.all_mailed {
-        for event in histories.values().flatten() {
-            if !arrived.contains_key(&(event.id, event.estado.as_str())) {
-                report.object("I3", event.id, &format!("was never mailed {:?}", event.estado));
-            }
+        for (id, history) in histories {
+            judge_missing_mails(*id, history, facts, &arrived, report);
         }
+    }
+}
+
+fn judge_missing_mails(
+    id: u64,
+    history: &[&Event],
+    facts: &Facts,
+    arrived: &BTreeMap<(u64, &str), &str>,
+    report: &mut Report,
+) {
+    let ends_early = matches!(history[history.len() - 1].closes.as_deref(), Some("cancelled" | "refused"));
+    for (place, event) in history.iter().enumerate().filter(|(_, event)| event.is_mailed) {
+        if arrived.contains_key(&(id, event.estado.as_str())) {
+            continue;
+        }
+        let is_dropped = facts.views.get(&id).is_some_and(|view| view.dropped.contains(&event.estado));
+        let is_before_end = ends_early && place + 1 < history.len();
+        if !(is_dropped && is_before_end) {
+            report.object("I3", id, &format!("was never mailed {:?}", event.estado));
+        }
+    }
+}
+
+/// What clients were told of commands: what was done is in the log, once, and what was refused is not.
+fn judge_commands(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, report: &mut Report) {
+    for Commanded { id, command, is_done } in &facts.commanded {
+        let did = |event: &&&Event| event.command.as_ref() == Some(command);
+        let count = histories.get(id).map_or(0, |history| history.iter().filter(did).count());
+        match (is_done, count) {
+            (true, 0) => {
+                report.object("I1", *id, &format!("was told that command {command:?} was done, and it was not"))
+            }
+            (false, 1..) => {
+                report.object("I1", *id, &format!("was told that command {command:?} was refused, and it was done"))
+            }
+            _ => {}
+        }
+    }
+}
+
+/// I5: accepted = in flight + finished + cancelled + dead-lettered, and the store counts what the log holds.
+fn judge_counts(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, rules: &Rules, report: &mut Report) {
+    let ours = Counts { total: histories.len() as u64, finished: report.finished, cancelled: report.cancelled };
+    report.in_flight = report.orders.saturating_sub(ours.finished + ours.cancelled);
+    if let Some(counts) = &facts.counts
+        && rules.all_finished // else the store may be behind
+        && *counts != ours
+    {
+        report.objections.push(format!("I5: the store counts {counts:?}, the log holds {ours:?}"));
     }
 }
 

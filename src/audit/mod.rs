@@ -24,10 +24,14 @@ pub struct Facts {
     pub events: Vec<Event>,
     /// Input records that became dead letters.
     pub dead: u64,
-    /// What the store says of each order: sequence number, state, finished, history as (seq, state, time).
+    /// What the store says of each order.
     pub views: BTreeMap<u64, View>,
     /// The mails that arrived.
     pub mails: Vec<Mail>,
+    /// What clients were told of commands.
+    pub commanded: Vec<Commanded>,
+    /// How many orders the store counts, if that is judged.
+    pub counts: Option<Counts>,
     /// Attempts that the ledger made although an earlier one may have been accepted.
     pub repeats_counted: u64,
 }
@@ -43,8 +47,30 @@ pub struct Placed {
     pub email: String,
 }
 
-/// A state event in the log.
+/// What a client was told of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commanded {
+    /// The order's number.
+    pub id: u64,
+    /// The command's id.
+    pub command: String,
+    /// Whether it was done; else it was refused.
+    pub is_done: bool,
+}
+
+/// How many orders there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// All that have an event.
+    pub total: u64,
+    /// Those that went through all their states.
+    pub finished: u64,
+    /// Those that were cancelled or refused.
+    pub cancelled: u64,
+}
+
+/// A state event in the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
     /// Where it lies: partition and offset.
     pub position: (u32, u64),
@@ -52,8 +78,24 @@ pub struct Event {
     pub id: u64,
     /// The state.
     pub estado: String,
-    /// When it was entered, in milliseconds since the epoch.
+    /// When it was entered or changed, in milliseconds since the epoch.
     pub at: i64,
+    /// Where mails go now.
+    pub to: String,
+    /// Whether it is mailed.
+    pub is_mailed: bool,
+    /// Its number among the order's events; records of old services tell none.
+    pub seq: Option<u64>,
+    /// What happened in the state; `None`: it was entered.
+    pub change: Option<String>,
+    /// When the next one is due.
+    pub next_at: Option<i64>,
+    /// What else it waits for: a `command`, or to be let go on (`held`).
+    pub waits: Option<String>,
+    /// How the order's life ended; version 1 did not tell.
+    pub closes: Option<String>,
+    /// The command that caused it.
+    pub command: Option<String>,
 }
 
 /// An order in the read model.
@@ -63,6 +105,8 @@ pub struct View {
     pub estado: String,
     /// Its history: states and times in milliseconds, in order.
     pub history: Vec<(String, i64)>,
+    /// The states whose mails the ledger has dropped.
+    pub dropped: Vec<String>,
 }
 
 /// A mail that arrived.

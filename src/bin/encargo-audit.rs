@@ -103,18 +103,29 @@ async fn main() -> Result<ExitCode> {
 }
 
 fn print(report: &Report, facts: &Facts, json: bool) {
-    let Report { orders, events, mails, repeats, unacknowledged, late_ms_max, objections } = report;
+    let Report {
+        orders,
+        finished,
+        cancelled,
+        in_flight,
+        events,
+        mails,
+        repeats,
+        unacknowledged,
+        late_ms_max,
+        objections,
+    } = report;
     let (dead, counted) = (facts.dead, facts.repeats_counted);
     if json {
         let verdict = serde_json::json!({
-            "orders": orders, "events": events, "mails": mails, "repeats": repeats, "repeats_counted": counted,
+            "orders": orders, "finished": finished, "cancelled": cancelled, "in_flight": in_flight, "events": events, "mails": mails, "repeats": repeats, "repeats_counted": counted,
             "unacknowledged": unacknowledged, "dead": dead, "late_ms_max": late_ms_max, "objections": objections,
         });
         println!("{verdict}");
         return;
     }
     println!(
-        "{orders} orders, {events} events, {mails} mails ({repeats} repeated, {counted} counted as ambiguous), \
+        "{orders} orders ({in_flight} in flight, {finished} finished, {cancelled} cancelled), {events} events, {mails} mails ({repeats} repeated, {counted} counted as ambiguous), \
          {unacknowledged} orders whose acknowledgement was lost, {dead} dead records, latest timer {late_ms_max} ms late"
     );
     for objection in objections {
