@@ -65,11 +65,12 @@ pub(super) fn retention(config: &Config) -> retention::Policy {
     }
 }
 
-pub(super) fn tracking(config: &Config, mail: bool) -> tracking::Options {
+/// `outcomes`: the topic of what becomes of commands, if there is one.
+pub(super) fn tracking(config: &Config, mail: bool, outcomes: Option<String>) -> tracking::Options {
     tracking::Options {
         states: config.topics.states.clone(),
         dead: config.topics.dead.clone(),
-        outcomes: None,
+        outcomes,
         old_states: config.topics.forward_states.clone(),
         mail,
         mail_since: config.mail.since,
@@ -117,6 +118,7 @@ pub(super) fn api(config: &Config, addresses: Addresses) -> tracking::ApiOptions
     tracking::ApiOptions {
         open: tracking_address(config, addresses).ip().is_loopback(),
         api_key,
+        commands: config.topics.commands.clone(),
         allowed_origins: config.intake.allowed_origins.clone(),
     }
 }

@@ -286,7 +286,8 @@ impl Plan {
             metrics: metrics.clone(),
         };
         let mail = !self.config.mail_url().is_off();
-        let options = options::tracking(&self.config, mail);
+        let outcomes = opened.commands.as_ref().map(|topics| topics.outcomes.clone());
+        let options = options::tracking(&self.config, mail, outcomes);
         let runtime = Handle::current();
         services.blocking("tracking", move |stop| {
             again(&env, &runtime, stop, "tracking", || {
@@ -294,8 +295,14 @@ impl Plan {
                 Ok(Projection::new(deps.clone(), options.clone(), runtime.clone()).run(stop)?)
             })
         });
-        let (handles, told) = (opened.handles.clone(), options::api(&self.config, self.addresses));
-        let api = Api::new(store.clone(), handles, clock.clone(), self.tracking.clone(), told);
+        let api = tracking::ApiDeps {
+            log: log.clone(),
+            store: store.clone(),
+            env: self.env.clone(),
+            handles: opened.handles.clone(),
+            metrics: self.tracking.clone(),
+        };
+        let api = Api::new(api, options::api(&self.config, self.addresses));
         let at = self.addresses.tracking.unwrap_or(self.config.tracking.listen);
         let guard = options::guard(&self.config, at, &self.config.intake.allowed_origins);
         self.doors.tracking.open(guard.wrap(api.router(), clock.clone()));

@@ -27,6 +27,9 @@ const FRAMES: [char; 8] = ['⠋', '⠙', '⠸', '⠴', '⠦', '⠧', '⠇', '⠏
 struct Tracked {
     estado: String,
     finished: bool,
+    /// How its life ended, if it did; servers of before tell only whether it is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    closes: Option<String>,
     placed_at: Timestamp,
     at: Timestamp,
     next_at: Option<Timestamp>,
@@ -60,7 +63,7 @@ pub(super) async fn follow(
             Ok(order_now) => {
                 heard_at = clock.monotonic();
                 tell(&status, &order_now, &mut told);
-                if order_now.finished {
+                if order_now.finished || order_now.closes.is_some() {
                     drop(status);
                     return finish(out, order, &order_now, as_json);
                 }
@@ -96,7 +99,7 @@ fn finish(out: &mut Out, number: u64, order: &Tracked, as_json: bool) -> Result<
         return out.flush();
     }
     let took = order.at.since(order.placed_at).as_secs_f64();
-    let state = out.paint(Tone::Good, &plain(&order.estado));
+    let state = out.paint(if order.finished { Tone::Good } else { Tone::Bad }, &plain(&order.estado));
     out.line(&format!("Order {number} is {state}, {took:.1} s after it was placed"))?;
     out.flush()
 }

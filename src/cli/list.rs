@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    domain::{Flow, OrderId, Timestamp},
+    domain::{Closing, Flow, OrderId, Timestamp, Waits},
     store::orders::{OrderView, Query},
     tracking::OrderJson,
 };
@@ -29,7 +29,7 @@ pub(super) struct List {
     /// Only orders in this state
     #[arg(long)]
     state: Option<String>,
-    /// Only unfinished orders whose next state is overdue by more than 5 s
+    /// Only orders in flight that should have left their state more than 5 s ago, by their timer or by a command
     #[arg(long)]
     stuck: bool,
     /// Most orders to list, newest first
@@ -62,7 +62,7 @@ impl List {
             limit: 0,
         };
         let mut out = Out::new();
-        let mut table = Table::new([">ORDER", "STATE", "SINCE", "NEXT", ">PRICE", "PRODUCT"]);
+        let mut table = table();
         let (mut shown, mut more) = (0, true);
         while more && shown < self.limit {
             query.limit = PAGE.min(self.limit - shown);
@@ -105,20 +105,49 @@ impl List {
     }
 }
 
+fn table() -> Table<6> {
+    Table::new([">ORDER", "STATE", "SINCE", "NEXT", ">PRICE", "PRODUCT"])
+}
+
+/// Prints some orders.
+pub(super) fn print(out: &mut Out, orders: &[OrderView]) -> Result<()> {
+    let now = Clock::system().now();
+    let mut table = table();
+    for view in orders {
+        table.row(row(view, now));
+    }
+    table.print(out)
+}
+
+/// What an order waits for, in words; empty when it waits for nothing.
+pub(super) fn next(view: &OrderView, now: Timestamp) -> String {
+    match (view.waits, view.exits.expect_at) {
+        (Waits::Held(_), _) => "held".into(),
+        (Waits::Until(due), _) => time::due(due, now),
+        (Waits::ForCommand, Some(expected)) => format!("by hand, {}", time::due(expected, now)),
+        (Waits::ForCommand, None) => "by hand".into(),
+        (Waits::Closed(_) | Waits::Untold, _) => String::new(),
+    }
+}
+
+/// How the state of an order looks.
+pub(super) fn tone(view: &OrderView) -> Tone {
+    match view.closes() {
+        None => Tone::Busy,
+        Some(Closing::Finished) => Tone::Good,
+        Some(Closing::Cancelled | Closing::Refused) => Tone::Dim,
+    }
+}
+
 fn row(view: &OrderView, now: Timestamp) -> [Cell; 6] {
-    let (state_tone, next) = match view.next_at() {
-        _ if view.closes().is_some() => (Tone::Good, Cell::from("")),
-        None => (Tone::Busy, Cell::from("")),
-        Some(at) => {
-            let tone = if now.since(at) > STUCK_AFTER { Tone::Bad } else { Tone::Plain };
-            (Tone::Busy, Cell::from(time::due(at, now)).tone(tone))
-        }
-    };
+    let should_be_gone = view.next_at().or(view.exits.expect_at);
+    let is_late = should_be_gone.is_some_and(|at| now.since(at) > STUCK_AFTER);
+    let next_tone = if is_late { Tone::Bad } else { Tone::Plain };
     [
         view.order.id.get().into(),
-        Cell::from(plain(&view.estado)).tone(state_tone),
+        Cell::from(plain(&view.estado)).tone(tone(view)),
         time::ago(view.at, now).into(),
-        next,
+        Cell::from(next(view, now)).tone(next_tone),
         view.order.product.price.as_str().into(),
         plain(&view.order.product.name).into(),
     ]

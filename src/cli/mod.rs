@@ -1,12 +1,14 @@
 //! The command line: one file per command. Data goes to standard output, words to standard error.
 
 mod catalog;
+mod change;
 mod completions;
 mod config;
 mod dead;
 mod flags;
 mod flow;
 mod follow;
+mod http;
 mod list;
 mod log;
 mod mail;
@@ -31,7 +33,7 @@ use clap::{
     builder::styling::{AnsiColor, Styles},
 };
 
-use crate::config::Loaded;
+use crate::{config::Loaded, domain::command::Verb};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -81,6 +83,28 @@ enum Command {
     Show(show::Show),
     /// List orders, newest first
     List(list::List),
+    /// Cancel orders
+    #[command(after_help = "Examples:\n  encargo cancel 17 --reason 'the customer called'\n  \
+                            encargo cancel --state preparando --older 1h --dry-run")]
+    Cancel(change::Change),
+    /// Move orders on to their next state
+    #[command(
+        after_help = "Examples:\n  encargo advance 17 18 19 --as kitchen\n  encargo advance --state preparando --yes"
+    )]
+    Advance(change::Change),
+    /// Refuse orders
+    #[command(after_help = "Example:\n  encargo refuse 17 --reason 'out of stock'")]
+    Refuse(change::Change),
+    /// Stop the time of orders until they are resumed
+    #[command(after_help = "Example:\n  encargo hold 17 --reason 'no power'")]
+    Hold(change::Change),
+    /// Let the time of held orders go on
+    #[command(after_help = "Example:\n  encargo resume 17")]
+    Resume(change::Change),
+    /// Change when orders leave their states
+    Delay(change::Delay),
+    /// Correct the address to which mails go
+    Readdress(change::Readdress),
     /// Look into the event log
     #[command(subcommand)]
     Log(log::Command),
@@ -123,6 +147,13 @@ impl Cli {
             Command::Place(place) => wait(place.run(&settings)),
             Command::Show(show) => wait(show.run(&settings)),
             Command::List(list) => wait(list.run(&settings)),
+            Command::Cancel(change) => wait(change.run(Verb::Cancel, &settings)),
+            Command::Advance(change) => wait(change.run(Verb::Advance, &settings)),
+            Command::Refuse(change) => wait(change.run(Verb::Refuse, &settings)),
+            Command::Hold(change) => wait(change.run(Verb::Hold, &settings)),
+            Command::Resume(change) => wait(change.run(Verb::Resume, &settings)),
+            Command::Delay(delay) => wait(delay.run(&settings)),
+            Command::Readdress(readdress) => wait(readdress.run(&settings)),
             Command::Log(log) => wait(log.run(&settings)),
             Command::Migrate(migrate) => migrate.run(&settings),
             Command::Dead(dead) => wait(dead.run(&settings)),

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::{
-    Settings, open,
+    Settings, list, open,
     output::{Out, Tone, plain},
     table::Table,
     time,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    domain::{Handle, HandleKey, OrderId, Timestamp},
+    domain::{Change, Closing, Handle, HandleKey, OrderId, Timestamp},
     store::{
         Store,
         ledger::MailStatus,
@@ -67,28 +67,29 @@ fn print(out: &mut Out, config: &Config, view: &OrderView, history: &[HistoryEnt
     let order = &view.order;
     let lang = order.lang.unwrap_or(config.mail.lang);
     out.line(&out.paint(Tone::Bold, &format!("Order {}", order.id)))?;
-    let tone = if view.closes().is_some() { Tone::Good } else { Tone::Busy };
-    let state = out.paint(tone, &view.estado);
+    let state = out.paint(list::tone(view), &plain(&view.estado));
     out.field("state", &format!("{state}{}", next(view, now)))?;
     out.field("product", &format!("{}  (id {})", plain(&order.product.name), plain(&order.product.id)))?;
     out.field("price", order.product.price.as_str())?;
-    out.field("customer", &format!("{}  ({lang})", order.email.as_str()))?;
+    let was = view.address.as_ref().map_or_else(String::new, |_| format!(", placed as {}", order.email.as_str()));
+    out.field("customer", &format!("{}  ({lang}{was})", view.recipient().as_str()))?;
     out.field("placed", &format!("{}  ({})", time::full(order.placed_at), time::ago(order.placed_at, now)))?;
     out.field("tracking", &format!("{}/track/{handle}", tracking_url(config)))?;
     if let Some(trace) = order.trace {
         out.field("trace", &trace.to_string())?;
     }
     out.line("")?;
-    let mut table = Table::new([">", "STATE", "SINCE", "AFTER", "MAIL"]);
+    let mut table = Table::new([">", "STATE", "SINCE", "AFTER", "MAIL", "BECAUSE"]);
     let mut before = order.placed_at;
     for entry in history {
-        let (mail, tone) = mail_word(entry.mail);
+        let (mail, tone) = mail_of(entry);
         table.row([
             u64::from(entry.seq).into(),
-            plain(&entry.estado).into(),
+            state_of(entry).into(),
             time::full(entry.at).into(),
             format!("+{}", precise(entry.at, before)).into(),
             super::table::Cell::from(mail).tone(tone),
+            because(entry).into(),
         ]);
         before = entry.at;
     }
@@ -96,7 +97,35 @@ fn print(out: &mut Out, config: &Config, view: &OrderView, history: &[HistoryEnt
 }
 
 fn next(view: &OrderView, now: Timestamp) -> String {
-    view.next_at().map_or_else(String::new, |at| format!(", the next one {}", time::due(at, now)))
+    match (view.closes(), view.next_at(), list::next(view, now)) {
+        (Some(Closing::Finished), ..) => String::new(),
+        (Some(closing), ..) => format!(", {}", closing.name()),
+        (None, Some(_), next) => format!(", the next one {next}"),
+        (None, None, next) if next.is_empty() => next,
+        (None, None, next) => format!(", {next}"),
+    }
+}
+
+/// The state that was entered, or what happened in it.
+fn state_of(entry: &HistoryEntry) -> String {
+    match entry.change {
+        Change::Entered => plain(&entry.estado),
+        change => format!("{} ({})", plain(&entry.estado), change.name()),
+    }
+}
+
+/// Who did it and why, where somebody did.
+fn because(entry: &HistoryEntry) -> String {
+    let by = entry.by.as_deref().map(plain).unwrap_or_default();
+    match entry.reason.as_deref() {
+        Some(reason) => format!("{by}: {}", plain(reason)),
+        None => by,
+    }
+}
+
+/// What became of a change's mail; most have none.
+fn mail_of(entry: &HistoryEntry) -> (&'static str, Tone) {
+    if entry.mail.is_none() && entry.change != Change::Entered { ("", Tone::Plain) } else { mail_word(entry.mail) }
 }
 
 /// Between two states, where a tenth of a second tells something.

@@ -99,6 +99,13 @@ fn the_first_help_shows_the_way() {
       place        Place an order over HTTP, as a customer does
       show         Show an order with its history and mails
       list         List orders, newest first
+      cancel       Cancel orders
+      advance      Move orders on to their next state
+      refuse       Refuse orders
+      hold         Stop the time of orders until they are resumed
+      resume       Let the time of held orders go on
+      delay        Change when orders leave their states
+      readdress    Correct the address to which mails go
       log          Look into the event log
       migrate      Move over from the Python services on Kafka
       dead         Look at what could not be processed or mailed, and decide about

@@ -16,8 +16,8 @@ use super::{
 };
 
 pub use commands::{
-    command_headers, decode_command, decode_outcome, encode_command, encode_outcome, outcome_headers, read_reason,
-    read_waits, waits_name,
+    command_headers, decode_command, decode_outcome, encode_command, encode_outcome, outcome_headers, read_by,
+    read_reason, read_waits, waits_name,
 };
 pub use letters::{
     attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_unreadable, position_only,

@@ -1,7 +1,11 @@
 use serde::{Serialize, Serializer};
 
 use crate::{
-    domain::{Closing, Handle, Lang, Timestamp},
+    domain::{
+        Change, Closing, Exits, Handle, Lang, Timestamp, Waits,
+        command::{Verb, allows},
+        flow::Party,
+    },
     store::{
         ledger::MailStatus,
         orders::{HistoryEntry, OrderView},
@@ -20,21 +24,34 @@ pub struct OrderJson<'a> {
     pub name: &'a str,
     /// The price as text.
     pub price: &'a str,
-    /// The customer's address.
+    /// The customer's address: where mails go now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usermail: Option<&'a str>,
+    /// The address that the order was placed with, if it was corrected since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placed_usermail: Option<&'a str>,
     /// The customer's language, if the order names one.
     pub lang: Option<Lang>,
     /// The state.
     pub estado: &'a str,
-    /// Whether that is the last one.
+    /// Number of its latest event.
+    pub seq: u8,
+    /// Whether that is the last one of the line.
     pub finished: bool,
+    /// How its life ended, if it did: `finished`, `cancelled`, `refused`.
+    pub closes: Option<&'static str>,
     /// When the order was placed.
     pub placed_at: Timestamp,
-    /// When it entered the state.
+    /// When its latest event happened.
     pub at: Timestamp,
     /// When the next state is due.
     pub next_at: Option<Timestamp>,
+    /// What it waits for: its `timer`, a `command`, or to be let go on (`held`).
+    pub waits: Option<&'static str>,
+    /// When somebody is expected to have moved it on.
+    pub expect_at: Option<Timestamp>,
+    /// What whoever reads this may do to it.
+    pub allowed: Vec<&'static str>,
     /// The tracking handle.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub handle: Option<Handle>,
@@ -43,24 +60,35 @@ pub struct OrderJson<'a> {
     pub history: Vec<HistoryJson<'a>>,
 }
 
-/// A state that an order has entered.
+/// Something that happened to an order: a state that it entered, or a change in it.
 #[derive(Debug, Serialize)]
 pub struct HistoryJson<'a> {
     seq: u8,
     estado: &'a str,
+    change: &'static str,
     at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mail: Option<&'static str>,
 }
 
 impl<'a> OrderJson<'a> {
-    /// Without address and handle.
+    /// Without addresses, handle, and who did what for which reason.
     pub fn new(view: &'a OrderView, history: &'a [HistoryEntry]) -> Self {
         let order = &view.order;
         let entry = |entry: &'a HistoryEntry| HistoryJson {
             seq: entry.seq,
             estado: &entry.estado,
+            change: Change::name(entry.change),
             at: entry.at,
+            by: None,
+            command: None,
+            reason: None,
             mail: entry.mail.map(MailStatus::name),
         };
         Self {
@@ -69,20 +97,52 @@ impl<'a> OrderJson<'a> {
             name: &order.product.name,
             price: order.product.price.as_str(),
             usermail: None,
+            placed_usermail: None,
             lang: order.lang,
             estado: &view.estado,
+            seq: view.seq,
             finished: view.closes() == Some(Closing::Finished),
+            closes: view.closes().map(Closing::name),
             placed_at: order.placed_at,
             at: view.at,
             next_at: view.next_at(),
+            waits: waits_word(view.waits),
+            expect_at: view.exits.expect_at,
+            allowed: allowed(view.waits, view.exits, Party::Customer),
             handle: None,
             history: history.iter().map(entry).collect(),
         }
     }
 
-    /// The same for the shop, with the address and, where it is asked for, the handle.
+    /// The same for the shop, with all of that and, where it is asked for, the handle.
     pub fn for_shop(view: &'a OrderView, history: &'a [HistoryEntry], handle: Option<Handle>) -> Self {
-        Self { usermail: Some(view.order.email.as_str()), handle, ..Self::new(view, history) }
+        let mut this = Self::new(view, history);
+        for (json, entry) in this.history.iter_mut().zip(history) {
+            (json.by, json.command, json.reason) =
+                (entry.by.as_deref(), entry.command.as_deref(), entry.reason.as_deref());
+        }
+        Self {
+            usermail: Some(view.recipient().as_str()),
+            placed_usermail: view.address.as_ref().map(|_| view.order.email.as_str()),
+            allowed: allowed(view.waits, view.exits, Party::Operator),
+            handle,
+            ..this
+        }
+    }
+}
+
+/// The names of what somebody may do to an order that stands like this.
+pub(super) fn allowed(waits: Waits, exits: Exits, party: Party) -> Vec<&'static str> {
+    Verb::ALL.into_iter().filter(|verb| allows(waits, exits, party, *verb)).map(Verb::name).collect()
+}
+
+/// What an order waits for, in a word; nothing when its life is over, or when no record tells.
+pub(super) const fn waits_word(waits: Waits) -> Option<&'static str> {
+    match waits {
+        Waits::Until(_) => Some("timer"),
+        Waits::ForCommand => Some("command"),
+        Waits::Held(_) => Some("held"),
+        Waits::Closed(_) | Waits::Untold => None,
     }
 }
 

@@ -1,3 +1,7 @@
+mod commands;
+mod outcome;
+mod request;
+
 use std::sync::Arc;
 
 use axum::{
@@ -12,8 +16,9 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Metrics, OrderJson};
 use crate::{
-    clock::Clock,
-    domain::{Handle, HandleKey, OrderId},
+    domain::{HandleKey, OrderId},
+    env::Env,
+    eventlog::EventLog,
     store::{
         self, Store,
         orders::{HistoryEntry, OrderView},
@@ -33,45 +38,80 @@ pub struct Options {
     pub open: bool,
     /// The key for lookups by number, if one is configured.
     pub api_key: Option<String>,
+    /// Topic of the commands.
+    pub commands: String,
     /// Origins of pages whose scripts may follow orders.
     pub allowed_origins: Vec<web::Origin>,
 }
 
-/// The tracking listener: where is my order?
+/// What the listener works with.
+pub struct Deps {
+    /// Where commands go.
+    pub log: Arc<dyn EventLog>,
+    /// Where orders are, and what became of commands.
+    pub store: Arc<dyn Store>,
+    /// Time and chance.
+    pub env: Env,
+    /// What opens tracking handles.
+    pub handles: HandleKey,
+    /// Where it counts.
+    pub metrics: Metrics,
+}
+
+/// The tracking listener: where is my order, and what is to happen to it?
 #[derive(Clone)]
 pub struct Api(Arc<Inner>);
 
 struct Inner {
+    log: Arc<dyn EventLog>,
     store: Arc<dyn Store>,
+    env: Env,
     handles: HandleKey,
-    options: Options,
-    clock: Clock,
     metrics: Metrics,
+    options: Options,
     denials: Seldom,
+    failures: Seldom,
 }
 
 impl Api {
-    /// Answers from `store`; `handles` opens tracking handles.
-    pub fn new(store: Arc<dyn Store>, handles: HandleKey, clock: Clock, metrics: Metrics, options: Options) -> Self {
-        Self(Arc::new(Inner { store, handles, options, clock, metrics, denials: Seldom::default() }))
+    /// A listener that answers from the store and writes commands to the log.
+    pub fn new(deps: Deps, options: Options) -> Self {
+        let Deps { log, store, env, handles, metrics } = deps;
+        let (denials, failures) = Default::default();
+        Self(Arc::new(Inner { log, store, env, handles, metrics, options, denials, failures }))
     }
 
     /// The routes.
     pub fn router(self) -> Router {
-        let mut follow = get(by_handle);
-        if let Some(cors) = web::cors(&self.0.options.allowed_origins) {
-            follow = follow.options(StatusCode::NO_CONTENT).layer(cors); // which answers the preflights
+        let cors = web::cors(&self.0.options.allowed_origins);
+        let mut routes = commands::of_shop(Router::new().route("/", get(by_value)).route("/orders/{id}", get(by_id)));
+        for (path, mut route) in commands::of_customer().into_iter().chain([("/track/{handle}", get(by_handle))]) {
+            if let Some(cors) = &cors {
+                route = route.options(StatusCode::NO_CONTENT).layer(cors.clone()); // which answers the preflights
+            }
+            routes = routes.route(path, route);
         }
-        let routes = Router::new()
-            .route("/", get(by_value))
-            .route("/orders/{id}", get(by_id))
-            .route("/track/{handle}", follow)
-            .with_state(self);
-        web::with_fallbacks(routes)
+        web::with_fallbacks(routes.with_state(self))
     }
 
     async fn find(&self, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>, Problem> {
         self.0.store.order(id).await.map_err(unavailable)
+    }
+
+    /// The order behind a handle. One that is malformed, of another deployment or of no order gets the same answer.
+    fn open(&self, handle: &str) -> Result<OrderId, Problem> {
+        handle.parse().ok().and_then(|handle| self.0.handles.open(handle)).ok_or_else(no_such_order)
+    }
+
+    /// Who may look at an order may change it, but no page of another origin: a browser's user did not mean it.
+    fn authorize_change(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        self.authorize(uri, headers)?;
+        if web::is_cross_origin(uri, headers) {
+            let detail = "Las páginas de otro sitio no pueden cambiar pedidos.\n\
+                          Pages of another site cannot change orders.";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-site", "Asked for by a foreign site", detail));
+        }
+        Ok(())
     }
 
     /// A number can be guessed and its answer shows an address, so only the shop itself may ask by number.
@@ -93,7 +133,7 @@ impl Api {
             return Err(Problem::new(StatusCode::FORBIDDEN, "closed", "Lookup by number is closed", detail));
         }
         if given.is_some() {
-            self.0.denials.tell(&self.0.clock, |more| {
+            self.0.denials.tell(&self.0.env.clock, |more| {
                 tracing::warn!(more_before = more, "a lookup with a wrong API key (tracking.api_key) was refused");
             });
         }
@@ -150,7 +190,7 @@ async fn by_value(State(api): State<Api>, headers: HeaderMap, uri: Uri) -> Resul
         name: &order.product.name,
         orderid: order.id.get(),
         price: order.product.price.as_str(),
-        usermail: order.email.as_str(),
+        usermail: view.recipient().as_str(),
     };
     Ok(([(header::CONTENT_TYPE, "application/json")], as_flask_does(&answer)).into_response())
 }
@@ -188,10 +228,9 @@ async fn by_id(
     Ok(Json(OrderJson::for_shop(&view, &history, Some(handle))).into_response())
 }
 
-/// `GET /track/{handle}`: the same for the customer, without the address. A handle that is malformed, of another
-/// deployment or of no order gets the same answer.
+/// `GET /track/{handle}`: the same for the customer, without the address.
 async fn by_handle(State(api): State<Api>, Path(handle): Path<String>) -> Result<Response, Problem> {
-    let id = handle.parse::<Handle>().ok().and_then(|handle| api.0.handles.open(handle)).ok_or_else(no_such_order)?;
+    let id = api.open(&handle)?;
     let (view, history) = api.find(id).await?.ok_or_else(no_such_order)?;
     Ok(Json(OrderJson::new(&view, &history)).into_response())
 }

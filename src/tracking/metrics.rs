@@ -6,18 +6,20 @@ use std::{
     time::Duration,
 };
 
+use axum::http::StatusCode;
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::store::orders::Applied;
+use crate::{domain::command::Verb, store::orders::Applied};
 
 /// What tracking tells about itself.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     events: Family<[(&'static str, &'static str); 1], Counter>,
     denied: Family<[(&'static str, &'static str); 1], Counter>,
+    commands: Family<[(&'static str, &'static str); 2], Counter>,
     delay: Histogram,
     ready: Arc<AtomicBool>,
 }
@@ -26,7 +28,8 @@ impl Metrics {
     /// Registers them.
     pub fn new(registry: &mut Registry) -> Self {
         let delay = Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
-        let metrics = Self { events: Family::default(), denied: Family::default(), delay, ready: Arc::default() };
+        let (events, denied, commands, ready) = Default::default();
+        let metrics = Self { events, denied, commands, delay, ready };
         let help = "State events by what became of them";
         registry.register("encargo_events_projected", help, metrics.events.clone());
         let help = "Lookups by number that were refused, for a wrong key or for none";
@@ -34,6 +37,8 @@ impl Metrics {
         for key in ["wrong", "none"] {
             drop(metrics.denied.get_or_create(&[("key", key)])); // so that a rise from nothing is seen
         }
+        let help = "Commands about orders by what was asked and how that was answered";
+        registry.register("encargo_commands", help, metrics.commands.clone());
         let help = "Age of the newest event of a batch once it can be looked up, in seconds";
         registry.register("encargo_projection_delay_seconds", help, metrics.delay.clone());
         metrics
@@ -55,6 +60,17 @@ impl Metrics {
 
     pub(super) fn denied(&self, has_key: bool) {
         self.denied.get_or_create(&[("key", if has_key { "wrong" } else { "none" })]).inc();
+    }
+
+    pub(super) fn commanded(&self, verb: Verb, answered: StatusCode) {
+        let result = match answered {
+            StatusCode::OK => "done",
+            StatusCode::ACCEPTED => "pending",
+            StatusCode::CONFLICT => "refused",
+            StatusCode::UNPROCESSABLE_ENTITY => "key-reused",
+            _ => "failed",
+        };
+        self.commands.get_or_create(&[("do", verb.name()), ("result", result)]).inc();
     }
 
     pub(super) fn applied(&self, applied: Applied, dead: u64, delay: Option<Duration>) {

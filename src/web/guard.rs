@@ -226,6 +226,16 @@ pub fn is_from_here(uri: &Uri, headers: &HeaderMap) -> bool {
     !is_passed_on && host(uri, headers).is_some_and(|host| is_loopback_name(name_of(host)))
 }
 
+/// Whether a page asks that is of another origin than ours: of another host, or of another port of this one.
+pub fn is_cross_origin(uri: &Uri, headers: &HeaderMap) -> bool {
+    let asks = Asks::of(headers);
+    if asks.site.is_some_and(|site| ["same-origin", "none"].contains(&site)) {
+        return false;
+    }
+    let is_same = |origin| host(uri, headers).is_some_and(|host| authority_of(origin).eq_ignore_ascii_case(host));
+    asks.is_browser() && !asks.origin.is_some_and(is_same)
+}
+
 /// Lets scripts of other origins read the answers of some routes; nothing when no origin is allowed.
 pub fn cors(origins: &[Origin]) -> Option<CorsLayer> {
     let allowed: Vec<_> = origins.iter().filter_map(|origin| origin.0.parse().ok()).collect();

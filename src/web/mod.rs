@@ -25,7 +25,7 @@ mod wire;
 
 use std::time::Duration;
 
-pub use guard::{Guard, HostName, Origin, ParseName, cors, is_from_here, is_loopback_name};
+pub use guard::{Guard, HostName, Origin, ParseName, cors, is_cross_origin, is_from_here, is_loopback_name};
 pub use language::language;
 pub use page::{Pages, assets, foreign_html};
 pub use problem::{FieldError, Problem, with_fallbacks};

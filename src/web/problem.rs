@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// An error as the client sees it: `application/problem+json` (RFC 9457). Causes inside the server stay there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub struct Problem {
     title: &'static str,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
+    members: Option<Box<Map<String, Value>>>,
     retry_after_s: Option<u32>,
     challenge: Option<&'static str>,
 }
@@ -40,6 +42,8 @@ struct Body<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[serde(flatten)]
+    members: Option<&'a Map<String, Value>>,
 }
 
 impl Problem {
@@ -50,7 +54,16 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, kind, title, detail: detail.into(), errors: Vec::new(), retry_after_s: None, challenge: None }
+        Self {
+            status,
+            kind,
+            title,
+            detail: detail.into(),
+            errors: Vec::new(),
+            members: None,
+            retry_after_s: None,
+            challenge: None,
+        }
     }
 
     /// 400: the request cannot be read.
@@ -91,10 +104,23 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }
 
+    /// The same in other words.
+    #[must_use]
+    pub fn saying(self, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: detail.into(), ..self }
+    }
+
     /// Tells the client when to come back.
     #[must_use]
     pub fn retry_after(self, seconds: u32) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    /// Says something more, for programs, in a member of its own (RFC 9457 §3.2).
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.get_or_insert_default().insert(name.to_owned(), value.into());
+        self
     }
 
     /// Tells the client how to prove who it is, as `WWW-Authenticate` says it.
@@ -127,6 +153,7 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             errors: &self.errors,
+            members: self.members.as_deref(),
         };
         let json = serde_json::to_vec(&body).expect("strings and numbers always serialise");
         let mut response = (self.status, json).into_response();
@@ -166,6 +193,10 @@ mod tests {
         insta::assert_snapshot!(
             body(Problem::not_found("no such order")).await,
             @r#"{"type":"urn:encargo:problem:not-found","title":"Not found","status":404,"detail":"no such order"}"#
+        );
+        insta::assert_snapshot!(
+            body(Problem::not_found("no such order").with("orderid", 7).with("allowed", vec!["cancel"])).await,
+            @r#"{"type":"urn:encargo:problem:not-found","title":"Not found","status":404,"detail":"no such order","allowed":["cancel"],"orderid":7}"#
         );
         let errors = vec![FieldError { field: "email".into(), detail: "must be there".into() }];
         insta::assert_snapshot!(

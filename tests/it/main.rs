@@ -4,6 +4,7 @@ mod agreement;
 mod catalog;
 mod chance;
 mod cli;
+mod commands;
 mod documents;
 mod eventlog;
 mod faults;

@@ -104,11 +104,16 @@ pub fn decode_command(value: &[u8]) -> Result<Command, Invalid> {
     Ok(Command {
         id: wire.command.parse()?,
         order: OrderId::new(wire.orderid)?,
-        by: words(&wire.by, BY_MAX).ok_or(Invalid::because("by: must have 1 to 64 bytes, no control characters"))?,
+        by: read_by(&wire.by)?,
         party: wire.party,
         wish,
         reason: wire.reason.map(|reason| read_reason(&reason)).transpose()?,
     })
+}
+
+/// Who sends a command, if it can be a name.
+pub fn read_by(text: &str) -> Result<Box<str>, Invalid> {
+    words(text, BY_MAX).ok_or(Invalid::because("by: must have 1 to 64 bytes, no control characters"))
 }
 
 /// The reason of a command, if it can be one.

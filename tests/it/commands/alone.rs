@@ -1,0 +1,260 @@
+//! The listener without fulfilment: what it writes, how long it waits, and what it says when log or store do not answer.
+//! Time is the test's own.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, response::Response};
+use encargo::{
+    clock::Clock,
+    domain::{
+        CommandId, CommandOutcome, DeadLetter, Flow, HandleKey, Order, OrderId, Product, Source, StateEvent, Timestamp,
+        command::Verdict,
+        lifecycle::{self, OrderState},
+        wire,
+    },
+    env::Env,
+    eventlog::{
+        Error, EventLog, Record, TopicPartition, TopicSpec,
+        memory::{self, MemoryLog},
+        partitioner::partition_of,
+    },
+    faults::{Fault, FaultyLog},
+    store::{
+        Orders as _,
+        memory::MemoryStore,
+        orders::{Batch, Incoming},
+    },
+    tracking::{Api, ApiDeps, ApiOptions, Metrics},
+};
+use prometheus_client::registry::Registry;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::select;
+use tower::ServiceExt as _;
+
+use crate::support::faulty::Script;
+
+const COMMANDS: &str = "encargo_commands";
+const PARTITIONS: u32 = 4;
+
+struct Desk {
+    router: Router,
+    log: MemoryLog,
+    store: MemoryStore,
+    clock: Clock,
+    faults: Arc<Script>,
+}
+
+impl Desk {
+    /// With order 1 in partition 3, and order 2 from a time when nobody wrote partitions down.
+    async fn open() -> Self {
+        let desk = Self::without_topic().await;
+        desk.log.create(&TopicSpec { name: COMMANDS.into(), partitions: PARTITIONS }).unwrap();
+        desk
+    }
+
+    async fn without_topic() -> Self {
+        let clock = Clock::manual(Timestamp::from_millis(1_764_000_000_000));
+        let log = MemoryLog::new(clock.clone(), memory::Options::default());
+        let store = MemoryStore::default();
+        let faults = Script::of_appends_to(COMMANDS);
+        let deps = ApiDeps {
+            log: Arc::new(FaultyLog::new(Arc::new(log.another()), faults.clone(), clock.clone())),
+            store: Arc::new(store.clone()),
+            env: Env::simulated(clock.clone(), 7),
+            handles: handles(),
+            metrics: Metrics::new(&mut Registry::default()),
+        };
+        let options = ApiOptions { open: true, api_key: None, commands: COMMANDS.into(), allowed_origins: Vec::new() };
+        let router = Api::new(deps, options).router();
+        let desk = Self { router, log, store, clock, faults };
+        let events = [(1, Some(3)), (2, None)].map(|(id, partition)| incoming(placed(id, &desk.clock), partition));
+        desk.apply(Batch { events: events.into(), ..Batch::default() }).await;
+        desk
+    }
+
+    async fn apply(&self, batch: Batch) {
+        self.store.apply(Arc::new(Batch { group: "tracking".into(), now: self.clock.now(), ..batch })).await.unwrap();
+    }
+
+    /// As the projection brings it: what became of a command.
+    async fn outcome(&self, order: u64, command: &str, verdict: Verdict) {
+        let state = OrderState::after(&placed(order, &self.clock), &flow());
+        let outcome = CommandOutcome {
+            command: command.parse().unwrap(),
+            order: OrderId::new(order).unwrap(),
+            verdict,
+            standing: Some(lifecycle::standing(&state)),
+            at: self.clock.now(),
+        };
+        self.apply(Batch { outcomes: vec![outcome], ..Batch::default() }).await;
+    }
+
+    fn request(&self, method: &str, path: &str, key: &str) -> impl Future<Output = Response> + use<> {
+        let request = axum::http::Request::builder().method(method).uri(path).header("host", "localhost:5000");
+        let request = if key.is_empty() { request } else { request.header("idempotency-key", key) };
+        let request = request.body(Body::empty()).unwrap();
+        let router = self.router.clone();
+        async move { router.oneshot(request).await.unwrap() }
+    }
+
+    /// The answer, however long it takes by the test's clock.
+    async fn answer(&self, method: &str, path: &str, key: &str) -> Response {
+        let mut asking = pin!(self.request(method, path, key));
+        loop {
+            select! {
+                biased;
+                response = asking.as_mut() => return response,
+                () = tokio::task::yield_now() => self.clock.advance(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    fn commands(&self) -> Vec<(u32, Record)> {
+        let mut all = Vec::new();
+        for partition in 0..PARTITIONS {
+            let of = TopicPartition { topic: COMMANDS.into(), partition };
+            let records = self.log.read(&of, 0).unwrap().next(100).unwrap();
+            all.extend(records.into_iter().map(|record| (partition, record)));
+        }
+        all
+    }
+}
+
+fn handles() -> HandleKey {
+    HandleKey::new([7; 16])
+}
+
+fn flow() -> Arc<Flow> {
+    Arc::new(Flow::standard(Duration::from_secs(8)))
+}
+
+fn placed(id: u64, clock: &Clock) -> StateEvent {
+    let order = Order {
+        id: OrderId::new(id).unwrap(),
+        product: Product::new("1010", "Linterna", "12.50").unwrap(),
+        email: "ana@example.org".parse().unwrap(),
+        lang: None,
+        placed_at: clock.now(),
+        handle: None,
+        trace: None,
+    };
+    lifecycle::place(Arc::new(order), &flow(), clock.now())
+}
+
+fn incoming(event: StateEvent, partition: Option<u32>) -> Incoming {
+    let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: event.order.id.get() };
+    let (reason, value, headers) = Default::default();
+    let letter = DeadLetter { source, reason, attempts: 0, at: event.at, key: None, value, headers };
+    Incoming { event, partition, letter }
+}
+
+async fn said(response: Response) -> Value {
+    let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+    serde_json::from_slice(&body).unwrap()
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response.headers()[name].to_str().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_not_decided_in_time_is_looked_up_later() {
+    let desk = Desk::open().await;
+    let handle = handles().seal(OrderId::new(1).unwrap());
+    let begun = desk.clock.monotonic();
+    let response = desk.answer("POST", "/orders/1/hold", "k-1").await;
+    let waited = desk.clock.monotonic() - begun;
+    assert!((2_000..2_200).contains(&waited.as_millis()), "{waited:?}");
+    assert_eq!((response.status(), header(&response, "retry-after")), (StatusCode::ACCEPTED, "1"));
+    let place = header(&response, "location").to_owned();
+    assert_eq!(place, "/orders/1/commands/k-1");
+    assert_eq!(said(response).await, json!({ "orderid": 1, "command": "k-1", "result": "pending" }));
+
+    let (partition, record) = desk.commands().remove(0);
+    assert_eq!((partition, record.key.as_deref()), (3, Some(&b"1"[..])), "the order's own partition");
+    assert!(record.headers.contains(&("ce_id".to_owned(), b"k-1".to_vec())), "{:?}", record.headers);
+    let command = wire::decode_command(&record.value).unwrap();
+    assert_eq!((command.id.as_str(), &*command.by), ("k-1", "shop"));
+
+    let paths = [place, format!("/track/{handle}/commands/k-1")];
+    for path in &paths {
+        let response = desk.answer("GET", path, "").await;
+        assert_eq!((response.status(), header(&response, "location")), (StatusCode::ACCEPTED, &**path));
+    }
+    desk.outcome(1, "k-1", Verdict::Refused { code: "held".into(), detail: "the order is held".into() }).await;
+    for path in &paths {
+        let response = desk.answer("GET", path, "").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let said = said(response).await;
+        assert_eq!((&said["result"], &said["code"], &said["orderid"]), (&json!("refused"), &json!("held"), &json!(1)));
+    }
+    assert_eq!(desk.answer("GET", "/orders/2/commands/k-1", "").await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_refusal_of_before_is_no_answer_to_the_next_try() {
+    let desk = Desk::open().await;
+    let not_held = || Verdict::Refused { code: "not-held".into(), detail: "the order is not held".into() };
+    desk.outcome(1, "k-1", not_held()).await;
+    let mut asking = pin!(desk.request("POST", "/orders/1/resume", "k-1"));
+    let mut looks = 0;
+    let response = loop {
+        select! {
+            biased;
+            response = asking.as_mut() => break response,
+            () = tokio::task::yield_now() => desk.clock.advance(Duration::from_millis(10)),
+        }
+        looks += 1;
+        if looks == 50 {
+            desk.outcome(1, "k-1", Verdict::Done).await;
+        }
+    };
+    assert!(looks >= 50, "answered with what was there");
+    assert_eq!(said(response).await["result"], "done");
+    // done is done, and not sent again
+    assert_eq!(desk.answer("POST", "/orders/1/resume", "k-1").await.status(), StatusCode::OK);
+    assert_eq!(desk.commands().len(), 1);
+    // another order's word is none of ours
+    assert_eq!(desk.answer("POST", "/orders/2/resume", "k-1").await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn an_order_of_before_is_found_by_its_key() {
+    let desk = Desk::open().await;
+    desk.answer("POST", "/orders/2/hold", "k-1").await;
+    let partitions: Vec<_> = desk.commands().into_iter().map(|(partition, _)| partition).collect();
+    assert_eq!(partitions, [partition_of(b"2", PARTITIONS)]);
+}
+
+#[tokio::test]
+async fn a_log_that_refuses_is_told_with_a_way_on() {
+    let desk = Desk::open().await;
+    let away = || Error::Unavailable("away".into());
+    let silent = || Error::Unconfirmed("silent".into());
+    for (fault, kind, retry) in [
+        (Fault::Refused(away()), "unavailable", "2"),
+        (Fault::Refused(Error::Overloaded(9)), "overloaded", "1"),
+        (Fault::Refused(silent()), "unconfirmed", "5"),
+        (Fault::Unanswered(silent()), "unconfirmed", "5"),
+    ] {
+        desk.faults.then(fault);
+        let response = desk.answer("POST", "/orders/1/hold", "").await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{kind}");
+        assert_eq!(header(&response, "retry-after"), retry, "{kind}");
+        let said = said(response).await;
+        assert_eq!(said["type"], format!("urn:encargo:problem:{kind}"));
+        // with which it can be tried again
+        let id: CommandId = said["command"].as_str().unwrap().parse().unwrap();
+        assert_eq!(id.as_str().len(), 32);
+    }
+    assert_eq!(desk.commands().len(), 1, "the one without an answer is there");
+}
+
+#[tokio::test]
+async fn a_log_without_the_topic_is_told_with_the_command_that_makes_it() {
+    let desk = Desk::without_topic().await;
+    let response = desk.answer("POST", "/orders/1/hold", "").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(said(response).await["detail"].as_str().unwrap().contains("encargo log init"));
+}

@@ -1,0 +1,136 @@
+//! Cancelling beside timers and beside each other: one thing happens, and everybody is told the same.
+
+use std::{sync::Arc, time::Duration};
+
+use encargo::{
+    audit::{self, Commanded, Placed, Rules, Sources},
+    domain::Flow,
+    eventlog::sqlite::SqliteLog,
+    store::sqlite::SqliteStore,
+};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{answer, form, placed};
+use crate::harness::{app::TestApp, eventually, load::random_below, process::Process};
+
+const DWELL: Duration = Duration::from_millis(60);
+const AT_ONCE: usize = 16;
+/// Far more than any machine needs: it only ends a test that would hang.
+const TRIES_MAX: usize = 60_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_cancel_one_did() {
+    let app = TestApp::start().await;
+    for id in 1..=10 {
+        let handle = placed(&app).await;
+        let shop = answer(app.http.post(app.tracking(&format!("/orders/{id}/cancel"))));
+        let customer = app.http.post(app.tracking(&format!("/track/{handle}/cancel")));
+        let (shop, customer) = tokio::join!(shop, answer(form(customer, "confirm=true")));
+        let mut statuses = [shop.0, customer.0];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409], "{shop:?} {customer:?}");
+        let refused = if shop.0 == 409 { &shop.1 } else { &customer.1 };
+        assert_eq!((&refused["code"], &refused["estado"]), (&json!("closed"), &json!("cancelado")));
+    }
+    assert_eq!(app.metric("encargo_orders{is=\"cancelled\"}").await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_command_twice_at_once_happens_once() {
+    let app = TestApp::start().await;
+    for id in 1..=10 {
+        placed(&app).await;
+        let hold = || {
+            let request = app.http.post(app.tracking(&format!("/orders/{id}/hold")));
+            answer(request.header("idempotency-key", format!("k-{id}")))
+        };
+        let (one, other) = tokio::join!(hold(), hold());
+        assert_eq!((one.0, other.0), (200, 200), "{one:?} {other:?}");
+        let (_, order) = answer(app.http.get(app.tracking(&format!("/orders/{id}")))).await;
+        assert_eq!(order["history"].as_array().unwrap().len(), 2, "{order}");
+    }
+}
+
+/// What one customer did and was told.
+struct Told {
+    placed: Placed,
+    command: String,
+    is_done: bool,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancels_race_the_timers_and_all_tell_the_same() {
+    let orders: usize = std::env::var("ENCARGO_RACES").map_or(150, |text| text.parse().expect("a number"));
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let process = Arc::new(Process::start(&data, &["--dwell", "60ms"]).await);
+    let mut customers = JoinSet::new();
+    let mut told = Vec::new();
+    for number in 0..orders {
+        if customers.len() == AT_ONCE {
+            told.push(customers.join_next().await.unwrap().unwrap());
+        }
+        customers.spawn(change_their_mind(process.clone(), number));
+    }
+    while let Some(customer) = customers.join_next().await {
+        told.push(customer.unwrap());
+    }
+    eventually("the last mail", async || {
+        let text = reqwest::get(process.url("ops", "/metrics")).await.map_err(|e| e.to_string())?;
+        let text = text.text().await.map_err(|e| e.to_string())?;
+        let value = |sample: &str| crate::harness::app::sample_in(&text, sample);
+        let waiting =
+            value("encargo_ledger_mails{status=\"pending\"}") + value("encargo_ledger_mails{status=\"sending\"}");
+        let in_flight = value("encargo_orders{is=\"in_flight\"}");
+        if waiting + in_flight == 0 { Ok(()) } else { Err(format!("{in_flight} in flight, {waiting} mails wait")) }
+    })
+    .await;
+    assert!(Arc::into_inner(process).expect("all customers are gone").terminate().success());
+
+    let log = SqliteLog::open_read_only(&data.join("log.db")).unwrap();
+    let store = SqliteStore::open_tool(&data.join("store.db")).unwrap();
+    let (orders_topic, states, dead) = ("compra_detalle", "compra_confirmada", "compra_dead_letters");
+    let sources = Sources { log: &log, store: &store, orders: orders_topic, states, dead };
+    let mut facts = audit::collect(sources).await.unwrap();
+    facts.mails = audit::read_maildir(&data.join("mail")).unwrap();
+    facts.acknowledged = told.iter().map(|told| told.placed.clone()).collect();
+    facts.commanded = told
+        .iter()
+        .map(|Told { placed, command, is_done }| Commanded {
+            id: placed.id,
+            command: command.clone(),
+            is_done: *is_done,
+        })
+        .collect();
+    let flow = Flow::STATES.map(|estado| (estado.to_owned(), DWELL)).into();
+    let rules = Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None };
+    let report = audit::judge(&facts, &rules);
+    assert_eq!(report.objections, Vec::<String>::new());
+    println!("{orders} orders: {} cancelled, {} finished", report.cancelled, report.finished);
+    assert_eq!(report.cancelled + report.finished, orders as u64);
+}
+
+/// Places an order and cancels it after a random part of its life.
+#[expect(clippy::disallowed_methods, reason = "when the customer changes their mind is the random part of this test")]
+async fn change_their_mind(process: Arc<Process>, number: usize) -> Told {
+    let http = reqwest::Client::new();
+    let email = format!("c{number}@example.org");
+    let order = json!({ "product": "1010", "email": email });
+    let (status, accepted) = answer(http.post(process.url("intake", "/orders")).json(&order)).await;
+    assert_eq!(status, 202, "{accepted}");
+    let id = accepted["orderid"].as_u64().unwrap();
+    tokio::time::sleep(Duration::from_millis(random_below(DWELL.as_millis() as u64 * 4))).await;
+    let command = format!("c-{number}");
+    let url = process.url("tracking", &format!("/orders/{id}/cancel"));
+    let mut last = String::new();
+    for _ in 0..TRIES_MAX {
+        let (status, said) = answer(http.post(&url).header("idempotency-key", &command)).await;
+        if [200, 409].contains(&status) {
+            return Told { placed: Placed { id, product: "1010".into(), email }, command, is_done: status == 200 };
+        }
+        last = format!("{status} {said}"); // not projected yet, or not decided yet
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("order {id} was never cancelled or refused: {last}");
+}
