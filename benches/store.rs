@@ -136,11 +136,7 @@ impl Run {
 
     async fn send(&mut self, now: Timestamp, limit: usize) -> anyhow::Result<usize> {
         let leased = self.costs.lease.of(self.store.lease(now, now + Duration::from_mins(1), limit)).await?;
-        let sent = |mail: &Mail| Settlement {
-            id: mail.id,
-            attempt: mail.attempt,
-            verdict: Verdict::Sent("250 2.0.0 Ok: queued as 4F1B2C3D".into()),
-        };
+        let sent = |mail: &Mail| Settlement::new(mail, Verdict::Sent("250 2.0.0 Ok: queued as 4F1B2C3D".into()));
         let settlements = leased.iter().map(sent).collect();
         let settled = self.costs.settle.of(self.store.settle(settlements)).await?;
         assert_eq!(settled, leased.len() as u64);

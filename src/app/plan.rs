@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use prometheus_client::registry::Registry;
 use tokio::{
     runtime::Handle,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     config::Config,
-    domain::{Flow, HandleKey, Step},
+    domain::{Flow, HandleKey},
     env::Env,
     eventlog::EventLog,
     forward::Forward,
@@ -75,7 +75,6 @@ impl Plan {
     /// Fails when something local is wrong: catalogue, templates, folders.
     pub(super) fn new(config: &Config, roles: &[Role], addresses: Addresses, env: Env) -> Result<Self> {
         let flow = Arc::new(config.flow()?);
-        require_plain(&flow)?;
         open::data_folder(config)?;
         let has = |role| roles.contains(&role);
         let catalog = if has(Role::Intake) { open::catalog(config)? } else { Catalog::sample() };
@@ -330,19 +329,6 @@ impl Plan {
         services.spawn("mail", move |stop| async move { Ok(mailer.run(stop).await?) });
         Ok(())
     }
-}
-
-/// Mail is sent about every state with the template of its name.
-fn require_plain(flow: &Flow) -> Result<()> {
-    let has_own_mail = |step: &Step| step.mail.as_ref() != Some(&step.state);
-    if let Some(step) = flow.steps().iter().find(|step| has_own_mail(step)) {
-        bail!(
-            "the flow {} cannot be run yet, only looked at: {} is mailed otherwise than with the template of its name",
-            flow.name(),
-            step.state
-        );
-    }
-    Ok(())
 }
 
 impl Opened {

@@ -1,6 +1,11 @@
 //! Makes a mail out of a ledger row. The same row and settings make the same bytes, so that a repeat can be told as one.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, path::PathBuf};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+};
 
 use jiff::tz::TimeZone;
 use mail_builder::{
@@ -12,11 +17,14 @@ use minijinja::{Value, context};
 
 use super::{
     Error, Result,
-    templates::{GENERIC, Rendered, Templates},
+    templates::{CANCELLED, GENERIC, REFUSED, Rendered, Templates},
     words,
 };
 use crate::{
-    domain::{EmailAddress, Flow, Handle, HandleKey, Lang, Order, OrderId, Product, Step, Timestamp},
+    domain::{
+        Closing, EmailAddress, Flow, Handle, HandleKey, Lang, Order, OrderId, Product, Step, Timestamp, Waits,
+        flow::End, lifecycle,
+    },
     store::ledger::{Mail, MailId},
 };
 
@@ -42,7 +50,7 @@ pub struct Options {
     pub handles: Option<HandleKey>,
     /// A folder whose templates override the built-in ones.
     pub templates: Option<PathBuf>,
-    /// The states, to tell what comes next.
+    /// The states, to tell how far an order is, and the templates of their mails.
     pub flow: Flow,
 }
 
@@ -88,7 +96,7 @@ pub struct Composer {
     domain: String,
     templates: Templates,
     labels: [Value; Lang::ALL.len()],
-    /// The progress bar's steps, by language and by sequence number less one; none for a long flow.
+    /// The progress bar's steps, by language and by place in the flow less one; none for a long flow.
     steps: [Vec<Value>; Lang::ALL.len()],
 }
 
@@ -115,6 +123,7 @@ impl Composer {
             domain,
             options,
         };
+        composer.require_templates()?;
         composer.try_all()?;
         Ok(composer)
     }
@@ -127,16 +136,17 @@ impl Composer {
     /// A sample to be sent to an address at `now`, for trials. Its `Message-ID` is its own: where one that came before
     /// is known, a mail program may show nothing new.
     pub(super) fn trial(&self, to: EmailAddress, now: Timestamp) -> Result<Message> {
-        let mut mail = self.sample(&self.options.flow.steps()[0].state, self.options.lang);
-        let dwell = mail.next_at.map(|next| next.since(mail.at));
-        (mail.order.email, mail.at, mail.begun_at, mail.next_at) = (to, now, now, dwell.map(|dwell| now + dwell));
+        let mail = self.sample(&self.options.flow.steps()[0].state, self.options.lang);
+        let (dwell, order) = (mail.waits.next_at().map(|next| next.since(mail.at)), Order { email: to, ..mail.order });
+        let waits = dwell.map_or(mail.waits, |dwell| Waits::Until(now + dwell));
+        let mail = Mail { order, at: now, begun_at: now, waits, ..mail };
         self.compose_as(format!("trial.{}.{}@{}", now.as_millis(), self.options.deployment, self.domain), &mail)
     }
 
     fn compose_as(&self, message_id: String, mail: &Mail) -> Result<Message> {
         let lang = mail.order.lang.unwrap_or(self.options.lang);
         let Rendered { subject, text, html } = self.render(mail)?;
-        let email = &mail.order.email;
+        let email = mail.recipient();
         // ASCII where it can be
         let [from, to] = [&self.options.from, email].map(|one| one.to_ascii().unwrap_or_else(|| one.as_str().into()));
         let mut builder = MessageBuilder::new()
@@ -165,7 +175,7 @@ impl Composer {
         Ok(Message {
             id: mail.id,
             from: self.options.from.clone(),
-            to: mail.order.email.clone(),
+            to: email.clone(),
             message_id,
             at: mail.at,
             attempt: mail.attempt,
@@ -177,7 +187,12 @@ impl Composer {
     /// Subject and both parts of a mail.
     pub(super) fn render(&self, mail: &Mail) -> Result<Rendered> {
         let lang = mail.order.lang.unwrap_or(self.options.lang);
-        self.templates.render(lang, &mail.estado, &self.values(mail, lang))
+        let of_its_kind = match mail.waits.closes() {
+            Some(Closing::Cancelled) => CANCELLED,
+            Some(Closing::Refused) => REFUSED,
+            Some(Closing::Finished) | None => GENERIC,
+        };
+        self.templates.render(lang, [&mail.template, of_its_kind], &self.values(mail, lang))
     }
 
     /// The domain of the message ids.
@@ -194,11 +209,12 @@ impl Composer {
         let Order { product, .. } = &mail.order;
         let seal = |key: &HandleKey| key.seal(mail.id.order);
         let handle = self.options.handles.as_ref().map(seal).or(mail.order.handle);
-        let flow = &self.options.flow;
-        let place = usize::from(mail.id.seq).wrapping_sub(1);
-        // records of the old services, and flows of other deployments, may number their states differently
-        let in_flow = flow.step(mail.id.seq).is_some_and(|step| *step.state == *mail.estado);
-        let next = if in_flow { flow.steps().get(place + 1) } else { None };
+        let in_flow = self.is_in_flow(mail);
+        // records of version 1 do not tell what comes next
+        let of_flow = || self.options.flow.step(mail.step + 1).filter(|_| in_flow).map(|step| &*step.state);
+        let next = mail.next.as_deref().or_else(of_flow);
+        let promised = mail.expect_at.or(mail.waits.next_at());
+        let place = usize::from(mail.step).wrapping_sub(1);
         let track = match (&self.options.track, handle) {
             (Some(track), Some(handle)) => Some(format!("{track}{handle}")),
             _ => None,
@@ -215,16 +231,25 @@ impl Composer {
             product_id => visible(&product.id).as_ref(),
             price => product.price.as_str(),
             track => track,
-            next_label => next.map(|step| words::state(lang, &step.state).into_owned()),
-            next_time => next.and(mail.next_at).map(|next| words::due(lang, &self.options.zone, mail.at, next)),
+            next_label => next.map(|next| visible(&words::state(lang, next)).into_owned()),
+            next_time => next.and(promised).map(|time| words::due(lang, &self.options.zone, mail.at, time)),
             steps => if in_flow { self.steps[lang as usize].get(place).cloned() } else { None },
         }
     }
 
+    /// Whether the order goes through the states of the settings, as far as the mail tells. It may be in another flow or in
+    /// another version, it may have left the line, and records of the old services may number their states differently.
+    fn is_in_flow(&self, mail: &Mail) -> bool {
+        let flow = &self.options.flow;
+        let follows = mail.step.checked_add(1).and_then(|step| flow.step(step));
+        flow.step(mail.step).is_some_and(|step| *step.state == *mail.estado)
+            && follows.is_none() == mail.waits.closes().is_some()
+            && mail.next.as_deref().is_none_or(|next| follows.is_some_and(|step| *step.state == *next))
+    }
+
     /// The states for which mails are known to be wanted: those of the flow, those with templates, and any other.
     pub(super) fn states(&self) -> Vec<String> {
-        let flow = self.options.flow.steps().iter().map(|step| &*step.state);
-        let mut states: Vec<_> = flow.map(str::to_owned).collect();
+        let mut states: Vec<_> = self.options.flow.mails().map(|(state, _)| state.to_owned()).collect();
         for state in self.templates.states().chain([GENERIC]) {
             if states.iter().all(|other| other != state) {
                 states.push(state.to_owned());
@@ -247,6 +272,20 @@ impl Composer {
         samples
     }
 
+    /// A state without a template of its own is told in general words; a template that the flow names has to be there.
+    fn require_templates(&self) -> Result<()> {
+        let flow = &self.options.flow;
+        let mut own = flow.mails().filter(|(state, template)| state != template);
+        let known: BTreeSet<&str> = self.templates.states().chain([GENERIC]).collect();
+        let Some((state, template)) = own.find(|(_, template)| !known.contains(template)) else { return Ok(()) };
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        Err(Error::Settings(format!(
+            "the flow {} mails {state} with the template {template:?}, which is not there: there are {known}; put \
+             es/{template}.txt and its like into the folder of mail.templates, or let the flow name another",
+            flow.name()
+        )))
+    }
+
     fn try_all(&self) -> Result<()> {
         for state in self.states() {
             for lang in Lang::ALL {
@@ -259,9 +298,16 @@ impl Composer {
     /// A made-up mail about a state, for trials and previews.
     pub(super) fn sample(&self, state: &str, lang: Lang) -> Mail {
         let at = Timestamp::from_millis(1_767_261_600_000); // 2026-01-01T10:00:00Z
-        let seq = self.options.flow.seq_of(state).unwrap_or(1);
+        let flow = &self.options.flow;
+        let is_end = |end: Option<&End>, usual| end.map_or(usual, |end| &*end.state) == state;
+        let closing = match flow.seq_of(state) {
+            None if is_end(Some(flow.cancelled()), CANCELLED) => Some(Closing::Cancelled),
+            None if is_end(flow.refused(), REFUSED) => Some(Closing::Refused),
+            _ => None,
+        };
+        let step = flow.seq_of(state).unwrap_or(1);
+        let seq = step + u8::from(closing.is_some()); // whoever changes their mind does it early
         let id = OrderId::new(1_024).expect("it is between 1 and 2^53");
-        let dwell = self.options.flow.step(seq).and_then(Step::dwell).map(|dwell| dwell.usual);
         let order = Order {
             id,
             product: Product::new("3170", "King's Bounty: Armored Princess", "7.99").expect("a plain product"),
@@ -271,13 +317,20 @@ impl Composer {
             handle: Some(sample_handle(id)),
             trace: None,
         };
-        let next_at = dwell.map(|dwell| at + dwell);
+        let waits = closing.map_or_else(|| lifecycle::waits(flow, step, &order.product, at), Waits::Closed);
+        let follows = flow.seq_of(state).and_then(|step| flow.step(step + 1));
+        let expect = flow.step(step).and_then(Step::expect).filter(|_| follows.is_some());
         Mail {
             id: MailId { order: id, seq },
             order,
+            address: None,
             estado: state.into(),
+            template: flow.mail_of(state).unwrap_or(state).into(),
+            step,
             at,
-            next_at,
+            next: follows.map(|step| (&*step.state).into()),
+            waits,
+            expect_at: expect.map(|expect| at + expect),
             begun_at: at,
             attempt: 1,
             tries: 1,

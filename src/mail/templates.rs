@@ -10,8 +10,11 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, syntax::Synta
 use super::{Error, Result};
 use crate::domain::Lang;
 
-/// The name of the templates for states that have none of their own.
+/// The names of the templates for states that have none of their own, for the ends of cancelled and of refused orders among
+/// them.
 pub(super) const GENERIC: &str = "generic";
+pub(super) const CANCELLED: &str = "cancelado";
+pub(super) const REFUSED: &str = "rechazado";
 const LAYOUTS: [&str; 2] = ["layout.html", "layout.txt"];
 /// A template larger than this is a mistake.
 const SIZE_MAX: u64 = 256 << 10;
@@ -20,17 +23,21 @@ macro_rules! built_in {
     ($($name:literal)*) => { [$(($name, include_str!(concat!("templates/", $name)))),*] };
 }
 
-const BUILT_IN: [(&str, &str); 32] = built_in! {
+const BUILT_IN: [(&str, &str); 44] = built_in! {
     "layout.html" "layout.txt"
     "es/recibido.subject" "es/recibido.txt" "es/recibido.html"
     "es/preparando.subject" "es/preparando.txt" "es/preparando.html"
     "es/entregando.subject" "es/entregando.txt" "es/entregando.html"
     "es/finalizado.subject" "es/finalizado.txt" "es/finalizado.html"
+    "es/cancelado.subject" "es/cancelado.txt" "es/cancelado.html"
+    "es/rechazado.subject" "es/rechazado.txt" "es/rechazado.html"
     "es/generic.subject" "es/generic.txt" "es/generic.html"
     "en/recibido.subject" "en/recibido.txt" "en/recibido.html"
     "en/preparando.subject" "en/preparando.txt" "en/preparando.html"
     "en/entregando.subject" "en/entregando.txt" "en/entregando.html"
     "en/finalizado.subject" "en/finalizado.txt" "en/finalizado.html"
+    "en/cancelado.subject" "en/cancelado.txt" "en/cancelado.html"
+    "en/rechazado.subject" "en/rechazado.txt" "en/rechazado.html"
     "en/generic.subject" "en/generic.txt" "en/generic.html"
 };
 
@@ -96,9 +103,9 @@ impl Templates {
         Ok(Self { env, languages })
     }
 
-    /// Renders subject, text and HTML of a state.
-    pub(super) fn render(&self, lang: Lang, state: &str, values: &Value) -> Result<Rendered> {
-        let names = self.names(lang, state);
+    /// Renders subject, text and HTML, of the first of these templates that is there, else of the generic one.
+    pub(super) fn render(&self, lang: Lang, templates: [&str; 2], values: &Value) -> Result<Rendered> {
+        let names = self.names(lang, templates);
         let render = |name: &str| {
             let template = self.env.get_template(name).map_err(|e| broken(name, &e))?;
             template.render(values.clone()).map_err(|e| broken(name, &e))
@@ -106,9 +113,9 @@ impl Templates {
         Ok(Rendered { subject: render(&names.subject)?, text: render(&names.text)?, html: render(&names.html)? })
     }
 
-    fn names(&self, lang: Lang, state: &str) -> &Names {
+    fn names(&self, lang: Lang, templates: [&str; 2]) -> &Names {
         let Language { states, generic } = &self.languages[lang as usize];
-        states.get(state).unwrap_or(generic)
+        templates.into_iter().find_map(|template| states.get(template)).unwrap_or(generic)
     }
 
     /// The states that have templates of their own in some language.
@@ -209,12 +216,12 @@ mod tests {
     fn a_folder_overrides_single_templates() {
         let folder = folder(&[("es/recibido.subject", "Hola {{ order }}"), ("en/cooking.txt", "Hot: {{ order }}")]);
         let templates = Templates::load(Some(folder.path())).unwrap();
-        assert_eq!(templates.names(Lang::Es, "recibido").subject, "es/recibido.subject");
+        assert_eq!(templates.names(Lang::Es, ["recibido", GENERIC]).subject, "es/recibido.subject");
         assert_eq!(templates.env.get_template("es/recibido.subject").unwrap().source(), "Hola {{ order }}");
-        let cooking = templates.names(Lang::En, "cooking");
+        let cooking = templates.names(Lang::En, ["cooking", GENERIC]);
         assert_eq!((&*cooking.text, &*cooking.html), ("en/cooking.txt", "en/generic.html"));
-        assert_eq!(templates.names(Lang::Es, "cooking").text, "es/generic.txt");
-        assert_eq!(templates.names(Lang::Es, "../en/recibido").text, "es/generic.txt");
+        assert_eq!(templates.names(Lang::Es, ["cooking", GENERIC]).text, "es/generic.txt");
+        assert_eq!(templates.names(Lang::Es, ["../en/recibido", GENERIC]).text, "es/generic.txt");
     }
 
     #[test]

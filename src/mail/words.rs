@@ -40,10 +40,14 @@ pub(super) fn state(lang: Lang, state: &str) -> Cow<'_, str> {
         (Lang::Es, "preparando") => "En preparación",
         (Lang::Es, "entregando") => "En camino",
         (Lang::Es, "finalizado") => "Completado",
+        (Lang::Es, "cancelado") => "Cancelado",
+        (Lang::Es, "rechazado") => "No aceptado",
         (Lang::En, "recibido") => "Received",
         (Lang::En, "preparando") => "Being prepared",
         (Lang::En, "entregando") => "On its way",
         (Lang::En, "finalizado") => "Complete",
+        (Lang::En, "cancelado") => "Cancelled",
+        (Lang::En, "rechazado") => "Not accepted",
         _ => return capitalised(state),
     };
     Cow::Borrowed(known)

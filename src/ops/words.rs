@@ -111,6 +111,7 @@ const ALL: &[(&str, &str, &str)] = &[
     ("class_refused", "correo rechazado", "mail refused"),
     ("class_expired", "fuera de plazo", "past its deadline"),
     ("class_composing", "no se pudo redactar", "could not be composed"),
+    ("class_cancelled", "pedido cancelado", "order cancelled"),
 ];
 
 #[cfg(test)]

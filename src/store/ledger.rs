@@ -1,16 +1,16 @@
-//! The mail ledger: one row per (order, state), pending → sending(attempt) → sent(reply) | dead(reason).
+//! The mail ledger: one row per event of an order that is mailed, pending → sending(attempt) → sent(reply) | dead(reason).
 
 use async_trait::async_trait;
 
-use super::{Result, mails::Suppression};
-use crate::domain::{Order, OrderId, Timestamp};
+use super::{Result, mails::Suppression, orders::is_dropped};
+use crate::domain::{EmailAddress, Order, OrderId, Timestamp, Waits};
 
-/// Which mail: the state `seq` of an order.
+/// Which mail: that about the event `seq` of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailId {
     /// The order.
     pub order: OrderId,
-    /// The state's place in the flow.
+    /// The event's number.
     pub seq: u8,
 }
 
@@ -25,7 +25,7 @@ pub enum MailStatus {
     Sent,
     /// Refused for good.
     Dead,
-    /// Given up by an operator.
+    /// Given up: by an operator, or since its order was cancelled or refused.
     Dropped,
 }
 
@@ -73,11 +73,13 @@ pub enum Class {
     Expired,
     /// It could not be composed.
     Composing,
+    /// Its order was cancelled or refused before it was sent.
+    Cancelled,
 }
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Deferred,
         Self::Held,
         Self::Unreachable,
@@ -88,6 +90,7 @@ impl Class {
         Self::Refused,
         Self::Expired,
         Self::Composing,
+        Self::Cancelled,
     ];
 
     /// The name that users see.
@@ -103,7 +106,13 @@ impl Class {
             Self::Refused => "refused",
             Self::Expired => "expired",
             Self::Composing => "composing",
+            Self::Cancelled => "cancelled",
         }
+    }
+
+    /// Whether the address is to blame, and not the mail.
+    const fn is_about_the_address(self) -> bool {
+        matches!(self, Self::Address | Self::Suppressed)
     }
 
     /// The class of that name.
@@ -126,6 +135,11 @@ impl Reason {
     pub fn new(class: Class, text: impl Into<String>) -> Self {
         Self { class, text: text.into() }
     }
+
+    /// Why a mail is dropped whose order has ended beside the line.
+    pub(super) fn cancelled() -> Self {
+        Self::new(Class::Cancelled, "not sent: the order was cancelled or refused before that")
+    }
 }
 
 impl std::fmt::Display for Reason {
@@ -137,16 +151,26 @@ impl std::fmt::Display for Reason {
 /// A mail to be sent now, leased to the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
-    /// Which one; `seq` is the state's place in the flow.
+    /// Which one.
     pub id: MailId,
-    /// The order.
+    /// The order as it was placed.
     pub order: Order,
+    /// The address to which its mails go now, once that was corrected.
+    pub address: Option<EmailAddress>,
     /// The state to tell about.
     pub estado: Box<str>,
+    /// The template with which that is told.
+    pub template: Box<str>,
+    /// The state's place in the order's flow.
+    pub step: u8,
     /// When the order entered it.
     pub at: Timestamp,
-    /// When the next state is due.
-    pub next_at: Option<Timestamp>,
+    /// The state that follows, if the record told.
+    pub next: Option<Box<str>>,
+    /// What the order waited for in it, or how it ended with it.
+    pub waits: Waits,
+    /// When somebody was expected to have moved it on.
+    pub expect_at: Option<Timestamp>,
     /// Which attempt this is, from 1. Its number fences the settlement: a late one of an older attempt is void.
     pub attempt: u32,
     /// When it was first tried since it was made, or since it was last driven again: its deadline counts from here, however
@@ -162,6 +186,13 @@ pub struct Mail {
     pub suppressed: Option<Suppression>,
 }
 
+impl Mail {
+    /// Where it goes.
+    pub fn recipient(&self) -> &EmailAddress {
+        self.address.as_ref().unwrap_or(&self.order.email)
+    }
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
@@ -169,8 +200,59 @@ pub struct Settlement {
     pub id: MailId,
     /// Which attempt.
     pub attempt: u32,
+    /// For which address it was.
+    pub to: EmailAddress,
     /// How.
     pub verdict: Verdict,
+}
+
+/// What a mail is after an attempt.
+pub(super) enum Fate<'a> {
+    Sent(&'a str),
+    Dead(&'a Reason),
+    /// Its order has ended beside the line meanwhile.
+    Dropped {
+        unknown: bool,
+    },
+    /// It waits again, until then, or for nothing but its turn.
+    Waits {
+        until: Option<Timestamp>,
+        reason: &'a Reason,
+        unknown: bool,
+    },
+}
+
+impl Settlement {
+    /// How an attempt at a mail ended.
+    pub fn new(mail: &Mail, verdict: Verdict) -> Self {
+        Self { id: mail.id, attempt: mail.attempt, to: mail.recipient().clone(), verdict }
+    }
+
+    /// What becomes of the mail, by where the order's mails go now and from which event on they are sent. What an address is to
+    /// blame for counts for that address alone: when it was corrected meanwhile, the mail goes to the new one.
+    pub(super) fn fate(&self, recipient: &str, mails_from: Option<u8>) -> Fate<'_> {
+        let is_corrected = || !recipient.eq_ignore_ascii_case(self.to.as_str());
+        let (until, reason, unknown) = match &self.verdict {
+            Verdict::Sent(reply) => return Fate::Sent(reply),
+            Verdict::Dead(reason) if reason.class.is_about_the_address() && is_corrected() => (None, reason, false),
+            Verdict::Dead(reason) => return Fate::Dead(reason),
+            Verdict::Retry(at, reason) => (Some(*at), reason, false),
+            Verdict::Unknown(at, reason) => (Some(*at), reason, true),
+        };
+        if is_dropped(self.id.seq, mails_from) {
+            Fate::Dropped { unknown }
+        } else {
+            Fate::Waits { until, reason, unknown }
+        }
+    }
+
+    /// Why its address gets no mail from now on, if it gets none.
+    pub(super) fn suppresses(&self) -> Option<&Reason> {
+        match &self.verdict {
+            Verdict::Dead(reason) if reason.class == Class::Address => Some(reason),
+            _ => None,
+        }
+    }
 }
 
 /// The outcome of an attempt.
@@ -182,7 +264,8 @@ pub enum Verdict {
     Retry(Timestamp, Reason),
     /// Handed over, but no answer came: try again at this time, and that attempt is ambiguous.
     Unknown(Timestamp, Reason),
-    /// Never: a dead letter. With [`Class::Address`] the address is suppressed for all later mails.
+    /// Never: a dead letter, unless its address was to blame and is corrected by now. With [`Class::Address`] the address is
+    /// suppressed for all later mails.
     Dead(Reason),
 }
 

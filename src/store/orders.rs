@@ -51,7 +51,7 @@ pub struct Batch {
     /// What became of commands. Of one command, the first outcome that it was done or repeated stays, and any other is
     /// replaced by what comes later.
     pub outcomes: Vec<CommandOutcome>,
-    /// Whether each new (order, state) gets a row in the mail ledger.
+    /// Whether each new event about which there is a mail gets a row in the mail ledger.
     pub mail: bool,
     /// States that were entered before get none all the same: somebody else mailed them.
     pub mail_since: Option<Timestamp>,
@@ -60,14 +60,14 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Whether a state gets a row in the mail ledger.
+    /// Whether an event gets a row in the mail ledger.
     pub fn mails(&self, event: &StateEvent) -> bool {
-        self.mail && !self.is_before_mails(event)
+        self.mail && event.mail.is_some() && !self.is_before_mails(event)
     }
 
     /// Whether it would get one, had it not been entered too early.
     pub(super) fn is_unmailed(&self, event: &StateEvent) -> bool {
-        self.mail && self.is_before_mails(event)
+        self.mail && event.mail.is_some() && self.is_before_mails(event)
     }
 
     fn is_before_mails(&self, event: &StateEvent) -> bool {
@@ -121,6 +121,11 @@ pub(super) struct Details {
 }
 
 impl Details {
+    /// Whether the mail about an event is not sent any more.
+    pub(super) fn drops(&self, seq: u8) -> bool {
+        is_dropped(seq, self.mails_from)
+    }
+
     /// What they are once an event was taken; `None` when they stay the same, as they nearly always do.
     pub(super) fn after(&self, relation: Relation, incoming: &Incoming) -> Option<Self> {
         let event = &incoming.event;
@@ -139,6 +144,11 @@ impl Details {
         }
         Some(Self { partition, flow: flow.map(Into::into), address: address.cloned(), mails_from })
     }
+}
+
+/// Whether the mail about an event is not sent any more, since the order was cancelled or refused by a later one.
+pub(super) fn is_dropped(seq: u8, mails_from: Option<u8>) -> bool {
+    mails_from.is_some_and(|from| seq < from)
 }
 
 /// An order as it stands.
@@ -270,6 +280,9 @@ pub trait Orders: Send + Sync {
     ///
     /// An order's state is the one with the greatest seq, whatever the order of arrival; an event before that which the
     /// history lacks is filled in, with its mail. That mail goes before later ones that are still to be sent.
+    ///
+    /// Once an order is cancelled or refused, mails about what was before that are dropped: those that wait in the same
+    /// transaction, those of events that come later at once, and those that are being sent when their attempt fails.
     async fn apply(&self, batch: Arc<Batch>) -> Result<Applied>;
 
     /// An order with its history.

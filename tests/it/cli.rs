@@ -292,15 +292,17 @@ async fn flows_are_compared_beside_orders_in_flight() {
 }
 
 #[test]
-fn a_flow_that_cannot_be_run_yet_is_refused_at_the_start() {
+fn a_flow_with_a_template_that_is_not_there_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    std::fs::write(path.join("kitchen.toml"), KITCHEN).unwrap();
+    std::fs::write(path.join("kitchen.toml"), KITCHEN.replace("mail = \"entregando\"", "mail = \"aviso\"")).unwrap();
     std::fs::write(path.join("encargo.toml"), "flow.file = \"kitchen.toml\"\nops.listen = \"127.0.0.1:0\"\n").unwrap();
     let listen = ["--intake-listen", "127.0.0.1:0", "--tracking-listen", "127.0.0.1:0"];
     let done: Done = end(PATIENCE, &mut encargo(path, &[&["up"], &listen[..]].concat())).into();
     assert_eq!(done.status, 1, "{done:?}");
-    assert!(done.err.contains("the flow cocina cannot be run yet"), "{done:?}");
+    for named in ["the flow cocina mails mostrador with the template \"aviso\"", "there are cancelado, entregando,"] {
+        assert!(done.err.contains(named), "{done:?}");
+    }
 }
 
 #[test]

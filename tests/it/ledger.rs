@@ -43,7 +43,7 @@ async fn bounce(app: &TestApp, number: u64, email: &str, reason: &str) {
     store.apply(batch.into()).await.unwrap();
     let [mail] = &store.lease(due, due + Duration::from_mins(1), 10).await.unwrap()[..] else { panic!("one is due") };
     let reason = Reason::new(Class::Address, reason);
-    let settlement = Settlement { id: mail.id, attempt: mail.attempt, verdict: Verdict::Dead(reason) };
+    let settlement = Settlement::new(mail, Verdict::Dead(reason));
     assert_eq!(store.settle(vec![settlement]).await.unwrap(), 1);
 }
 

@@ -11,12 +11,14 @@ use encargo::store::{
 mod bouncer;
 mod connecting;
 mod dead;
+mod endings;
 mod faults;
 mod keys;
 mod ledger;
 mod lives;
 mod mails;
 mod marks;
+mod migrating;
 mod model;
 mod orders;
 mod plans;
@@ -198,6 +200,19 @@ macro_rules! every_check {
                 what_was_done_stays_done,
                 a_fenced_batch_decides_nothing,
                 old_outcomes_are_pruned;
+            endings:
+                only_what_is_mailed_has_a_mail,
+                a_leased_mail_tells_all_that_its_event_said,
+                waiting_mails_go_to_the_corrected_address,
+                a_corrected_address_is_asked_for_in_the_suppressed_ones,
+                a_refusal_counts_for_the_address_that_was_refused,
+                a_cancelled_order_tells_its_end_alone,
+                mails_of_before_the_end_are_dropped_when_they_come_late,
+                a_mail_that_is_being_sent_may_finish,
+                what_waits_again_after_the_end_is_dropped,
+                what_is_driven_again_after_the_end_is_dropped,
+                a_finished_order_keeps_its_mails,
+                dropped_mails_are_compacted;
             ledger:
                 the_oldest_due_mail_is_leased_first,
                 a_leased_mail_tells_everything,

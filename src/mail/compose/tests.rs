@@ -4,6 +4,7 @@ use mail_parser::MessageParser;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::flow::{Leave, Parts};
 
 fn options() -> Options {
     Options {
@@ -92,8 +93,108 @@ fn states_that_the_flow_does_not_know_are_told_by_name() {
     assert_eq!(rendered.subject.trim(), "Pedido 1024, En aduana: King's Bounty: Armored Princess");
     assert!(rendered.text.contains("«En aduana»") && !rendered.text.contains("Lo siguiente"));
     // a record of another deployment: our number, but another state
-    let foreign = Mail { estado: "finalizado".into(), ..composer.sample("recibido", Lang::Es) };
+    let foreign = Mail { estado: "finalizado".into(), next: None, ..composer.sample("recibido", Lang::Es) };
     assert!(!composer.render(&foreign).unwrap().text.contains("Lo siguiente"));
+}
+
+/// A flow whose second state waits for somebody and is told in the words of the third, and whose third is not mailed.
+fn kitchen(mail: &str) -> Flow {
+    let mut steps =
+        ["recibido", "horneando", "entregando", "finalizado"].map(|state| Step::timer(state, Duration::from_secs(8)));
+    steps[1].leave = Some(Leave::Command { expect: Some(Duration::from_mins(20)) });
+    steps[1].mail = Some(mail.into());
+    steps[2].mail = None;
+    let [cancelled, refused] = ["tirado", "sin sitio"].map(End::named);
+    let (name, steps) = ("cocina".to_owned(), steps.to_vec());
+    Flow::of(Parts { name, version: 2, steps, cancelled: Some(cancelled), refused: Some(refused) }).unwrap()
+}
+
+const BAR: &str = "table-layout:fixed";
+
+#[test]
+fn an_order_that_ended_beside_the_line_is_told_so() {
+    let composer = composer();
+    for (lang, state, subject, text) in [
+        (Lang::Es, "cancelado", "Pedido 1024 cancelado: ", "no se preparará ni se enviará nada más"),
+        (Lang::En, "cancelado", "Order 1024 cancelled: ", "nothing more will be prepared or sent"),
+        (Lang::Es, "rechazado", "Pedido 1024 no aceptado: ", "no podemos aceptar tu pedido"),
+        (Lang::En, "rechazado", "Order 1024 not accepted: ", "we cannot accept your order"),
+    ] {
+        let mail = composer.sample(state, lang);
+        let rendered = composer.render(&mail).unwrap();
+        assert!(rendered.subject.starts_with(subject), "{}", rendered.subject);
+        assert!(rendered.text.contains(text) && rendered.html.contains(text), "{}", rendered.text);
+        assert!(!rendered.html.contains(BAR) && !rendered.text.contains("Lo siguiente"), "nothing comes any more");
+        let raw = composer.compose(&mail).unwrap().raw;
+        let references = MessageParser::new().parse(&raw).unwrap().references().as_text().map(str::to_owned);
+        assert_eq!(references.as_deref(), Some("1024.1.d3@shop.example"), "in the thread of the order");
+    }
+}
+
+#[test]
+fn ends_of_any_name_are_told_in_the_words_of_their_kind() {
+    let composer = Composer::new(Options { flow: kitchen("entregando"), ..options() }).unwrap();
+    for (state, subject) in [("tirado", "Pedido 1024 cancelado"), ("sin sitio", "Pedido 1024 no aceptado")] {
+        let rendered = composer.render(&composer.sample(state, Lang::Es)).unwrap();
+        assert!(rendered.subject.starts_with(subject), "{}", rendered.subject);
+    }
+}
+
+#[test]
+fn a_mail_goes_to_the_corrected_address() {
+    let composer = composer();
+    let address = Some("eva@example.com".parse().unwrap());
+    let message = composer.compose(&Mail { address, ..composer.sample("preparando", Lang::Es) }).unwrap();
+    assert_eq!(message.to.as_str(), "eva@example.com");
+    let raw = std::str::from_utf8(&message.raw).unwrap();
+    assert!(raw.contains("<eva@example.com>") && !raw.contains("cliente@example.org"), "{raw}");
+}
+
+#[test]
+fn a_flow_decides_which_states_are_mailed_and_how() {
+    let composer = Composer::new(Options { flow: kitchen("entregando"), ..options() }).unwrap();
+    let rendered = composer.render(&composer.sample("horneando", Lang::Es)).unwrap();
+    assert!(rendered.text.contains("Tu pedido va en camino"), "{}", rendered.text);
+    assert!(rendered.text.contains("Estado: Horneando"));
+    assert!(
+        rendered.text.contains("Lo siguiente: En camino, hacia las 10:20 (UTC)"),
+        "what is expected: {}",
+        rendered.text
+    );
+    let mailed = ["recibido", "horneando", "finalizado", "tirado", "sin sitio"];
+    assert_eq!(composer.states()[..5], mailed, "and those for which there are templates");
+    let refused = Composer::new(Options { flow: kitchen("aviso"), ..options() }).err().unwrap().to_string();
+    for named in ["cocina", "horneando", "\"aviso\"", "cancelado, entregando, finalizado, generic", "mail.templates"] {
+        assert!(refused.contains(named), "{named} in {refused}");
+    }
+}
+
+#[test]
+fn how_far_an_order_is_goes_by_its_place_in_the_flow() {
+    let composer = composer();
+    let sample = composer.sample("preparando", Lang::Es);
+    let tells = |mail: &Mail| {
+        let Rendered { text, html, .. } = composer.render(mail).unwrap();
+        let next = text.lines().find_map(|line| line.strip_prefix("Lo siguiente: ")).map(str::to_owned);
+        (next, html.contains(BAR))
+    };
+    let next = |state: &str| Some(format!("{state}, hacia las 10:00:08 (UTC)"));
+    assert_eq!(tells(&sample), (next("En camino"), true));
+    // it was held before, so that its events have later numbers
+    let mut held = sample.clone();
+    held.id.seq = 4;
+    assert_eq!(tells(&held), (next("En camino"), true));
+    // a record of version 1 does not tell what follows
+    assert_eq!(tells(&Mail { next: None, ..sample.clone() }), (next("En camino"), true));
+    // another flow, or another version of this one
+    assert_eq!(tells(&Mail { next: Some("horneando".into()), ..sample.clone() }), (next("Horneando"), false));
+    assert_eq!(tells(&Mail { step: 3, ..sample.clone() }), (next("En camino"), false));
+    let last = Mail { next: None, waits: Waits::Closed(Closing::Finished), ..sample.clone() };
+    assert_eq!(tells(&last), (None, false));
+    // nobody says when
+    let waits = Waits::ForCommand;
+    assert_eq!(tells(&Mail { waits, ..sample.clone() }), (Some("En camino".into()), true));
+    assert_eq!(tells(&Mail { step: 0, ..sample }), (next("En camino"), false), "no place at all");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) enum Settled {
 
 impl Settled {
     pub(super) fn new(mail: &Mail, verdict: Verdict) -> Self {
-        Self::With(Settlement { id: mail.id, attempt: mail.attempt, verdict })
+        Self::With(Settlement::new(mail, verdict))
     }
 
     /// A mail is given back that was not begun.

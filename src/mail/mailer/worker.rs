@@ -77,7 +77,7 @@ impl Worker {
         self.deps.metrics.send_seconds.observe(seconds);
         for (mail, outcome) in mails.iter().zip(outcomes) {
             self.deps.metrics.failed(&outcome);
-            let noted = self.destinations.note(mail.id, &mail.order.email, &outcome);
+            let noted = self.destinations.note(mail.id, mail.recipient(), &outcome);
             self.settle(mail, outcome, noted);
         }
     }
@@ -98,7 +98,7 @@ impl Worker {
                 self.end(&mail, Verdict::Dead(Reason::new(Class::Suppressed, text)));
                 continue;
             }
-            if let Some((pause, reason)) = self.destinations.wait_for(mail.order.email.domain()) {
+            if let Some((pause, reason)) = self.destinations.wait_for(mail.recipient().domain()) {
                 let reason = Outcome::Busy(format!("its domain is slowed down: {reason}"));
                 self.settle(&mail, reason, Noted { pause, stands: false });
                 continue;

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, Tables};
+use super::{
+    MemoryStore, Tables,
+    orders::{Row, State},
+};
 use crate::{
     domain::{OrderId, Timestamp},
     store::{
         Result,
-        ledger::{Class, Ledger, LedgerCounts, Mail, MailId, MailStatus, Reason, Settlement, Verdict},
+        ledger::{Class, Fate, Ledger, LedgerCounts, Mail, MailId, MailStatus, Reason, Settlement},
         mails::Suppression,
     },
 };
@@ -33,7 +36,16 @@ pub(super) struct Mailing {
 }
 
 impl Mailing {
-    pub(super) fn pending(due_at: Timestamp) -> Self {
+    /// A mail that waits, or that is not sent from the start.
+    pub(super) fn new(due_at: Timestamp, is_dropped: bool) -> Self {
+        let mut mail = Self::pending(due_at);
+        if is_dropped {
+            mail.cancel();
+        }
+        mail
+    }
+
+    fn pending(due_at: Timestamp) -> Self {
         Self {
             status: MailStatus::Pending,
             due_at,
@@ -54,6 +66,13 @@ impl Mailing {
         (self.begun_at, self.tries, self.copies) = (None, 0, 0);
     }
 
+    /// Its order has ended beside the line.
+    pub(super) fn cancel(&mut self) {
+        self.tried_at.get_or_insert(self.due_at);
+        self.ambiguous |= self.status == MailStatus::Sending; // a lease that ran out
+        self.end_as(MailStatus::Dropped, Reason::cancelled());
+    }
+
     fn lease(&mut self, now: Timestamp, until: Timestamp) {
         self.ambiguous |= self.status == MailStatus::Sending; // a lease that ran out
         (self.status, self.class) = (MailStatus::Sending, None);
@@ -63,19 +82,21 @@ impl Mailing {
         self.tries += 1;
     }
 
-    fn settle(&mut self, verdict: Verdict) {
-        match verdict {
-            Verdict::Sent(reply) => {
-                (self.status, self.class, self.reply) = (MailStatus::Sent, None, Some(reply));
+    fn settle(&mut self, fate: &Fate) {
+        match *fate {
+            Fate::Sent(reply) => {
+                (self.status, self.class, self.reply) = (MailStatus::Sent, None, Some(reply.to_owned()));
             }
-            Verdict::Dead(reason) => self.end_as(MailStatus::Dead, reason),
-            Verdict::Retry(at, reason) => {
-                self.due_at = at;
-                self.end_as(MailStatus::Pending, reason);
+            Fate::Dead(reason) => self.end_as(MailStatus::Dead, reason.clone()),
+            Fate::Dropped { unknown } => {
+                self.ambiguous |= unknown;
+                self.end_as(MailStatus::Dropped, Reason::cancelled());
             }
-            Verdict::Unknown(at, reason) => {
-                (self.due_at, self.ambiguous, self.copies) = (at, true, self.copies + 1);
-                self.end_as(MailStatus::Pending, reason);
+            Fate::Waits { until, reason, unknown } => {
+                self.due_at = until.or(self.tried_at).unwrap_or(self.due_at);
+                self.ambiguous |= unknown;
+                self.copies += u32::from(unknown);
+                self.end_as(MailStatus::Pending, reason.clone());
             }
         }
     }
@@ -121,35 +142,52 @@ impl Tables {
 
     fn lease(&mut self, id: MailId, now: Timestamp, until: Timestamp) -> Option<Mail> {
         let row = self.orders.get_mut(&id.order)?;
-        let state = row.states.get_mut(&id.seq)?;
-        let mail = state.mail.as_mut()?;
+        let is_dropped = row.details.drops(id.seq);
+        let State { event, mail } = row.states.get_mut(&id.seq)?;
+        let mail = mail.as_mut()?;
+        if is_dropped {
+            mail.cancel();
+            self.note_waiting(id.order);
+            return None;
+        }
         mail.lease(now, until);
         self.repeated += u64::from(mail.ambiguous);
+        let address = row.details.address.clone();
+        let suppressed =
+            self.suppressed.get(&address.as_ref().unwrap_or(&row.order.email).as_str().to_ascii_lowercase());
         Some(Mail {
             id,
             order: row.order.clone(),
-            estado: (&*state.event.estado).into(),
-            at: state.event.at,
-            next_at: state.event.next_at(),
+            address,
+            estado: (&*event.estado).into(),
+            template: event.mail.as_deref().unwrap_or(&event.estado).into(),
+            step: event.step,
+            at: event.at,
+            next: event.next.as_deref().map(Into::into),
+            waits: event.waits,
+            expect_at: event.exits.expect_at,
             attempt: mail.attempts,
             begun_at: mail.begun_at.unwrap_or(now),
             tries: mail.tries,
             copies: mail.copies,
             ambiguous: mail.ambiguous,
-            suppressed: self.suppressed.get(&row.order.email.as_str().to_ascii_lowercase()).cloned(),
+            suppressed: suppressed.cloned(),
         })
     }
 
     /// Returns whether the attempt was the current one.
-    fn settle(&mut self, Settlement { id, attempt, verdict }: Settlement) -> bool {
-        let suppress = matches!(&verdict, Verdict::Dead(reason) if reason.class == Class::Address);
-        let Some(mail) = self.mail(id).filter(|mail| mail.is_attempt(attempt)) else { return false };
-        mail.settle(verdict);
-        let (at, reason) = (mail.tried_at.unwrap_or_default(), mail.reply.clone().unwrap_or_default());
-        if suppress {
-            let address = self.orders[&id.order].order.email.as_str().to_ascii_lowercase();
+    fn settle(&mut self, settlement: &Settlement) -> bool {
+        let (id, Settlement { attempt, to, .. }) = (settlement.id, settlement);
+        let Some(Row { order, details, .. }) = self.orders.get(&id.order) else { return false };
+        let fate = settlement.fate(details.address.as_ref().unwrap_or(&order.email).as_str(), details.mails_from);
+        let Some(mail) = self.mail(id).filter(|mail| mail.is_attempt(*attempt)) else { return false };
+        mail.settle(&fate);
+        let at = mail.tried_at.unwrap_or_default();
+        if let Some(reason) = settlement.suppresses() {
+            let address = to.as_str().to_ascii_lowercase();
             let email = address.parse().expect("an address in lower case is one, too");
-            self.suppressed.entry(address).or_insert(Suppression { address: email, at, reason, mail: id });
+            let suppression = Suppression { address: email, at, reason: reason.text.clone(), mail: id };
+            self.suppressed.entry(address).or_insert(suppression);
         }
         self.note_waiting(id.order);
         true
@@ -187,7 +225,7 @@ impl Ledger for MemoryStore {
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64> {
         let mut tables = self.tables();
-        Ok(settlements.into_iter().map(|settlement| u64::from(tables.settle(settlement))).sum())
+        Ok(settlements.iter().map(|settlement| u64::from(tables.settle(settlement))).sum())
     }
 
     async fn renew(&self, attempts: Vec<(MailId, u32)>, until: Timestamp) -> Result<Vec<MailId>> {

@@ -24,7 +24,8 @@ impl Tables {
             due_at: Some(mail.due_at).filter(|_| mail.status.is_unsettled()),
             attempts: mail.attempts,
             ambiguous: mail.ambiguous,
-            tried_at: mail.tried_at,
+            // of one that was dropped before its first attempt it is the time when it was made
+            tried_at: mail.tried_at.filter(|_| mail.attempts > 0),
             class: mail.class,
             reply: mail.reply.clone(),
         })

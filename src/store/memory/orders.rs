@@ -13,6 +13,7 @@ use crate::{
     eventlog::TopicPartition,
     store::{
         Error, Result, columns,
+        ledger::MailStatus,
         orders::{
             Advance, Applied, Batch, Details, HistoryEntry, Incoming, OrderCounts, OrderView, Orders, Query, conflict,
         },
@@ -122,7 +123,6 @@ impl Tables {
         if !applied.count(relation, batch.is_unmailed(event)) {
             return;
         }
-        let mail = batch.mails(event).then(|| Mailing::pending(batch.now));
         let new = || Row {
             order: Order { handle: None, ..(*event.order).clone() },
             details: Details::default(),
@@ -132,7 +132,15 @@ impl Tables {
         if let Some(details) = row.details.after(relation, incoming) {
             row.details = details;
         }
+        let is_dropped = row.details.drops(event.seq);
+        let mail = batch.mails(event).then(|| Mailing::new(batch.now, is_dropped));
         row.states.insert(event.seq, State { event: event.clone(), mail });
+        if row.details.mails_from == Some(event.seq) {
+            let earlier = row.states.range_mut(..event.seq).filter_map(|(_, state)| state.mail.as_mut());
+            for mail in earlier.filter(|mail| mail.status == MailStatus::Pending) {
+                mail.cancel();
+            }
+        }
         self.note_waiting(event.order.id);
     }
 }

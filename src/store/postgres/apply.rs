@@ -8,7 +8,7 @@ use std::{
 use deadpool_postgres::tokio_postgres::types::ToSql;
 
 use super::{
-    dead, orders, outcomes, rows,
+    dead, ledger, orders, outcomes, rows,
     session::{Session, Transaction},
     standing::{self, Changes, Standing, State, Waiting},
 };
@@ -117,7 +117,7 @@ async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTree
         .await?;
     let lane = tx
         .prepare(
-            "SELECT l.id, l.head, l.sending FROM unnest($1::bigint[]) AS o(id)
+            "SELECT l.id, l.head, l.sending, l.class FROM unnest($1::bigint[]) AS o(id)
              JOIN lane l ON l.id > o.id << 8 AND l.id < (o.id + 1) << 8 FOR UPDATE OF l",
         )
         .await?;
@@ -145,7 +145,7 @@ async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTree
     }
     for row in lane {
         let id = rows::mail_id(row.get(0))?;
-        let mail = Waiting { head: row.get(1), sending: row.get(2) };
+        let mail = Waiting { head: row.get(1), sending: row.get(2), class: rows::class(&row, 3) };
         standing.get_mut(&id.order).map(|order| order.lane.insert(id.seq, mail));
     }
     Ok(standing)
@@ -170,10 +170,12 @@ async fn conflicts(
     Ok(events.iter().map(letter).collect())
 }
 
-async fn write(tx: &Transaction<'_>, changes: Changes<'_>, batch: &Batch) -> Result<()> {
+async fn write(tx: &Transaction<'_>, mut changes: Changes<'_>, batch: &Batch) -> Result<()> {
     insert_orders(tx, &changes.orders).await?;
     update_orders(tx, &changes.details).await?;
     insert_history(tx, &changes.history, batch).await?;
+    ledger::drop_waiting(tx, &changes.dropped, batch.now, &mut changes.tally).await?;
+    ledger::insert_unsent(tx, &changes.unsent, batch.now, &mut changes.tally).await?;
     insert_lane(tx, &changes.lane, batch.now).await?;
     if !changes.heads.is_empty() {
         let (ids, heads): (Vec<i64>, Vec<i16>) = changes.heads.into_iter().unzip();

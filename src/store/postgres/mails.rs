@@ -61,15 +61,17 @@ async fn entries(
     let mut entries = Vec::with_capacity(found.len());
     for row in &found {
         let Some(status) = rows::mail_status(row, 2) else { continue };
+        let attempts = row.get::<_, i32>(5) as u32;
         entries.push(MailEntry {
             id: rows::mail_id(row.get(0))?,
             estado: row.get::<_, &str>(1).into(),
             status,
             at: rows::time(row, 3),
             due_at: rows::optional_time(row, 4),
-            attempts: row.get::<_, i32>(5) as u32,
+            attempts,
             ambiguous: row.get(6),
-            tried_at: rows::optional_time(row, 7),
+            // of one that was dropped before its first attempt it is the time of that
+            tried_at: rows::optional_time(row, 7).filter(|_| attempts > 0),
             class: rows::class(row, 8),
             reply: row.get(9),
         });

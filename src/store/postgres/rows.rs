@@ -41,6 +41,9 @@ pub(super) fn order(row: &Row) -> Result<Order> {
 /// The columns that [`waits`] reads, of a row in `history` as `h`.
 pub(super) const WAITS_COLUMNS: &str = "h.last, h.closes, h.next_at, h.waits, h.left_ms";
 
+/// How many these are.
+pub(super) const WAITS_COLUMN_COUNT: usize = 5;
+
 /// What an order waits for after an event, from [`WAITS_COLUMNS`].
 pub(super) fn waits(row: &Row, first: usize) -> Waits {
     let closing = columns::closing(row.get(first), row.get(first + 1));
@@ -52,24 +55,23 @@ pub(super) fn waits(row: &Row, first: usize) -> Waits {
 pub(super) const VIEW_COLUMNS: &str =
     "h.estado, (h.id & 255)::smallint, h.at, h.step, h.exits, h.expect_at, o.partition, o.flow, o.address";
 /// The first column after these three.
-pub(super) const AFTER_VIEW: usize = ORDER_COLUMN_COUNT + 5 + 9;
+pub(super) const AFTER_VIEW: usize = ORDER_COLUMN_COUNT + WAITS_COLUMN_COUNT + 9;
 
 /// An order as it stands, from [`ORDER_COLUMNS`], [`WAITS_COLUMNS`] and [`VIEW_COLUMNS`].
 pub(super) fn order_view(row: &Row) -> Result<OrderView> {
-    const FIRST: usize = ORDER_COLUMN_COUNT + 5;
+    const FIRST: usize = ORDER_COLUMN_COUNT + WAITS_COLUMN_COUNT;
     let (order, seq) = (order(row)?, row.get::<_, i16>(FIRST + 1) as u8);
-    let small = |column| row.get::<_, Option<i16>>(column).map(|number| number as u8);
     Ok(OrderView {
         address: address(row.get(FIRST + 8), order.id)?,
         order,
         partition: row.get::<_, Option<i32>>(FIRST + 6).map(|partition| partition as u32),
         flow: row.get::<_, Option<&str>>(FIRST + 7).map(Into::into),
-        step: small(FIRST + 3).unwrap_or(seq),
+        step: small(row, FIRST + 3).unwrap_or(seq),
         estado: row.get::<_, &str>(FIRST).into(),
         seq,
         at: time(row, FIRST + 2),
         waits: waits(row, ORDER_COLUMN_COUNT),
-        exits: columns::exits(small(FIRST + 4), optional_time(row, FIRST + 5)),
+        exits: columns::exits(small(row, FIRST + 4), optional_time(row, FIRST + 5)),
     })
 }
 
@@ -123,6 +125,11 @@ pub(super) fn suppression(row: &Row, first: usize) -> Result<Option<Suppression>
         reason: row.get(first + 2),
         mail: mail_id(row.get(first + 3))?,
     }))
+}
+
+/// A number below 256 that may be absent.
+pub(super) fn small(row: &Row, column: usize) -> Option<u8> {
+    row.get::<_, Option<i16>>(column).map(|number| number as u8)
 }
 
 /// A time.

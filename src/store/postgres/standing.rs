@@ -12,7 +12,7 @@ use crate::{
         lifecycle::{self, Relation},
     },
     store::{
-        ledger::MailStatus,
+        ledger::{Class, MailStatus},
         orders::{Applied, Batch, Details, Incoming},
     },
 };
@@ -29,6 +29,7 @@ pub(super) struct State<'a> {
 pub(super) struct Waiting {
     pub(super) head: i16,
     pub(super) sending: bool,
+    pub(super) class: Option<Class>,
 }
 
 /// What the store holds of an order, and what is added to it.
@@ -57,6 +58,10 @@ pub(super) struct Changes<'a> {
     pub(super) lane: Vec<(i64, Timestamp, i16)>,
     /// Mails that are there already and become heads, or are no longer.
     pub(super) heads: Vec<(i64, i16)>,
+    /// Mails that wait no longer, since their order was cancelled or refused.
+    pub(super) dropped: Vec<i64>,
+    /// Mails that come after that, and do not wait at all.
+    pub(super) unsent: Vec<i64>,
     pub(super) started: Vec<i64>,
     pub(super) finished: Vec<i64>,
     /// Events of another order under the same id.
@@ -134,16 +139,33 @@ impl<'a> Standing<'a> {
             None => {}
         }
         changes.history.extend(self.added.iter().map(|(seq, incoming)| (rows::key(id, *seq), *incoming)));
-        let events = || self.added.values().map(|incoming| &incoming.event);
-        changes.tally.mail(MailStatus::Pending, events().filter(|event| batch.mails(event)).count() as i64);
+        self.drop_waiting(id, changes);
         self.line_up(id, batch, changes);
+    }
+
+    /// When the order was cancelled or refused just now, mails about what was before wait no longer; those that are being sent
+    /// may finish.
+    fn drop_waiting(&mut self, id: OrderId, changes: &mut Changes<'a>) {
+        let Some(from) = self.details.mails_from.filter(|from| self.added.contains_key(from)) else { return };
+        let is_dropped = |seq: &u8, mail: &mut Waiting| *seq < from && !mail.sending;
+        for (seq, mail) in self.lane.extract_if(.., is_dropped) {
+            changes.dropped.push(rows::key(id, seq));
+            changes.tally.mail(MailStatus::Pending, -1);
+            changes.tally.class(MailStatus::Pending, mail.class, -1);
+        }
     }
 
     /// The first unsettled mail is the head; what was the head waits, or finishes what it is at.
     fn line_up(&self, id: OrderId, batch: &Batch, changes: &mut Changes<'a>) {
-        let mailed = || self.added.iter().filter(|(_, incoming)| batch.mails(&incoming.event));
-        let first = mailed().map(|(seq, _)| seq).chain(self.lane.keys()).min();
-        for (seq, incoming) in mailed() {
+        let (dropped, mailed): (Vec<_>, Vec<_>) = self
+            .added
+            .iter()
+            .filter(|(_, incoming)| batch.mails(&incoming.event))
+            .partition(|(seq, _)| self.details.drops(**seq));
+        changes.unsent.extend(dropped.iter().map(|(seq, _)| rows::key(id, **seq)));
+        changes.tally.mail(MailStatus::Pending, mailed.len() as i64);
+        let first = mailed.iter().map(|(seq, _)| *seq).chain(self.lane.keys()).min();
+        for &(seq, incoming) in &mailed {
             changes.lane.push((rows::key(id, *seq), incoming.event.at, i16::from(Some(seq) == first)));
         }
         for (seq, mail) in &self.lane {

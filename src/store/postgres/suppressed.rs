@@ -1,5 +1,7 @@
 //! Addresses that get no mail any more.
 
+use std::borrow::Cow;
+
 use super::{
     rows,
     session::{Session, Transaction},
@@ -13,13 +15,20 @@ use crate::{
     },
 };
 
-/// Suppresses the addresses of mails that were just settled as refused. Returns how many are new.
-pub(super) async fn keep(tx: &Transaction<'_>, keys: &[i64]) -> Result<i64> {
+/// Suppresses addresses that were refused just now, each with the mail and the reason. Returns how many are new.
+pub(super) async fn keep(tx: &Transaction<'_>, refused: Vec<(i64, &str, Cow<'_, str>)>) -> Result<i64> {
+    if refused.is_empty() {
+        return Ok(0);
+    }
+    let mails: Vec<i64> = refused.iter().map(|(mail, ..)| *mail).collect();
+    let addresses: Vec<&str> = refused.iter().map(|(_, address, _)| *address).collect();
+    let reasons: Vec<&str> = refused.iter().map(|(.., reason)| &**reason).collect();
     let sql = "INSERT INTO suppressed (address, at, reason, mail)
-         SELECT lower(o.usermail COLLATE \"C\") AS address, d.tried_at, d.reply, d.id FROM unnest($1::bigint[]) AS k(id)
-         JOIN dead_mails d ON d.id BETWEEN k.id AND k.id JOIN orders o ON o.id BETWEEN d.id >> 8 AND d.id >> 8
-         ORDER BY address, d.id ON CONFLICT DO NOTHING";
-    Ok(tx.execute(&tx.prepare(sql).await?, &[&keys]).await? as i64)
+         SELECT lower(k.address COLLATE \"C\") AS address, coalesce(d.tried_at, l.tried_at), k.reason, k.id
+         FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k(id, address, reason)
+         LEFT JOIN dead_mails d ON d.id BETWEEN k.id AND k.id LEFT JOIN lane l ON l.id BETWEEN k.id AND k.id
+         ORDER BY 1, k.id ON CONFLICT DO NOTHING";
+    Ok(tx.execute(&tx.prepare(sql).await?, &[&mails, &addresses, &reasons]).await? as i64)
 }
 
 pub(super) async fn list(client: &mut Session, query: SuppressedQuery) -> Result<Vec<Suppression>> {

@@ -15,7 +15,7 @@ use crate::{
     store::{
         columns::{self, Columns},
         ledger::MailStatus,
-        orders::{Advance, Applied, Batch, Details, Incoming, conflict},
+        orders::{Advance, Applied, Batch, Details, Incoming, conflict, is_dropped},
     },
 };
 
@@ -114,7 +114,7 @@ impl<'conn> Projection<'conn> {
             enter: conn.prepare_cached(
                 "INSERT INTO history (id, estado, at, next_at, last, mail, due_at, tried_at, head, closes, waits, left_ms,
                      step, change, exits, expect_at, next, by, command, reason, template)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?6 IS NOT NULL AND NOT EXISTS (
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?6 IS 'pending' AND NOT EXISTS (
                      SELECT 1 FROM history WHERE id > ?8 AND id < ?1 AND mail IN ('pending', 'sending')),
                      ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
             )?,
@@ -134,21 +134,25 @@ impl<'conn> Projection<'conn> {
         if relation == Relation::Late {
             relation = relation.unless_known(self.known.exists([rows::key(event.order.id, event.seq)])?);
         }
-        self.applied.count(relation, self.batch.is_unmailed(event));
-        match relation {
-            Relation::Advanced { .. } => {
-                self.note(held.as_ref(), relation, incoming)?;
-                self.advance(held.as_ref(), incoming)
-            }
-            Relation::Late => {
-                self.note(held.as_ref(), relation, incoming)?;
-                self.enter(incoming)?;
-                // its mail goes before those of later states that are still to be sent
-                ledger::wait_behind(self.conn, rows::key(event.order.id, event.seq))
-            }
-            Relation::Repeat => Ok(()),
-            Relation::Conflict => self.bury(incoming),
+        if relation == Relation::Conflict {
+            self.bury(incoming)?;
         }
+        if !self.applied.count(relation, self.batch.is_unmailed(event)) {
+            return Ok(());
+        }
+        let mails_from = self.note(held.as_ref(), relation, incoming)?;
+        self.enter(incoming, is_dropped(event.seq, mails_from))?;
+        let key = rows::key(event.order.id, event.seq);
+        if relation == Relation::Late {
+            // its mail goes before those of later states that are still to be sent
+            ledger::wait_behind(self.conn, key)?;
+        } else {
+            self.advance(held.as_ref(), incoming)?;
+        }
+        if mails_from == Some(event.seq) {
+            ledger::drop_waiting(self.conn, key, &mut self.tally)?;
+        }
+        Ok(())
     }
 
     fn held(&mut self, order: OrderId) -> Result<Option<Held>> {
@@ -169,14 +173,16 @@ impl<'conn> Projection<'conn> {
         }))
     }
 
-    /// Writes what an event says of its order as a whole.
-    fn note(&mut self, held: Option<&Held>, relation: Relation, incoming: &Incoming) -> Result<()> {
+    /// Writes what an event says of its order as a whole. Returns from which event on its mails are sent, if that is not the
+    /// first.
+    fn note(&mut self, held: Option<&Held>, relation: Relation, incoming: &Incoming) -> Result<Option<u8>> {
         let order = &incoming.event.order;
         let Some(held) = held else {
             let details = Details::default().after(relation, incoming).unwrap_or_default();
-            return self.insert(order, &details);
+            self.insert(order, &details)?;
+            return Ok(details.mails_from);
         };
-        let Some(details) = held.details.after(relation, incoming) else { return Ok(()) };
+        let Some(details) = held.details.after(relation, incoming) else { return Ok(held.details.mails_from) };
         let sql = "UPDATE orders SET partition = ?, flow = ?, address = ?, mails_from = ? WHERE id = ?";
         let address = details.address.as_ref().map(EmailAddress::as_str);
         self.conn.prepare_cached(sql)?.execute(params![
@@ -186,7 +192,7 @@ impl<'conn> Projection<'conn> {
             details.mails_from,
             order.id.get() as i64
         ])?;
-        Ok(())
+        Ok(details.mails_from)
     }
 
     fn advance(&mut self, held: Option<&Held>, incoming: &Incoming) -> Result<()> {
@@ -195,7 +201,6 @@ impl<'conn> Projection<'conn> {
         if let Some(held) = held {
             self.tally.add(Kind::of_order(held.closing), &held.estado, -1);
         }
-        self.enter(incoming)?;
         self.tally.add(Kind::of_order(closing), &event.estado, 1);
         let id = [event.order.id.get() as i64];
         match (held.is_some_and(|held| held.closing.is_none()), closing.is_none()) {
@@ -226,11 +231,11 @@ impl<'conn> Projection<'conn> {
     }
 
     /// Writes the history, and with it the mail.
-    fn enter(&mut self, incoming: &Incoming) -> Result<()> {
+    fn enter(&mut self, incoming: &Incoming, is_dropped: bool) -> Result<()> {
         let event = &incoming.event;
         let id = event.order.id;
         let due = self.batch.mails(event).then_some(self.batch.now);
-        let mail = due.map(|_| MailStatus::Pending.name());
+        let mail = due.map(|_| if is_dropped { MailStatus::Dropped } else { MailStatus::Pending }.name());
         let columns = Columns::of(event);
         self.enter.execute(params![
             rows::key(id, event.seq),
@@ -254,8 +259,11 @@ impl<'conn> Projection<'conn> {
             columns.reason,
             columns.template,
         ])?;
-        if let Some(pending) = mail {
-            self.tally.add(Kind::Mail, pending, 1);
+        if let Some(status) = mail {
+            self.tally.add(Kind::Mail, status, 1);
+        }
+        if mail.is_some() && is_dropped {
+            ledger::say_dropped(self.conn, rows::key(id, event.seq), None, &mut self.tally)?;
         }
         Ok(())
     }

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     domain::Timestamp,
-    store::ledger::{Class, Ledger, LedgerCounts, Mail, MailId, MailStatus, Reason, Settlement, Verdict},
+    store::{
+        ledger::{Class, Fate, Ledger, LedgerCounts, Mail, MailId, MailStatus, Reason, Settlement, Verdict},
+        orders::is_dropped,
+    },
 };
 
 #[async_trait]
@@ -41,9 +44,12 @@ impl Ledger for SqliteStore {
 }
 
 fn lease(conn: &Connection, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
-    let (mails, damaged) = due(conn, now, limit)?;
+    let Due { mails, damaged, dropped } = due(conn, now, limit)?;
     for (id, error) in damaged {
         bury_damaged(conn, id, &error.to_string())?;
+    }
+    for id in dropped {
+        drop_head(conn, id)?;
     }
     let mut mark = conn.prepare_cached(
         "UPDATE history SET mail = 'sending', class = NULL, attempts = ?2, ambiguous = ?3, due_at = ?4, tried_at = ?5,
@@ -88,77 +94,140 @@ fn bury_damaged(conn: &Connection, id: MailId, reason: &str) -> Result<()> {
     tally.write(conn)
 }
 
-/// The mails that are due, as they are once leased, and those whose order is damaged.
-type Due = (Vec<Mail>, Vec<(MailId, Error)>);
+/// Mails about earlier states of an order that is cancelled or refused by the event of `key` wait no longer; those that are
+/// being sent may finish.
+pub(super) fn drop_waiting(conn: &Connection, key: i64, tally: &mut Tally) -> Result<()> {
+    let waiting = "SELECT id, class FROM history WHERE id > ? AND id < ? AND mail = 'pending'";
+    let mut select = conn.prepare_cached(waiting)?;
+    let waiting = select.query_map([lane(key).0, key], |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?)))?;
+    for (key, class) in waiting.collect::<rusqlite::Result<Vec<(i64, _)>>>()? {
+        tally.add(Kind::Mail, MailStatus::Pending.name(), -1);
+        tally.add(Kind::Mail, MailStatus::Dropped.name(), 1);
+        say_dropped(conn, key, class.as_deref().and_then(Class::named), tally)?;
+    }
+    promote(conn, key)
+}
+
+/// Notes why a mail is dropped that was pending, of a class, or is dropped from the start.
+pub(super) fn say_dropped(conn: &Connection, key: i64, was: Option<Class>, tally: &mut Tally) -> Result<()> {
+    let Reason { class, text } = Reason::cancelled();
+    conn.prepare_cached("UPDATE history SET mail = 'dropped', head = 0, class = ?, reply = ? WHERE id = ?")?
+        .execute(params![class.name(), text, key])?;
+    tally.class(MailStatus::Pending.name(), was, -1);
+    tally.class(MailStatus::Dropped.name(), Some(class), 1);
+    Ok(())
+}
+
+/// A mail that waited again when its order was cancelled: it was being sent then, or was dead and is driven again.
+fn drop_head(conn: &Connection, id: MailId) -> Result<()> {
+    let (key, mut tally) = (key(id), Tally::default());
+    let sql = "SELECT mail, class FROM history WHERE id = ?";
+    let (status, class): (String, Option<String>) =
+        conn.prepare_cached(sql)?.query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    tally.add(Kind::Mail, &status, -1);
+    tally.add(Kind::Mail, MailStatus::Dropped.name(), 1);
+    say_dropped(conn, key, class.as_deref().and_then(Class::named), &mut tally)?;
+    if status == MailStatus::Sending.name() {
+        conn.prepare_cached("UPDATE history SET ambiguous = 1 WHERE id = ?")?.execute([key])?;
+    }
+    promote(conn, key)?;
+    tally.write(conn)
+}
+
+/// The mails that are due, as they are once leased, those whose order is damaged, and those that are not sent any more.
+#[derive(Default)]
+struct Due {
+    mails: Vec<Mail>,
+    damaged: Vec<(MailId, Error)>,
+    dropped: Vec<MailId>,
+}
 
 fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<Due> {
-    const FIRST: usize = rows::ORDER_COLUMN_COUNT;
+    const WAITS: usize = rows::ORDER_COLUMN_COUNT;
+    const FIRST: usize = WAITS + rows::WAITS_COLUMN_COUNT;
     let sql = format!(
-        "SELECT {}, h.id, h.estado, h.at, h.next_at, h.mail, h.attempts, h.ambiguous, h.class,
-                s.address, s.at, s.reason, s.mail, h.begun_at, h.tries, h.copies
+        "SELECT {}, {}, h.id, h.estado, h.at, h.mail, h.attempts, h.ambiguous, h.class, h.begun_at, h.tries, h.copies,
+                s.address, s.at, s.reason, s.mail, o.address, o.mails_from, h.template, h.step, h.next, h.expect_at
          FROM history h INDEXED BY mail_due CROSS JOIN orders o ON o.id = h.id >> 8
-         LEFT JOIN suppressed s ON s.address = lower(o.usermail)
+         LEFT JOIN suppressed s ON s.address = lower(coalesce(o.address, o.usermail))
          WHERE h.head > 0 AND h.due_at <= ? AND h.head = 1 ORDER BY h.due_at LIMIT ?",
-        rows::ORDER_COLUMNS
+        rows::ORDER_COLUMNS,
+        rows::WAITS_COLUMNS
     );
     let mut select = conn.prepare_cached(&sql)?;
     let mut found = select.query(params![now.as_millis(), limit as i64])?;
-    let (mut mails, mut damaged, mut tally) = (Vec::new(), Vec::new(), Tally::default());
+    let (mut due, mut tally) = (Due::default(), Tally::default());
     while let Some(row) = found.next()? {
         let id = rows::mail_id(row, FIRST)?;
-        let order = match rows::order(row) {
+        if is_dropped(id.seq, row.get(FIRST + 15)?) {
+            due.dropped.push(id);
+            continue;
+        }
+        let order = rows::order(row).and_then(|order| {
+            let address = rows::address(rows::optional_text(row, FIRST + 14)?, order.id)?;
+            Ok((order, address))
+        });
+        let (order, address) = match order {
             Ok(order) => order,
             Err(error) => {
-                damaged.push((id, error));
+                due.damaged.push((id, error));
                 continue;
             }
         };
-        let status = rows::text(row, FIRST + 4)?;
+        let (estado, status) = (rows::text(row, FIRST + 1)?, rows::text(row, FIRST + 3)?);
         // sending: a lease that ran out
-        let ambiguous = status == MailStatus::Sending.name() || row.get(FIRST + 6)?;
-        mails.push(Mail {
+        let ambiguous = status == MailStatus::Sending.name() || row.get(FIRST + 5)?;
+        due.mails.push(Mail {
             order,
+            address,
             id,
-            estado: rows::text(row, FIRST + 1)?.into(),
+            estado: estado.into(),
+            template: rows::optional_text(row, FIRST + 16)?.unwrap_or(estado).into(),
+            step: row.get::<_, Option<u8>>(FIRST + 17)?.unwrap_or(id.seq),
             at: rows::time(row, FIRST + 2)?,
-            next_at: rows::optional_time(row, FIRST + 3)?,
-            begun_at: rows::optional_time(row, FIRST + 12)?.unwrap_or(now),
-            attempt: row.get::<_, u32>(FIRST + 5)? + 1,
-            tries: row.get::<_, u32>(FIRST + 13)? + 1,
-            copies: row.get(FIRST + 14)?,
+            next: rows::optional_text(row, FIRST + 18)?.map(Into::into),
+            waits: rows::waits(row, WAITS)?,
+            expect_at: rows::optional_time(row, FIRST + 19)?,
+            begun_at: rows::optional_time(row, FIRST + 7)?.unwrap_or(now),
+            attempt: row.get::<_, u32>(FIRST + 4)? + 1,
+            tries: row.get::<_, u32>(FIRST + 8)? + 1,
+            copies: row.get(FIRST + 9)?,
             ambiguous,
-            suppressed: rows::suppression(row, FIRST + 8)?,
+            suppressed: rows::suppression(row, FIRST + 10)?,
         });
         tally.add(Kind::Mail, status, -1);
-        tally.class(status, rows::class(row, FIRST + 7)?, -1);
+        tally.class(status, rows::class(row, FIRST + 6)?, -1);
         tally.add(Kind::Mail, MailStatus::Sending.name(), 1);
         tally.add(Kind::Repeated, "", i64::from(ambiguous));
     }
     tally.write(conn)?;
-    Ok((mails, damaged))
+    Ok(due)
 }
 
 fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<u64> {
     let mut ledger = Settling::new(conn)?;
     let (mut settled, mut tally) = (0, Tally::default());
-    for Settlement { id, attempt, verdict } in settlements {
-        let (key, attempt) = (key(*id), *attempt);
-        let (status, class, counts) = match verdict {
-            Verdict::Sent(reply) => (MailStatus::Sent, None, ledger.end(key, attempt, MailStatus::Sent, None, reply)?),
-            Verdict::Dead(reason) => (MailStatus::Dead, Some(reason.class), ledger.bury(key, attempt, reason)?),
-            Verdict::Retry(at, reason) | Verdict::Unknown(at, reason) => {
-                let unknown = matches!(verdict, Verdict::Unknown(..));
-                (MailStatus::Pending, Some(reason.class), ledger.retry(key, attempt, *at, reason, unknown)?)
+    for settlement in settlements {
+        let (key, attempt) = (key(settlement.id), settlement.attempt);
+        let (status, class, counts) = match ledger.fate(settlement)? {
+            Fate::Sent(reply) => (MailStatus::Sent, None, ledger.end(key, attempt, MailStatus::Sent, None, reply)?),
+            Fate::Dead(reason) => (MailStatus::Dead, Some(reason.class), ledger.bury(key, attempt, reason)?),
+            Fate::Dropped { unknown } => {
+                (MailStatus::Dropped, Some(Class::Cancelled), ledger.cancel(key, attempt, unknown)?)
+            }
+            Fate::Waits { until, reason, unknown } => {
+                (MailStatus::Pending, Some(reason.class), ledger.retry(key, attempt, until, reason, unknown)?)
             }
         };
-        if counts {
-            settled += 1;
-            tally.add(Kind::Mail, MailStatus::Sending.name(), -1);
-            tally.add(Kind::Mail, status.name(), 1);
-            tally.class(status.name(), class, 1);
+        if !counts {
+            continue;
         }
-        if counts && class == Some(Class::Address) {
-            tally.add(Kind::Suppressed, "", suppressed::keep(conn, key)?);
+        settled += 1;
+        tally.add(Kind::Mail, MailStatus::Sending.name(), -1);
+        tally.add(Kind::Mail, status.name(), 1);
+        tally.class(status.name(), class, 1);
+        if let Some(reason) = settlement.suppresses() {
+            tally.add(Kind::Suppressed, "", suppressed::keep(conn, key, &settlement.to, &reason.text)?);
         }
     }
     tally.write(conn)?;
@@ -182,14 +251,37 @@ impl<'conn> Settling<'conn> {
                  WHERE id = ?1 AND mail = 'sending' AND attempts = ?2",
             )?,
             retry: conn.prepare_cached(
-                "UPDATE history SET mail = 'pending', reply = ?3, due_at = ?4, ambiguous = ambiguous OR ?5, class = ?6,
-                     copies = copies + ?5
+                "UPDATE history SET mail = 'pending', reply = ?3, due_at = coalesce(?4, tried_at),
+                     ambiguous = ambiguous OR ?5, class = ?6, copies = copies + ?5
                  WHERE id = ?1 AND mail = 'sending' AND attempts = ?2",
             )?,
             later: conn.prepare_cached(
                 "SELECT 1 FROM history WHERE id > ?1 AND id < ?2 AND mail IN ('pending', 'sending') LIMIT 1",
             )?,
         })
+    }
+
+    /// What becomes of a mail; only one that was not accepted depends on its order.
+    fn fate<'a>(&self, settlement: &'a Settlement) -> Result<Fate<'a>> {
+        if let Verdict::Sent(reply) = &settlement.verdict {
+            return Ok(Fate::Sent(reply));
+        }
+        let sql = "SELECT coalesce(address, usermail), mails_from FROM orders WHERE id = ?";
+        let mut select = self.conn.prepare_cached(sql)?;
+        let mut found = select.query([settlement.id.order.get() as i64])?;
+        Ok(match found.next()? {
+            Some(row) => settlement.fate(rows::text(row, 0)?, row.get(1)?),
+            None => settlement.fate(settlement.to.as_str(), None),
+        })
+    }
+
+    fn cancel(&mut self, key: i64, attempt: u32, unknown: bool) -> Result<bool> {
+        let Reason { class, text } = Reason::cancelled();
+        let current = self.end(key, attempt, MailStatus::Dropped, Some(class), &text)?;
+        if current && unknown {
+            self.conn.prepare_cached("UPDATE history SET ambiguous = 1 WHERE id = ?")?.execute([key])?;
+        }
+        Ok(current)
     }
 
     fn end(&mut self, key: i64, attempt: u32, status: MailStatus, class: Option<Class>, reply: &str) -> Result<bool> {
@@ -211,9 +303,16 @@ impl<'conn> Settling<'conn> {
         Ok(current)
     }
 
-    fn retry(&mut self, key: i64, attempt: u32, at: Timestamp, reason: &Reason, unknown: bool) -> Result<bool> {
-        let (text, class) = (&reason.text, reason.class.name());
-        Ok(self.retry.execute(params![key, attempt, text, at.as_millis(), unknown, class])? == 1)
+    fn retry(
+        &mut self,
+        key: i64,
+        attempt: u32,
+        until: Option<Timestamp>,
+        reason: &Reason,
+        unknown: bool,
+    ) -> Result<bool> {
+        let (text, class, until) = (&reason.text, reason.class.name(), until.map(Timestamp::as_millis));
+        Ok(self.retry.execute(params![key, attempt, text, until, unknown, class])? == 1)
     }
 }
 
@@ -242,7 +341,7 @@ pub(super) fn redrive(conn: &Connection, id: MailId, now: Timestamp) -> Result<(
 pub(super) fn wait_behind(conn: &Connection, key: i64) -> Result<()> {
     conn.prepare_cached(
         "UPDATE history SET head = CASE mail WHEN 'sending' THEN 2 ELSE 0 END WHERE id > ? AND id < ? AND head = 1
-             AND EXISTS (SELECT 1 FROM history WHERE id = ?1 AND mail IS NOT NULL)",
+             AND EXISTS (SELECT 1 FROM history WHERE id = ?1 AND mail IN ('pending', 'sending'))",
     )?
     .execute([key, lane(key).1])?;
     Ok(())

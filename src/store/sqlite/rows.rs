@@ -39,6 +39,9 @@ pub(super) fn order(row: &Row) -> Result<Order> {
 /// The columns that [`waits`] reads, of a row in `history` as `h`.
 pub(super) const WAITS_COLUMNS: &str = "h.last, h.closes, h.next_at, h.waits, h.left_ms";
 
+/// How many these are.
+pub(super) const WAITS_COLUMN_COUNT: usize = 5;
+
 /// What an order waits for after an event, from [`WAITS_COLUMNS`].
 pub(super) fn waits(row: &Row, first: usize) -> Result<Waits> {
     let closing = columns::closing(row.get(first)?, optional_text(row, first + 1)?);
@@ -53,7 +56,7 @@ pub(super) const VIEW_COLUMNS: &str =
 
 /// An order as it stands, from [`ORDER_COLUMNS`], [`WAITS_COLUMNS`] and [`VIEW_COLUMNS`].
 pub(super) fn order_view(row: &Row) -> Result<OrderView> {
-    const FIRST: usize = ORDER_COLUMN_COUNT + 5;
+    const FIRST: usize = ORDER_COLUMN_COUNT + WAITS_COLUMN_COUNT;
     let (order, seq) = (order(row)?, row.get(FIRST + 1)?);
     Ok(OrderView {
         address: address(optional_text(row, FIRST + 8)?, order.id)?,

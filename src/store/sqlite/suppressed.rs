@@ -12,14 +12,13 @@ use crate::{
 };
 
 /// Suppresses the address of a mail that was just settled as refused. Returns 1, or 0 when it is suppressed already.
-pub(super) fn keep(conn: &Connection, key: i64) -> Result<i64> {
+pub(super) fn keep(conn: &Connection, key: i64, address: &EmailAddress, reason: &str) -> Result<i64> {
     let added = conn
         .prepare_cached(
             "INSERT INTO suppressed (address, at, reason, mail)
-             SELECT lower(o.usermail), h.tried_at, h.reply, h.id FROM history h JOIN orders o ON o.id = h.id >> 8
-             WHERE h.id = ? ON CONFLICT DO NOTHING",
+             SELECT lower(?2), tried_at, ?3, id FROM history WHERE id = ?1 ON CONFLICT DO NOTHING",
         )?
-        .execute([key])?;
+        .execute(params![key, address.as_str(), reason])?;
     Ok(added as i64)
 }
 

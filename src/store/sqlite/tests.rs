@@ -121,7 +121,12 @@ async fn a_tool_writes_beside_the_server() {
     server.lease(time(0), time(60_000), 1).await.unwrap();
     let id = MailId { order: OrderId::new(1).unwrap(), seq: 1 };
     server
-        .settle(vec![Settlement { id, attempt: 1, verdict: Verdict::Dead(Reason::new(Class::Refused, "550")) }])
+        .settle(vec![Settlement {
+            id,
+            attempt: 1,
+            to: "ana@example.org".parse().unwrap(),
+            verdict: Verdict::Dead(Reason::new(Class::Refused, "550")),
+        }])
         .await
         .unwrap();
 

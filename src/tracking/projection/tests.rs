@@ -1,7 +1,11 @@
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use prometheus_client::registry::Registry;
 use proptest::prelude::*;
+use tokio::runtime::Runtime;
 
 use super::*;
 use crate::{
@@ -33,6 +37,66 @@ fn record(offset: u64, size: usize) -> Record {
     Record { offset, key: None, value: vec![b'x'; size], headers: Vec::new(), at: Timestamp::from_millis(0) }
 }
 
+fn projection(path: &dyn Fn(&str) -> PathBuf, runtime: &Runtime) -> Projection {
+    let deps = Deps {
+        log: Arc::new(SqliteLog::open(&path("log"), LogOptions::default()).unwrap()),
+        store: Arc::new(SqliteStore::open(&path("store"), StoreOptions::default()).unwrap()),
+        env: Env::simulated(Clock::manual(Timestamp::default()), 1),
+        projected: Arc::default(),
+        metrics: Metrics::new(&mut Registry::default()),
+    };
+    let options = Options {
+        states: "states".into(),
+        dead: "dead".into(),
+        outcomes: Some("outcomes".into()),
+        old_states: Some("old".into()),
+        mail: false,
+        mail_since: None,
+        slot: 0,
+    };
+    Projection::new(deps, options, runtime.handle().clone())
+}
+
+/// What the projection makes of records.
+fn read(topic: &str, records: Vec<Record>) -> Batch {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut projection = projection(&|name| folder.path().join(name), &runtime);
+    let of = TopicPartition { topic: topic.into(), partition: 7 };
+    projection.applied.insert(of.clone(), 0);
+    let mut batch = Batch::default();
+    projection.add(&mut batch, of, records.into(), &mut Budget::new(BATCH_MAX, BATCH_BYTES_MAX));
+    batch
+}
+
+fn of_value(offset: u64, value: &[u8]) -> Record {
+    Record { value: value.to_vec(), ..record(offset, 0) }
+}
+
+#[test]
+fn an_order_is_where_our_own_states_of_it_are() {
+    let state = br#"{"orderid":7,"gameid":"1","name":"n","price":"1","usermail":"a@example.org","estado":"recibido"}"#;
+    let keyed = Record { key: Some(b"7".to_vec()), ..of_value(0, state) };
+    for (topic, record, partition) in
+        [("states", keyed.clone(), Some(7)), ("states", of_value(0, state), None), ("old", keyed, None)]
+    {
+        let batch = read(topic, vec![record]);
+        assert_eq!(batch.events.iter().map(|incoming| incoming.partition).collect::<Vec<_>>(), [partition], "{topic}");
+    }
+}
+
+#[test]
+fn what_became_of_commands_is_read_and_what_is_none_is_a_dead_letter() {
+    let good = br#"{"orderid":7,"command":"c-1","result":"done","at":"2026-11-28T10:00:00.000Z"}"#;
+    let batch = read("outcomes", vec![of_value(0, good), of_value(1, b"{"), of_value(2, good)]);
+    let commands: Vec<_> = batch.outcomes.iter().map(|outcome| outcome.command.as_str()).collect();
+    assert_eq!((commands, batch.events.len()), (vec!["c-1"; 2], 0));
+    let [letter] = &batch.dead[..] else { panic!("{:?}", batch.dead) };
+    let source = Source { topic: "outcomes".into(), partition: 7, offset: 1 };
+    assert_eq!((&letter.source, &*letter.value), (&source, &b"{"[..]));
+    assert_eq!(batch.advances[0].to, 3);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
@@ -43,15 +107,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(format!("{name}{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let deps = Deps {
-            log: Arc::new(SqliteLog::open(&path("log"), LogOptions::default()).unwrap()),
-            store: Arc::new(SqliteStore::open(&path("store"), StoreOptions::default()).unwrap()),
-            env: Env::simulated(Clock::manual(Timestamp::default()), 1),
-            projected: Arc::default(),
-            metrics: Metrics::new(&mut Registry::default()),
-        };
-        let options = Options { states: "states".into(), dead: "dead".into(), outcomes: None, old_states: None, mail: false, mail_since: None, slot: 0 };
-        let mut projection = Projection::new(deps, options, runtime.handle().clone());
+        let mut projection = projection(&path, &runtime);
         let mut ends = BTreeMap::new();
         let mut batches = Vec::new();
         for (partition, count, size) in given {

@@ -1,6 +1,6 @@
 //! Whatever stands in an address, a product or a state, the server sees one mail with our headers and no command more.
 
-use encargo::{mail::Transport, store::ledger::MailId};
+use encargo::{domain::Waits, mail::Transport, store::ledger::MailId};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -101,13 +101,18 @@ fn a_mail(email: &str, product: [&str; 3], estado: &str, seq: u8) -> encargo::st
         handle: None,
         trace: None,
     };
-    let (id, estado) = (MailId { order: order.id, seq }, estado.into());
+    let id = MailId { order: order.id, seq };
     encargo::store::ledger::Mail {
         id,
         order,
-        estado,
+        address: None,
+        estado: estado.into(),
+        template: estado.into(),
+        step: seq,
         at,
-        next_at: None,
+        next: None,
+        waits: Waits::Untold,
+        expect_at: None,
         begun_at: at,
         attempt: 1,
         tries: 1,

@@ -4,7 +4,7 @@ use std::{collections::HashSet, path::Path, process::Command, time::Duration};
 
 use encargo::{
     clock::Clock,
-    domain::{EmailAddress, Flow, Lang, Order, OrderId, Product, Timestamp},
+    domain::{Closing, EmailAddress, Flow, Lang, Order, OrderId, Product, Timestamp, Waits},
     mail::{self, Composer},
     store::ledger::{Mail, MailId},
 };
@@ -39,14 +39,19 @@ fn a_mail(order: u64, seq: u8, lang: Lang, product: &str, to: &str) -> Mail {
         trace: None,
     };
     let id = MailId { order: order.id, seq };
-    let estado = Flow::STATES[usize::from(seq) - 1].into();
-    let next_at = (seq < 4).then(|| at + Duration::from_secs(8));
+    let estado = Flow::STATES[usize::from(seq) - 1];
+    let waits = if seq < 4 { Waits::Until(at + Duration::from_secs(8)) } else { Waits::Closed(Closing::Finished) };
     Mail {
         id,
         order,
-        estado,
+        address: None,
+        estado: estado.into(),
+        template: estado.into(),
+        step: seq,
         at,
-        next_at,
+        next: None,
+        waits,
+        expect_at: None,
         begun_at: at,
         attempt: 1,
         tries: 1,

@@ -101,7 +101,7 @@ async fn a_settlement_whose_commit_is_lost_counts_once() {
     far.store.apply(step(events([(1, 1), (1, 2), (2, 1)]), 0)).await.unwrap();
     let leased = far.store.lease(at(0), at(600), 10).await.unwrap();
     for (mail, (heard, counted)) in leased.iter().zip([(true, 0), (false, 1)]) {
-        let results = vec![Settlement { id: mail.id, attempt: mail.attempt, verdict: sent() }];
+        let results = vec![Settlement::new(mail, sent())];
         far.cut_at("COMMIT\0", heard);
         unavailable(far.store.settle(results.clone()).await);
         assert_eq!(far.store.settle(results).await.unwrap(), counted);
@@ -281,11 +281,7 @@ async fn a_database_that_is_ended_at_once_under_load_loses_and_repeats_nothing()
             let mails = insist("a lease", async || mailer.lease(at(0), at(600), 50).await).await;
             assert!(mails.iter().all(|mail| mail.attempt == 1 && !mail.ambiguous), "{mails:?}");
             sends += mails.len() as u64;
-            let result = |mail: &encargo::store::ledger::Mail| Settlement {
-                id: mail.id,
-                attempt: mail.attempt,
-                verdict: sent(),
-            };
+            let result = |mail: &encargo::store::ledger::Mail| Settlement::new(mail, sent());
             let results: Vec<_> = mails.iter().map(result).collect();
             insist("results", async || mailer.settle(results.clone()).await).await;
         }

@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
-use encargo::store::{
-    ledger::{Class, Mail, MailStatus, Reason, Verdict},
-    orders::Batch,
+use encargo::{
+    domain::Waits,
+    store::{
+        ledger::{Class, Mail, MailStatus, Reason, Verdict},
+        orders::Batch,
+    },
 };
 
 use super::{Place, support::*};
@@ -32,9 +35,14 @@ pub async fn a_leased_mail_tells_everything(place: &dyn Place) {
     let expected = Mail {
         id: mail_id(1, 2),
         order: order(1),
+        address: None,
         estado: "preparando".into(),
+        template: "preparando".into(),
+        step: 2,
         at: at(8),
-        next_at: Some(at(16)),
+        next: None,
+        waits: Waits::Until(at(16)),
+        expect_at: None,
         begun_at: at(0),
         attempt: 1,
         tries: 1,

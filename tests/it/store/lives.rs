@@ -16,12 +16,12 @@ use encargo::{
 
 use super::{Place, support::*};
 
-fn command(id: &str) -> CommandId {
+pub fn command(id: &str) -> CommandId {
     id.parse().unwrap()
 }
 
 /// The order enters its state, as an event of today tells it.
-fn told(number: u64, seq: u8) -> Incoming {
+pub fn told(number: u64, seq: u8) -> Incoming {
     let mut incoming = event(order(number), seq);
     incoming.partition = Some(3);
     incoming.event.flow = Some("standard@2".into());
@@ -30,7 +30,7 @@ fn told(number: u64, seq: u8) -> Incoming {
 }
 
 /// Somebody sent a command, which leaves the order in the state of its event `seq - 1`.
-fn commanded(number: u64, seq: u8, change: Change, waits: Waits) -> Incoming {
+pub fn commanded(number: u64, seq: u8, change: Change, waits: Waits) -> Incoming {
     let mut incoming = told(number, seq - 1);
     let event = &mut incoming.event;
     (event.seq, event.change, event.waits, event.mail) = (seq, change, waits, None);

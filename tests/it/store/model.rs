@@ -6,11 +6,12 @@ use std::{
 };
 
 use encargo::{
-    domain::{Flow, Timestamp},
+    domain::{Closing, Flow, Timestamp, Waits},
     store::{
         Store,
         dead::{Action, DeadId},
         ledger::{Class, MailId, MailStatus, Reason, Verdict},
+        orders::Incoming,
     },
 };
 use proptest::{
@@ -25,19 +26,34 @@ const SEQS: u8 = 4;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Apply { events: Vec<(u64, u8)>, mail: bool },
-    Lease { limit: usize, seconds: u64 },
-    Settle { leased: usize, verdict: u8 },
+    /// Events by order and number; one that is an end cancels its order.
+    Apply {
+        events: Vec<(u64, u8, bool)>,
+        mail: bool,
+    },
+    Lease {
+        limit: usize,
+        seconds: u64,
+    },
+    Settle {
+        leased: usize,
+        verdict: u8,
+    },
     Expire,
-    Decide { mail: (u64, u8), action: Action },
-    Wait { seconds: u64 },
+    Decide {
+        mail: (u64, u8),
+        action: Action,
+    },
+    Wait {
+        seconds: u64,
+    },
     Reopen,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let event = (1..=ORDERS, 1..=SEQS);
     prop_oneof![
-        5 => (prop::collection::vec(event.clone(), 1..6), prop::bool::weighted(0.9))
+        5 => (prop::collection::vec((1..=ORDERS, 1..=SEQS, prop::bool::weighted(0.1)), 1..6), prop::bool::weighted(0.9))
             .prop_map(|(events, mail)| Step::Apply { events, mail }),
         6 => (1_usize..5, 1_u64..10).prop_map(|(limit, seconds)| Step::Lease { limit, seconds }),
         8 => (0_usize..6, 0_u8..6).prop_map(|(leased, verdict)| Step::Settle { leased, verdict }),
@@ -69,7 +85,8 @@ impl Row {
 #[derive(Default)]
 struct Model {
     seconds: u64,
-    states: BTreeMap<u64, BTreeSet<u8>>,
+    /// And whether they are ends.
+    states: BTreeMap<u64, BTreeMap<u8, bool>>,
     mails: BTreeMap<MailId, Row>,
     leased: Vec<(MailId, u32)>,
     repeated: u64,
@@ -81,22 +98,35 @@ impl Model {
     }
 
     /// Accepts what is new; returns how many events moved their order on.
-    fn apply(&mut self, events: &[(u64, u8)], mail: bool) -> u64 {
+    fn apply(&mut self, events: &[(u64, u8, bool)], mail: bool) -> u64 {
         let due = self.now();
         let mut accepted = 0;
-        for &(order, seq) in events {
+        for &(order, seq, is_end) in events {
             let states = self.states.entry(order).or_default();
-            let moves = states.last().is_none_or(|last| *last < seq);
-            if !states.insert(seq) {
+            let moves = states.last_key_value().is_none_or(|(last, _)| *last < seq);
+            if states.contains_key(&seq) {
                 continue;
             }
+            states.insert(seq, is_end);
             accepted += u64::from(moves);
+            let id = mail_id(order, seq);
             if mail {
-                let row = Row { status: MailStatus::Pending, due, attempt: 0, ambiguous: false };
-                self.mails.insert(mail_id(order, seq), row);
+                let status = if self.is_dropped(id) { MailStatus::Dropped } else { MailStatus::Pending };
+                self.mails.insert(id, Row { status, due, attempt: 0, ambiguous: false });
+            }
+            if is_end && self.states[&order].range(seq + 1..).all(|(_, is_end)| !is_end) {
+                let earlier = self.mails.range_mut(MailId { seq: 0, ..id }..id).map(|(_, row)| row);
+                for row in earlier.filter(|row| row.status == MailStatus::Pending) {
+                    row.status = MailStatus::Dropped;
+                }
             }
         }
         accepted
+    }
+
+    /// Whether its order was cancelled by a later event.
+    fn is_dropped(&self, id: MailId) -> bool {
+        self.states[&id.order.get()].range(id.seq + 1..).any(|(_, is_end)| *is_end)
     }
 
     /// Unsettled mails whose order has no earlier unsettled one.
@@ -106,8 +136,10 @@ impl Model {
     }
 
     fn settle(&mut self, id: MailId, attempt: u32, status: MailStatus, due: Timestamp) -> bool {
+        let is_dropped = self.is_dropped(id);
         let row = self.mails.get_mut(&id).expect("what was leased is in the model");
         let current = row.status == MailStatus::Sending && row.attempt == attempt;
+        let status = if is_dropped && status == MailStatus::Pending { MailStatus::Dropped } else { status };
         if current {
             *row = Row { status, due: if status == MailStatus::Pending { due } else { row.due }, ..*row };
         }
@@ -143,11 +175,21 @@ async fn play(place: &dyn Place, steps: &[Step]) {
     }
 }
 
+/// An event of the order, which may cancel it.
+fn told(number: u64, seq: u8, is_end: bool) -> Incoming {
+    let mut incoming = event(order(number), seq);
+    if is_end {
+        let event = &mut incoming.event;
+        (event.estado, event.waits) = ("cancelado".into(), Waits::Closed(Closing::Cancelled));
+    }
+    incoming
+}
+
 async fn take(store: &dyn Store, model: &mut Model, step: &Step) {
     let now = model.now();
     match step {
         Step::Apply { events, mail } => {
-            let incoming = events.iter().map(|(number, seq)| event(order(*number), *seq)).collect();
+            let incoming = events.iter().map(|(number, seq, is_end)| told(*number, *seq, *is_end)).collect();
             let batch = encargo::store::orders::Batch { mail: *mail, now, ..batch(incoming) };
             let accepted = store.apply(batch.into()).await.unwrap().accepted;
             assert_eq!(accepted, model.apply(events, *mail));
@@ -194,8 +236,18 @@ async fn lease_some(store: &dyn Store, model: &mut Model, limit: usize, seconds:
     let (now, until) = (model.now(), at(model.seconds + seconds));
     let due: BTreeMap<MailId, Row> = model.heads().filter(|(_, row)| row.due <= now).collect();
     let mails = store.lease(now, until, limit).await.unwrap();
-    assert_eq!(mails.len(), due.len().min(limit));
-    let taken: BTreeSet<MailId> = mails.iter().map(|mail| mail.id).collect();
+    let mut taken: BTreeSet<MailId> = mails.iter().map(|mail| mail.id).collect();
+    assert!(taken.iter().all(|id| !model.is_dropped(*id)), "{taken:?}");
+    // what waits again though its order was cancelled is dropped when it would be sent
+    let over: Vec<_> = due.iter().filter(|(id, _)| model.is_dropped(**id)).collect();
+    for (id, row) in over {
+        let (_, history) = store.order(id.order).await.unwrap().unwrap();
+        if history.iter().any(|line| line.seq == id.seq && line.mail == Some(MailStatus::Dropped)) {
+            model.mails.insert(*id, Row { status: MailStatus::Dropped, ..*row });
+            taken.insert(*id);
+        }
+    }
+    assert_eq!(taken.len(), due.len().min(limit));
     let newest_taken = taken.iter().filter_map(|id| due.get(id)).map(|row| row.due).max();
     let oldest_left = due.iter().filter(|(id, _)| !taken.contains(id)).map(|(_, row)| row.due).min();
     assert!(oldest_left.is_none() || newest_taken <= oldest_left, "oldest first");
@@ -212,17 +264,23 @@ async fn lease_some(store: &dyn Store, model: &mut Model, limit: usize, seconds:
 
 /// The read model, the counts and the due time, all of it.
 async fn compare(store: &dyn Store, model: &Model) {
-    let mut by_state = BTreeMap::new();
+    let (mut by_state, mut finished, mut cancelled) = (BTreeMap::new(), 0, 0);
     for (number, states) in &model.states {
         let (view, history) = store.order(id(*number)).await.unwrap().unwrap();
-        let last = *states.last().unwrap();
-        assert_eq!((view.seq, view.closes().is_some()), (last, last == SEQS));
-        let mails = states.iter().map(|seq| (*seq, model.mails.get(&mail_id(*number, *seq)).map(|row| row.status)));
+        let (&last, &is_cancelled) = states.last_key_value().unwrap();
+        let finishes = (last == SEQS).then_some(Closing::Finished);
+        let closes = if is_cancelled { Some(Closing::Cancelled) } else { finishes };
+        assert_eq!((view.seq, view.closes()), (last, closes));
+        let mails = states.keys().map(|seq| (*seq, model.mails.get(&mail_id(*number, *seq)).map(|row| row.status)));
         let lines = history.iter().map(|line| (line.seq, line.mail));
         assert!(lines.eq(mails), "{history:?}");
-        *by_state.entry(Box::from(Flow::STATES[usize::from(last) - 1])).or_insert(0) += 1;
+        let state = if is_cancelled { "cancelado" } else { Flow::STATES[usize::from(last) - 1] };
+        *by_state.entry(Box::from(state)).or_insert(0) += 1;
+        finished += u64::from(closes == Some(Closing::Finished));
+        cancelled += u64::from(closes == Some(Closing::Cancelled));
     }
     let counts = store.order_counts().await.unwrap();
+    assert_eq!((counts.finished, counts.cancelled), (finished, cancelled));
     assert_eq!(counts.by_state.into_iter().collect::<BTreeMap<_, _>>(), by_state);
 
     let counts = store.ledger_counts().await.unwrap();

@@ -42,7 +42,7 @@ async fn index_reads(schema: &PgSchema, store: PgStore, name: &str) -> i64 {
 /// Sends what is due and moves those orders on. Returns how many mails there were.
 async fn work(store: &PgStore) -> u64 {
     let mails = store.lease(at(1), at(61), BATCH as usize).await.unwrap();
-    let settlement = |mail: &Mail| Settlement { id: mail.id, attempt: mail.attempt, verdict: sent() };
+    let settlement = |mail: &Mail| Settlement::new(mail, sent());
     let settled = store.settle(mails.iter().map(settlement).collect()).await.unwrap();
     for seq in [2, 4] {
         apply(store, mails.iter().map(|mail| event(mail.order.clone(), seq)).collect()).await;

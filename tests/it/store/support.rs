@@ -112,7 +112,9 @@ pub fn ids(mails: &[Mail]) -> Vec<MailId> {
 }
 
 pub async fn settle(store: &dyn Store, id: MailId, attempt: u32, verdict: Verdict) -> u64 {
-    store.settle(vec![Settlement { id, attempt, verdict }]).await.unwrap()
+    let found = store.order(id.order).await.unwrap();
+    let to = found.map_or_else(|| order(1).email, |(view, _)| view.recipient().clone());
+    store.settle(vec![Settlement { id, attempt, to, verdict }]).await.unwrap()
 }
 
 pub fn sent() -> Verdict {
