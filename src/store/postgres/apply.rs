@@ -298,12 +298,9 @@ async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], batc
     let numbers = |of: fn(&Columns) -> Option<i64>| columns.iter().map(of).collect::<Vec<_>>();
     let small = |of: fn(&Columns) -> Option<u8>| columns.iter().map(|row| of(row).map(i16::from)).collect::<Vec<_>>();
     let names = |of: fn(&Columns) -> Option<&'static str>| columns.iter().map(of).collect::<Vec<_>>();
-    let texts =
-        |of: for<'a> fn(&Columns<'a>) -> Option<&'a str>| columns.iter().map(|row| of(row).map(rows::text)).collect();
-    let (next, by): (Vec<Option<Cow<str>>>, Vec<Option<Cow<str>>>) = (texts(|of| of.next), texts(|of| of.by));
-    let (command, reason): (Vec<Option<Cow<str>>>, Vec<Option<Cow<str>>>) =
-        (texts(|of| of.command), texts(|of| of.reason));
-    let template: Vec<Option<Cow<str>>> = texts(|of| of.template);
+    let texts = |of: for<'a> fn(&Columns<'a>) -> Option<&'a str>| {
+        columns.iter().map(|row| of(row).map(rows::text)).collect::<Vec<Option<Cow<str>>>>()
+    };
     let params: [&(dyn ToSql + Sync); 18] = [
         &ids,
         &estados,
@@ -318,11 +315,11 @@ async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], batc
         &names(|of| of.change),
         &small(|of| of.exits),
         &numbers(|of| of.expect_at),
-        &next,
-        &by,
-        &command,
-        &reason,
-        &template,
+        &texts(|of| of.next),
+        &texts(|of| of.by),
+        &texts(|of| of.command),
+        &texts(|of| of.reason),
+        &texts(|of| of.template),
     ];
     tx.execute(&insert, &params).await?;
     Ok(())

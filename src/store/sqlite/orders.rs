@@ -90,26 +90,26 @@ fn list(conn: &Connection, query: &Query) -> Result<Vec<OrderView>> {
     let is_in_flight = overdue_at.is_some() || estado.is_some() && !is_an_end(conn, estado.as_deref())?;
     let (from, key) =
         if is_in_flight { ("in_flight f CROSS JOIN orders o ON o.id = f.id", "f.id") } else { ("orders o", "o.id") };
-    let mut conditions = format!("{key} < ?1");
+    let mut conditions = vec![format!("{key} < ?1")];
     let mut params: Vec<&dyn ToSql> = vec![&below, &limit];
     if let Some(estado) = estado {
         params.push(estado);
-        conditions += &format!(" AND h.estado = ?{}", params.len());
+        conditions.push(format!("h.estado = ?{}", params.len()));
     }
     if let Some(overdue_at) = &overdue_at {
         params.push(overdue_at);
-        conditions += &format!(" AND (h.next_at < ?{0} OR h.expect_at < ?{0})", params.len());
+        conditions.push(format!("(h.next_at < ?{0} OR h.expect_at < ?{0})", params.len()));
     }
     if let Some(entered_before) = &entered_before {
         params.push(entered_before);
-        conditions += &format!(" AND h.at < ?{}", params.len());
+        conditions.push(format!("h.at < ?{}", params.len()));
     }
     let address = usermail.as_ref().map(EmailAddress::as_str);
     if let Some(address) = &address {
         params.push(address);
-        conditions += &format!(" AND lower(?{}) IN (lower(o.usermail), lower(o.address))", params.len());
+        conditions.push(format!("lower(?{}) IN (lower(o.usermail), lower(o.address))", params.len()));
     }
-    views(conn, from, &format!("{conditions} ORDER BY {key} DESC LIMIT ?2"), params_from_iter(params))
+    views(conn, from, &format!("{} ORDER BY {key} DESC LIMIT ?2", conditions.join(" AND ")), params_from_iter(params))
 }
 
 /// Whether the life of any order has ended in this state.
