@@ -107,6 +107,8 @@ pub(super) struct Machine {
     refused: bool,
     /// Topics of which no more records are wanted.
     paused: BTreeSet<String>,
+    /// From where restores failed once.
+    doubted: BTreeMap<u32, GroupOffset>,
 }
 
 /// A partition whose engine is not there yet.
@@ -137,6 +139,7 @@ impl Machine {
             leaving: Vec::new(),
             refused: false,
             paused: BTreeSet::new(),
+            doubted: BTreeMap::new(),
         }
     }
 
@@ -264,7 +267,8 @@ impl Machine {
     /// A partition's engine is there: its timers run from now on.
     fn begin(&mut self, restored: Restored, now: Now) -> Result<Option<Output>, Error> {
         let Restored { ticket, offset, result } = restored;
-        if self.restoring.get(&ticket.partition).is_none_or(|restoring| restoring.ticket != ticket) {
+        let is_stale = self.restoring.get(&ticket.partition).is_none_or(|restoring| restoring.ticket != ticket);
+        if is_stale {
             return Ok(None); // given up meanwhile
         }
         let engine = match result {
@@ -276,8 +280,9 @@ impl Machine {
                 warn!(%error, partition = ticket.partition, "a partition cannot be restored now, trying again");
                 return Ok(Some(Output::Restore(vec![(ticket, offset)])));
             }
-            Err(error) => return Err(error),
+            Err(error) => return self.doubt(error, offset),
         };
+        self.doubted.remove(&ticket.partition);
         let Some(restoring) = self.restoring.remove(&ticket.partition) else { return Ok(None) };
         let Restoring { started, commands, kept, kept_commands, .. } = restoring;
         debug!(partition = ticket.partition, offset = offset.offset, in_flight = engine.in_flight(), "restored");
@@ -291,6 +296,18 @@ impl Machine {
         }
         self.report();
         Ok(None)
+    }
+
+    /// What a restore counted on is not there. A process that stalled before it read finds that another owner has gone on
+    /// from what it was told, so it asks again; when that leads to the very same, records are missing.
+    fn doubt(&mut self, error: Error, from: GroupOffset) -> Result<Option<Output>, Error> {
+        let is_missing = matches!(error, Error::Restore { .. } | Error::Log(eventlog::Error::Trimmed { .. }));
+        if !is_missing || self.doubted.get(&from.of.partition) == Some(&from) {
+            return Err(error);
+        }
+        let why = format!("{} may have gone on elsewhere before it was restored here: {error}", from.of);
+        self.doubted.insert(from.of.partition, from);
+        self.leave(eventlog::Error::Fenced(why))
     }
 
     fn give_up(&mut self, gone: &[TopicPartition]) {

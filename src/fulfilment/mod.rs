@@ -14,7 +14,7 @@
 //! (the projection knows one). States of an old service are carried on (see `foreign`); of those with a key, only the ones
 //! that bear our seal are ours (see `seal`). Dead letters of all partitions go to one; what fences them is the input
 //! offset of the same commit. A commit whose dead letters are too large for their topic is repeated without them, once
-//! they were written apart. Records that a restore needs and that retention deleted end fulfilment loudly.
+//! they were written apart. Records that a restore needs and that retention deleted end fulfilment loudly, once it has asked again from where to restore.
 //!
 //! Refused on purpose: a database of timers (a second truth that can disagree with the log), and a timer per order
 //! in the runtime (a million of them, lost at every crash).

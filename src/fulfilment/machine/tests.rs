@@ -134,6 +134,25 @@ fn refused(plan: CommitPlan) -> Input {
 }
 
 #[test]
+fn a_restore_that_comes_too_late_is_asked_for_again_and_one_without_its_records_ends_it() {
+    let mut machine = machine(100, Limits::default());
+    let fails = |machine: &mut Machine, offset: GroupOffset| {
+        let outputs = machine.step(Input::Assigned(vec![offset]), at(0)).unwrap();
+        let Some(Output::Restore(wanted)) = outputs.into_iter().next() else { panic!("nothing is restored") };
+        let (ticket, offset) = wanted.into_iter().next().unwrap();
+        let source = crate::fulfilment::Mismatch { expected: 3, found: 2 };
+        let result = Err(Error::Restore { topic: "states".into(), partition: 0, source });
+        machine.step(Input::Restored(Restored { ticket, offset, result }.into()), at(0))
+    };
+    let moved_on = GroupOffset { offset: 7, ..assigned(0) };
+    for offset in [assigned(0), moved_on.clone()] {
+        let outputs = fails(&mut machine, offset).unwrap();
+        assert!(matches!(outputs[..], [Output::Rejoin(eventlog::Error::Fenced(_))]));
+    }
+    assert!(matches!(fails(&mut machine, moved_on), Err(Error::Restore { .. })));
+}
+
+#[test]
 fn is_ready_when_what_it_still_restores_is_given_up() {
     let mut machine = machine(100, Limits::default());
     let mut restored = assign(&mut machine, [0, 1]).into_iter();
