@@ -4,12 +4,13 @@
 //! both, or the wall alone (as when an operator sets a clock back).
 
 use std::{
-    sync::{Arc, Condvar, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
@@ -24,7 +25,14 @@ pub struct Clock(Source);
 #[derive(Debug, Clone)]
 enum Source {
     System { start: Instant },
-    Manual(Arc<watch::Sender<Reading>>),
+    Manual(Arc<Manual>),
+}
+
+#[derive(Debug)]
+struct Manual {
+    reading: Mutex<Reading>,
+    /// Wakes sleepers in the order in which they went to sleep, so that a simulation can be replayed.
+    moved: Notify,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +50,8 @@ impl Clock {
 
     /// A clock that stands at `wall` until it is moved.
     pub fn manual(wall: Timestamp) -> Self {
-        Self(Source::Manual(Arc::new(watch::Sender::new(Reading { wall, monotonic: Duration::ZERO }))))
+        let reading = Mutex::new(Reading { wall, monotonic: Duration::ZERO });
+        Self(Source::Manual(Arc::new(Manual { reading, moved: Notify::new() })))
     }
 
     /// Wall time; may jump either way.
@@ -53,7 +62,7 @@ impl Clock {
                 let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Timestamp::from_millis(since_epoch.as_millis() as i64)
             }
-            Source::Manual(reading) => reading.borrow().wall,
+            Source::Manual(manual) => manual.reading().wall,
         }
     }
 
@@ -62,7 +71,7 @@ impl Clock {
     pub fn monotonic(&self) -> Monotonic {
         match &self.0 {
             Source::System { start } => Instant::now().duration_since(*start),
-            Source::Manual(reading) => reading.borrow().monotonic,
+            Source::Manual(manual) => manual.reading().monotonic,
         }
     }
 
@@ -71,11 +80,17 @@ impl Clock {
     pub async fn sleep(&self, duration: Duration) {
         match &self.0 {
             Source::System { .. } => tokio::time::sleep(duration).await,
-            Source::Manual(reading) => {
-                let due = reading.borrow().monotonic + duration;
-                let mut moved = reading.subscribe();
-                // the sender lives in `self`, so waiting cannot fail
-                let _ = moved.wait_for(|reading| reading.monotonic >= due).await;
+            Source::Manual(manual) => {
+                let due = manual.reading().monotonic + duration;
+                loop {
+                    // armed before the time is read, so that no move between reading and waiting is lost
+                    let mut moved = pin!(manual.moved.notified());
+                    moved.as_mut().enable();
+                    if manual.reading().monotonic >= due {
+                        return;
+                    }
+                    moved.await;
+                }
             }
         }
     }
@@ -121,7 +136,7 @@ impl Clock {
 
     /// Moves a manual clock on, waking who waits.
     pub fn advance(&self, duration: Duration) {
-        self.manual_reading().send_modify(|reading| {
+        self.by_hand().set(|reading| {
             reading.monotonic += duration;
             reading.wall = reading.wall + duration;
         });
@@ -129,14 +144,25 @@ impl Clock {
 
     /// Sets the wall time of a manual clock; monotonic time stays.
     pub fn set_wall(&self, wall: Timestamp) {
-        self.manual_reading().send_modify(|reading| reading.wall = wall);
+        self.by_hand().set(|reading| reading.wall = wall);
     }
 
-    fn manual_reading(&self) -> &watch::Sender<Reading> {
+    fn by_hand(&self) -> &Manual {
         match &self.0 {
-            Source::Manual(reading) => reading,
+            Source::Manual(manual) => manual,
             Source::System { .. } => panic!("the system clock cannot be moved"),
         }
+    }
+}
+
+impl Manual {
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Reading)) {
+        change(&mut self.reading());
+        self.moved.notify_waiters();
     }
 }
 

@@ -160,6 +160,7 @@ impl Mailer {
         let mut settler = JoinSet::from_iter([settler.run(settled)]);
 
         let result = tokio::select! {
+            biased;
             result = self.lease_loop(&queue, &stop) => result,
             ended = workers.join_next() => Err(unexpected(ended.map(|ended| ended.map(Ok)))),
             ended = settler.join_next() => Err(unexpected(ended)),
@@ -175,6 +176,7 @@ impl Mailer {
                 .map_or(Ok(()), |ended| ended.unwrap_or_else(|e| Err(Error::Worker(e.to_string()))))
         };
         let finished = tokio::select! {
+            biased;
             result = finish => result,
             () = self.deps.env.clock.sleep(self.options.stop_deadline) => {
                 warn!("mails are still in the air at the end; they may be sent again after the next start");
@@ -216,6 +218,7 @@ impl Mailer {
                 }
             };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = &mut woken => {}
                 () = self.progress.notified() => {}
@@ -272,6 +275,7 @@ impl Mailer {
         }
         warn!(%error, "the mail ledger cannot be used now, mails wait");
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = self.deps.env.clock.sleep(STORE_RETRY) => {}
         }

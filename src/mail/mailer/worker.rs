@@ -63,6 +63,7 @@ impl Worker {
         }
         let begun = self.deps.env.clock.monotonic();
         let outcomes = tokio::select! {
+            biased;
             outcomes = self.deps.transport.deliver(messages) => outcomes,
             // the next holder of the lease decides; what this attempt did is unknown
             () = self.leases.lost(&mails) => {
