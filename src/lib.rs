@@ -34,5 +34,7 @@ pub mod audit;
 #[expect(clippy::disallowed_methods, reason = "a command runs in the world as it is")]
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod planted;
 pub mod sim;
 pub mod telemetry;

@@ -165,7 +165,7 @@ pub fn read_maildir(path: &Path) -> Result<Vec<Mail>> {
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
             let file = entry?.path();
             let text = String::from_utf8_lossy(&files::read_regular(&file, u64::MAX)?).into_owned();
-            mails.push(mail(&text).with_context(|| format!("{} lacks its headers", file.display()))?);
+            mails.push(parse_mail(&text).with_context(|| format!("{} lacks its headers", file.display()))?);
         }
     }
     Ok(mails)
@@ -196,7 +196,8 @@ fn noted(value: &Value, arrival: u64) -> Option<Mail> {
     })
 }
 
-fn mail(text: &str) -> Option<Mail> {
+/// Reads a mail by its headers; its place in the order of arrival is known elsewhere.
+pub fn parse_mail(text: &str) -> Option<Mail> {
     let (head, _) = text.split_once("\r\n\r\n").or_else(|| text.split_once("\n\n"))?;
     let head = head.replace("\r\n", "\n").replace("\n\t", " ").replace("\n ", " "); // folded lines
     let header = |name: &str| {

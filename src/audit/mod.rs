@@ -7,7 +7,7 @@ mod collect;
 mod judge;
 mod second;
 
-pub use collect::{Sources, collect, read_acknowledged, read_maildir, read_mails};
+pub use collect::{Sources, collect, parse_mail, read_acknowledged, read_maildir, read_mails};
 pub use judge::{Report, Rules, judge};
 pub use second::{Records, differences, read_dump, read_log};
 

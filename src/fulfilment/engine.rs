@@ -11,6 +11,8 @@ use super::{
     progress::{Counters, Progress},
     seal::Seal,
 };
+#[cfg(test)]
+use crate::planted::{Defect, is_planted};
 use crate::{
     clock::Monotonic,
     domain::{
@@ -268,6 +270,8 @@ impl Engine {
     /// The staged events are durable at these offsets: their orders' timers start.
     pub fn settle(&mut self, offsets: impl IntoIterator<Item = u64>, now: Now) {
         let mut offsets = offsets.into_iter();
+        #[cfg(test)]
+        let mut offsets = settled_in_some_order(&mut offsets).into_iter();
         for Staged { event, key, .. } in std::mem::take(&mut self.staged) {
             let offset = offsets.next().expect("a position for every staged event");
             self.end = offset + 1;
@@ -383,6 +387,10 @@ impl Restore {
                 cut_short += u64::from(event.closes().is_none());
                 engine.ends(&event, offset);
             } else {
+                #[cfg(test)]
+                if is_planted(Defect::RestoredTwice) {
+                    engine.carry_on(event.clone(), &flow, Some(offset), now);
+                }
                 engine.carry_on(event, &flow, Some(offset), now);
             }
         }
@@ -427,6 +435,15 @@ pub struct Mismatch {
     pub expected: u64,
     /// Orders in flight that the output shows.
     pub found: u64,
+}
+
+#[cfg(test)]
+fn settled_in_some_order(offsets: &mut dyn Iterator<Item = u64>) -> Vec<u64> {
+    let mut offsets: Vec<u64> = offsets.collect();
+    if is_planted(Defect::SettledInWrongOrder) {
+        offsets.reverse();
+    }
+    offsets
 }
 
 #[cfg(test)]

@@ -276,7 +276,10 @@ impl Processor {
 
     fn commit(&self, member: &mut dyn Member, plan: CommitPlan) -> Input {
         let begun = self.deps.env.clock.monotonic();
-        let outcome = member.commit(plan.outputs(), plan.offsets());
+        let offsets = plan.offsets();
+        #[cfg(test)]
+        let offsets = &*crate::planted::offsets(offsets);
+        let outcome = member.commit(plan.outputs(), offsets);
         if matches!(outcome, Outcome::Committed(_)) && !plan.offsets().is_empty() {
             self.deps.metrics.committed(self.deps.env.clock.monotonic().saturating_sub(begun));
         }

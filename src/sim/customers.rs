@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::setup::ORDERS;
+use super::setup::{ORDERS, STATES};
 use crate::{
     audit::Placed,
     domain::{Order, OrderId, Product, Timestamp, wire},
@@ -74,7 +74,7 @@ fn append(log: &dyn EventLog, record: NewRecord, what: &str) -> String {
 }
 
 /// A log in memory answers at once.
-fn write(log: &dyn EventLog, record: NewRecord) -> Result<(), Error> {
+pub(super) fn write(log: &dyn EventLog, record: NewRecord) -> Result<(), Error> {
     now_or_never(log.append(vec![record])).map(drop)
 }
 
@@ -94,6 +94,26 @@ fn order(id: u64, product: &str, now: Timestamp) -> (Placed, NewRecord) {
 
 fn record(key: Option<Vec<u8>>, value: Vec<u8>, at: Timestamp) -> NewRecord {
     NewRecord { topic: ORDERS.into(), partition: None, key, value, headers: Vec::new(), at }
+}
+
+/// A state of an order that is not ours, as another service writes it.
+pub(super) fn state(id: u64, place: u8, partition: u32, at: Timestamp) -> NewRecord {
+    let order = OrderId::new(id).expect("it is a small number");
+    let mut value = serde_json::json!({
+        "orderid": id,
+        "gameid": "one",
+        "name": "a name",
+        "price": "7.99",
+        "usermail": "stranger@shop.example",
+        "estado": wire::OLD_STATES[usize::from(place)],
+        "seq": place + 1,
+        "at": at.to_string(),
+    });
+    if usize::from(place) + 1 < wire::OLD_STATES.len() {
+        value["next_at"] = at.to_string().into();
+    }
+    let (topic, partition, key) = (STATES.into(), Some(partition), Some(wire::key(order)));
+    NewRecord { topic, partition, key, value: value.to_string().into_bytes(), headers: Vec::new(), at }
 }
 
 /// What a future has that is ready.

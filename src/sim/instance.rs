@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{setup::Setup, trouble::Trouble};
+use super::{peer::Peer, setup::Setup, trouble::Trouble};
 use crate::{
     clock::Monotonic,
     env::Env,
@@ -24,6 +24,9 @@ pub(super) struct Shared {
     pub(super) store: MemoryStore,
     pub(super) env: Env,
     pub(super) trouble: Arc<Trouble>,
+    pub(super) peer: Arc<Peer>,
+    /// What the projection tells mailers.
+    pub(super) projected: Arc<tokio::sync::Notify>,
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) fulfilment: fulfilment::Metrics,
     pub(super) tracking: tracking::Metrics,
@@ -183,10 +186,10 @@ impl Service for Projection {
             log,
             store: Arc::new(store),
             env: shared.env.clone(),
-            projected: Arc::default(),
+            projected: shared.projected.clone(),
             metrics: shared.tracking.clone(),
         };
-        Ok(Self::new(deps, Setup::tracking(slot), shared.runtime.handle().clone()))
+        Ok(Self::new(deps, shared.setup.tracking(slot), shared.runtime.handle().clone()))
     }
 
     fn join(&self) -> Result<Box<dyn Member>, Ended> {

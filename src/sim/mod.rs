@@ -2,7 +2,7 @@
 //!
 //! Several instances of the real services work on a log and a store in memory, in one thread and in a time that nobody waits
 //! for. A seeded schedule picks who goes on next, and strikes: crashes, stalls, cut networks, rebalances, refused and lost
-//! answers, jumps of the wall clock, repeated and conflicting orders, records of strangers.
+//! answers, jumps of the wall clock, a mail server that misbehaves, repeated and conflicting orders, records of strangers.
 //!
 //! ```text
 //! seed ──▶ schedule ──▶ world: customers, instances ──▶ log, store ──▶ model (at every step), auditor (at the end)
@@ -12,14 +12,17 @@
 //! that must not be there. At the end all faults are over, the world runs until nothing is left to do, and the auditor judges.
 //! What is found is told with the command that replays it to the letter.
 //!
-//! Not simulated: listeners, brokers and databases themselves (their suites and `scripts/faults` do that), and mail.
+//! Not simulated: listeners, the SMTP client, brokers and databases themselves; their suites and `scripts/faults` strike those.
 
 mod customers;
 mod instance;
+mod mailer;
 mod model;
+mod peer;
 mod setup;
 mod trace;
 mod trouble;
+mod verdict;
 mod world;
 
 use std::{fmt, time::Duration};
@@ -44,6 +47,8 @@ pub struct Report {
     pub orders: u64,
     /// State events in the log.
     pub events: u64,
+    /// Mails that arrived.
+    pub mails: u64,
     /// Input records that became dead letters.
     pub dead: u64,
     /// The time that passed in it.

@@ -60,6 +60,8 @@ struct Order {
     /// How many states it has entered.
     states: usize,
     at: i64,
+    /// Where its latest event stands.
+    offset: u64,
 }
 
 impl Model {
@@ -121,7 +123,7 @@ impl Model {
         let value: Value = serde_json::from_slice(&record.value).map_err(|error| error.to_string())?;
         let estado = value["estado"].as_str().ok_or("has no state")?;
         let at = value["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok()).ok_or("has no time")?;
-        let order = self.orders.entry(id).or_insert(Order { partition, states: 0, at: i64::MIN });
+        let order = self.orders.entry(id).or_insert(Order { partition, states: 0, at: i64::MIN, offset: 0 });
         let expected = FLOW.get(order.states).copied();
         if expected != Some(estado) || value["seq"].as_u64() != Some(order.states as u64 + 1) {
             return Err(format!("order {id} enters {estado}, but {} is next", expected.unwrap_or("nothing")));
@@ -138,7 +140,7 @@ impl Model {
         self.news
             .push(format!("    order {id} enters {estado} at {at}, {STATES}/{partition} offset {}", record.offset));
         order.states += 1;
-        order.at = at.as_millis();
+        (order.at, order.offset) = (at.as_millis(), record.offset);
         let counters = &mut self.partitions[partition as usize];
         counters.accepted += u64::from(order.states == 1);
         counters.finished += u64::from(order.states == FLOW.len());
@@ -185,6 +187,11 @@ impl Model {
         let counted = (Some(of.accepted + of.dead), Some(of.finished), Some(of.dead));
         if told != counted {
             return Err(format!("tells of (accepted, finished, dead) {told:?}, there are {counted:?}"));
+        }
+        let is_needed = |order: &&Order| order.partition == partition && order.states < FLOW.len();
+        let needed = self.orders.values().filter(is_needed).map(|order| order.offset).min();
+        if needed.zip(word("w=")).is_some_and(|(needed, watermark)| watermark > needed) {
+            return Err(format!("a restore would not see {STATES}/{partition}, offset {needed:?}: {metadata}"));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use crate::{
     domain::Flow,
     eventlog::{EventLog, TopicSpec, memory},
-    fulfilment, tracking,
+    fulfilment, mail, tracking,
 };
 
 /// The input topic.
@@ -23,6 +23,8 @@ pub(super) struct Setup {
     pub(super) partitions: u32,
     pub(super) fulfilments: u32,
     pub(super) projections: u32,
+    /// Without any, states get no mails.
+    pub(super) mailers: u32,
     /// What all times are measured in: a second, a minute or an hour.
     pub(super) unit: Duration,
     pub(super) dwell: Duration,
@@ -42,6 +44,7 @@ impl Setup {
             partitions: rng.u32(1..=4),
             fulfilments: rng.u32(1..=3),
             projections: rng.u32(1..=2),
+            mailers: rng.u32(0..4).saturating_sub(1),
             unit,
             dwell: unit * [1, 3, 8][rng.usize(0..3)],
             batch: rng.usize(1..=8),
@@ -84,8 +87,33 @@ impl Setup {
         }
     }
 
-    pub(super) fn tracking(slot: u32) -> tracking::Options {
+    pub(super) fn tracking(&self, slot: u32) -> tracking::Options {
         let (states, dead) = (STATES.into(), DEAD.into());
-        tracking::Options { states, dead, outcomes: None, old_states: None, mail: false, mail_since: None, slot }
+        tracking::Options {
+            states,
+            dead,
+            outcomes: None,
+            old_states: None,
+            mail: self.mailers > 0,
+            mail_since: None,
+            slot,
+        }
+    }
+
+    pub(super) fn mail(&self) -> mail::Options {
+        mail::Options {
+            in_air_max: 6,
+            lease_max: 4,
+            lease: self.unit * 4,
+            retry_min: self.unit / 10,
+            retry_max: self.unit * 4,
+            pause_max: self.unit,
+            denied_pause: self.unit * 2,
+            deadline: self.unit * 100,
+            copies_max: 3,
+            stop_deadline: self.unit,
+            poll: self.unit / 10,
+            only_mailer: self.mailers == 1,
+        }
     }
 }

@@ -7,22 +7,25 @@ use prometheus_client::registry::Registry;
 
 use super::{
     Options, Report,
-    customers::{Customers, now_or_never},
+    customers::{self, Customers, now_or_never},
     instance::{Fulfilment, Instance, Service, Shared},
+    mailer::Mailer,
     model::Model,
-    setup::{DEAD, ORDERS, STATES, Setup},
+    peer::Peer,
+    setup::{DEAD, STATES, Setup},
     trace::Trace,
     trouble::Trouble,
+    verdict,
 };
 use crate::{
-    audit::{self, Rules, Sources},
+    audit::Event,
     clock::{Clock, Monotonic},
     domain::{Timestamp, wire},
     env::{Env, Random},
     eventlog::{EventLog, NewRecord, TopicPartition, memory::MemoryLog},
     faults::FaultyLog,
     fulfilment,
-    store::{Orders, memory::MemoryStore},
+    store::{Ledger, Orders, memory::MemoryStore},
     tracking::{self, Projection},
 };
 
@@ -41,6 +44,7 @@ pub(super) struct World {
     customers: Customers,
     fulfilments: Vec<Instance<Fulfilment>>,
     projections: Vec<Instance<Projection>>,
+    mailers: Vec<Mailer>,
     model: Model,
     trace: Trace,
 }
@@ -58,6 +62,8 @@ impl World {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without I/O");
         let shared = Shared {
             store: MemoryStore::default(),
+            peer: Arc::new(Peer::new(Rng::with_seed(rng.u64(..)), clock.clone(), setup.unit * 10)),
+            projected: Arc::default(),
             env: Env::simulated(clock, rng.u64(..)),
             trouble,
             runtime,
@@ -66,7 +72,7 @@ impl World {
             log,
             setup,
         };
-        let Setup { partitions, fulfilments, projections, dwell, .. } = shared.setup;
+        let Setup { partitions, fulfilments, projections, mailers, dwell, .. } = shared.setup;
         let mut world = Self {
             options,
             rng,
@@ -75,6 +81,7 @@ impl World {
             customers: Customers::default(),
             fulfilments: (0..fulfilments).map(Instance::new).collect(),
             projections: (0..projections).map(Instance::new).collect(),
+            mailers: (0..mailers).map(Mailer::new).collect(),
             model: Model::new(partitions, dwell),
             trace: Trace::new(options.trace),
             shared,
@@ -110,6 +117,10 @@ impl World {
                 let placed = self.customers.place(&self.shop, &mut self.rng, now, remembers);
                 self.note(&format!("placed: {placed}"));
             }
+            12..22 if !self.mailers.is_empty() => {
+                let i = self.rng.usize(0..self.mailers.len());
+                self.mail(i, choice % 12)?;
+            }
             12..58 => {
                 let i = self.rng.usize(0..self.fulfilments.len());
                 self.go_on(|world| &mut world.fulfilments[i], choice)?;
@@ -138,10 +149,21 @@ impl World {
         Ok(())
     }
 
+    fn mail(&mut self, i: usize, times: u32) -> Result<(), String> {
+        let done = self.mailers[i].step(&self.shared, times)?;
+        let name = self.mailers[i].name();
+        self.note(&format!("{name} {done}"));
+        Ok(())
+    }
+
     /// Something goes wrong.
     fn strike(&mut self) {
         let (i, k) = (self.rng.usize(0..self.fulfilments.len()), self.rng.usize(0..self.projections.len()));
         let until = self.now() + self.shared.setup.unit.mul_f64(10.0 * self.rng.f64());
+        if !self.mailers.is_empty() && self.rng.u32(0..4) == 0 {
+            self.strike_mail(until);
+            return;
+        }
         let struck = match self.rng.u32(0..12) {
             0 | 1 => {
                 let of_thousand = [0, 0, 30, 150, 400][self.rng.usize(0..5)];
@@ -173,11 +195,37 @@ impl World {
                 format!("{} dies", self.projections[k].name())
             }
             8 => {
+                let until = until + self.shared.setup.unit * 10;
                 self.projections[k].stalled_until = until;
                 format!("{} stalls until {until:?}", self.projections[k].name())
             }
-            9 | 10 if self.shared.setup.jumps => self.jump(),
+            9 if self.shared.setup.jumps => self.jump(),
+            10 => self.intrude().unwrap_or_else(|| "nothing goes wrong".into()),
             _ => self.meddle().unwrap_or_else(|| "nothing goes wrong".into()),
+        };
+        self.note(&struck);
+    }
+
+    fn strike_mail(&mut self, until: Monotonic) {
+        let mailer = self.rng.choice(&mut self.mailers).expect("there is one");
+        let struck = match self.rng.u32(0..6) {
+            0 => {
+                mailer.kill();
+                format!("{} dies", mailer.name())
+            }
+            1 => {
+                mailer.stop();
+                format!("{} is to stop", mailer.name())
+            }
+            2 => {
+                mailer.stalled_until = until;
+                format!("{} stalls until {until:?}", mailer.name())
+            }
+            _ => {
+                let of_thousand = [0, 100, 300, 800][self.rng.usize(0..4)];
+                self.shared.peer.set(of_thousand);
+                format!("the mail server misbehaves with {of_thousand} of 1000 mails")
+            }
         };
         self.note(&struck);
     }
@@ -196,7 +244,8 @@ impl World {
         let (from, to) = (*self.rng.choice(&begun)?, *self.rng.choice(&begun)?);
         let of = TopicPartition { topic: STATES.to_owned(), partition: from };
         let records = self.shared.log.read(&of, 0).and_then(|mut reader| reader.next(usize::MAX)).ok()?;
-        let record = self.rng.choice(&records)?.clone();
+        let from_recent = if self.rng.bool() { records.len().saturating_sub(6) } else { 0 };
+        let record = self.rng.choice(&records[from_recent..])?.clone();
         let headers = record.headers.into_iter().filter(|(name, _)| name != wire::SEAL).collect();
         let copy = NewRecord {
             topic: STATES.to_owned(),
@@ -209,6 +258,21 @@ impl World {
         let positions = now_or_never(self.shared.log.append(vec![copy])).ok()?;
         self.model.stranger(to, positions[0].offset);
         Some(format!("a stranger copies offset {} of {STATES}/{from} to {STATES}/{to}", record.offset))
+    }
+
+    /// A stranger writes states of an order of its own, in whatever order, wherever it likes.
+    fn intrude(&mut self) -> Option<String> {
+        let begun = self.model.begun();
+        let (id, now) = (verdict::STRANGERS_FROM + u64::from(self.step), self.shared.env.clock.now());
+        let mut states: Vec<usize> = (0..self.rng.usize(2..=4)).collect();
+        self.rng.shuffle(&mut states);
+        for state in &states {
+            let to = *self.rng.choice(&begun)?;
+            let copy = customers::state(id, *state as u8, to, now);
+            let positions = now_or_never(self.shared.log.append(vec![copy])).ok()?;
+            self.model.stranger(to, positions[0].offset);
+        }
+        Some(format!("a stranger writes states {states:?} of order {id}"))
     }
 
     fn reconnect(&self) {
@@ -228,6 +292,7 @@ impl World {
     /// All is well, and everybody works until nothing is left to do.
     fn rest(&mut self) -> Result<(), String> {
         self.shared.trouble.set(0);
+        self.shared.peer.set(0);
         self.reconnect();
         for _ in 0..REST_MAX {
             for i in 0..self.fulfilments.len() {
@@ -241,6 +306,10 @@ impl World {
                 for choice in REST {
                     self.go_on(|world| &mut world.projections[k], choice)?;
                 }
+            }
+            for i in 0..self.mailers.len() {
+                self.mailers[i].stalled_until = Monotonic::ZERO;
+                self.mail(i, 12)?;
             }
             self.observe()?;
             if self.unfinished().is_none() {
@@ -264,33 +333,27 @@ impl World {
                 .find(|&(topic, partition)| reached(topic, partition) < self.model.end(topic, partition))?;
             Some(format!("{topic}/{partition} is not projected"))
         };
-        self.model.unfinished().or_else(behind)
+        let waiting = || {
+            let counts = self.shared.runtime.block_on(self.shared.store.ledger_counts()).ok()?;
+            counts.oldest_unsettled_at.map(|at| format!("a mail about a state of {at} waits"))
+        };
+        self.model.unfinished().or_else(behind).or_else(waiting)
     }
 
-    /// The auditor's verdict.
     fn judge(&mut self) -> Result<Report, Vec<String>> {
-        let Shared { log, store, runtime, setup, env, .. } = &self.shared;
-        let sources = Sources { log, store, orders: ORDERS, states: STATES, dead: DEAD };
-        let facts = runtime.block_on(audit::collect(sources));
-        let mut facts = facts.map_err(|error| vec![format!("cannot be audited: {error:#}")])?;
-        facts.acknowledged = self.customers.acknowledged().cloned().collect();
-        facts.events.retain(|event| !self.model.is_stranger(event.position));
-        let states = ["recibido", "preparando", "entregando", "finalizado"];
-        let rules = Rules {
-            flow: states.map(|estado| (estado.to_owned(), setup.dwell)).into(),
-            all_finished: true,
-            all_mailed: false,
-            one_order_each: false,
-            late_max: None,
-        };
-        let report = audit::judge(&facts, &rules);
-        if !report.objections.is_empty() {
-            return Err(report.objections);
-        }
-        let passed = env.clock.monotonic();
-        let (orders, events, dead) = (report.orders, report.events, facts.dead);
+        let acknowledged = self.customers.acknowledged().cloned().collect();
+        let is_ours = |event: &Event| !self.model.is_stranger(event.position);
+        let (facts, report) = verdict::judge(&self.shared, acknowledged, is_ours)?;
         self.trace.seal(&format!("{facts:?}"));
-        Ok(Report { orders, events, dead, passed, hash: self.trace.hash(), trace: self.trace.lines().to_vec() })
+        Ok(Report {
+            orders: report.orders,
+            events: report.events,
+            mails: report.mails,
+            dead: facts.dead,
+            passed: self.now(),
+            hash: self.trace.hash(),
+            trace: self.trace.lines().to_vec(),
+        })
     }
 
     fn now(&self) -> Duration {

@@ -1,0 +1,81 @@
+//! What is judged when all is at rest.
+
+use std::collections::BTreeSet;
+
+use super::{
+    instance::Shared,
+    setup::{DEAD, ORDERS, STATES},
+};
+use crate::{
+    audit::{self, Event, Facts, Placed, Report, Rules, Sources},
+    domain::OrderId,
+    store::{Mails, ledger::MailStatus},
+};
+
+/// Orders from this number on are others'.
+pub(super) const STRANGERS_FROM: u64 = 1_000_000;
+const STATES_IN_ORDER: [&str; 4] = ["recibido", "preparando", "entregando", "finalizado"];
+
+/// The auditor's verdict, and the ledger's account of every mail. `is_ours`: strangers' records are not judged.
+pub(super) fn judge(
+    shared: &Shared,
+    acknowledged: Vec<Placed>,
+    is_ours: impl Fn(&Event) -> bool,
+) -> Result<(Facts, Report), Vec<String>> {
+    let Shared { log, store, runtime, setup, .. } = shared;
+    let sources = Sources { log, store, orders: ORDERS, states: STATES, dead: DEAD };
+    let facts = runtime.block_on(audit::collect(sources));
+    let mut facts = facts.map_err(|error| vec![format!("cannot be audited: {error:#}")])?;
+    facts.acknowledged = acknowledged;
+    facts.events.retain(is_ours);
+    facts.mails = shared.peer.arrived();
+    facts.mails.retain(|mail| mail.id < STRANGERS_FROM);
+    let strangers = facts.views.split_off(&STRANGERS_FROM);
+    if let Some(counts) = &mut facts.counts {
+        counts.total -= strangers.len() as u64;
+        counts.finished -= strangers.values().filter(|view| view.estado == STATES_IN_ORDER[3]).count() as u64;
+    }
+    let rules = Rules {
+        flow: STATES_IN_ORDER.map(|estado| (estado.to_owned(), setup.dwell)).into(),
+        all_finished: true,
+        all_mailed: false, // a server that refuses leaves dead ones
+        one_order_each: false,
+        late_max: None,
+    };
+    let mut report = audit::judge(&facts, &rules);
+    for (id, view) in strangers {
+        let history: Vec<_> = view.history.iter().map(|(estado, _)| &**estado).collect();
+        if !STATES_IN_ORDER.starts_with(&history) || history.last() != Some(&&*view.estado) {
+            report.objections.push(format!("I4: order {id} of others is shown as {}, with {history:?}", view.estado));
+        }
+    }
+    if setup.mailers > 0 {
+        report.objections.extend(unaccounted(shared, &facts));
+    }
+    if report.objections.is_empty() { Ok((facts, report)) } else { Err(report.objections) }
+}
+
+/// Mails that are neither there nor dead for a reason.
+fn unaccounted(Shared { store, runtime, .. }: &Shared, facts: &Facts) -> Vec<String> {
+    let arrived: BTreeSet<_> = facts.mails.iter().map(|mail| (mail.id, &*mail.estado)).collect();
+    let mut objections = Vec::new();
+    for (id, view) in &facts.views {
+        let order = OrderId::new(*id).expect("it is in the store");
+        let mails = runtime.block_on(store.mails_of(order)).expect("a store in memory answers");
+        let told = mails.iter().map(|mail| &*mail.estado);
+        if !told.eq(view.history.iter().map(|(estado, _)| &**estado)) {
+            objections.push(format!("I3: order {id} has other mails than states: {mails:?}"));
+        }
+        for mail in mails {
+            let is_accounted_for = match mail.status {
+                MailStatus::Sent => arrived.contains(&(*id, &*mail.estado)),
+                MailStatus::Dead => mail.class.is_some(),
+                _ => false,
+            };
+            if !is_accounted_for {
+                objections.push(format!("I3: order {id} has a mail about {} that is {:?}", mail.estado, mail.status));
+            }
+        }
+    }
+    objections
+}
