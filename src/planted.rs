@@ -21,6 +21,8 @@ pub(crate) enum Defect {
     StaleRestore,
     /// A commit whose end is unknown is taken for one that was refused.
     UnknownIsRefused,
+    /// An order is cancelled after its life has ended, in the commit of its end.
+    CancelledAfterTheEnd,
     /// A mailer's lease that ran out leaves no trace.
     LeaseForgotten,
     /// An event that comes late is taken for the latest.

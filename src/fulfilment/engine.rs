@@ -186,6 +186,13 @@ impl Engine {
 
     fn decide(&mut self, key: Key, command: &Command, now: Now) -> (Verdict, Option<Standing>) {
         let state = self.live.state(key);
+        #[cfg(test)]
+        let state = match state.waits {
+            Waits::Closed(_) if is_planted(Defect::CancelledAfterTheEnd) => {
+                lifecycle::OrderState { waits: Waits::Until(now.wall), ..state }
+            }
+            _ => state,
+        };
         let verdict = match lifecycle::decide(&state, command, now.wall) {
             Ok(Some(event)) => {
                 let standing = lifecycle::standing(&lifecycle::OrderState::after(&event, &state.flow));

@@ -14,6 +14,7 @@
 //!
 //! Not simulated: listeners, the SMTP client, brokers and databases themselves; their suites and `scripts/faults` strike those.
 
+mod commands;
 mod customers;
 mod instance;
 mod mailer;
@@ -47,6 +48,8 @@ pub struct Report {
     pub orders: u64,
     /// State events in the log.
     pub events: u64,
+    /// Orders that were cancelled.
+    pub cancelled: u64,
     /// Mails that arrived.
     pub mails: u64,
     /// Input records that became dead letters.

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::setup::{DEAD, ORDERS, STATES};
+use super::{
+    commands::Target,
+    setup::{COMMANDS, DEAD, ORDERS, OUTCOMES, STATES},
+};
 use crate::{
     domain::Timestamp,
     eventlog::{EventLog, Record, TopicPartition},
@@ -24,8 +27,11 @@ pub(super) struct Model {
     /// What was placed first under each number.
     placed: BTreeMap<u64, Content>,
     orders: BTreeMap<u64, Order>,
-    /// Input records that became dead letters.
+    /// Orders that became dead letters.
     dead: BTreeSet<(u32, u64)>,
+    /// Commands that were done, by what orders show and by what was told.
+    done: BTreeSet<String>,
+    told: BTreeSet<String>,
     /// State records that others wrote.
     strangers: BTreeSet<(u32, u64)>,
     /// What was committed since this was taken, in words.
@@ -44,7 +50,10 @@ struct Partition {
     /// Counted from the states' topic.
     accepted: u64,
     finished: u64,
+    cancelled: u64,
     dead: u64,
+    /// Commands that were told of, or are dead letters.
+    answered: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,9 +66,12 @@ enum Input {
 
 struct Order {
     partition: u32,
-    /// How many states it has entered.
+    events: u64,
+    /// How many states of the line it has entered.
     states: usize,
-    at: i64,
+    /// When its time is over; nothing when it is held.
+    due: Option<i64>,
+    is_over: bool,
     /// Where its latest event stands.
     offset: u64,
 }
@@ -83,12 +95,28 @@ impl Model {
                 }
             }
         }
+        for partition in 0..self.partitions.len() as u32 {
+            for record in self.read(log, OUTCOMES, partition)? {
+                self.answer(partition, &record)?;
+            }
+        }
+        if self.told != self.done {
+            let differ = self.told.symmetric_difference(&self.done).collect::<Vec<_>>();
+            return Err(format!("commands that were done and not told, or told and not done: {differ:?}"));
+        }
         for record in self.read(log, DEAD, 0)? {
             self.die(&record)?;
         }
         let groups = log.groups().map_err(|error| error.to_string())?;
         for offset in groups.into_iter().filter(|group| group.name == GROUP).flat_map(|group| group.offsets) {
             let (partition, next) = (offset.of.partition, offset.offset);
+            if offset.of.topic == COMMANDS {
+                let answered = self.partitions[partition as usize].answered;
+                if answered != next {
+                    return Err(format!("{next} commands are taken in {COMMANDS}/{partition}, {answered} answered"));
+                }
+                continue;
+            }
             self.commit(partition, next, &offset.metadata)
                 .map_err(|what| format!("{ORDERS}/{partition}, committed up to {next}: {what}"))?;
         }
@@ -121,29 +149,67 @@ impl Model {
             return Err(format!("order {id} was never placed like that"));
         }
         let value: Value = serde_json::from_slice(&record.value).map_err(|error| error.to_string())?;
-        let estado = value["estado"].as_str().ok_or("has no state")?;
-        let at = value["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok()).ok_or("has no time")?;
-        let order = self.orders.entry(id).or_insert(Order { partition, states: 0, at: i64::MIN, offset: 0 });
-        let expected = FLOW.get(order.states).copied();
-        if expected != Some(estado) || value["seq"].as_u64() != Some(order.states as u64 + 1) {
-            return Err(format!("order {id} enters {estado}, but {} is next", expected.unwrap_or("nothing")));
+        let text = |name: &str| value[name].as_str();
+        let time = |name: &str| Some(text(name)?.parse::<Timestamp>().ok()?.as_millis());
+        let estado = text("estado").ok_or("has no state")?;
+        let at = time("at").ok_or("has no time")?;
+        let new = Order { partition, events: 0, states: 0, due: None, is_over: false, offset: 0 };
+        let order = self.orders.entry(id).or_insert(new);
+        let said = || format!("order {id}, {estado} by {:?}", text("command"));
+        if order.partition != partition || order.is_over || value["seq"].as_u64() != Some(order.events + 1) {
+            return Err(format!("{}: ended or elsewhere, or not number {}", said(), order.events + 1));
         }
-        if order.partition != partition {
-            return Err(format!("order {id} enters {estado} in another partition than {}", order.partition));
+        if now.is_some_and(|now| at > now.as_millis()) {
+            return Err(format!("{}: in the future, at {at}", said()));
         }
-        if order.states > 0 && at.as_millis() < order.at + self.dwell {
-            return Err(format!("order {id} enters {estado} early, at {at}"));
+        if let Some(command) = text("command")
+            && !self.done.insert(command.to_owned())
+        {
+            return Err(format!("{}: twice", said()));
         }
-        if now.is_some_and(|now| at > now) {
-            return Err(format!("order {id} enters {estado} in the future, at {at}"));
-        }
-        self.news
-            .push(format!("    order {id} enters {estado} at {at}, {STATES}/{partition} offset {}", record.offset));
-        order.states += 1;
-        (order.at, order.offset) = (at.as_millis(), record.offset);
         let counters = &mut self.partitions[partition as usize];
-        counters.accepted += u64::from(order.states == 1);
-        counters.finished += u64::from(order.states == FLOW.len());
+        match (text("change"), text("command").is_some()) {
+            (Some("held" | "resumed" | "delayed" | "readdressed"), true) => {
+                if order.states.checked_sub(1).map(|place| FLOW[place]) != Some(estado) {
+                    return Err(format!("{}: is in another state", said()));
+                }
+                order.due = time("next_at");
+            }
+            (None, true) if estado == "cancelado" => {
+                order.is_over = true;
+                counters.cancelled += 1;
+            }
+            (None, false) if FLOW.get(order.states) == Some(&estado) => {
+                if order.states > 0 && order.due.is_none_or(|due| at < due) {
+                    return Err(format!("{}: early, at {at}, {:?}", said(), order.due));
+                }
+                order.states += 1;
+                order.is_over = order.states == FLOW.len();
+                order.due = (!order.is_over).then_some(at + self.dwell);
+                if order.due != time("next_at") {
+                    return Err(format!("{}: promises {:?}, not {:?}", said(), time("next_at"), order.due));
+                }
+                counters.accepted += u64::from(order.states == 1);
+                counters.finished += u64::from(order.is_over);
+            }
+            _ => return Err(format!("{}: {:?} is next", said(), FLOW.get(order.states))),
+        }
+        order.events += 1;
+        order.offset = record.offset;
+        let what = text("change").unwrap_or("enters");
+        self.news.push(format!("    order {id} {what} {estado}, {STATES}/{partition} offset {}", record.offset));
+        Ok(())
+    }
+
+    /// What became of a command; whatever is told to be done was done in the same commit.
+    fn answer(&mut self, partition: u32, record: &Record) -> Result<(), String> {
+        let value: Value = serde_json::from_slice(&record.value).map_err(|error| error.to_string())?;
+        let (command, result) = (value["command"].as_str().unwrap_or_default(), value["result"].as_str());
+        self.partitions[partition as usize].answered += 1;
+        self.news.push(format!("    command {command} is {}", result.unwrap_or_default()));
+        if result == Some("done") && !self.told.insert(command.to_owned()) {
+            return Err(format!("command {command} is told to be done twice"));
+        }
         Ok(())
     }
 
@@ -156,6 +222,12 @@ impl Model {
         let source = header("dead.partition").zip(header("dead.offset"));
         let (partition, offset) = source.ok_or("a dead letter does not say where it came from")?;
         let partition = partition as u32;
+        let is_command =
+            record.headers.iter().any(|(name, value)| name == "dead.topic" && value == COMMANDS.as_bytes());
+        if is_command {
+            self.partitions[partition as usize].answered += 1;
+            return Ok(());
+        }
         let input = self.partitions.get(partition as usize).and_then(|of| of.input.get(offset as usize));
         if input != Some(&Input::Poison) || !self.dead.insert((partition, offset)) {
             return Err(format!("{ORDERS}/{partition}, offset {offset}: a dead letter of an order, or a second one"));
@@ -183,12 +255,12 @@ impl Model {
             }
         }
         let word = |name: &str| metadata.split(' ').find_map(|word| word.strip_prefix(name)?.parse::<u64>().ok());
-        let told = (word("a="), word("f="), word("d="));
-        let counted = (Some(of.accepted + of.dead), Some(of.finished), Some(of.dead));
+        let told = ["a=", "f=", "d=", "c="].map(|name| word(name).unwrap_or(0));
+        let counted = [of.accepted + of.dead, of.finished, of.dead, of.cancelled];
         if told != counted {
-            return Err(format!("tells of (accepted, finished, dead) {told:?}, there are {counted:?}"));
+            return Err(format!("tells of [accepted, finished, dead, cancelled] {told:?}, there are {counted:?}"));
         }
-        let is_needed = |order: &&Order| order.partition == partition && order.states < FLOW.len();
+        let is_needed = |order: &&Order| order.partition == partition && !order.is_over;
         let needed = self.orders.values().filter(is_needed).map(|order| order.offset).min();
         if needed.zip(word("w=")).is_some_and(|(needed, watermark)| watermark > needed) {
             return Err(format!("a restore would not see {STATES}/{partition}, offset {needed:?}: {metadata}"));
@@ -210,6 +282,19 @@ impl Model {
         self.strangers.contains(&position)
     }
 
+    /// Orders in flight; those that may end by their timer next come twice.
+    pub(super) fn targets(&self) -> Vec<Target> {
+        let live = self.orders.iter().filter(|(_, order)| !order.is_over);
+        let times = |order: &Order| if order.states + 1 == FLOW.len() { 2 } else { 1 };
+        live.flat_map(|(id, order)| vec![Target { id: *id, partition: order.partition }; times(order)]).collect()
+    }
+
+    /// Orders that wait for somebody to let them go on.
+    pub(super) fn held(&self) -> Vec<Target> {
+        let held = self.orders.iter().filter(|(_, order)| !order.is_over && order.due.is_none());
+        held.map(|(id, order)| Target { id: *id, partition: order.partition }).collect()
+    }
+
     /// Partitions in which something was committed.
     pub(super) fn begun(&self) -> Vec<u32> {
         (0..).zip(&self.partitions).filter(|(_, of)| of.committed.is_some()).map(|(partition, _)| partition).collect()
@@ -228,14 +313,15 @@ impl Model {
                 return Some(format!("{ORDERS}/{partition} is taken up to {committed} of {end}"));
             }
         }
-        let (id, order) = self.orders.iter().find(|(_, order)| order.states < FLOW.len())?;
+        let (id, order) = self.orders.iter().find(|(_, order)| !order.is_over)?;
         Some(format!("order {id} stays in {}", FLOW[order.states - 1]))
     }
 }
 
 fn content(record: &Record) -> Option<(u64, Content)> {
     let value: Value = serde_json::from_slice(&record.value).ok()?;
-    let fields = ["gameid", "name", "price", "usermail"];
+    let usermail = if value["placed_usermail"].is_string() { "placed_usermail" } else { "usermail" };
+    let fields = ["gameid", "name", "price", usermail];
     let content = fields.iter().map(|name| value[*name].as_str().map(str::to_owned)).collect::<Option<_>>()?;
     Some((value["orderid"].as_u64()?, content))
 }

@@ -14,6 +14,10 @@ use crate::{
 pub(super) const ORDERS: &str = "orders";
 /// The states.
 pub(super) const STATES: &str = "states";
+/// Commands about orders.
+pub(super) const COMMANDS: &str = "commands";
+/// What became of them.
+pub(super) const OUTCOMES: &str = "outcomes";
 /// The dead letters.
 pub(super) const DEAD: &str = "dead";
 
@@ -65,7 +69,8 @@ impl Setup {
     }
 
     pub(super) fn create_topics(&self, log: &dyn EventLog) {
-        for (name, partitions) in [(ORDERS, self.partitions), (STATES, self.partitions), (DEAD, 1)] {
+        let topics = [ORDERS, STATES, COMMANDS, OUTCOMES].map(|name| (name, self.partitions));
+        for (name, partitions) in topics.into_iter().chain([(DEAD, 1)]) {
             log.create(&TopicSpec { name: name.into(), partitions }).expect("a log in memory takes new topics");
         }
     }
@@ -77,7 +82,7 @@ impl Setup {
             orders: ORDERS.into(),
             states: STATES.into(),
             dead: DEAD.into(),
-            commands: None,
+            commands: Some(fulfilment::CommandTopics { commands: COMMANDS.into(), outcomes: OUTCOMES.into() }),
             old_states: None,
             old_group: None,
             tick: Duration::from_millis(20),
@@ -92,7 +97,7 @@ impl Setup {
         tracking::Options {
             states,
             dead,
-            outcomes: None,
+            outcomes: Some(OUTCOMES.into()),
             old_states: None,
             mail: self.mailers > 0,
             mail_since: None,

@@ -7,6 +7,7 @@ use prometheus_client::registry::Registry;
 
 use super::{
     Options, Report,
+    commands::{Senders, Target},
     customers::{self, Customers, now_or_never},
     instance::{Fulfilment, Instance, Service, Shared},
     mailer::Mailer,
@@ -42,6 +43,7 @@ pub(super) struct World {
     /// The log as customers reach it.
     shop: FaultyLog,
     customers: Customers,
+    senders: Senders,
     fulfilments: Vec<Instance<Fulfilment>>,
     projections: Vec<Instance<Projection>>,
     mailers: Vec<Mailer>,
@@ -79,6 +81,7 @@ impl World {
             step: 0,
             shop,
             customers: Customers::default(),
+            senders: Senders::default(),
             fulfilments: (0..fulfilments).map(Instance::new).collect(),
             projections: (0..projections).map(Instance::new).collect(),
             mailers: (0..mailers).map(Mailer::new).collect(),
@@ -112,11 +115,12 @@ impl World {
     fn act(&mut self) -> Result<(), String> {
         let choice = self.rng.u32(..);
         match self.rng.u32(0..100) {
-            0..12 => {
+            0..8 => {
                 let (now, remembers) = (self.shared.env.clock.now(), self.shared.setup.remembers);
                 let placed = self.customers.place(&self.shop, &mut self.rng, now, remembers);
                 self.note(&format!("placed: {placed}"));
             }
+            8..12 => self.command(),
             12..22 if !self.mailers.is_empty() => {
                 let i = self.rng.usize(0..self.mailers.len());
                 self.mail(i, choice % 12)?;
@@ -147,6 +151,15 @@ impl World {
         *of(self) = instance;
         self.note(&format!("{name} {}", done?));
         Ok(())
+    }
+
+    /// Somebody wants something of an order in flight, or of one that nobody knows.
+    fn command(&mut self) {
+        let (now, unit) = (self.shared.env.clock.now(), self.shared.setup.unit);
+        let nobodys = Target { id: 900_000, partition: self.rng.u32(0..self.shared.setup.partitions) };
+        let to = self.rng.choice(self.model.targets()).unwrap_or(nobodys);
+        let sent = self.senders.send(&self.shop, &mut self.rng, to, now, unit);
+        self.note(&format!("commanded: {sent}"));
     }
 
     fn mail(&mut self, i: usize, times: u32) -> Result<(), String> {
@@ -312,6 +325,10 @@ impl World {
                 self.mail(i, 12)?;
             }
             self.observe()?;
+            for held in self.model.held() {
+                let sent = self.senders.resume(&self.shop, held, self.shared.env.clock.now());
+                self.note(&format!("commanded: {sent}"));
+            }
             if self.unfinished().is_none() {
                 return Ok(());
             }
@@ -348,6 +365,7 @@ impl World {
         Ok(Report {
             orders: report.orders,
             events: report.events,
+            cancelled: report.cancelled,
             mails: report.mails,
             dead: facts.dead,
             passed: self.now(),
