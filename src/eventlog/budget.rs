@@ -22,21 +22,6 @@ impl Budget {
         !self.is_spent() && self.records >= records
     }
 
-    /// Takes one part in so many away, to be put back when it is known what is left of it.
-    #[must_use]
-    pub const fn split(&mut self, parts: usize) -> Self {
-        let (records, bytes) = (self.records.div_ceil(parts), self.bytes.div_ceil(parts));
-        self.records -= records;
-        self.bytes -= bytes;
-        Self { records, bytes }
-    }
-
-    /// Puts back what is left of a part.
-    pub const fn put_back(&mut self, rest: Self) {
-        self.records += rest.records;
-        self.bytes += rest.bytes;
-    }
-
     /// Counts a record of this size in.
     pub const fn spend(&mut self, size: usize) {
         self.records = self.records.saturating_sub(1);

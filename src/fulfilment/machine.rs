@@ -71,7 +71,7 @@ pub(super) enum Output {
 pub(crate) struct Limits {
     /// Events and dead letters in one commit.
     pub(crate) commit_records: usize,
-    /// Bytes of these; one may pass it.
+    /// Bytes of these; those of one order or command may pass it.
     pub(crate) commit_bytes: usize,
     /// Input records kept for partitions that are being restored; then no more are heard, but for a batch.
     pub(crate) kept_records: usize,

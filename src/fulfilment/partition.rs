@@ -98,13 +98,22 @@ impl Partition {
         self.engine.taken(self.orders.next());
     }
 
-    /// Decides commands that were heard, as far as there is room. What cannot be one is a dead letter, and no order.
-    pub(super) fn obey(&mut self, options: &Options, budget: &mut Budget, now: Now, metrics: &Metrics) {
+    /// Decides commands that were heard, as far as there is room, and no more than so many. What cannot be one is a dead letter, and no order.
+    pub(super) fn obey(
+        &mut self,
+        options: &Options,
+        budget: &mut Budget,
+        most: &mut usize,
+        now: Now,
+        metrics: &Metrics,
+    ) {
         // one makes two records: what happened, and that it did
-        while budget.has_room(2)
+        while *most > 0
+            && budget.has_room(2)
             && let Some(commands) = &mut self.commands
             && let Some(record) = commands.take()
         {
+            *most -= 1;
             match wire::decode_command(&record.value) {
                 Ok(command) => {
                     let outcome = self.engine.command(&command, now);

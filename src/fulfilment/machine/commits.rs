@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// Commands get one part in so many of what a commit has room for: a flood of them must not keep new orders out.
-const COMMANDS_PART: usize = 4;
+/// Commands in a commit, one to so many of its records: a flood of them must not keep new orders out.
+const COMMANDS_PART: usize = 8;
 
 impl Machine {
     /// A commit of what is due and what was heard, unless there is nothing, or one is under way.
@@ -45,11 +45,10 @@ impl Machine {
         for partition in self.partitions.values_mut() {
             partition.tick(&self.options, &mut budget, now);
         }
-        let mut commands = budget.split(COMMANDS_PART);
+        let mut commands = self.limits.commit_records.div_ceil(COMMANDS_PART);
         for partition in self.partitions.values_mut() {
-            partition.obey(&self.options, &mut commands, now, &self.metrics);
+            partition.obey(&self.options, &mut budget, &mut commands, now, &self.metrics);
         }
-        budget.put_back(commands);
         let mut room = Room { budget, orders: self.orders_left() };
         for partition in self.partitions.values_mut() {
             partition.take(&self.options, &mut room, now, &self.metrics);
