@@ -150,7 +150,7 @@ fn transaction(outputs: u64) -> anyhow::Result<()> {
         anyhow::ensure!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
         let took = clock.monotonic().saturating_sub(begun);
         micros.record(took.as_micros() as u64)?;
-        member.pause(true);
+        member.pause(&topic, true);
         runtime.block_on(clock.sleep(Duration::from_millis(20).saturating_sub(took)));
     }
     println!(
@@ -253,6 +253,7 @@ fn restore() -> anyhow::Result<()> {
         orders,
         states: states.clone(),
         dead,
+        commands: None,
         old_states: None,
         old_group: None,
         tick: Duration::from_millis(20),

@@ -210,10 +210,10 @@ fn judge_commands(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, report:
         let count = histories.get(id).map_or(0, |history| history.iter().filter(did).count());
         match (is_done, count) {
             (true, 0) => {
-                report.object("I1", *id, &format!("was told that command {command:?} was done, and it was not"))
+                report.object("I1", *id, &format!("was told that command {command:?} was done, and it was not"));
             }
             (false, 1..) => {
-                report.object("I1", *id, &format!("was told that command {command:?} was refused, and it was done"))
+                report.object("I1", *id, &format!("was told that command {command:?} was refused, and it was done"));
             }
             _ => {}
         }

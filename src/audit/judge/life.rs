@@ -9,8 +9,9 @@ struct Life<'a> {
     place: usize,
     /// When its time in the state is over; `None` when it waits for somebody.
     due: Option<i64>,
-    /// When it was stopped, and how much of its time was left then.
-    held: Option<Option<i64>>,
+    /// Whether it is held, and how much of its time was left then, if it had one.
+    is_held: bool,
+    left: Option<i64>,
     /// The state in which its life ended.
     end: Option<&'a str>,
 }
@@ -88,12 +89,12 @@ fn enter<'a>(place: usize, event: &'a Event, rules: &Rules) -> Life<'a> {
     let is_last = place + 1 == rules.flow.len();
     let dwell = rules.flow[place].1.as_millis() as i64;
     let due = if is_last || event.waits.as_deref() == Some("command") { None } else { Some(event.at + dwell) };
-    Life { place, due, held: None, end: is_last.then_some(&event.estado) }
+    Life { place, due, is_held: false, left: None, end: is_last.then_some(&event.estado) }
 }
 
 /// A state that is left by a timer was not left early, and not too late.
 fn leave(life: &Life, state: &str, event: &Event, rules: &Rules, report: &mut Report) {
-    if life.held.is_some() {
+    if life.is_held {
         report.object("I2", event.id, &format!("left {state:?} while it was held"));
     }
     if event.command.is_some() {
@@ -120,10 +121,10 @@ fn amend<'a>(life: Life<'a>, state: &str, change: &str, event: &'a Event) -> Res
     if event.command.is_none() {
         return Err(format!("was {change} by no command"));
     }
-    let life = match (change, life.held) {
-        ("held", None) => Life { held: Some(life.due.map(|due| (due - event.at).max(0))), due: None, ..life },
-        ("resumed", Some(left)) => Life { held: None, due: left.map(|left| event.at + left), ..life },
-        ("delayed", None) if life.due.is_some() && event.next_at.is_some() => Life { due: event.next_at, ..life },
+    let life = match (change, life.is_held) {
+        ("held", false) => Life { is_held: true, left: life.due.map(|due| (due - event.at).max(0)), due: None, ..life },
+        ("resumed", true) => Life { is_held: false, due: life.left.map(|left| event.at + left), ..life },
+        ("delayed", false) if life.due.is_some() && event.next_at.is_some() => Life { due: event.next_at, ..life },
         ("readdressed", _) => life,
         _ => return Err(format!("was {change} as it stood")),
     };

@@ -3,7 +3,7 @@
 mod ask;
 mod which;
 
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -179,7 +179,7 @@ impl Tally {
         let mut words = format!("{} {}", done_word(verb), count(*done, "order"));
         for (number, what) in [(refused, "refused"), (failed, "failed")] {
             if *number > 0 {
-                words += &format!(", {number} {what}");
+                let _ = write!(words, ", {number} {what}"); // a text takes everything
             }
         }
         words + "."

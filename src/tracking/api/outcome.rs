@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     domain::{
-        Closing, CommandId, CommandOutcome, OrderId, Timestamp, Waits,
+        Closing, CommandId, CommandOutcome, Exits, OrderId, Timestamp, Waits,
         command::{Refusal, Standing, Verdict},
         flow::Party,
     },
@@ -44,7 +44,7 @@ pub(super) fn told(outcome: &CommandOutcome, party: Party) -> Response {
         Verdict::Done | Verdict::Repeated | Verdict::Unknown => (None, None),
     };
     let standing = outcome.standing.as_ref();
-    let (waits, exits) = standing.map_or((Waits::Untold, Default::default()), |it| (it.waits, it.exits));
+    let (waits, exits) = standing.map_or((Waits::Untold, Exits::default()), |it| (it.waits, it.exits));
     Json(OutcomeJson {
         orderid: outcome.order.get(),
         command: outcome.command.as_str(),

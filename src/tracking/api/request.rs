@@ -155,8 +155,7 @@ impl Fields {
         let kind = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
         let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
         match &*essence {
-            "" if body.is_empty() => Ok(Self::default()),
-            "application/json" if body.is_empty() => Ok(Self::default()),
+            "" | "application/json" if body.is_empty() => Ok(Self::default()),
             "application/json" => serde_json::from_slice(body)
                 .map_err(|error| Problem::malformed(format!("the body must be a JSON object: {error}"))),
             form if !form.is_empty() && expected.ends_with(form) && form.ends_with("urlencoded") => {

@@ -53,13 +53,13 @@ impl World {
                 b"poison".to_vec()
             } else {
                 let party = if operator { Party::Operator } else { Party::Customer };
-                self.wish(number, order, party, wish)
+                Self::wish(number, order, party, wish)
             };
             self.commands[partition as usize].push(record(offset, value));
         }
     }
 
-    fn wish(&self, number: usize, order: u64, party: Party, wish: Wish) -> Vec<u8> {
+    fn wish(number: usize, order: u64, party: Party, wish: Wish) -> Vec<u8> {
         let (id, order) = (format!("c-{number}").parse().unwrap(), OrderId::new(order).unwrap());
         wire::encode_command(&Command { id, order, by: "x".into(), party, wish, reason: None })
     }
@@ -70,7 +70,7 @@ impl World {
             for order in self.placed[partition].clone() {
                 self.sent += 1;
                 let offset = self.commands[partition].len() as u64;
-                let value = self.wish(self.sent, order, Party::Operator, Wish::Resume);
+                let value = Self::wish(self.sent, order, Party::Operator, Wish::Resume);
                 self.commands[partition].push(record(offset, value));
             }
         }
