@@ -8,7 +8,7 @@
 //! seed ──▶ schedule ──▶ world: customers, instances ──▶ log, store ──▶ model (at every step), auditor (at the end)
 //! ```
 //!
-//! After every step a [`model`] that shares no code with the services reads what was committed and objects to the first record
+//! After every step a `model` that shares no code with the services reads what was committed and objects to the first record
 //! that must not be there. At the end all faults are over, the world runs until nothing is left to do, and the auditor judges.
 //! What is found is told with the command that replays it to the letter.
 //!
