@@ -79,7 +79,9 @@ fn print(out: &mut Out, config: &Config, view: &OrderView, history: &[HistoryEnt
         out.field("trace", &trace.to_string())?;
     }
     out.line("")?;
-    let mut table = Table::new([">", "STATE", "SINCE", "AFTER", "MAIL", "BECAUSE"]);
+    let has_cause = history.iter().any(|entry| entry.by.is_some());
+    let cause = if has_cause { "BECAUSE" } else { "" };
+    let mut table = Table::new([">", "STATE", "SINCE", "AFTER", "MAIL", cause]);
     let mut before = order.placed_at;
     for entry in history {
         let (mail, tone) = mail_of(entry);

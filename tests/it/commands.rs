@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::app::TestApp;
+use crate::harness::{app::TestApp, eventually};
 
 /// The standard dwell.
 const DWELL: Duration = Duration::from_secs(8);
@@ -167,6 +167,15 @@ async fn the_shop_holds_resumes_delays_and_corrects() {
     assert_eq!(changes, ["entered", "held", "resumed", "delayed", "delayed", "readdressed", "entered"]);
     let (_, track) = answer(app.http.get(app.tracking(&format!("/track/{handle}")))).await;
     assert!(!track.to_string().contains("@example.org"), "{track}");
+    let mails = eventually("a mail to the corrected address", async || {
+        let mails = app.mails(2).await;
+        let is_there = mails.iter().any(|mail| mail.estado == "preparando");
+        if is_there { Ok(mails) } else { Err(format!("{mails:?}")) }
+    })
+    .await;
+    let mut to: Vec<_> = mails.iter().map(|mail| (mail.estado.as_str(), mail.to.as_str())).collect();
+    to.sort_unstable();
+    assert_eq!(to, [("preparando", "ana.b@example.org"), ("recibido", "ana@example.org")], "changes are not mailed");
     let (_, old) = answer(app.http.get(app.tracking("/?value=1"))).await;
     assert_eq!(old["usermail"], "ana.b@example.org");
 }

@@ -1,16 +1,18 @@
 //! The promises under `kill -9`: the real binary under load, ended at random moments, judged by the auditor.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use encargo::{
     audit::{self, Rules, Sources},
     domain::Flow,
     eventlog::sqlite::SqliteLog,
-    store::sqlite::SqliteStore,
+    store::{Orders as _, sqlite::SqliteStore},
 };
 use tokio::task::JoinSet;
 
 use crate::harness::{
+    app::sample_in,
+    changes::{self, Changes, change},
     eventually,
     load::{Requests, random_below, send, settle_all},
     process::{Process, read_log},
@@ -18,6 +20,7 @@ use crate::harness::{
 
 const DWELL: &str = "150ms";
 const SENDERS: usize = 8;
+const CHANGERS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::disallowed_methods, reason = "how long a round lasts is the random part of this test, not a wait")]
@@ -25,7 +28,7 @@ async fn nothing_acknowledged_is_lost_doubled_early_or_out_of_order() {
     let rounds: u32 = std::env::var("ENCARGO_KILL_ROUNDS").map_or(50, |text| text.parse().expect("a number"));
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let requests = Requests::default();
+    let (requests, changes) = (Requests::default(), Changes::default());
     let mut unkeyed = Vec::new();
     for round in 0..rounds {
         let mut process = Process::start(&data, &["--dwell", DWELL]).await;
@@ -33,17 +36,25 @@ async fn nothing_acknowledged_is_lost_doubled_early_or_out_of_order() {
         for sender in 0..SENDERS {
             senders.spawn(send(process.url("intake", "/orders"), round, sender, usize::MAX, requests.clone()));
         }
+        let mut changers = JoinSet::new();
+        for changer in 0..CHANGERS {
+            changers.spawn(change(process.url("tracking", ""), changer, requests.clone(), changes.clone()));
+        }
         let lasts = Duration::from_millis(random_below(600));
         tokio::time::sleep(lasts).await;
         process.kill();
         while let Some(acknowledged) = senders.join_next().await {
             unkeyed.extend(acknowledged.unwrap());
         }
+        while let Some(changer) = changers.join_next().await {
+            changer.unwrap();
+        }
     }
 
     let process = Process::start(&data, &["--dwell", DWELL]).await;
     settle_all(&process.url("intake", "/orders"), &requests).await;
-    wait_until_done(&process).await;
+    let commanded = changes::settle_all(&process.url("tracking", ""), &changes).await;
+    wait_until_over(&process, &data).await;
     assert!(process.terminate().success());
 
     let log = SqliteLog::open_read_only(&data.join("log.db")).unwrap();
@@ -53,13 +64,20 @@ async fn nothing_acknowledged_is_lost_doubled_early_or_out_of_order() {
     facts.mails = audit::read_maildir(&data.join("mail")).unwrap();
     facts.acknowledged = unkeyed;
     facts.acknowledged.extend(requests.lock().await.values().flatten().cloned());
+    facts.commanded = commanded;
     let flow = Flow::STATES.map(|estado| (estado.to_owned(), Duration::from_millis(150))).into();
     let rules = Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None };
     let report = audit::judge(&facts, &rules);
     let acknowledged = facts.acknowledged.len();
     println!(
-        "{rounds} rounds: {acknowledged} acknowledged, {} orders, {} mails, {} ambiguous attempts repeated",
-        report.orders, report.mails, facts.repeats_counted
+        "{rounds} rounds: {acknowledged} acknowledged, {} orders, {} of them cancelled, {} of {} commands done, {} mails, {} \
+         ambiguous attempts repeated",
+        report.orders,
+        report.cancelled,
+        facts.commanded.iter().filter(|told| told.is_done).count(),
+        facts.commanded.len(),
+        report.mails,
+        facts.repeats_counted
     );
     assert!(acknowledged as u32 > rounds, "hardly any order was acknowledged: {acknowledged}");
     assert_eq!(report.objections, Vec::<String>::new());
@@ -82,6 +100,28 @@ pub async fn wait_until_done(process: &Process) {
             Ok(())
         } else {
             Err(format!("{in_flight} in flight, {mailed} mailed of 4 × {accepted}"))
+        }
+    })
+    .await;
+}
+
+/// Waits until every order's life is over, in the store as in the log, and no mail waits. Some may have been cancelled, so that
+/// nobody can say how many mails that makes.
+pub async fn wait_until_over(process: &Process, data: &Path) {
+    let store = SqliteStore::open_tool(&data.join("store.db")).unwrap();
+    let url = process.url("ops", "/metrics");
+    eventually("all orders over and mailed", async || {
+        // first the store: with an order's end come the mails about it
+        let counts = store.order_counts().await.map_err(|e| e.to_string())?;
+        let over = counts.finished + counts.cancelled;
+        let text = reqwest::get(&url).await.map_err(|e| e.to_string())?.text().await.map_err(|e| e.to_string())?;
+        let accepted = sample_in(&text, "encargo_orders{is=\"accepted\"}");
+        let waiting = ["pending", "sending"].map(|status| format!("encargo_ledger_mails{{status=\"{status}\"}}"));
+        let waiting: u64 = waiting.iter().map(|sample| sample_in(&text, sample)).sum();
+        if over == accepted && waiting == 0 {
+            Ok(())
+        } else {
+            Err(format!("{over} of {accepted} are over, {waiting} mails wait"))
         }
     })
     .await;

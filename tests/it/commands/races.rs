@@ -12,7 +12,10 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{answer, form, placed};
-use crate::harness::{app::TestApp, eventually, load::random_below, process::Process};
+use crate::{
+    harness::{app::TestApp, load::random_below, process::Process},
+    kill::wait_until_over,
+};
 
 const DWELL: Duration = Duration::from_millis(60);
 const AT_ONCE: usize = 16;
@@ -76,16 +79,7 @@ async fn cancels_race_the_timers_and_all_tell_the_same() {
     while let Some(customer) = customers.join_next().await {
         told.push(customer.unwrap());
     }
-    eventually("the last mail", async || {
-        let text = reqwest::get(process.url("ops", "/metrics")).await.map_err(|e| e.to_string())?;
-        let text = text.text().await.map_err(|e| e.to_string())?;
-        let value = |sample: &str| crate::harness::app::sample_in(&text, sample);
-        let waiting =
-            value("encargo_ledger_mails{status=\"pending\"}") + value("encargo_ledger_mails{status=\"sending\"}");
-        let in_flight = value("encargo_orders{is=\"in_flight\"}");
-        if waiting + in_flight == 0 { Ok(()) } else { Err(format!("{in_flight} in flight, {waiting} mails wait")) }
-    })
-    .await;
+    wait_until_over(&process, &data).await;
     assert!(Arc::into_inner(process).expect("all customers are gone").terminate().success());
 
     let log = SqliteLog::open_read_only(&data.join("log.db")).unwrap();

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod authority;
+pub mod changes;
 pub mod cluster;
 pub mod load;
 pub mod process;
