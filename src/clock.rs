@@ -37,8 +37,15 @@ struct Manual {
 
 #[derive(Debug, Clone, Copy)]
 struct Reading {
-    wall: Timestamp,
+    /// The wall time when monotonic time began: so that many short moves do not make the two drift apart.
+    began: Timestamp,
     monotonic: Monotonic,
+}
+
+impl Reading {
+    fn wall(self) -> Timestamp {
+        self.began + self.monotonic
+    }
 }
 
 impl Clock {
@@ -50,7 +57,7 @@ impl Clock {
 
     /// A clock that stands at `wall` until it is moved.
     pub fn manual(wall: Timestamp) -> Self {
-        let reading = Mutex::new(Reading { wall, monotonic: Duration::ZERO });
+        let reading = Mutex::new(Reading { began: wall, monotonic: Duration::ZERO });
         Self(Source::Manual(Arc::new(Manual { reading, moved: Notify::new() })))
     }
 
@@ -62,7 +69,7 @@ impl Clock {
                 let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Timestamp::from_millis(since_epoch.as_millis() as i64)
             }
-            Source::Manual(manual) => manual.reading().wall,
+            Source::Manual(manual) => manual.reading().wall(),
         }
     }
 
@@ -136,15 +143,12 @@ impl Clock {
 
     /// Moves a manual clock on, waking who waits.
     pub fn advance(&self, duration: Duration) {
-        self.by_hand().set(|reading| {
-            reading.monotonic += duration;
-            reading.wall = reading.wall + duration;
-        });
+        self.by_hand().set(|reading| reading.monotonic += duration);
     }
 
     /// Sets the wall time of a manual clock; monotonic time stays.
     pub fn set_wall(&self, wall: Timestamp) {
-        self.by_hand().set(|reading| reading.wall = wall);
+        self.by_hand().set(|reading| reading.began = wall - reading.monotonic);
     }
 
     fn by_hand(&self) -> &Manual {

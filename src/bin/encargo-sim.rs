@@ -26,7 +26,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { seed, seeds, steps, trace } = Arguments::parse();
-    let (mut orders, mut events, mut mails, mut dead, mut hours) = (0, 0, 0, 0, 0.0);
+    let (mut orders, mut cancelled, mut events, mut mails, mut dead, mut hours) = (0, 0, 0, 0, 0, 0.0);
     for seed in (seed..).take(usize::try_from(seeds).unwrap_or(usize::MAX)) {
         match sim::run(Options { seed, steps, trace }) {
             Ok(report) => {
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
                 let Report { passed, hash, .. } = report;
                 (orders, events) = (orders + report.orders, events + report.events);
                 (mails, dead) = (mails + report.mails, dead + report.dead);
+                cancelled += report.cancelled;
                 hours += passed.as_secs_f64() / 3_600.0;
                 if seeds == 1 {
                     println!("seed {seed}: {hash:016x}");
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
         }
     }
     println!(
-        "{seeds} seeds, {orders} orders, {events} states, {mails} mails, {dead} dead letters in {hours:.0} hours: all promises kept"
+        "{seeds} seeds, {orders} orders, {cancelled} of them cancelled, {events} events, {mails} mails, {dead} dead letters in {hours:.0} hours: all promises kept"
     );
     ExitCode::SUCCESS
 }

@@ -58,6 +58,8 @@ pub(super) struct Instance<S> {
     process: Option<Process<S>>,
     /// It does nothing before then.
     pub(super) stalled_until: Monotonic,
+    /// It does not reach the log before then.
+    pub(super) cut_until: Monotonic,
 }
 
 struct Process<S> {
@@ -68,7 +70,7 @@ struct Process<S> {
 
 impl<S: Service> Instance<S> {
     pub(super) const fn new(slot: u32) -> Self {
-        Self { slot, process: None, stalled_until: Monotonic::ZERO }
+        Self { slot, process: None, stalled_until: Monotonic::ZERO, cut_until: Monotonic::ZERO }
     }
 
     pub(super) fn name(&self) -> String {
@@ -77,9 +79,11 @@ impl<S: Service> Instance<S> {
 
     /// Starts, joins or goes on, whatever is next; returns what it did.
     pub(super) fn step(&mut self, shared: &Shared, choice: u32) -> Result<String, String> {
-        if shared.env.clock.monotonic() < self.stalled_until {
+        let now = shared.env.clock.monotonic();
+        if now < self.stalled_until {
             return Ok("stalls".into());
         }
+        self.cut(now < self.cut_until);
         match self.try_step(shared, choice) {
             Ok(what) => Ok(what.into()),
             Err(Ended::ForNow(why)) => {
@@ -115,13 +119,17 @@ impl<S: Service> Instance<S> {
         self.process = None;
     }
 
+    /// Whatever hinders it is over.
+    pub(super) fn recover(&mut self) {
+        (self.stalled_until, self.cut_until) = (Monotonic::ZERO, Monotonic::ZERO);
+    }
+
     /// It stops in order.
     pub(super) fn stop(&mut self) {
         self.process = None;
     }
 
-    /// It does not reach the log any more, or does again.
-    pub(super) fn cut(&self, is_cut: bool) {
+    fn cut(&self, is_cut: bool) {
         if let Some(process) = &self.process {
             process.log.cut(is_cut);
         }

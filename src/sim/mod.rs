@@ -5,7 +5,7 @@
 //! answers, jumps of the wall clock, a mail server that misbehaves, repeated and conflicting orders, records of strangers.
 //!
 //! ```text
-//! seed ──▶ schedule ──▶ world: customers, instances ──▶ log, store ──▶ model (at every step), auditor (at the end)
+//! seed ──▶ schedule ──▶ world: customers, shop, instances ──▶ log, store ──▶ model (at every step), auditor (at the end)
 //! ```
 //!
 //! After every step a `model` that shares no code with the services reads what was committed and objects to the first record
@@ -26,7 +26,11 @@ mod trouble;
 mod verdict;
 mod world;
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use self::world::World;
 
@@ -78,7 +82,11 @@ pub struct Failure {
 /// Simulates one seed.
 pub fn run(options: Options) -> Result<Report, Box<Failure>> {
     let mut world = World::new(options);
-    let result = world.run();
+    // what panics is found, too, and must say by which seed
+    let result = catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(vec![format!("panics: {}", text.unwrap_or("see above"))])
+    });
     let failure = |objections| Failure { options, step: world.step(), objections, trace: world.trace().to_vec() };
     result.map_err(|objections| Box::new(failure(objections)))
 }

@@ -1,5 +1,3 @@
-use std::panic::catch_unwind;
-
 use super::*;
 use crate::planted::{Defect, plant};
 
@@ -21,7 +19,7 @@ fn whatever_happens_all_promises_are_kept() {
         dead += report.dead;
     }
     assert!(
-        orders > 5_000 && cancelled > 100 && mails > 5_000 && dead > 500,
+        orders > 5_000 && cancelled > 300 && mails > 5_000 && dead > 500,
         "{orders} orders, {cancelled} cancelled, {mails} mails, {dead} dead"
     );
 }
@@ -51,11 +49,7 @@ fn planted_defects_are_found() {
     ];
     for defect in defects {
         let planted = plant(defect);
-        let found = (0..1_000).find_map(|seed| {
-            // some break what the engine takes for granted, which ends it before anybody looks at the log
-            let simulated = catch_unwind(|| run(Options { seed, steps: STEPS, trace: false }));
-            simulated.map_or_else(|_| Some(format!("seed {seed} panics")), |ended| ended.err().map(|it| it.to_string()))
-        });
+        let found = (0..1_000).find_map(|seed| run(Options { seed, steps: STEPS, trace: false }).err());
         drop(planted);
         let found = found.unwrap_or_else(|| panic!("{defect:?} is not found"));
         println!("{defect:?}: {found}");

@@ -127,13 +127,16 @@ impl World {
             }
             12..58 => {
                 let i = self.rng.usize(0..self.fulfilments.len());
-                self.go_on(|world| &mut world.fulfilments[i], choice)?;
+                for _ in 0..self.rng.u32(1..=6) {
+                    let choice = self.rng.u32(..);
+                    self.go_on(|world| &mut world.fulfilments[i], choice)?;
+                }
             }
             58..72 => {
                 let i = self.rng.usize(0..self.projections.len());
                 self.go_on(|world| &mut world.projections[i], choice)?;
             }
-            72..92 => {
+            72..97 => {
                 let units = [0.5, 0.5, 0.5, 0.5, 2.0, 2.0, 12.0][self.rng.usize(0..7)];
                 let time = self.shared.setup.unit.mul_f64(units * self.rng.f64());
                 self.shared.env.clock.advance(time);
@@ -195,13 +198,9 @@ impl World {
                 self.fulfilments[i].stalled_until = until;
                 format!("{} stalls until {until:?}", self.fulfilments[i].name())
             }
-            6 => {
-                self.fulfilments[i].cut(true);
-                format!("{} does not reach the log", self.fulfilments[i].name())
-            }
-            7 => {
-                self.reconnect();
-                "all reach the log".into()
+            6 | 7 => {
+                self.fulfilments[i].cut_until = until;
+                format!("{} does not reach the log until {until:?}", self.fulfilments[i].name())
             }
             8 if self.rng.bool() => {
                 self.projections[k].kill();
@@ -288,11 +287,6 @@ impl World {
         Some(format!("a stranger writes states {states:?} of order {id}"))
     }
 
-    fn reconnect(&self) {
-        self.fulfilments.iter().for_each(|instance| instance.cut(false));
-        self.projections.iter().for_each(|instance| instance.cut(false));
-    }
-
     fn observe(&mut self) -> Result<(), String> {
         let now = (!self.shared.setup.jumps).then(|| self.shared.env.clock.now());
         self.model.observe(&self.shared.log, now)?;
@@ -306,16 +300,15 @@ impl World {
     fn rest(&mut self) -> Result<(), String> {
         self.shared.trouble.set(0);
         self.shared.peer.set(0);
-        self.reconnect();
         for _ in 0..REST_MAX {
             for i in 0..self.fulfilments.len() {
-                self.fulfilments[i].stalled_until = Monotonic::ZERO;
+                self.fulfilments[i].recover();
                 for choice in REST {
                     self.go_on(|world| &mut world.fulfilments[i], choice)?;
                 }
             }
             for k in 0..self.projections.len() {
-                self.projections[k].stalled_until = Monotonic::ZERO;
+                self.projections[k].recover();
                 for choice in REST {
                     self.go_on(|world| &mut world.projections[k], choice)?;
                 }
