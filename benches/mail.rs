@@ -159,16 +159,7 @@ async fn fill(store: &SqliteStore, orders: u64) {
         let (from, to) = ((chunk[0] - 1) * 4, (chunk[0] - 1) * 4 + events.len() as u64);
         let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
         let advances = vec![Advance { of, from, to, print: None }];
-        let batch = Batch {
-            group: "tracking".into(),
-            advances,
-            events,
-            dead: vec![],
-            outcomes: vec![],
-            mail: true,
-            mail_since: None,
-            now,
-        };
+        let batch = Batch { group: "tracking".into(), advances, events, mail: true, now, ..Batch::default() };
         store.apply(batch.into()).await.expect("it is applied");
     }
 }

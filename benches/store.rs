@@ -118,16 +118,7 @@ impl Run {
         let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
         let advances = vec![Advance { of, from: self.offset, to: self.offset + count, print: None }];
         self.offset += count;
-        let batch = Batch {
-            group: "tracking".into(),
-            advances,
-            events,
-            dead: vec![],
-            outcomes: vec![],
-            mail: true,
-            mail_since: None,
-            now,
-        };
+        let batch = Batch { group: "tracking".into(), advances, events, mail: true, now, ..Batch::default() };
         let applied = self.costs.apply.of(self.store.apply(batch.into())).await?;
         assert_eq!(applied.accepted, count);
         self.costs.apply.add_events(count);

@@ -9,18 +9,16 @@ use encargo::{
     store::sqlite::SqliteStore,
 };
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, LocalSet};
 
 use super::{answer, form, placed};
 use crate::{
-    harness::{app::TestApp, load::random_below, process::Process},
+    harness::{app::TestApp, eventually, load::random_below, process::Process},
     kill::wait_until_over,
 };
 
 const DWELL: Duration = Duration::from_millis(60);
 const AT_ONCE: usize = 16;
-/// Far more than any machine needs: it only ends a test that would hang.
-const TRIES_MAX: usize = 60_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_cancel_one_did() {
@@ -68,17 +66,7 @@ async fn cancels_race_the_timers_and_all_tell_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let process = Arc::new(Process::start(&data, &["--dwell", "60ms"]).await);
-    let mut customers = JoinSet::new();
-    let mut told = Vec::new();
-    for number in 0..orders {
-        if customers.len() == AT_ONCE {
-            told.push(customers.join_next().await.unwrap().unwrap());
-        }
-        customers.spawn(change_their_mind(process.clone(), number));
-    }
-    while let Some(customer) = customers.join_next().await {
-        told.push(customer.unwrap());
-    }
+    let told = all_change_their_minds(&process, orders).await;
     wait_until_over(&process, &data).await;
     assert!(Arc::into_inner(process).expect("all customers are gone").terminate().success());
 
@@ -105,6 +93,24 @@ async fn cancels_race_the_timers_and_all_tell_the_same() {
     assert_eq!(report.cancelled + report.finished, orders as u64);
 }
 
+/// So many customers, not all at once.
+async fn all_change_their_minds(process: &Arc<Process>, orders: usize) -> Vec<Told> {
+    let (mut customers, mut told) = (JoinSet::new(), Vec::new());
+    let all = async {
+        for number in 0..orders {
+            if customers.len() == AT_ONCE {
+                told.push(customers.join_next().await.unwrap().unwrap());
+            }
+            customers.spawn_local(change_their_mind(process.clone(), number));
+        }
+        while let Some(customer) = customers.join_next().await {
+            told.push(customer.unwrap());
+        }
+    };
+    LocalSet::new().run_until(all).await;
+    told
+}
+
 /// Places an order and cancels it after a random part of its life.
 #[expect(clippy::disallowed_methods, reason = "when the customer changes their mind is the random part of this test")]
 async fn change_their_mind(process: Arc<Process>, number: usize) -> Told {
@@ -117,14 +123,13 @@ async fn change_their_mind(process: Arc<Process>, number: usize) -> Told {
     tokio::time::sleep(Duration::from_millis(random_below(DWELL.as_millis() as u64 * 4))).await;
     let command = format!("c-{number}");
     let url = process.url("tracking", &format!("/orders/{id}/cancel"));
-    let mut last = String::new();
-    for _ in 0..TRIES_MAX {
-        let (status, said) = answer(http.post(&url).header("idempotency-key", &command)).await;
-        if [200, 409].contains(&status) {
-            return Told { placed: Placed { id, product: "1010".into(), email }, command, is_done: status == 200 };
+    let is_done = eventually(&format!("order {id} cancelled or refused"), async || {
+        match answer(http.post(&url).header("idempotency-key", &command)).await {
+            (200, _) => Ok(true),
+            (409, _) => Ok(false),
+            (status, said) => Err(format!("{status} {said}")), // not projected yet, or not decided yet
         }
-        last = format!("{status} {said}"); // not projected yet, or not decided yet
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("order {id} was never cancelled or refused: {last}");
+    })
+    .await;
+    Told { placed: Placed { id, product: "1010".into(), email }, command, is_done }
 }

@@ -134,16 +134,7 @@ impl Post {
         let advances = vec![Advance { of, from: self.projected, to, print: None }];
         self.projected = to;
         let now = self.clock.now();
-        let batch = Batch {
-            group: "tracking".into(),
-            advances,
-            events,
-            dead: vec![],
-            outcomes: vec![],
-            mail: true,
-            mail_since: None,
-            now,
-        };
+        let batch = Batch { group: "tracking".into(), advances, events, mail: true, now, ..Batch::default() };
         self.store.apply(batch.into()).await.unwrap();
         self.wake.notify_one();
     }
