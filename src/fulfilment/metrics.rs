@@ -59,8 +59,8 @@ impl Metrics {
         registry.register("encargo_orders", help, metrics.orders.clone());
         let help = "Identical repeats of an order, ignored";
         registry.register("encargo_order_repeats", help, metrics.repeats.clone());
-        let help = "Commands about orders, by what became of them";
-        registry.register("encargo_commands", help, metrics.commands.clone());
+        let help = "Commands about orders that were decided, by what became of them";
+        registry.register("encargo_commands_decided", help, metrics.commands.clone());
         let help = "Commits that the log could not take and that were tried again";
         registry.register("encargo_commit_retries", help, metrics.retries.clone());
         let help = "Dead letters that their topic takes in no form: only the log file says where they stand";

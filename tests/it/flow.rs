@@ -59,6 +59,27 @@ async fn an_order_is_placed_walked_mailed_and_shown() {
     app.stop().await;
 }
 
+/// Two services that call different things by one name make a text that no scraper takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_has_a_name_of_its_own() {
+    let mut app = TestApp::start().await;
+    // what has not happened yet is not told
+    let id = app.place("1010", "ana@example.org").await["orderid"].as_u64().unwrap();
+    app.in_state(id, "recibido").await;
+    app.http.post(app.tracking(&format!("/orders/{id}/cancel"))).send().await.unwrap();
+    app.in_state(id, "cancelado").await;
+    let text = app.http.get(app.ops("/metrics")).send().await.unwrap().text().await.unwrap();
+    let mut names: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    for name in ["encargo_order_transitions_total", "encargo_commands_total", "encargo_commands_decided_total"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    names.sort_unstable();
+    let doubled: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    assert_eq!(doubled, Vec::<&str>::new());
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_orders_are_not_found() {
     let app = TestApp::start().await;
