@@ -10,7 +10,7 @@ use encargo::{
     clock::Clock,
     domain::Timestamp,
     eventlog::{
-        Commits, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, TopicPartition, TopicSpec,
+        EventLog, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, TopicPartition, TopicSpec,
         sqlite::{Options, SqliteLog},
     },
 };
@@ -92,7 +92,7 @@ fn append(path: &Path, callers: u64) -> anyhow::Result<()> {
 /// A member's commits of that many outputs and one offset, one after the other.
 fn commit(path: &Path, outputs: u64) -> anyhow::Result<()> {
     let log = open(path)?;
-    let mut member = log.join("bench", &[TOPIC], 0, Commits::Outputs)?;
+    let mut member = log.join("bench", &[TOPIC], 0, MemberMode::Outputs)?;
     assigned(&mut *member)?;
     let clock = Clock::system();
     let batches = (200_000 / outputs).min(5_000);
@@ -114,10 +114,10 @@ fn read(path: &Path) -> anyhow::Result<()> {
     }
     let clock = Clock::system();
     for round in ["first", "again"] {
-        let mut member = log.join("bench", &[TOPIC], 0, Commits::Outputs)?;
+        let mut member = log.join("bench", &[TOPIC], 0, MemberMode::Outputs)?;
         assigned(&mut *member)?;
         let (start, mut count) = (clock.monotonic(), 0);
-        while let Input::Records(_, records) = member.next(Duration::ZERO)? {
+        while let MemberEvent::Records(_, records) = member.next(Duration::ZERO)? {
             count += records.len() as u64;
         }
         anyhow::ensure!(count == RECORDS, "{count} records read");
@@ -134,9 +134,9 @@ fn read(path: &Path) -> anyhow::Result<()> {
 fn steady(path: &Path, duration: Duration) -> anyhow::Result<()> {
     const TICK: Duration = Duration::from_millis(20);
     let log = open(path)?;
-    let mut member = log.join("writes", &[TOPIC], 0, Commits::Outputs)?;
+    let mut member = log.join("writes", &[TOPIC], 0, MemberMode::Outputs)?;
     assigned(&mut *member)?;
-    let mut follower = log.join("reads", &[TOPIC], 0, Commits::Outputs)?;
+    let mut follower = log.join("reads", &[TOPIC], 0, MemberMode::Outputs)?;
     let (done, is_done) = std::sync::mpsc::channel::<()>();
     let reading = std::thread::spawn(move || {
         while is_done.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
@@ -172,7 +172,10 @@ fn steady(path: &Path, duration: Duration) -> anyhow::Result<()> {
 }
 
 fn assigned(member: &mut dyn Member) -> anyhow::Result<()> {
-    anyhow::ensure!(matches!(member.next(Duration::ZERO)?, Input::Assigned(_)), "the first input is the assignment");
+    anyhow::ensure!(
+        matches!(member.next(Duration::ZERO)?, MemberEvent::Assigned(_)),
+        "the first input is the assignment"
+    );
     Ok(())
 }
 

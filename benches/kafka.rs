@@ -11,7 +11,7 @@ use encargo::{
     domain::{Flow, Order, OrderId, Product, StateEvent, wire},
     env::Env,
     eventlog::{
-        Commits, EventLog, GroupOffset, Input, NewRecord, Outcome, TopicPartition, TopicSpec,
+        EventLog, GroupOffset, MemberEvent, MemberMode, NewRecord, Outcome, TopicPartition, TopicSpec,
         kafka::{KafkaLog, Options},
     },
     fulfilment::{self, Deps, Metrics, Processor},
@@ -131,8 +131,8 @@ fn transaction(outputs: u64) -> anyhow::Result<()> {
     let (log, topic) = open(&[])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(log.append((0..1_000).map(|number| record(&topic, number)).collect()))?;
-    let mut member = log.join(&topic, &[&topic], 0, Commits::Outputs)?;
-    while !matches!(member.next(Duration::from_secs(10))?, Input::Assigned(_)) {}
+    let mut member = log.join(&topic, &[&topic], 0, MemberMode::Outputs)?;
+    while !matches!(member.next(Duration::from_secs(10))?, MemberEvent::Assigned(_)) {}
     let clock = Clock::system();
     let records: Vec<_> = (0..outputs).map(|number| record(&topic, number)).collect();
     let offsets: Vec<_> = (0..PARTITIONS)

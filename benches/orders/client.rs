@@ -1,4 +1,4 @@
-//! A load generator that costs little: raw HTTP/1.1 over kept connections, one request in the air on each.
+//! A load generator that costs little: raw HTTP/1.1 over kept connections, one request in flight on each.
 
 use std::{
     net::SocketAddr,

@@ -67,7 +67,7 @@ pub async fn timers(orders: u64, rate: f64, mail: &str) {
     let load = tokio::spawn(client::load(server.intake, CONNECTIONS, fill + measure, Some(rate)));
     tokio::time::sleep(fill).await;
     let span = watch(&server, measure).await;
-    let in_flight = span.after.value("encargo_orders{is=\"in_flight\"}");
+    let in_flight = span.after.value("encargo_orders{state=\"in_flight\"}");
     println!("in flight  {in_flight:8.0} orders at {rate} orders/s, dwell {dwell:.1?}, mail {mail}");
     span.report();
     println!("           {empty:.0} MB before the first order");
@@ -80,10 +80,10 @@ pub async fn restart(orders: u64) {
     let data = tempfile::tempdir().expect("a folder");
     let server = start(data.path(), Duration::from_hours(1), "none:").await;
     let started = Instant::now();
-    while server.metrics().await.value("encargo_orders{is=\"in_flight\"}") < orders as f64 {
+    while server.metrics().await.value("encargo_orders{state=\"in_flight\"}") < orders as f64 {
         client::load(server.intake, CONNECTIONS, Duration::from_secs(1), None).await;
     }
-    let in_flight = server.metrics().await.value("encargo_orders{is=\"in_flight\"}");
+    let in_flight = server.metrics().await.value("encargo_orders{state=\"in_flight\"}");
     println!("in flight  {in_flight:8.0} orders placed in {:?}, {:.0} MB", started.elapsed(), server.usage().0);
     server.kill();
     let started = Instant::now();
@@ -100,7 +100,7 @@ pub async fn restart(orders: u64) {
     }
     loop {
         let metrics = server.metrics().await;
-        if metrics.value("encargo_orders{is=\"in_flight\"}") == 0.0 {
+        if metrics.value("encargo_orders{state=\"in_flight\"}") == 0.0 {
             println!("all done   {:?} after start", started.elapsed());
             break;
         }

@@ -44,9 +44,9 @@ impl Span {
 
     /// How long timers, commits and acknowledgements took, and what an order cost.
     pub fn report(&self) {
-        let finished = self.per_second("encargo_orders{is=\"finished\"}");
+        let finished = self.per_second("encargo_orders{state=\"finished\"}");
         println!("finished   {finished:8.0} orders/s");
-        println!("projected  {:8.0} events/s", self.per_second("encargo_events_projected_total{is=\"accepted\"}"));
+        println!("projected  {:8.0} events/s", self.per_second("encargo_events_projected_total{result=\"accepted\"}"));
         println!("mailed     {:8.0} mails/s", self.per_second("encargo_mails_total{result=\"sent\"}"));
         println!("waiting    {:8.0} mails", self.after.value("encargo_ledger_mails{status=\"pending\"}"));
         for q in [0.5, 0.9, 0.99, 0.999] {

@@ -97,7 +97,7 @@ pub(super) fn open(config: &Config, brokers: String) -> Result<KafkaLog> {
     bail!("topics of {url} do not fit: {}; `encargo log init --dry-run --log {url}` shows all of it", words.join("; "))
 }
 
-/// `compra_confirmada has partitions 3, wanted are 4`.
+/// `compra_confirmada has partitions 3, expected 4`.
 fn in_words(Difference { topic, what, wanted, found, .. }: &Difference) -> String {
-    format!("{topic} has {what} {found}, wanted are {wanted}")
+    format!("{topic} has {what} {found}, expected {wanted}")
 }

@@ -31,12 +31,12 @@ pub(super) struct Listeners {
 
 /// The routes of the listeners whose service starts later.
 #[derive(Clone)]
-pub(super) struct Doors {
+pub(super) struct DeferredRoutes {
     pub(super) intake: Routes,
     pub(super) tracking: Routes,
 }
 
-impl Doors {
+impl DeferredRoutes {
     pub(super) fn new(config: &Config) -> Self {
         let routes = || Routes::of(&config.intake.allowed_origins);
         Self { intake: routes(), tracking: routes() }
@@ -54,7 +54,7 @@ impl Listeners {
     }
 
     /// Answers from now on: operations at once, the others when their doors open.
-    pub(super) fn serve(self, config: &Config, ops: Router, doors: &Doors) -> Services {
+    pub(super) fn serve(self, config: &Config, ops: Router, doors: &DeferredRoutes) -> Services {
         let mut serving = Services::default();
         let listeners = 1 + usize::from(self.intake.is_some()) + usize::from(self.tracking.is_some());
         let connections_max = descriptors::connections_max(config.http.connections_max, listeners);

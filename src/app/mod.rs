@@ -6,7 +6,6 @@
 
 #[expect(clippy::disallowed_methods, reason = "what an operator accepts, he accepts now")]
 pub mod agreement;
-pub mod beside;
 pub mod commands;
 mod damage;
 mod descriptors;
@@ -15,14 +14,15 @@ mod housekeeping;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod listeners;
+pub mod offline;
 #[expect(clippy::disallowed_methods, reason = "secrets come from the system")]
 mod open;
 mod options;
 mod outage;
-mod plan;
 mod postgres;
 mod roles;
 mod services;
+mod wiring;
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,9 +30,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::{agreement::Difference, listeners::Listeners, outage::Outage, plan::Plan, services::Services};
+use self::{agreement::Difference, listeners::Listeners, outage::Outage, services::Services, wiring::Wiring};
 pub use self::{listeners::Addresses, roles::Role};
-use crate::{clock::Clock, config::Config, env::Env, eventlog::EventLog, mail, ops::Late, store::Store};
+use crate::{clock::Clock, config::Config, env::Env, eventlog::EventLog, mail, ops::OnceHandle, store::Store};
 
 /// How long a start waits to tell at once what is wrong with a cluster; it goes on in the background.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,8 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct App {
     /// Where the listeners are.
     pub addresses: Addresses,
-    log: Late<dyn EventLog>,
-    store: Late<dyn Store>,
+    log: OnceHandle<dyn EventLog>,
+    store: OnceHandle<dyn Store>,
     listeners: Services,
     work: Work,
     deadline: Duration,
@@ -88,7 +88,7 @@ impl App {
         roles::require_shared(roles, config)?;
         let listeners = Listeners::bind(config, roles).await?;
         let addresses = listeners.addresses;
-        let plan = Plan::new(config, roles, addresses, Env::real(clock))?;
+        let plan = Wiring::new(config, roles, addresses, Env::real(clock))?;
         let (log, store) = (plan.log.clone(), plan.store.clone());
         let guard = options::guard(config, addresses.ops, &[]);
         let (ops, doors) = (guard.wrap(plan.ops()?.router(), plan.env.clock.clone()), plan.doors.clone());
@@ -125,7 +125,7 @@ impl App {
         }
     }
 
-    /// Stops in order: no new requests, finish those in the air, then the workers; with a deadline.
+    /// Stops in order: no new requests, finish those in flight, then the workers; with a deadline.
     pub async fn stop(self) -> Result<()> {
         let Self { listeners, mut work, deadline, log, store, .. } = self;
         let orderly = async {
@@ -147,7 +147,7 @@ impl App {
 impl Work {
     /// Returns when the services run or have to wait, with what is wrong for good. With nothing that could be away, the
     /// services run.
-    async fn start(plan: Plan, is_local: bool) -> Result<Self> {
+    async fn start(plan: Wiring, is_local: bool) -> Result<Self> {
         let pace = plan.env.pace.clone();
         let (outage, mut waiting) = Outage::new(plan.env.clone());
         let (started, running) = oneshot::channel();
@@ -180,7 +180,7 @@ fn ended() -> anyhow::Error {
 
 /// Opens, starts, and stops the services. Whatever fails is told, and the others go on until the stop.
 async fn run(
-    plan: Plan,
+    plan: Wiring,
     outage: Outage,
     started: oneshot::Sender<()>,
     fail: oneshot::Sender<anyhow::Error>,

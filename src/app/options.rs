@@ -156,7 +156,7 @@ pub(super) fn composing(config: &Config, addresses: Addresses, flow: &Flow) -> m
 pub(super) fn mail(config: &Config, is_told: bool) -> mail::Options {
     let defaults = mail::Options::default();
     mail::Options {
-        in_air_max: config.mail.batch * 4,
+        in_flight_max: config.mail.batch * 4,
         lease_max: config.mail.batch,
         lease: config.mail.lease,
         retry_min: config.mail.retry_min,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::Parser;
 use encargo::{
-    app::beside,
+    app::offline,
     audit::{self, Facts, Report, Rules, Sources},
     config,
 };
@@ -66,7 +66,7 @@ async fn main() -> Result<ExitCode> {
     let flags = [("data", &arguments.data), ("log.url", &arguments.log), ("store.url", &arguments.store)];
     let flags: Vec<_> = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
     let config = config::load(arguments.config.as_deref(), &flags)?.config;
-    let (log, store) = (beside::log(&config)?, beside::store(&config).await?);
+    let (log, store) = (offline::log(&config)?, offline::store(&config).await?);
     let topics = &config.topics;
     let mut facts = audit::collect(Sources {
         log: log.as_ref(),

@@ -69,7 +69,7 @@ fn row(mail: &MailEntry, now: Timestamp) -> [Cell; 6] {
     let (status, tone) = super::show::mail_word(Some(mail.status));
     let next = match mail.status {
         MailStatus::Pending => mail.due_at.map_or_else(|| "-".into(), |due| time::due(due, now)),
-        MailStatus::Sending => "in the air".into(),
+        MailStatus::Sending => "in flight".into(),
         MailStatus::Sent | MailStatus::Dead | MailStatus::Dropped => "-".into(),
     };
     [

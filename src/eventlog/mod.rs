@@ -23,7 +23,7 @@ pub mod sqlite;
 pub use budget::Budget;
 
 /// A future that can be kept behind `dyn EventLog`.
-pub type Future1<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What can go wrong with the log.
 #[derive(Debug, thiserror::Error)]
@@ -223,7 +223,7 @@ impl Lag {
 
 /// What a member will commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Commits {
+pub enum MemberMode {
     /// Records and offsets in one step.
     Outputs,
     /// Offsets alone: what happened because of them is kept elsewhere. A commit of records is refused.
@@ -232,7 +232,7 @@ pub enum Commits {
 
 /// What a member hears next.
 #[derive(Debug)]
-pub enum Input {
+pub enum MemberEvent {
     /// These partitions are this member's from now on, with what was committed for them; the first offset kept and
     /// empty metadata when nothing was. Reading starts there unless [`Member::seek`] says otherwise.
     Assigned(Vec<GroupOffset>),
@@ -264,7 +264,7 @@ pub enum Outcome {
 pub trait Member: Send {
     /// Waits at most `wait` for what comes next; wakes as soon as there are records. A batch is bounded, and partitions
     /// take turns. [`Error::Trimmed`] comes again until [`Member::seek`] leads past the gap.
-    fn next(&mut self, wait: Duration) -> Result<Input>;
+    fn next(&mut self, wait: Duration) -> Result<MemberEvent>;
 
     /// Sets where an assigned partition is read next: [`Error::Fenced`] when it is not assigned, [`Error::Trimmed`]
     /// before the first offset kept, [`Error::Fatal`] beyond the end (the log is not the one that the offset is from).
@@ -298,7 +298,7 @@ pub trait EventLog: Send + Sync {
     fn create(&self, spec: &TopicSpec) -> Result<()>;
 
     /// Writes records; the positions come, in order, once all are durable. All or, on the embedded log, none.
-    fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>>;
+    fn append(&self, records: Vec<NewRecord>) -> BoxFuture<Result<Vec<Position>>>;
 
     /// A reader of one partition from `from` on; [`Error::Trimmed`] when that was deleted, [`Error::Fatal`] when it is
     /// beyond the end. Everything that was written before this call is decided before the reader comes to its first
@@ -308,9 +308,9 @@ pub trait EventLog: Send + Sync {
 
     /// Joins a group. `slot` tells the instances of one group apart and stays the same over restarts. On the embedded log
     /// a group has one member: [`Error::Fenced`] while another one lives.
-    /// `commits` says what the member is for.
-    fn join(&self, group: &str, topics: &[&str], slot: u32, commits: Commits) -> Result<Box<dyn Member>> {
-        self.join_alongside(group, topics, &[], slot, commits)
+    /// `mode` says what the member is for.
+    fn join(&self, group: &str, topics: &[&str], slot: u32, mode: MemberMode) -> Result<Box<dyn Member>> {
+        self.join_alongside(group, topics, &[], slot, mode)
     }
 
     /// The same with topics that the group does not distribute: with each partition of one of `topics`, the member gets those
@@ -322,7 +322,7 @@ pub trait EventLog: Send + Sync {
         topics: &[&str],
         alongside: &[&str],
         slot: u32,
-        commits: Commits,
+        mode: MemberMode,
     ) -> Result<Box<dyn Member>>;
 
     /// Answers when the log does; for `/readyz`.

@@ -7,8 +7,8 @@ use crate::{
     clock::Clock,
     domain::Timestamp,
     eventlog::{
-        Commits, Error, EventLog, Future1, GroupInfo, GroupOffset, Input, Lag, Member, NewRecord, Outcome, Position,
-        Reader, Record, Result, TopicInfo, TopicPartition, TopicSpec,
+        BoxFuture, Error, EventLog, GroupInfo, GroupOffset, Lag, Member, MemberEvent, MemberMode, NewRecord, Outcome,
+        Position, Reader, Record, Result, TopicInfo, TopicPartition, TopicSpec,
     },
 };
 
@@ -82,7 +82,7 @@ impl EventLog for FaultyLog {
         self.plan.call("create", &spec.name, || self.log.create(spec))
     }
 
-    fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>> {
+    fn append(&self, records: Vec<NewRecord>) -> BoxFuture<Result<Vec<Position>>> {
         let topic = records.first().map_or("", |record| &record.topic);
         let (log, clock) = (self.log.clone(), self.plan.clock.clone());
         match self.plan.next("append", topic) {
@@ -117,10 +117,9 @@ impl EventLog for FaultyLog {
         topics: &[&str],
         alongside: &[&str],
         slot: u32,
-        commits: Commits,
+        mode: MemberMode,
     ) -> Result<Box<dyn Member>> {
-        let member =
-            self.plan.call("join", group, || self.log.join_alongside(group, topics, alongside, slot, commits))?;
+        let member = self.plan.call("join", group, || self.log.join_alongside(group, topics, alongside, slot, mode))?;
         Ok(Box::new(FaultyMember { member, group: group.to_owned(), plan: self.plan.clone() }))
     }
 
@@ -168,7 +167,7 @@ struct FaultyMember {
 }
 
 impl Member for FaultyMember {
-    fn next(&mut self, wait: Duration) -> Result<Input> {
+    fn next(&mut self, wait: Duration) -> Result<MemberEvent> {
         self.plan.poll("next", &self.group, || self.member.next(wait))
     }
 

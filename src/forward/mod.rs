@@ -25,9 +25,9 @@ use crate::{
     domain::wire,
     env::{Backoff, Env},
     eventlog::{
-        self, Commits,
+        self,
         Error::{Overloaded, Trimmed, Unavailable, Unconfirmed},
-        EventLog, GroupOffset, Input, Member, NewRecord, Outcome, Record, TopicPartition,
+        EventLog, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, Record, TopicPartition,
     },
 };
 
@@ -85,16 +85,16 @@ impl Forward {
 
     /// Works until `stop`; blocks its thread.
     pub fn run(&self, stop: &CancellationToken) -> eventlog::Result<()> {
-        let mut member = self.log.join(GROUP, &[&self.options.from], self.options.slot, Commits::Offsets)?;
+        let mut member = self.log.join(GROUP, &[&self.options.from], self.options.slot, MemberMode::Offsets)?;
         let (mut uncommitted, mut is_member) = (Uncommitted::default(), false);
         while !stop.is_cancelled() {
             match member.next(IDLE) {
-                Ok(Input::Assigned(assigned)) => {
+                Ok(MemberEvent::Assigned(assigned)) => {
                     uncommitted.extend(self.begin(member.as_mut(), &assigned)?);
                     is_member = true;
                     continue; // the next call takes them over, and then they can be committed
                 }
-                Ok(Input::Records(of, records)) => {
+                Ok(MemberEvent::Records(of, records)) => {
                     let Some(next) = records.last().map(|record| record.offset + 1) else { continue };
                     let plain: Vec<NewRecord> =
                         records.into_iter().filter_map(|record| self.plain(&of, record)).collect();
@@ -103,12 +103,12 @@ impl Forward {
                     }
                     uncommitted.insert(of, next);
                 }
-                Ok(Input::Revoking(gone)) => {
+                Ok(MemberEvent::Revoking(gone)) => {
                     Self::commit(member.as_mut(), &mut uncommitted);
                     uncommitted.retain(|of, _| !gone.contains(of));
                 }
-                Ok(Input::Lost(gone)) => uncommitted.retain(|of, _| !gone.contains(of)),
-                Ok(Input::Idle) => {}
+                Ok(MemberEvent::Lost(gone)) => uncommitted.retain(|of, _| !gone.contains(of)),
+                Ok(MemberEvent::Idle) => {}
                 Err(Trimmed { topic, partition, from, start }) => {
                     warn!(topic, partition, from, start, "states were deleted before old readers were told of them");
                     seek(member.as_mut(), &TopicPartition { topic, partition }, start)?;

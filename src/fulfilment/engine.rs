@@ -7,7 +7,7 @@ use std::{
 
 use self::live::{Key, Live};
 use super::{
-    foreign::Foreign,
+    legacy::Legacy,
     progress::{Counters, Progress},
     seal::Seal,
 };
@@ -42,14 +42,14 @@ pub enum Accepted {
     /// Another order has this id; this one is a dead letter.
     Conflict,
     /// An old service worked on it: it is finished, or waits for its next state.
-    Adopted,
+    TakenOver,
 }
 
 /// Whose orders are carried on, and for how long.
 #[derive(Debug, Clone)]
-pub struct Adopting {
+pub struct TakeOver {
     /// What the old service did.
-    pub foreign: Arc<Foreign>,
+    pub legacy: Arc<Legacy>,
     /// Input records before this offset may be its orders.
     pub until: u64,
     /// Input records before this offset it has taken, by what its group committed.
@@ -90,7 +90,7 @@ pub struct Engine {
     /// The output offset that the next event will have at least.
     end: u64,
     counters: Counters,
-    adopting: Option<Adopting>,
+    taking_over: Option<TakeOver>,
     /// What the events of this partition bear.
     seal: Option<Seal>,
 }
@@ -108,7 +108,7 @@ impl Engine {
             remember,
             end: 0,
             counters: Counters::default(),
-            adopting: None,
+            taking_over: None,
             seal: None,
         }
     }
@@ -128,14 +128,14 @@ impl Engine {
         if known == Some(content) {
             return Accepted::Repeat;
         }
-        if let Some((seq, at)) = self.adopting.as_ref().and_then(|adopting| adopting.foreign.state_of(&order)) {
+        if let Some((seq, at)) = self.taking_over.as_ref().and_then(|taking_over| taking_over.legacy.state_of(&order)) {
             // old services give ids twice; of two orders in flight with one id, one is a conflict all the same
             if live.is_some() {
                 return Accepted::Conflict;
             }
             self.counters.accepted += 1;
-            self.adopt(order, seq, at, now);
-            return Accepted::Adopted;
+            self.take_over(order, seq, at, now);
+            return Accepted::TakenOver;
         }
         if known.is_some() {
             return Accepted::Conflict;
@@ -148,15 +148,15 @@ impl Engine {
 
     /// Passes an order of the input over, and says so, when an old service has done it and its states left the topic.
     pub fn was_done(&mut self, order: &Order, offset: u64) -> bool {
-        let Some(Adopting { foreign, taken_before, .. }) = &self.adopting else { return false };
+        let Some(TakeOver { legacy, taken_before, .. }) = &self.taking_over else { return false };
         let is_known = || self.over.contains_key(&order.id) || self.live.find(order.id).is_some();
-        let done = offset < *taken_before && foreign.may_have_forgotten(order) && !is_known();
+        let done = offset < *taken_before && legacy.may_have_forgotten(order) && !is_known();
         self.counters.accepted += u64::from(done);
         self.counters.finished += u64::from(done);
         done
     }
 
-    fn adopt(&mut self, order: Order, seq: u8, at: Timestamp, now: Now) {
+    fn take_over(&mut self, order: Order, seq: u8, at: Timestamp, now: Now) {
         if seq >= self.flow.last_seq() {
             self.over.insert(order.id, order.fingerprint());
             self.counters.finished += 1;
@@ -172,7 +172,7 @@ impl Engine {
         if event.waits == Waits::Untold {
             event.waits = lifecycle::waits(flow, event.step, &event.order.product, event.at);
         }
-        self.live.take_over(&event, flow, offset, now);
+        self.live.restore(&event, flow, offset, now);
     }
 
     /// Stages what a command does to its order, and says what that is, or why it does nothing.
@@ -217,8 +217,9 @@ impl Engine {
 
     /// The input is taken up to `next`: once no order of an old service can come or wait any more, it is forgotten.
     pub fn taken(&mut self, next: u64) {
-        if self.live.elsewhere() == 0 && self.adopting.as_ref().is_some_and(|adopting| next >= adopting.until) {
-            self.adopting = None;
+        if self.live.elsewhere() == 0 && self.taking_over.as_ref().is_some_and(|taking_over| next >= taking_over.until)
+        {
+            self.taking_over = None;
         }
     }
 
@@ -259,8 +260,8 @@ impl Engine {
     pub fn progress(&self) -> Progress {
         let remembered = self.ended.front().map(|(_, offset)| *offset);
         let watermark = self.live.first_offset().into_iter().chain(remembered).min().unwrap_or(self.end);
-        let adopts_until = self.adopting.as_ref().map(|adopting| adopting.until);
-        Progress { watermark, counters: self.counters, adopts_until, seal: self.seal }
+        let takes_over_until = self.taking_over.as_ref().map(|taking_over| taking_over.until);
+        Progress { watermark, counters: self.counters, takes_over_until, seal: self.seal }
     }
 
     /// Has every event bear this seal from now on.
@@ -330,8 +331,8 @@ pub struct Restore {
     latest: HashMap<OrderId, (u8, u64)>,
     events: Vec<Option<(u64, StateEvent)>>,
     end: u64,
-    adopted: Vec<(Order, u8, Timestamp)>,
-    adopting: Option<Adopting>,
+    taken_over: Vec<(Order, u8, Timestamp)>,
+    taking_over: Option<TakeOver>,
 }
 
 impl Restore {
@@ -344,23 +345,23 @@ impl Restore {
             latest: HashMap::new(),
             events: Vec::new(),
             end: from,
-            adopted: Vec::new(),
-            adopting: None,
+            taken_over: Vec::new(),
+            taking_over: None,
         }
     }
 
     /// Takes an order of the input that is committed, after all events: an old service may have begun it.
-    pub fn adopt(&mut self, order: Order, foreign: &Foreign) {
-        if let Some((seq, at)) = foreign.state_of(&order)
+    pub fn take_over(&mut self, order: Order, legacy: &Legacy) {
+        if let Some((seq, at)) = legacy.state_of(&order)
             && !self.latest.contains_key(&order.id)
         {
-            self.adopted.push((order, seq, at));
+            self.taken_over.push((order, seq, at));
         }
     }
 
     /// Orders that are still to come may be an old service's.
-    pub fn adopting(&mut self, adopting: Adopting) {
-        self.adopting = Some(adopting);
+    pub fn taking_over(&mut self, taking_over: TakeOver) {
+        self.taking_over = Some(taking_over);
     }
 
     /// Takes the next event of the output.
@@ -403,13 +404,13 @@ impl Restore {
         }
         let finished = engine.ended.len() as u64;
         engine.forget();
-        engine.adopting = self.adopting;
+        engine.taking_over = self.taking_over;
         // carried on by us, and finished by the old service all the same
         let mut taken_back = 0;
-        for (order, seq, at) in self.adopted {
+        for (order, seq, at) in self.taken_over {
             if engine.live.find(order.id).is_none() && !engine.over.contains_key(&order.id) {
                 taken_back += u64::from(seq >= last);
-                engine.adopt(order, seq, at, now);
+                engine.take_over(order, seq, at, now);
             }
         }
         let finished = finished + std::mem::take(&mut engine.counters).finished;
@@ -426,8 +427,8 @@ impl Restore {
             return Err(Mismatch { expected: counters.in_flight(), found: in_flight });
         }
         // more than we ever accepted: an old service took these orders in, and we carry them on
-        let adopted = in_flight - counters.in_flight();
-        engine.counters = Counters { accepted: counters.accepted + adopted, ..counters };
+        let taken_over = in_flight - counters.in_flight();
+        engine.counters = Counters { accepted: counters.accepted + taken_over, ..counters };
         Ok(engine)
     }
 }

@@ -103,7 +103,7 @@ impl Metrics {
             ("cancelled", total.cancelled),
             ("dead", total.dead),
         ] {
-            self.orders.get_or_create(&[("is", name)]).set(value);
+            self.orders.get_or_create(&[("state", name)]).set(value);
         }
     }
 

@@ -11,7 +11,7 @@
 //! On a cluster several instances share the partitions. What is given up is committed once before; what comes is restored
 //! on other threads while the rest goes on. Records of other writers may have no key, no headers, and stand anywhere: an
 //! order belongs to the partition on which its input record stands, and the same order on two partitions is two there
-//! (the projection knows one). States of an old service are carried on (see `foreign`); of those with a key, only the ones
+//! (the projection knows one). States of an old service are carried on (see `legacy`); of those with a key, only the ones
 //! that bear our seal are ours (see `seal`). Dead letters of all partitions go to one; what fences them is the input
 //! offset of the same commit. A commit whose dead letters are too large for their topic is repeated without them, once
 //! they were written apart. Records that a restore needs and that retention deleted end fulfilment loudly, once it has asked again from where to restore.
@@ -21,7 +21,7 @@
 
 mod engine;
 mod feed;
-mod foreign;
+mod legacy;
 mod letters;
 mod machine;
 mod metrics;
@@ -33,8 +33,8 @@ mod restore;
 pub mod retention;
 mod seal;
 
-pub use engine::{Accepted, Adopting, Engine, Mismatch, Now, Restore, Staged};
-pub use foreign::Foreign;
+pub use engine::{Accepted, Engine, Mismatch, Now, Restore, Staged, TakeOver};
+pub use legacy::Legacy;
 pub use metrics::Metrics;
 pub use plan::Broken;
 pub use processor::{CommandTopics, Deps, Options, Processor};

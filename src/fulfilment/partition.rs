@@ -150,7 +150,7 @@ impl Partition {
         let id = order.id;
         match self.engine.accept(order, now) {
             Accepted::New => None,
-            Accepted::Adopted => {
+            Accepted::TakenOver => {
                 debug!(order.id = %id, "an old service worked on it");
                 None
             }

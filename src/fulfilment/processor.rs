@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::Flow,
     env::{Backoff, Env},
-    eventlog::{self, Commits, EventLog, Input as MemberEvent, Member, Outcome},
+    eventlog::{self, EventLog, Member, MemberEvent, MemberMode, Outcome},
 };
 
 /// What fulfilment works with.
@@ -189,7 +189,7 @@ impl Processor {
     pub(crate) fn join(&self) -> eventlog::Result<Box<dyn Member>> {
         let (topics, slot) = ([&*self.options.orders], self.options.slot);
         let commands: Vec<&str> = self.options.commands.iter().map(|topics| &*topics.commands).collect();
-        self.deps.log.join_alongside(GROUP, &topics, &commands, slot, Commits::Outputs)
+        self.deps.log.join_alongside(GROUP, &topics, &commands, slot, MemberMode::Outputs)
     }
 
     /// New orders begin under what comes from there.

@@ -14,7 +14,7 @@ pub struct Progress {
     /// The partition's orders, counted from its first record.
     pub counters: Counters,
     /// Input records before this offset may be orders that an old service worked on.
-    pub adopts_until: Option<u64>,
+    pub takes_over_until: Option<u64>,
     /// What tells our own events from others'; versions before it wrote none.
     pub seal: Option<Seal>,
 }
@@ -61,16 +61,16 @@ impl Progress {
         let watermark = field("w=")?;
         let mut counters =
             Counters { accepted: field("a=")?, finished: field("f=")?, dead: field("d=")?, cancelled: 0 };
-        let (mut adopts_until, mut seal) = (None, None);
+        let (mut takes_over_until, mut seal) = (None, None);
         for word in words {
             match word.split_at_checked(2)? {
-                ("x=", until) if adopts_until.is_none() => adopts_until = Some(until.parse().ok()?),
+                ("x=", until) if takes_over_until.is_none() => takes_over_until = Some(until.parse().ok()?),
                 ("c=", count) if counters.cancelled == 0 => counters.cancelled = count.parse().ok()?,
                 ("k=", text) if seal.is_none() => seal = Some(text.parse().ok()?),
                 _ => return None,
             }
         }
-        Some(Self { watermark, counters, adopts_until, seal })
+        Some(Self { watermark, counters, takes_over_until, seal })
     }
 }
 
@@ -81,7 +81,7 @@ impl fmt::Display for Progress {
         if cancelled > 0 {
             write!(f, " c={cancelled}")?;
         }
-        if let Some(until) = self.adopts_until {
+        if let Some(until) = self.takes_over_until {
             write!(f, " x={until}")?;
         }
         self.seal.map_or(Ok(()), |seal| write!(f, " k={seal}"))
@@ -99,10 +99,10 @@ mod tests {
         assert_eq!(progress.to_string(), "v1 w=120 a=40 f=30 d=1");
         assert_eq!(Progress::parse(&progress.to_string()), Ok(Some(progress)));
         assert_eq!(progress.counters.in_flight(), 9);
-        let adopting = Progress { adopts_until: Some(900), ..progress };
-        assert_eq!(adopting.to_string(), "v1 w=120 a=40 f=30 d=1 x=900");
-        assert_eq!(Progress::parse(&adopting.to_string()), Ok(Some(adopting)));
-        let sealed = Progress { seal: Some(Seal::new(10, 77)), ..adopting };
+        let taking_over = Progress { takes_over_until: Some(900), ..progress };
+        assert_eq!(taking_over.to_string(), "v1 w=120 a=40 f=30 d=1 x=900");
+        assert_eq!(Progress::parse(&taking_over.to_string()), Ok(Some(taking_over)));
+        let sealed = Progress { seal: Some(Seal::new(10, 77)), ..taking_over };
         assert_eq!(sealed.to_string(), "v1 w=120 a=40 f=30 d=1 x=900 k=0000000000000000000000000000000a/77");
         assert_eq!(Progress::parse(&sealed.to_string()), Ok(Some(sealed)));
         let sealed = Progress { seal: Some(Seal::new(u128::MAX, u64::MAX)), ..progress };

@@ -9,7 +9,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use super::{Adopting, Engine, Error, Foreign, Now, Progress, Restore, Seal, foreign::ranges, plan::Ticket};
+use super::{Engine, Error, Legacy, Now, Progress, Restore, Seal, TakeOver, legacy::ranges, plan::Ticket};
 use crate::{
     domain::{Flow, wire},
     env::{Env, Random},
@@ -68,20 +68,20 @@ pub struct Restored {
 }
 
 /// What an old service left is read once for all partitions that come together, and only when one needs it.
-type Shared = Mutex<Option<Arc<Foreign>>>;
+type Shared = Mutex<Option<Arc<Legacy>>>;
 
 impl Restorer {
     /// Restores partitions beside those that run; each is sent when it is done.
     pub(super) fn start(&self, assigned: Vec<(Ticket, GroupOffset)>, done: &Sender<Restored>) -> Result<(), Error> {
         let threads = THREADS.min(assigned.len());
         let work = Arc::new(Mutex::new(assigned));
-        let foreign: Arc<Shared> = Arc::default();
+        let legacy: Arc<Shared> = Arc::default();
         for _ in 0..threads {
-            let (this, work, foreign, done) = (self.clone(), work.clone(), foreign.clone(), done.clone());
+            let (this, work, legacy, done) = (self.clone(), work.clone(), legacy.clone(), done.clone());
             let restore = move || {
                 let take = || work.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 while let Some((ticket, offset)) = take() {
-                    let result = this.restore(&offset, &foreign);
+                    let result = this.restore(&offset, &legacy);
                     if matches!(result, Err(Error::Log(eventlog::Error::Unavailable(_)))) {
                         this.env.pace.park(RETRY);
                     }
@@ -105,7 +105,7 @@ impl Restorer {
             source,
         })?;
         let output = TopicPartition { topic: self.states.clone(), partition: offset.of.partition };
-        let until = progress.and_then(|progress| progress.adopts_until);
+        let until = progress.and_then(|progress| progress.takes_over_until);
         let first = progress.is_none() || until.is_some();
         let from = match progress {
             // which order is finished with us must be known, not only what is in flight
@@ -115,13 +115,13 @@ impl Restorer {
         let (flow, versions) = self.flows()?;
         let mut restore = Restore::new(flow, versions, from);
         // an old service may also have worked while we were away
-        let mut foreign = first || self.old_states.is_some();
+        let mut legacy = first || self.old_states.is_some();
         let seal = progress.and_then(|progress| progress.seal);
         let mut end = from;
         read_to_end(self.log.as_ref(), &output, from, |record| {
             end = record.offset + 1;
             if record.key.is_none() {
-                foreign = true;
+                legacy = true;
             } else if seal.is_some_and(|seal| !seal.admits(&record)) {
                 let (topic, partition, offset) = (&*output.topic, output.partition, record.offset);
                 tracing::warn!(topic, partition, offset, "a state that is not ours moves no order");
@@ -129,8 +129,8 @@ impl Restorer {
                 restore.event(record.offset, event);
             } // else the projection, which reads every one, reports it
         })?;
-        if foreign {
-            self.adopt(&mut restore, offset, first, until, shared)?;
+        if legacy {
+            self.take_over(&mut restore, offset, first, until, shared)?;
         }
         let seal = match seal {
             Some(seal) => seal,
@@ -148,7 +148,7 @@ impl Restorer {
 
     /// Carries on what an old service began: of the input that is committed, unless all of that went through our hands,
     /// and later of what comes up to `until`.
-    fn adopt(
+    fn take_over(
         &self,
         restore: &mut Restore,
         input: &GroupOffset,
@@ -156,16 +156,16 @@ impl Restorer {
         until: Option<u64>,
         shared: &Shared,
     ) -> Result<(), Error> {
-        let foreign = {
+        let legacy = {
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             if shared.is_none() {
                 let states = self.old_states.as_ref().unwrap_or(&self.states);
-                *shared = Some(Arc::new(Foreign::read(self.log.as_ref(), states)?));
+                *shared = Some(Arc::new(Legacy::read(self.log.as_ref(), states)?));
             }
             shared.clone().expect("it was read just now")
         };
-        let taken_before = if first && foreign.has_gaps() { self.old_offset(&input.of)? } else { 0 };
-        if foreign.is_empty() && taken_before == 0 {
+        let taken_before = if first && legacy.has_gaps() { self.old_offset(&input.of)? } else { 0 };
+        if legacy.is_empty() && taken_before == 0 {
             return Ok(());
         }
         let range = ranges(self.log.as_ref(), &input.of.topic)?[input.of.partition as usize];
@@ -174,7 +174,7 @@ impl Restorer {
                 if record.offset < input.offset
                     && let Ok(order) = wire::decode_order(&record.value, &record.headers, record.at)
                 {
-                    restore.adopt(order, &foreign);
+                    restore.take_over(order, &legacy);
                 }
             })?;
         }
@@ -185,7 +185,7 @@ impl Restorer {
             until,
             "carrying on an old service's orders"
         );
-        restore.adopting(Adopting { foreign, until, taken_before });
+        restore.taking_over(TakeOver { legacy, until, taken_before });
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use super::place::{Desk, Refusal, Wish};
+use super::place::{OrderRequest, OrderService, Refusal};
 use crate::{
     domain::{EmailAddress, TraceParent},
     web,
@@ -25,7 +25,7 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// The old service's answer, to the byte.
 const PLACED: &str = "Transaccion enviada!";
 
-pub(super) async fn place(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+pub(super) async fn place(State(desk): State<Arc<OrderService>>, request: Request) -> Response {
     let start = desk.clock.monotonic();
     let response = match run(&desk, request).await {
         Ok(()) => Html(PLACED).into_response(),
@@ -35,10 +35,10 @@ pub(super) async fn place(State(desk): State<Arc<Desk>>, request: Request) -> Re
     response
 }
 
-async fn run(desk: &Desk, request: Request) -> Result<(), Complaint> {
+async fn run(desk: &OrderService, request: Request) -> Result<(), FormError> {
     let refuse = |refusal| {
         desk.count(refusal);
-        Complaint::refused(refusal)
+        FormError::refused(refusal)
     };
     if !desk.admission.is_open() {
         return Err(refuse(Refusal::Overloaded));
@@ -67,9 +67,9 @@ struct Fields {
 
 impl Fields {
     /// From the body, or from the query when the body has none.
-    async fn of(request: Request) -> Result<Self, Complaint> {
+    async fn of(request: Request) -> Result<Self, FormError> {
         let (parts, body) = request.into_parts();
-        let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Complaint::not_a_form())?;
+        let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| FormError::not_a_form())?;
         if bytes.is_empty() {
             let fields = web::query_fields(&parts.uri).collect();
             return Ok(Self { fields, is_urlencoded: true });
@@ -77,7 +77,7 @@ impl Fields {
         Self::of_body(parts, bytes).await
     }
 
-    async fn of_body(parts: Parts, bytes: Bytes) -> Result<Self, Complaint> {
+    async fn of_body(parts: Parts, bytes: Bytes) -> Result<Self, FormError> {
         let kind = parts.headers.get(CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
         let essence = kind.as_deref().and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
         // Flask takes the second name, too
@@ -90,9 +90,9 @@ impl Fields {
         }
         if essence.eq_ignore_ascii_case("multipart/form-data") {
             let fields = parts_of(Request::from_parts(parts, Body::from(bytes))).await;
-            return Ok(Self { fields: fields.ok_or_else(Complaint::not_a_form)?, is_urlencoded: false });
+            return Ok(Self { fields: fields.ok_or_else(FormError::not_a_form)?, is_urlencoded: false });
         }
-        Err(Complaint::new(
+        Err(FormError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "El Content-Type debe ser application/x-www-form-urlencoded o multipart/form-data, con value=N en el cuerpo.",
             "The Content-Type must be application/x-www-form-urlencoded or multipart/form-data, with value=N in the body.",
@@ -119,15 +119,15 @@ async fn parts_of(request: Request) -> Option<Vec<(String, String)>> {
     Some(fields)
 }
 
-fn wish(desk: &Desk, fields: &Fields, trace: Option<TraceParent>) -> Result<Wish, Complaint> {
+fn wish(desk: &OrderService, fields: &Fields, trace: Option<TraceParent>) -> Result<OrderRequest, FormError> {
     let value = fields.get("value").map(str::trim).ok_or_else(|| {
-        Complaint::invalid(
+        FormError::invalid(
             "Falta value: el número de fila de un producto, por ejemplo value=1.",
             "value is missing: the row number of a product, for example value=1.",
         )
     })?;
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Complaint::invalid(
+        return Err(FormError::invalid(
             "value debe ser el número de fila de un producto, por ejemplo value=1.",
             "value must be the row number of a product, for example value=1.",
         ));
@@ -135,17 +135,17 @@ fn wish(desk: &Desk, fields: &Fields, trace: Option<TraceParent>) -> Result<Wish
     // more digits than a number holds are out of range as well
     let product = value.parse().ok().and_then(|row| desk.catalog.row(row)).ok_or_else(|| {
         let last = desk.catalog.len();
-        Complaint::invalid(
+        FormError::invalid(
             format!("No hay ningún producto en esa fila: value debe estar entre 1 y {last}."),
             format!("There is no product in that row: value must be from 1 to {last}."),
         )
     })?;
     let email = email(desk, fields)?;
-    Ok(Wish { product: product.clone(), email, lang: None, trace })
+    Ok(OrderRequest { product: product.clone(), email, lang: None, trace })
 }
 
 /// An address that is left empty is the default one, as if there were no such field.
-fn email(desk: &Desk, fields: &Fields) -> Result<EmailAddress, Complaint> {
+fn email(desk: &OrderService, fields: &Fields) -> Result<EmailAddress, FormError> {
     let given = fields.get("usermail").unwrap_or_default().trim_end();
     let usermail = given.trim_start();
     if usermail.is_empty() {
@@ -153,13 +153,13 @@ fn email(desk: &Desk, fields: &Fields) -> Result<EmailAddress, Complaint> {
     }
     // it may have been a plus: the order must not go to whoever has the rest as an address
     if fields.is_urlencoded && given.contains(' ') {
-        return Err(Complaint::invalid(
+        return Err(FormError::invalid(
             "usermail tiene un espacio: en un formulario, un + se escribe %2B, como en ana%2Btag@example.org.",
             "usermail has a blank: in a form, a + is written %2B, as in ana%2Btag@example.org.",
         ));
     }
     usermail.parse().map_err(|_| {
-        Complaint::invalid(
+        FormError::invalid(
             "usermail debe ser una dirección de correo como ana@example.org.",
             "usermail must be an e-mail address like ana@example.org.",
         )
@@ -167,13 +167,13 @@ fn email(desk: &Desk, fields: &Fields) -> Result<EmailAddress, Complaint> {
 }
 
 /// One line in each language.
-struct Complaint {
+struct FormError {
     status: StatusCode,
     text: String,
     retry_after_s: Option<u32>,
 }
 
-impl Complaint {
+impl FormError {
     fn new(status: StatusCode, es: impl AsRef<str>, en: impl AsRef<str>) -> Self {
         Self { status, text: format!("{}\n{}\n", es.as_ref(), en.as_ref()), retry_after_s: None }
     }
@@ -228,7 +228,7 @@ impl Complaint {
     }
 }
 
-impl IntoResponse for Complaint {
+impl IntoResponse for FormError {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.text).into_response();
         let headers = response.headers_mut();

@@ -39,7 +39,7 @@ pub enum Error {
     #[error("the event log is overloaded")]
     Overloaded,
     /// The log cannot give any now, or the intake is stopping.
-    #[error("no order id can be had: {0}")]
+    #[error("cannot allocate an order id: {0}")]
     Unavailable(Arc<str>),
 }
 
@@ -107,7 +107,7 @@ impl Ids {
     }
 
     /// Takes back an id that certainly nobody has seen.
-    pub fn give_back(&self, id: OrderId) {
+    pub fn put_back(&self, id: OrderId) {
         self.0.pool().hand_out([id].into(), |pool, id| pool.ready.push_front(id));
     }
 

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    once::{self, Once},
-    place::{Desk, Placed, Refusal, Wish},
+    idempotency::{self, Once},
+    place::{OrderRequest, OrderService, Placed, Refusal},
 };
 use crate::{
     domain::{EmailAddress, Invalid, Lang, TraceParent},
@@ -44,7 +44,7 @@ struct Accepted<'a> {
     track: &'a str,
 }
 
-pub(super) async fn place(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+pub(super) async fn place(State(desk): State<Arc<OrderService>>, request: Request) -> Response {
     let start = desk.clock.monotonic();
     let response = match run(&desk, request).await {
         Ok(placed) => accepted(&desk, &placed),
@@ -54,7 +54,7 @@ pub(super) async fn place(State(desk): State<Arc<Desk>>, request: Request) -> Re
     response
 }
 
-async fn run(desk: &Arc<Desk>, request: Request) -> Result<Placed, Problem> {
+async fn run(desk: &Arc<OrderService>, request: Request) -> Result<Placed, Problem> {
     let refuse = |refusal| {
         desk.count(refusal);
         problem(refusal, desk.reservation.as_secs() as u32)
@@ -67,14 +67,14 @@ async fn run(desk: &Arc<Desk>, request: Request) -> Result<Placed, Problem> {
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::malformed("the body cannot be read"))?;
     let trace = desk.traces.of(&parts.headers);
-    let read = check_type(&parts.headers).and_then(|()| once::key(&parts.headers)).and_then(|key| {
+    let read = check_type(&parts.headers).and_then(|()| idempotency::key(&parts.headers)).and_then(|key| {
         let body: Body = serde_json::from_slice(&bytes).map_err(|error| explain(&bytes, &error))?;
         Ok((key, body))
     });
     let (key, body) = read.map_err(invalid)?;
     let lang = body.lang.as_ref().map(tags).unwrap_or_default();
     // before anything is asked of the present: an answer that was given does not change
-    let once = key.map(|key| Once { key, request: once::hash(&body.product, &body.email, &lang) });
+    let once = key.map(|key| Once { key, request: idempotency::hash(&body.product, &body.email, &lang) });
     if let Some(once) = &once
         && let Some(placed) = desk.earlier(once, trace).await.map_err(refuse)?
     {
@@ -93,7 +93,7 @@ async fn run(desk: &Arc<Desk>, request: Request) -> Result<Placed, Problem> {
 }
 
 /// The same for a repeated request: nothing in it depends on when it is asked.
-fn accepted(desk: &Desk, placed: &Placed) -> Response {
+fn accepted(desk: &OrderService, placed: &Placed) -> Response {
     let handle = desk.handles.seal(placed.id).to_string();
     let track = format!("{}/track/{handle}", placed.track.as_ref().unwrap_or(&desk.tracking_url));
     let location = HeaderValue::from_str(&track).expect("the address was checked at the start, handles are hex");
@@ -122,7 +122,12 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::unsupported_type("application/json"))
 }
 
-fn wish(desk: &Desk, body: &Body, lang: Option<Lang>, trace: Option<TraceParent>) -> Result<Wish, Problem> {
+fn wish(
+    desk: &OrderService,
+    body: &Body,
+    lang: Option<Lang>,
+    trace: Option<TraceParent>,
+) -> Result<OrderRequest, Problem> {
     let mut errors = Vec::new();
     let product = desk.catalog.by_id(&body.product);
     if product.is_none() {
@@ -131,7 +136,7 @@ fn wish(desk: &Desk, body: &Body, lang: Option<Lang>, trace: Option<TraceParent>
     let email: Option<EmailAddress> =
         body.email.parse().map_err(|invalid: Invalid| errors.push(error("email", invalid.0))).ok();
     match (product, email) {
-        (Some((_, product)), Some(email)) => Ok(Wish { product: product.clone(), email, lang, trace }),
+        (Some((_, product)), Some(email)) => Ok(OrderRequest { product: product.clone(), email, lang, trace }),
         _ => Err(Problem::invalid(errors)),
     }
 }

@@ -11,11 +11,11 @@
 
 mod admission;
 mod form;
+mod idempotency;
 pub mod ids;
 mod json;
 mod metrics;
 mod noting;
-mod once;
 mod place;
 mod products;
 mod rates;
@@ -39,12 +39,12 @@ use crate::{
     env::Env,
     eventlog::{EventLog, TopicPartition},
     store::Store,
-    telemetry::Seldom,
+    telemetry::ThrottledLog,
     web,
 };
 
 pub use self::rates::{ParseRate, Rate};
-use self::{admission::Admission, ids::Ids, metrics::Metrics, place::Desk, rates::Rates, trace::Traces};
+use self::{admission::Admission, ids::Ids, metrics::Metrics, place::OrderService, rates::Rates, trace::Traces};
 
 /// What can go wrong with the intake as a whole; what goes wrong with a request is its answer.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +131,7 @@ impl Default for Options {
 
 /// The service.
 pub struct Intake {
-    desk: Arc<Desk>,
+    desk: Arc<OrderService>,
     cors: Option<CorsLayer>,
 }
 
@@ -149,7 +149,7 @@ impl Intake {
         let ids = Ids::new(log.clone(), clock.clone(), options.ids_topic.clone());
         let backlog = metrics.backlog.clone();
         let admission = Admission::new(log.clone(), env.clone(), options.watched, options.backlog_max, backlog);
-        let desk = Desk {
+        let desk = OrderService {
             log,
             store,
             catalog,
@@ -161,8 +161,8 @@ impl Intake {
             admission: Arc::new(admission),
             traces: Traces::new(env.random),
             rates: Rates::new(options.rate_per_address, options.rate_per_client, options.trusted_hops),
-            placing: Arc::new(Semaphore::new(once::PLACING_MAX)),
-            failures: Seldom::default(),
+            placing: Arc::new(Semaphore::new(idempotency::PLACING_MAX)),
+            failures: ThrottledLog::default(),
             orders_topic: options.orders_topic,
             ids_topic: options.ids_topic,
             usermail: options.usermail,

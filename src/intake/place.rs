@@ -15,11 +15,11 @@ use crate::{
     domain::{EmailAddress, HandleKey, Lang, Order, OrderId, Product, TraceParent, wire},
     eventlog::{self, EventLog, NewRecord},
     store::{self, Store},
-    telemetry::Seldom,
+    telemetry::ThrottledLog,
 };
 
 /// Everything that a request needs to place an order.
-pub(super) struct Desk {
+pub(super) struct OrderService {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) store: Arc<dyn Store>,
     pub(super) catalog: Arc<Catalog>,
@@ -33,7 +33,7 @@ pub(super) struct Desk {
     pub(super) rates: Rates,
     pub(super) placing: Arc<Semaphore>,
     pub(super) traces: Traces,
-    pub(super) failures: Seldom,
+    pub(super) failures: ThrottledLog,
     pub(super) orders_topic: String,
     pub(super) ids_topic: String,
     pub(super) usermail: EmailAddress,
@@ -42,7 +42,7 @@ pub(super) struct Desk {
 }
 
 /// A valid wish, not yet an order.
-pub(super) struct Wish {
+pub(super) struct OrderRequest {
     pub(super) product: Product,
     pub(super) email: EmailAddress,
     pub(super) lang: Option<Lang>,
@@ -75,7 +75,7 @@ pub(super) enum Refusal {
     Internal,
 }
 
-impl Desk {
+impl OrderService {
     /// Whether an order may be taken now: what is refused here has cost nothing yet.
     pub(super) fn admit(&self, client: Option<IpAddr>, email: &EmailAddress) -> Result<(), Refusal> {
         if !self.admission.is_open() {
@@ -87,15 +87,15 @@ impl Desk {
     }
 
     /// Places an order and returns once it is durable.
-    pub(super) async fn place(&self, wish: Wish) -> Result<OrderId, Refusal> {
-        let id = self.ids.take().await.map_err(|error| self.no_id(&error))?;
+    pub(super) async fn place(&self, wish: OrderRequest) -> Result<OrderId, Refusal> {
+        let id = self.ids.take().await.map_err(|error| self.id_error(&error))?;
         let order = self.order(id, wish);
         self.append(&order, wire::encode_order(&order)).await?;
         Ok(id)
     }
 
-    pub(super) fn order(&self, id: OrderId, wish: Wish) -> Order {
-        let Wish { product, email, lang, trace } = wish;
+    pub(super) fn order(&self, id: OrderId, wish: OrderRequest) -> Order {
+        let OrderRequest { product, email, lang, trace } = wish;
         let handle = Some(self.handles.seal(id));
         Order { id, product, email, lang, placed_at: self.clock.now(), handle, trace }
     }
@@ -115,7 +115,7 @@ impl Desk {
             Err(eventlog::Error::Overloaded(_)) => Err(Refusal::Overloaded),
             Err(error) => {
                 self.failures
-                    .tell(&self.clock, |more| tracing::warn!(%error, more_before = more, "cannot append an order"));
+                    .warn(&self.clock, |more| tracing::warn!(%error, more_before = more, "cannot append an order"));
                 Err(match error {
                     eventlog::Error::Unavailable(_) => Refusal::Unavailable,
                     eventlog::Error::Unconfirmed(_) => Refusal::Unconfirmed,
@@ -125,23 +125,23 @@ impl Desk {
         }
     }
 
-    pub(super) fn no_id(&self, error: &ids::Error) -> Refusal {
+    pub(super) fn id_error(&self, error: &ids::Error) -> Refusal {
         match error {
             ids::Error::Overloaded => Refusal::Overloaded,
             ids::Error::Unavailable(_) => {
                 self.failures
-                    .tell(&self.clock, |more| tracing::warn!(%error, more_before = more, "cannot get an order id"));
+                    .warn(&self.clock, |more| tracing::warn!(%error, more_before = more, "cannot get an order id"));
                 Refusal::Unavailable
             }
         }
     }
 
-    pub(super) fn no_key(&self, error: &store::Error) -> Refusal {
+    pub(super) fn key_error(&self, error: &store::Error) -> Refusal {
         if let store::Error::Overloaded(_) = error {
             return Refusal::Overloaded;
         }
         self.failures
-            .tell(&self.clock, |more| tracing::warn!(%error, more_before = more, "cannot use an idempotency key"));
+            .warn(&self.clock, |more| tracing::warn!(%error, more_before = more, "cannot use an idempotency key"));
         match error {
             store::Error::Unavailable(_) => Refusal::Unavailable,
             _ => Refusal::Internal,

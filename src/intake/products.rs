@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::place::Desk;
+use super::place::OrderService;
 use crate::web::{FieldError, Problem, query_field};
 
 const LIMIT_DEFAULT: usize = 20;
@@ -28,7 +28,7 @@ struct Item<'a> {
     price: &'a str,
 }
 
-pub(super) async fn list(State(desk): State<Arc<Desk>>, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn list(State(desk): State<Arc<OrderService>>, uri: Uri) -> Result<Response, Problem> {
     let q = query_field(&uri, "q").unwrap_or_default();
     let limit = query_field(&uri, "limit");
     if q.len() > QUERY_BYTES_MAX {

@@ -17,7 +17,7 @@ pub struct Metrics {
     /// Attempts made although an earlier one may have been accepted; counted besides their own result.
     pub repeated: Counter,
     /// Mails leased and not settled yet.
-    pub in_air: Gauge,
+    pub in_flight: Gauge,
     /// Time from hand-over to the answer, per call of the transport.
     pub send_seconds: Histogram,
     /// 1 while the destination cannot be reached.
@@ -37,7 +37,7 @@ impl Metrics {
             retried: result("retried"),
             dead: result("dead"),
             repeated: result("repeated"),
-            in_air: Gauge::default(),
+            in_flight: Gauge::default(),
             // from a loopback server's 0.1 ms to a patient relay's minute
             send_seconds: Histogram::new([0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
             paused: Gauge::default(),
@@ -45,7 +45,7 @@ impl Metrics {
             failures: Family::default(),
         };
         registry.register("encargo_mails", "Attempts to send a mail, by result", mails);
-        registry.register("encargo_mails_in_air", "Mails leased and not settled yet", new.in_air.clone());
+        registry.register("encargo_mails_in_flight", "Mails leased and not settled yet", new.in_flight.clone());
         let seconds = new.send_seconds.clone();
         registry.register("encargo_mail_send_duration_seconds", "Time from hand-over to the answer", seconds);
         let paused = new.paused.clone();

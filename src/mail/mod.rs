@@ -28,7 +28,7 @@ pub use mailer::{Deps, Destinations, DomainState, Mailer, Options, RelayState, S
 pub use metrics::Metrics;
 pub use refusal::{About, Refusal};
 pub use templates::template_names;
-pub use transport::{Outcome, Timeouts, Transport, Whose, open};
+pub use transport::{Outcome, Scope, Timeouts, Transport, open};
 
 /// What can go wrong with mail as a whole; what becomes of one mail is an [`Outcome`].
 #[derive(Debug, thiserror::Error)]

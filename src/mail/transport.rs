@@ -11,7 +11,7 @@ pub enum Outcome {
     /// Accepted, with the reply.
     Sent(String),
     /// Not now, and certainly not accepted: try again. Says whose fault it is as far as one can tell.
-    Transient(Whose, String),
+    Transient(Scope, String),
     /// Not now, and the recipient's domain wants to be left alone for a while.
     Busy(String),
     /// Not now, and not because of this mail: the destination cannot be used at all.
@@ -45,7 +45,7 @@ impl Default for Timeouts {
 
 /// What a temporary failure is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
+pub enum Scope {
     /// The mail or the mailbox: others are not touched.
     Mail,
     /// Perhaps the recipient's domain: when it happens again and again there, it is slowed down.

@@ -18,7 +18,7 @@ use prometheus_client::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Late, Ops, Relay, moment, words::words};
+use super::{OnceHandle, Ops, Relay, moment, words::words};
 use crate::{
     clock::Clock,
     domain::Timestamp,
@@ -39,7 +39,7 @@ const ROWS_MAX: usize = 50;
 pub(super) struct Ledger(Arc<Inner>);
 
 struct Inner {
-    store: Late<dyn Store>,
+    store: OnceHandle<dyn Store>,
     relay: Relay,
     clock: Clock,
     pages: Pages,

@@ -38,7 +38,7 @@ const NAVIGATION: [(&str, &str); 3] = [("/mailbox", "mailbox"), ("/mailbox/galle
 pub type Check = (&'static str, Arc<dyn Fn() -> bool + Send + Sync>);
 
 /// What is opened after this listener: a broker or a database may be away at the start.
-pub type Late<T> = Arc<OnceLock<Arc<T>>>;
+pub type OnceHandle<T> = Arc<OnceLock<Arc<T>>>;
 
 /// How long `/readyz` waits for the log and the store.
 const CHECK_MAX: Duration = Duration::from_secs(2);
@@ -47,9 +47,9 @@ const CHECK_MAX: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Ops {
     /// The event log, if this role has one.
-    pub log: Option<Late<dyn EventLog>>,
+    pub log: Option<OnceHandle<dyn EventLog>>,
     /// The store, if this role has one.
-    pub store: Option<Late<dyn Store>>,
+    pub store: Option<OnceHandle<dyn Store>>,
     /// The time.
     pub clock: Clock,
     /// Everything that is measured.
@@ -89,7 +89,7 @@ impl Ops {
     }
 
     /// One question at a time: of a log that hangs, each would hold a thread for as long as that.
-    async fn log_answers(&self, log: &Late<dyn EventLog>) -> bool {
+    async fn log_answers(&self, log: &OnceHandle<dyn EventLog>) -> bool {
         let Some(log) = log.get().cloned() else { return false };
         let ask = async {
             let turn = self.asking.clone().lock_owned().await;
@@ -102,7 +102,7 @@ impl Ops {
         matches!(timeout(CHECK_MAX, ask).await, Ok(Ok(Ok(()))))
     }
 
-    async fn store_answers(store: &Late<dyn Store>) -> bool {
+    async fn store_answers(store: &OnceHandle<dyn Store>) -> bool {
         let Some(store) = store.get() else { return false };
         matches!(timeout(CHECK_MAX, store.ping()).await, Ok(Ok(())))
     }

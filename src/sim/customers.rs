@@ -117,7 +117,7 @@ pub(super) fn state(id: u64, place: u8, partition: u32, at: Timestamp) -> NewRec
 }
 
 /// What a future has that is ready.
-pub(super) fn now_or_never<T>(mut future: crate::eventlog::Future1<T>) -> T {
+pub(super) fn now_or_never<T>(mut future: crate::eventlog::BoxFuture<T>) -> T {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match future.as_mut().poll(&mut context) {
         std::task::Poll::Ready(value) => value,

@@ -14,7 +14,7 @@ use fastrand::Rng;
 use crate::{
     audit,
     clock::Clock,
-    mail::{About, Message, Outcome, Refusal, Transport, Whose},
+    mail::{About, Message, Outcome, Refusal, Scope, Transport},
 };
 
 pub(super) struct Peer {
@@ -60,7 +60,7 @@ impl Peer {
         let text = || "by chance".to_owned();
         match how {
             Some(0) => return Outcome::Ambiguous(text()),
-            Some(1) => return Outcome::Transient(Whose::Mail, text()),
+            Some(1) => return Outcome::Transient(Scope::Mail, text()),
             Some(2) => return Outcome::Busy(text()),
             Some(3) => return Outcome::Unreachable(text()),
             Some(4) => {

@@ -107,7 +107,7 @@ impl Setup {
 
     pub(super) fn mail(&self) -> mail::Options {
         mail::Options {
-            in_air_max: 6,
+            in_flight_max: 6,
             lease_max: 4,
             lease: self.unit * 4,
             retry_min: self.unit / 10,

@@ -24,7 +24,7 @@ pub use mask::{hide, masked};
 /// Starts logging for this process. `RUST_LOG` wins over the configured level.
 pub fn init(options: &Logging, clock: Clock) -> Result<()> {
     let filter = match std::env::var("RUST_LOG") {
-        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).context("RUST_LOG is no filter")?,
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).context("RUST_LOG is not a valid filter")?,
         // how tables come to be is of interest only to whoever asks for it
         _ => EnvFilter::try_new(format!("refinery_core=warn,{}", options.level))
             .with_context(|| format!("logging.level cannot be {:?}", options.level))?,
@@ -70,14 +70,14 @@ impl Write for Stderr {
 /// Tells of what clients can make happen at will, once a second and not once a request: a full disk must not be made
 /// fuller.
 #[derive(Debug, Default)]
-pub struct Seldom {
+pub struct ThrottledLog {
     quiet_until_ms: AtomicU64,
-    untold: AtomicU64,
+    suppressed: AtomicU64,
 }
 
-impl Seldom {
+impl ThrottledLog {
     /// Calls `tell` with how many were not told of before, unless it is too soon.
-    pub fn tell(&self, clock: &Clock, tell: impl FnOnce(u64)) {
+    pub fn warn(&self, clock: &Clock, tell: impl FnOnce(u64)) {
         let now_ms = clock.monotonic().as_millis() as u64;
         let quiet_until_ms = self.quiet_until_ms.load(Ordering::Relaxed);
         let is_mine = now_ms >= quiet_until_ms
@@ -86,9 +86,9 @@ impl Seldom {
                 .compare_exchange(quiet_until_ms, now_ms + 1_000, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if is_mine {
-            tell(self.untold.swap(0, Ordering::Relaxed));
+            tell(self.suppressed.swap(0, Ordering::Relaxed));
         } else {
-            self.untold.fetch_add(1, Ordering::Relaxed);
+            self.suppressed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

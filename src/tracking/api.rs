@@ -23,7 +23,7 @@ use crate::{
         self, Store,
         orders::{HistoryEntry, OrderView},
     },
-    telemetry::Seldom,
+    telemetry::ThrottledLog,
     web::{self, FieldError, Problem},
 };
 
@@ -69,8 +69,8 @@ struct Inner {
     handles: HandleKey,
     metrics: Metrics,
     options: Options,
-    denials: Seldom,
-    failures: Seldom,
+    denials: ThrottledLog,
+    failures: ThrottledLog,
 }
 
 impl Api {
@@ -133,7 +133,7 @@ impl Api {
             return Err(Problem::new(StatusCode::FORBIDDEN, "closed", "Lookup by number is closed", detail));
         }
         if given.is_some() {
-            self.0.denials.tell(&self.0.env.clock, |more| {
+            self.0.denials.warn(&self.0.env.clock, |more| {
                 tracing::warn!(more_before = more, "a lookup with a wrong API key (tracking.api_key) was refused");
             });
         }

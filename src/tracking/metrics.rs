@@ -83,7 +83,7 @@ impl Metrics {
             ("unmailed", applied.unmailed),
             ("dead", dead),
         ] {
-            self.events.get_or_create(&[("is", name)]).inc_by(count);
+            self.events.get_or_create(&[("result", name)]).inc_by(count);
         }
         if let Some(delay) = delay {
             self.delay.observe(delay.as_secs_f64());

@@ -13,7 +13,7 @@ use crate::{
     clock::Monotonic,
     domain::{DeadLetter, Source, Timestamp, wire},
     env::{Backoff, Env},
-    eventlog::{self, Budget, Commits, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition},
+    eventlog::{self, Budget, EventLog, GroupOffset, Member, MemberEvent, MemberMode, Outcome, Record, TopicPartition},
     store::{
         self, Store,
         orders::{Advance, Batch, Incoming},
@@ -125,7 +125,7 @@ impl Projection {
         let Options { states, dead, outcomes, old_states, .. } = &self.options;
         let topics = [states, dead].into_iter().chain(outcomes).chain(old_states);
         let topics: Vec<&str> = topics.map(String::as_str).collect();
-        Ok(self.deps.log.join(GROUP, &topics, self.options.slot, Commits::Offsets)?)
+        Ok(self.deps.log.join(GROUP, &topics, self.options.slot, MemberMode::Offsets)?)
     }
 
     /// Waits at most that time for something to do, and does it. A store that cannot do it now is asked again by the next
@@ -178,18 +178,18 @@ impl Projection {
         let mut wait = if batch.advances.is_empty() { wait } else { Duration::ZERO };
         while !room.is_spent() {
             match member.next(wait)? {
-                Input::Assigned(assigned) => {
+                MemberEvent::Assigned(assigned) => {
                     self.reread(member, &batch.advances)?;
                     return Ok(Some(Todo::Rewind(assigned.into_iter().map(|offset| offset.of).collect())));
                 }
-                Input::Records(of, records) => self.add(&mut batch, of, records.into(), &mut room),
+                MemberEvent::Records(of, records) => self.add(&mut batch, of, records.into(), &mut room),
                 // the store's compare-and-set fences us, so nothing has to be finished first
-                Input::Revoking(gone) | Input::Lost(gone) => {
+                MemberEvent::Revoking(gone) | MemberEvent::Lost(gone) => {
                     self.applied.retain(|of, _| !gone.contains(of));
                     self.reread(member, &batch.advances)?;
                     return Ok(None);
                 }
-                Input::Idle => break,
+                MemberEvent::Idle => break,
             }
             wait = Duration::ZERO;
         }

@@ -30,7 +30,7 @@ use reqwest::Url;
 use tower_http::cors::CorsLayer;
 
 use super::Problem;
-use crate::{clock::Clock, telemetry::Seldom};
+use crate::{clock::Clock, telemetry::ThrottledLog};
 
 /// What no program sends but a proxy that passes a request on.
 const OF_PROXIES: [HeaderName; 6] = [
@@ -107,7 +107,7 @@ pub struct Guard {
 impl Guard {
     /// Puts the guard before all routes. Refusals are told now and then: a proxy may have been set up half-way.
     pub fn wrap(self, router: Router, clock: Clock) -> Router {
-        let guard = Arc::new((self, clock, Seldom::default()));
+        let guard = Arc::new((self, clock, ThrottledLog::default()));
         router.layer(middleware::from_fn(move |request: Request, next: middleware::Next| {
             let guard = guard.clone();
             async move {
@@ -116,7 +116,7 @@ impl Guard {
                     Ok(()) => next.run(request).await,
                     Err(problem) => {
                         // not the name itself: anybody can write an address there
-                        told.tell(clock, |more| {
+                        told.warn(clock, |more| {
                             tracing::warn!(
                                 more_before = more,
                                 "a browser was refused that called by a name not in http.allowed_hosts, or for a page not in \

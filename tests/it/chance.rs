@@ -7,7 +7,7 @@ use encargo::{
     domain::Timestamp,
     env::Random,
     eventlog::{
-        Commits, Error, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, TopicPartition, TopicSpec,
+        Error, EventLog, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, TopicPartition, TopicSpec,
         memory::{self, MemoryLog},
     },
     faults::{Call, Chance, Fault, FaultyLog, FaultyStore},
@@ -32,7 +32,7 @@ fn record(topic: &str, value: &str) -> NewRecord {
 fn move_all(log: &dyn EventLog, clock: &Clock) -> Vec<String> {
     let mut told = Vec::new();
     for slot in 0_u32.. {
-        let Ok(mut member) = log.join("g", &["in"], slot % 2, Commits::Outputs) else { continue };
+        let Ok(mut member) = log.join("g", &["in"], slot % 2, MemberMode::Outputs) else { continue };
         if follow(member.as_mut(), clock, &mut told) {
             return told;
         }
@@ -48,8 +48,8 @@ fn follow(member: &mut dyn Member, clock: &Clock, told: &mut Vec<String>) -> boo
         let heard = member.next(Duration::from_millis(100));
         told.push(format!("{:?} {heard:?}", clock.monotonic()));
         match heard {
-            Ok(Input::Assigned(new)) => moved = new.first().map(|offset| offset.offset),
-            Ok(Input::Records(of, records)) => {
+            Ok(MemberEvent::Assigned(new)) => moved = new.first().map(|offset| offset.offset),
+            Ok(MemberEvent::Records(of, records)) => {
                 let outputs: Vec<_> =
                     records.iter().map(|read| record("out", std::str::from_utf8(&read.value).unwrap())).collect();
                 let offset = records.last().unwrap().offset + 1;
@@ -60,8 +60,8 @@ fn follow(member: &mut dyn Member, clock: &Clock, told: &mut Vec<String>) -> boo
                 }
                 moved = Some(offset);
             }
-            Ok(Input::Revoking(_) | Input::Lost(_)) => moved = None,
-            Ok(Input::Idle) | Err(Error::Unavailable(_)) => {}
+            Ok(MemberEvent::Revoking(_) | MemberEvent::Lost(_)) => moved = None,
+            Ok(MemberEvent::Idle) | Err(Error::Unavailable(_)) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -116,8 +116,8 @@ fn a_call_is_refused_done_or_late_as_the_plan_says() {
         FaultyLog::new(log.clone(), Arc::new(plan), clock.clone())
     };
     let commit = |fault| {
-        let mut member = faulty(fault).join("g", &["t"], 0, Commits::Outputs).unwrap();
-        assert!(matches!(member.next(Duration::ZERO), Ok(Input::Assigned(_))));
+        let mut member = faulty(fault).join("g", &["t"], 0, MemberMode::Outputs).unwrap();
+        assert!(matches!(member.next(Duration::ZERO), Ok(MemberEvent::Assigned(_))));
         let outcome = member.commit(&[record("t", "y")], &[]);
         (outcome, log.topic("t").unwrap().unwrap().partitions[0].end, clock.monotonic().as_secs())
     };

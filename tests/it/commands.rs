@@ -96,7 +96,7 @@ async fn a_customer_cancels_after_a_second_word_and_hears_of_it() {
         app.mails(3).await.into_iter().filter(|mail| mail.id == 1).map(|mail| mail.estado).collect();
     states.sort();
     assert_eq!(states, ["cancelado", "recibido"]);
-    assert_eq!(app.metric("encargo_orders{is=\"cancelled\"}").await, 1);
+    assert_eq!(app.metric("encargo_orders{state=\"cancelled\"}").await, 1);
     assert_eq!(app.metric("encargo_commands_total{do=\"cancel\",result=\"done\"}").await, 1);
 }
 

@@ -25,8 +25,8 @@ use crate::harness::{PATIENCE, real_clock};
 use encargo::{
     domain::Timestamp,
     eventlog::{
-        Commits, Error, EventLog, GroupOffset, Input, Member, NewRecord, Outcome, Position, Record, TopicPartition,
-        TopicSpec,
+        Error, EventLog, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, Position, Record,
+        TopicPartition, TopicSpec,
         sqlite::{Options, SqliteLog},
     },
 };
@@ -181,9 +181,9 @@ fn try_read_all(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Result<Ve
 
 /// Joins and takes the assignment.
 fn join(log: &dyn EventLog, group: &str, topics: &[&str]) -> (Box<dyn Member>, Vec<GroupOffset>) {
-    let mut member = log.join(group, topics, 0, Commits::Outputs).unwrap();
+    let mut member = log.join(group, topics, 0, MemberMode::Outputs).unwrap();
     match member.next(PATIENCE).unwrap() {
-        Input::Assigned(offsets) => (member, offsets),
+        MemberEvent::Assigned(offsets) => (member, offsets),
         other => panic!("the first input was {other:?}"),
     }
 }
@@ -191,7 +191,7 @@ fn join(log: &dyn EventLog, group: &str, topics: &[&str]) -> (Box<dyn Member>, V
 /// The next records.
 fn next(member: &mut dyn Member) -> (TopicPartition, Vec<Record>) {
     match member.next(PATIENCE).unwrap() {
-        Input::Records(of, records) if !records.is_empty() => (of, records),
+        MemberEvent::Records(of, records) if !records.is_empty() => (of, records),
         other => panic!("instead of records came {other:?}"),
     }
 }

@@ -25,7 +25,7 @@ async fn states_of_before_mail_since_are_shown_and_counted_but_not_mailed() {
         let order = app.in_state(id, STATES[3]).await;
         let mails: Vec<_> = order["history"].as_array().unwrap().iter().map(|entry| entry["mail"].is_null()).collect();
         assert_eq!(mails, [true, true, false, false], "{order}");
-        assert_eq!(app.metric("encargo_events_projected_total{is=\"unmailed\"}").await, 2);
+        assert_eq!(app.metric("encargo_events_projected_total{result=\"unmailed\"}").await, 2);
         app.stop().await;
     }
 }
@@ -106,9 +106,9 @@ async fn twenty_orders_at_once_finish_together_in_three_dwells() {
         }
         app.clock.advance(DWELL);
     }
-    assert_eq!(app.metric("encargo_orders{is=\"accepted\"}").await, 20);
-    assert_eq!(app.metric("encargo_orders{is=\"finished\"}").await, 20);
-    assert_eq!(app.metric("encargo_orders{is=\"in_flight\"}").await, 0);
+    assert_eq!(app.metric("encargo_orders{state=\"accepted\"}").await, 20);
+    assert_eq!(app.metric("encargo_orders{state=\"finished\"}").await, 20);
+    assert_eq!(app.metric("encargo_orders{state=\"in_flight\"}").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,8 +158,8 @@ async fn records_of_the_old_intake_are_processed() {
         assert_eq!(app.in_state(41, estado).await["name"], "Pokémon");
         app.clock.advance(DWELL);
     }
-    assert_eq!(app.metric("encargo_orders{is=\"accepted\"}").await, 3);
-    assert_eq!(app.metric("encargo_orders{is=\"dead\"}").await, 2);
+    assert_eq!(app.metric("encargo_orders{state=\"accepted\"}").await, 3);
+    assert_eq!(app.metric("encargo_orders{state=\"dead\"}").await, 2);
     let dead = app.app().store().dead(None, 10).await.unwrap();
     let reasons: Vec<&str> = dead.iter().map(|item| item.reason.as_str()).collect();
     assert_eq!(

@@ -6,7 +6,7 @@ use encargo::{
     domain::{StateEvent, Timestamp, wire},
     env::Env,
     eventlog::{
-        self, Commits, EventLog, GroupOffset, Input, NewRecord, Outcome, TopicSpec,
+        self, EventLog, GroupOffset, MemberEvent, MemberMode, NewRecord, Outcome, TopicSpec,
         sqlite::{Options, SqliteLog},
     },
     forward::{self, Forward},
@@ -69,8 +69,8 @@ impl Shop {
 
     /// The group has read so far.
     fn stand(&self, group: &str, offset: u64) {
-        let mut member = self.log.join(group, &["ours"], 0, Commits::Offsets).unwrap();
-        assert!(matches!(member.next(PATIENCE).unwrap(), Input::Assigned(_)));
+        let mut member = self.log.join(group, &["ours"], 0, MemberMode::Offsets).unwrap();
+        assert!(matches!(member.next(PATIENCE).unwrap(), MemberEvent::Assigned(_)));
         let offset = GroupOffset { of: part("ours", 0), offset, metadata: String::new() };
         assert!(matches!(member.commit(&[], &[offset]), Outcome::Committed(_)));
     }

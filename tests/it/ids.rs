@@ -124,7 +124,7 @@ async fn many_at_once_get_different_ids_without_a_gap() {
 async fn an_id_that_came_back_is_the_next() {
     let bench = Bench::start();
     let first = bench.ids.take().await.unwrap();
-    bench.ids.give_back(first);
+    bench.ids.put_back(first);
     assert_eq!(bench.ids.take().await.unwrap(), first);
     bench.clock.advance(Duration::from_secs(2));
     assert_eq!(bench.take(1).await, [2]);

@@ -94,7 +94,7 @@ pub async fn wait_until_done(process: &Process) {
             line.and_then(|value| value.trim().parse().ok()).expect("a whole number")
         };
         let [in_flight, accepted] =
-            ["in_flight", "accepted"].map(|is| value(&format!("encargo_orders{{is=\"{is}\"}}")));
+            ["in_flight", "accepted"].map(|is| value(&format!("encargo_orders{{state=\"{is}\"}}")));
         let mailed = value("encargo_ledger_mails{status=\"sent\"}");
         if in_flight == 0 && mailed == accepted * 4 {
             Ok(())
@@ -115,7 +115,7 @@ pub async fn wait_until_over(process: &Process, data: &Path) {
         let counts = store.order_counts().await.map_err(|e| e.to_string())?;
         let over = counts.finished + counts.cancelled;
         let text = reqwest::get(&url).await.map_err(|e| e.to_string())?.text().await.map_err(|e| e.to_string())?;
-        let accepted = sample_in(&text, "encargo_orders{is=\"accepted\"}");
+        let accepted = sample_in(&text, "encargo_orders{state=\"accepted\"}");
         let waiting = ["pending", "sending"].map(|status| format!("encargo_ledger_mails{{status=\"{status}\"}}"));
         let waiting: u64 = waiting.iter().map(|sample| sample_in(&text, sample)).sum();
         if over == accepted && waiting == 0 {

@@ -58,7 +58,7 @@ async fn every_state_arrives_once_and_in_order() {
         assert!(by_order.values().all(|states| *states == Flow::STATES), "{by_order:?}");
         assert!(sink.connections() <= 4, "connections are used again: {}", sink.connections());
         post.stop().await;
-        assert_eq!(post.metrics.in_air.get(), 0);
+        assert_eq!(post.metrics.in_flight.get(), 0);
     }
 }
 
@@ -245,7 +245,7 @@ async fn an_orderly_stop_leaves_nothing_ambiguous() {
     post.stop().await;
     assert_eq!(post.count(MailStatus::Sending).await, 0);
     assert_eq!(post.count(MailStatus::Sent).await, sink.accepted());
-    assert_eq!(post.metrics.in_air.get(), 0);
+    assert_eq!(post.metrics.in_flight.get(), 0);
     post.run(mail::Options::default());
     post.have(MailStatus::Sent, 300).await;
     assert_eq!((sink.accepted(), post.store.ledger_counts().await.unwrap().repeated), (300, 0));

@@ -13,7 +13,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, Statistics,
+    Statistics,
     client::Client,
     config::RDKafkaLogLevel,
     consumer::ConsumerContext,
@@ -38,7 +38,7 @@ pub(super) fn real_clock() -> Clock {
 /// What every client of ours shares: words of the library go to the log, each once a minute, and whether any broker
 /// can be reached is noted. The library never says passwords.
 #[derive(Clone, Default)]
-pub(super) struct Plain(Arc<Shared>);
+pub(super) struct ClientContext(Arc<Shared>);
 
 struct Shared {
     clock: Clock,
@@ -62,7 +62,7 @@ impl Default for Shared {
     }
 }
 
-impl Plain {
+impl ClientContext {
     /// Whether no broker could be reached when the library last tried.
     pub(super) fn is_down(&self) -> bool {
         self.0.down.load(Ordering::Relaxed)
@@ -121,7 +121,7 @@ impl Plain {
     }
 }
 
-impl ClientContext for Plain {
+impl rdkafka::ClientContext for ClientContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             // `error` is told the same of a connection that failed, but for one that was closed early
@@ -162,10 +162,10 @@ impl ClientContext for Plain {
     }
 }
 
-impl ConsumerContext for Plain {}
+impl ConsumerContext for ClientContext {}
 
 /// The error that ended a client for good, if one did.
-pub(super) fn fatal<C: ClientContext>(client: &Client<C>) -> Option<String> {
+pub(super) fn fatal<C: rdkafka::ClientContext>(client: &Client<C>) -> Option<String> {
     client.fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
 }
 

@@ -13,14 +13,14 @@ use rdkafka::{
 
 use super::{
     Shared,
-    client::{self, Plain, question_error},
+    client::{self, ClientContext, question_error},
     topics::part,
 };
 use crate::eventlog::{Error, GroupInfo, GroupOffset, Lag, Result, TopicPartition};
 
 impl Shared {
     /// A client that may ask for a group's offsets. It never joins.
-    pub(super) fn group_client(&self, group: &str) -> Result<Arc<BaseConsumer<Plain>>> {
+    pub(super) fn group_client(&self, group: &str) -> Result<Arc<BaseConsumer<ClientContext>>> {
         let mut clients = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(group) {
             while let Some(Err(error)) = client.poll(Duration::ZERO) {
@@ -28,8 +28,9 @@ impl Shared {
             }
             return Ok(client.clone());
         }
-        let config = self.options.asking(Some(group), "read_committed");
-        let client: BaseConsumer<Plain> = config.create_with_context(Plain::default()).map_err(client::config_error)?;
+        let config = self.options.query_config(Some(group), "read_committed");
+        let client: BaseConsumer<ClientContext> =
+            config.create_with_context(ClientContext::default()).map_err(client::config_error)?;
         let client = Arc::new(client);
         clients.insert(group.to_owned(), client.clone());
         Ok(client)

@@ -6,9 +6,9 @@
 //! what it has for partitions that it gives up, or seeks in those that it got.
 
 mod commit;
+mod cursor;
 mod fetch;
-mod lane;
-mod watch;
+mod listener;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -23,17 +23,17 @@ use rdkafka::{
 };
 
 use self::{
-    lane::Lane,
-    watch::{Turn, Watch},
+    cursor::PartitionCursor,
+    listener::{Rebalance, RebalanceListener},
 };
 use super::{
     Shared,
     client::{self, question_error},
     groups, options,
-    transaction::Transactor,
+    transaction::TransactionalProducer,
 };
 use crate::eventlog::{
-    Commits, Error, GroupOffset, Input, Member, NewRecord, Outcome, Result, TopicPartition, check_from,
+    Error, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, Result, TopicPartition, check_from,
 };
 
 /// How long questions may take in which the assignment depends; then `next` gives up and asks again.
@@ -45,9 +45,9 @@ pub(super) struct KafkaMember {
     group: String,
     slot: u32,
     /// Before the consumer, so that it ends first: nothing is open when the partitions go.
-    transactor: Option<Transactor>,
-    consumer: BaseConsumer<Watch>,
-    lanes: Vec<Lane>,
+    producer: Option<TransactionalProducer>,
+    consumer: BaseConsumer<RebalanceListener>,
+    cursors: Vec<PartitionCursor>,
     turn: usize,
     /// Told to the owner, and to be answered at the next call.
     assigning: Option<Vec<TopicPartition>>,
@@ -64,7 +64,7 @@ impl KafkaMember {
         topics: &[&str],
         alongside: &[&str],
         slot: u32,
-        commits: Commits,
+        mode: MemberMode,
     ) -> Result<Self> {
         for topic in topics.iter().chain(alongside) {
             shared.topics.metadata(Some(topic))?;
@@ -72,16 +72,17 @@ impl KafkaMember {
         }
         shared.await_free(group, slot)?;
         shared.slots.check(&options::instance_id(group, slot), group, slot)?;
-        let transactor = match commits {
-            Commits::Offsets => None,
-            Commits::Outputs => {
+        let producer = match mode {
+            MemberMode::Offsets => None,
+            MemberMode::Outputs => {
                 shared.slots.check(&options::transactional_id(group, slot), group, slot)?;
-                Some(Transactor::start(shared, group, slot)?)
+                Some(TransactionalProducer::start(shared, group, slot)?)
             }
         };
         let config = shared.options.member(group, slot);
-        let watch = Watch::new(alongside);
-        let consumer: BaseConsumer<Watch> = config.create_with_context(watch).map_err(client::config_error)?;
+        let listener = RebalanceListener::new(alongside);
+        let consumer: BaseConsumer<RebalanceListener> =
+            config.create_with_context(listener).map_err(client::config_error)?;
         let mut topics = topics.to_vec();
         topics.sort_unstable();
         topics.dedup();
@@ -90,9 +91,9 @@ impl KafkaMember {
             shared: shared.clone(),
             group: group.to_owned(),
             slot,
-            transactor,
+            producer,
             consumer,
-            lanes: Vec::new(),
+            cursors: Vec::new(),
             turn: 0,
             assigning: None,
             revoking: None,
@@ -105,8 +106,8 @@ impl KafkaMember {
         let mut list = TopicPartitionList::with_capacity(of.len());
         for of in of {
             let mut entry = list.add_partition(&of.topic, of.partition as i32);
-            if let Some(lane) = self.lanes.iter().find(|lane| lane.of == *of) {
-                let at = Offset::Offset(client::signed(lane.position)?);
+            if let Some(cursor) = self.cursors.iter().find(|cursor| cursor.of == *of) {
+                let at = Offset::Offset(client::signed(cursor.position)?);
                 entry.set_offset(at).map_err(|error| question_error(&of.to_string(), &error))?;
             }
         }
@@ -117,16 +118,16 @@ impl KafkaMember {
     fn answer(&mut self) -> Result<()> {
         if let Some(gone) = self.revoking.take() {
             let list = self.list(&gone)?;
-            self.lanes.retain(|lane| !gone.contains(&lane.of));
+            self.cursors.retain(|cursor| !gone.contains(&cursor.of));
             self.consumer.incremental_unassign(&list).map_err(|error| self.cannot("give partitions up", &error))?;
         }
         if let Some(new) = self.assigning.take() {
             let list = self.list(&new)?;
             self.consumer.incremental_assign(&list).map_err(|error| self.cannot("take partitions", &error))?;
             // the library remembers that a partition was paused when it was last ours
-            for lane in self.lanes.iter().filter(|lane| new.contains(&lane.of)) {
-                let list = self.list(std::slice::from_ref(&lane.of))?;
-                let told = if lane.paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+            for cursor in self.cursors.iter().filter(|cursor| new.contains(&cursor.of)) {
+                let list = self.list(std::slice::from_ref(&cursor.of))?;
+                let told = if cursor.paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
                 told.map_err(|error| self.cannot("pause or go on", &error))?;
             }
         }
@@ -138,36 +139,36 @@ impl KafkaMember {
     }
 
     /// Prepares a change of the assignment for the owner. `None`: there is nothing to tell.
-    fn change(&mut self, turn: Turn) -> Result<Option<Input>> {
+    fn change(&mut self, turn: Rebalance) -> Result<Option<MemberEvent>> {
         match turn {
-            Turn::Assign(new) => {
+            Rebalance::Assign(new) => {
                 let offsets = match self.lookup(&new) {
                     Ok(offsets) => offsets,
                     Err(error) => {
                         // asked again by the next call; the group waits meanwhile
-                        self.consumer.context().turns().push_front(Turn::Assign(new));
+                        self.consumer.context().rebalances().push_front(Rebalance::Assign(new));
                         return Err(error);
                     }
                 };
                 self.assigning = Some(new);
                 let first = !std::mem::replace(&mut self.was_assigned, true);
-                Ok((first || !offsets.is_empty()).then_some(Input::Assigned(offsets)))
+                Ok((first || !offsets.is_empty()).then_some(MemberEvent::Assigned(offsets)))
             }
-            Turn::Revoke(gone) => {
+            Rebalance::Revoke(gone) => {
                 let lost = self.consumer.assignment_lost();
                 let gone: Vec<_> =
-                    gone.into_iter().filter(|of| lost || self.lanes.iter().any(|lane| lane.of == *of)).collect();
+                    gone.into_iter().filter(|of| lost || self.cursors.iter().any(|cursor| cursor.of == *of)).collect();
                 self.revoking = Some(gone.clone());
                 if lost {
                     self.answer()?;
-                    return Ok(Some(Input::Lost(gone)));
+                    return Ok(Some(MemberEvent::Lost(gone)));
                 }
-                Ok((!gone.is_empty()).then_some(Input::Revoking(gone)))
+                Ok((!gone.is_empty()).then_some(MemberEvent::Revoking(gone)))
             }
         }
     }
 
-    /// Where the group is in these partitions; they become lanes.
+    /// Where the group is in these partitions; they become cursors.
     fn lookup(&mut self, new: &[TopicPartition]) -> Result<Vec<GroupOffset>> {
         let committed = groups::committed(&self.consumer, &self.group, new, ASK)?;
         let ranges = self.shared.topics.ranges(new)?;
@@ -175,12 +176,12 @@ impl KafkaMember {
         for (of, range) in ranges {
             let committed = committed.iter().find(|offset| offset.of == of).cloned();
             let next = committed.clone().unwrap_or(GroupOffset { of, offset: range.start, metadata: String::new() });
-            self.lanes.retain(|lane| lane.of != next.of);
-            self.lanes.push(Lane {
+            self.cursors.retain(|cursor| cursor.of != next.of);
+            self.cursors.push(PartitionCursor {
                 of: next.of.clone(),
                 position: next.offset,
-                ahead: VecDeque::new(),
-                reaches: range.end,
+                prefetched: VecDeque::new(),
+                known_end: range.end,
                 committed,
                 trimmed: (next.offset < range.start).then_some(range.start),
                 stopped: false,
@@ -188,36 +189,36 @@ impl KafkaMember {
             });
             offsets.push(next);
         }
-        self.lanes.sort_by(|a, b| a.of.cmp(&b.of));
+        self.cursors.sort_by(|a, b| a.of.cmp(&b.of));
         Ok(offsets)
     }
 
-    fn lane(&mut self, of: &TopicPartition) -> Result<&mut Lane> {
-        let lane = self.lanes.iter_mut().find(|lane| lane.of == *of);
-        lane.ok_or_else(|| Error::Fenced(format!("{of} is not assigned to this member of {}", self.group)))
+    fn cursor(&mut self, of: &TopicPartition) -> Result<&mut PartitionCursor> {
+        let cursor = self.cursors.iter_mut().find(|cursor| cursor.of == *of);
+        cursor.ok_or_else(|| Error::Fenced(format!("{of} is not assigned to this member of {}", self.group)))
     }
 }
 
 impl Member for KafkaMember {
-    fn next(&mut self, wait: Duration) -> Result<Input> {
+    fn next(&mut self, wait: Duration) -> Result<MemberEvent> {
         let ends = self.shared.clock.monotonic() + wait;
         loop {
             self.answer()?;
-            let turn = self.consumer.context().turns().pop_front();
+            let turn = self.consumer.context().rebalances().pop_front();
             if let Some(turn) = turn {
                 match self.change(turn) {
                     Ok(Some(input)) => return Ok(input),
                     Ok(None) => continue,
                     Err(Error::Unavailable(why)) => {
                         tracing::warn!(group = self.group, why, "the group's offsets cannot be had yet");
-                        return Ok(Input::Idle);
+                        return Ok(MemberEvent::Idle);
                     }
                     Err(error) => return Err(error),
                 }
             }
             self.fetch(Duration::ZERO)?;
             self.restart()?;
-            if !self.consumer.context().turns().is_empty() {
+            if !self.consumer.context().rebalances().is_empty() {
                 continue;
             }
             if let Some(input) = self.take()? {
@@ -225,19 +226,19 @@ impl Member for KafkaMember {
             }
             let left = ends.saturating_sub(self.shared.clock.monotonic());
             if left.is_zero() {
-                return Ok(Input::Idle);
+                return Ok(MemberEvent::Idle);
             }
             self.fetch(left)?;
         }
     }
 
     fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()> {
-        self.lane(partition)?;
+        self.cursor(partition)?;
         let range = self.shared.topics.range(partition)?;
         let end = if offset > range.end { self.shared.topics.written(partition)? } else { range.end };
         check_from(partition, offset, range.start, end)?;
         if !self.assigning.as_ref().is_some_and(|new| new.contains(partition)) {
-            if self.lane(partition)?.stopped || self.lane(partition)?.trimmed.is_some() {
+            if self.cursor(partition)?.stopped || self.cursor(partition)?.trimmed.is_some() {
                 if !self.start_again(partition, offset)? {
                     return Err(Error::Unavailable(format!("the assignment of {} changes", self.group)));
                 }
@@ -245,7 +246,7 @@ impl Member for KafkaMember {
                 self.seek_now(partition, offset)?;
             }
         }
-        self.lane(partition)?.go_to(offset);
+        self.cursor(partition)?.go_to(offset);
         Ok(())
     }
 
@@ -256,14 +257,14 @@ impl Member for KafkaMember {
         }
         let new = self.assigning.clone().unwrap_or_default();
         let mut of = Vec::new();
-        for lane in self.lanes.iter_mut().filter(|lane| lane.of.topic == topic) {
-            lane.paused = paused;
-            of.extend(Some(lane.of.clone()).filter(|of| !new.contains(of)));
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.of.topic == topic) {
+            cursor.paused = paused;
+            of.extend(Some(cursor.of.clone()).filter(|of| !new.contains(of)));
         }
         let done =
             self.list(&of).map(|list| if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) });
         if let Ok(Err(error)) = done {
-            self.consumer.context().plain.note(&error);
+            self.consumer.context().context.note(&error);
         }
     }
 
@@ -271,7 +272,7 @@ impl Member for KafkaMember {
         if let Err(error) = offsets.iter().try_for_each(|offset| self.check(offset)) {
             return Outcome::Aborted(error);
         }
-        if self.consumer.context().turns().iter().any(|turn| matches!(turn, Turn::Revoke(_))) {
+        if self.consumer.context().rebalances().iter().any(|turn| matches!(turn, Rebalance::Revoke(_))) {
             return Outcome::Aborted(Error::Unavailable(format!("the assignment of {} changes", self.group)));
         }
         self.transact(outputs, offsets)
@@ -280,18 +281,18 @@ impl Member for KafkaMember {
 
 impl Drop for KafkaMember {
     fn drop(&mut self) {
-        self.transactor = None;
-        let watch = self.consumer.context().clone();
-        watch.close();
+        self.producer = None;
+        let listener = self.consumer.context().clone();
+        listener.close();
         // the library waits for answers before it leaves
         if let Err(error) = self.answer() {
             tracing::debug!(%error, "while leaving");
         }
-        let turns: Vec<Turn> = watch.turns().drain(..).collect();
-        for turn in turns {
+        let rebalances: Vec<Rebalance> = listener.rebalances().drain(..).collect();
+        for turn in rebalances {
             match turn {
-                Turn::Assign(new) => self.assigning = Some(new),
-                Turn::Revoke(gone) => self.revoking = Some(gone),
+                Rebalance::Assign(new) => self.assigning = Some(new),
+                Rebalance::Revoke(gone) => self.revoking = Some(gone),
             }
             if let Err(error) = self.answer() {
                 tracing::debug!(%error, "while leaving");

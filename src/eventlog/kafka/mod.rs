@@ -39,7 +39,7 @@ use rdkafka::{consumer::BaseConsumer, producer::Producer as _, util::get_rdkafka
 use tokio::sync::oneshot;
 
 use self::{
-    client::Plain,
+    client::ClientContext,
     member::KafkaMember,
     produce::Producer,
     read::{KafkaReader, Readers},
@@ -48,7 +48,7 @@ use self::{
 };
 pub use self::{options::Options, setup::Difference};
 use super::{
-    Commits, Error, EventLog, Future1, GroupInfo, Lag, Member, NewRecord, Position, Reader, Result, TopicInfo,
+    BoxFuture, Error, EventLog, GroupInfo, Lag, Member, MemberMode, NewRecord, Position, Reader, Result, TopicInfo,
     TopicPartition, TopicSpec,
 };
 use crate::{clock::Clock, domain::Timestamp};
@@ -65,12 +65,12 @@ pub struct KafkaLog(Arc<Shared>);
 struct Shared {
     options: Options,
     clock: Clock,
-    plain: Plain,
+    context: ClientContext,
     topics: Topics,
     producer: RwLock<Arc<Producer>>,
     waiting: Arc<AtomicUsize>,
     readers: Readers,
-    groups: Mutex<HashMap<String, Arc<BaseConsumer<Plain>>>>,
+    groups: Mutex<HashMap<String, Arc<BaseConsumer<ClientContext>>>>,
     slots: Slots,
     probing: AtomicBool,
 }
@@ -81,17 +81,17 @@ impl KafkaLog {
     pub fn open(options: Options) -> Result<Self> {
         options.check()?;
         check_library()?;
-        let plain = Plain::default();
-        let topics = Topics::connect(&options, &plain)?;
+        let context = ClientContext::default();
+        let topics = Topics::connect(&options, &context)?;
         if let Err(error) = topics.check_brokers() {
             topics.serve();
-            return Err(match plain.refused() {
-                Some(why) => Error::Fatal(format!("the Kafka brokers do not let us in: {why}")),
+            return Err(match context.refused() {
+                Some(why) => Error::Fatal(format!("cannot connect to Kafka: {why}")),
                 None => error,
             });
         }
         // asks for its producer id at once, so that the first append need not wait for one
-        let producer = produce::start(&options.appending(), plain.clone())?;
+        let producer = produce::start(&options.producer_config(), context.clone())?;
         producer
             .client()
             .fetch_metadata(None, options.request_timeout)
@@ -99,7 +99,7 @@ impl KafkaLog {
         Ok(Self(Arc::new(Shared {
             options,
             clock: client::real_clock(),
-            plain,
+            context,
             topics,
             producer: RwLock::new(Arc::new(producer)),
             waiting: Arc::default(),
@@ -153,7 +153,7 @@ impl Shared {
         let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
         if client::fatal(current.client()).is_some() {
             tracing::warn!(why, "the producer of appends is replaced");
-            *current = Arc::new(produce::start(&self.options.appending(), self.plain.clone())?);
+            *current = Arc::new(produce::start(&self.options.producer_config(), self.context.clone())?);
         }
         Ok(current.clone())
     }
@@ -164,7 +164,7 @@ impl Shared {
         if waiting >= self.options.waiting_max {
             return answer(Err(Error::Overloaded(waiting)), reply);
         }
-        if self.plain.is_down() {
+        if self.context.is_down() {
             // nothing was handed to the library, so it is certain that nothing is written
             self.probe();
             return answer(Err(Error::Unavailable("no broker can be reached".into())), reply);
@@ -192,7 +192,7 @@ impl Shared {
         let weak = Arc::downgrade(self);
         let look = move || {
             while let Some(shared) = weak.upgrade() {
-                if !shared.plain.is_down() || shared.topics.metadata(None).is_ok() {
+                if !shared.context.is_down() || shared.topics.metadata(None).is_ok() {
                     shared.probing.store(false, Ordering::Relaxed);
                     return;
                 }
@@ -220,7 +220,7 @@ impl EventLog for KafkaLog {
         self.0.topics.create(spec)
     }
 
-    fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>> {
+    fn append(&self, records: Vec<NewRecord>) -> BoxFuture<Result<Vec<Position>>> {
         let (reply, answer) = oneshot::channel();
         let shared = self.0.clone();
         if records.iter().all(|record| shared.topics.knows(record)) {
@@ -246,9 +246,9 @@ impl EventLog for KafkaLog {
         topics: &[&str],
         alongside: &[&str],
         slot: u32,
-        commits: Commits,
+        mode: MemberMode,
     ) -> Result<Box<dyn Member>> {
-        Ok(Box::new(KafkaMember::join(&self.0, group, topics, alongside, slot, commits)?))
+        Ok(Box::new(KafkaMember::join(&self.0, group, topics, alongside, slot, mode)?))
     }
 
     fn ping(&self) -> Result<()> {

@@ -9,7 +9,7 @@ use rdkafka::{
 };
 
 use super::{
-    client::Plain,
+    client::ClientContext,
     topics::{POLL, Topics},
 };
 use crate::{
@@ -50,12 +50,12 @@ impl Topics {
         Ok(self.ranges(std::slice::from_ref(of))?[0].1)
     }
 
-    fn offsets(&self, client: &BaseConsumer<Plain>, of: &[TopicPartition], at: Offset) -> Result<Vec<u64>> {
+    fn offsets(&self, client: &BaseConsumer<ClientContext>, of: &[TopicPartition], at: Offset) -> Result<Vec<u64>> {
         Ok(self.ask(client, of, at)?.into_iter().map(|offset| offset.unwrap_or(0)).collect())
     }
 
     /// One request to each leader. `at` is a time, or one of Kafka's two words for the ends.
-    fn ask(&self, client: &BaseConsumer<Plain>, of: &[TopicPartition], at: Offset) -> Result<Vec<Option<u64>>> {
+    fn ask(&self, client: &BaseConsumer<ClientContext>, of: &[TopicPartition], at: Offset) -> Result<Vec<Option<u64>>> {
         if of.is_empty() {
             return Ok(Vec::new());
         }
@@ -63,7 +63,7 @@ impl Topics {
         loop {
             match self.ask_once(client, of, at) {
                 Ok(offsets) => {
-                    self.plain.up();
+                    self.context.up();
                     return Ok(offsets);
                 }
                 Err((of, error)) => match self.refused(&names(&of), &of, &error) {
@@ -79,7 +79,7 @@ impl Topics {
     /// An error names the partitions that it is about.
     fn ask_once(
         &self,
-        client: &BaseConsumer<Plain>,
+        client: &BaseConsumer<ClientContext>,
         of: &[TopicPartition],
         at: Offset,
     ) -> std::result::Result<Vec<Option<u64>>, (Vec<TopicPartition>, KafkaError)> {
@@ -102,7 +102,7 @@ impl Topics {
     }
 
     /// The library keeps it in mind that a partition had no leader, for minutes, and would ask nobody.
-    fn look_again(&self, client: &BaseConsumer<Plain>, of: &[TopicPartition]) {
+    fn look_again(&self, client: &BaseConsumer<ClientContext>, of: &[TopicPartition]) {
         self.clock.park(POLL);
         let topics: BTreeSet<_> = of.iter().map(|of| &*of.topic).collect();
         for topic in topics {

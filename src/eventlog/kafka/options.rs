@@ -69,7 +69,7 @@ const OURS: [(&str, &str); 26] = [
     ("client.id", "it names the slot"),
     ("group.id", "it is the service's name"),
     ("group.instance.id", "use log.static_membership"),
-    ("group.protocol", "commits are fenced by the classic protocol"),
+    ("group.protocol", "mode are fenced by the classic protocol"),
     ("partition.assignment.strategy", "partitions are handed over one by one"),
     ("session.timeout.ms", "use log.session_timeout"),
     ("enable.auto.commit", "offsets are committed with their effects"),
@@ -150,7 +150,7 @@ impl Options {
     }
 
     /// A client that asks about topics, offsets and, when it is named, one group's offsets.
-    pub(super) fn asking(&self, group: Option<&str>, isolation: &str) -> ClientConfig {
+    pub(super) fn query_config(&self, group: Option<&str>, isolation: &str) -> ClientConfig {
         let mut config = self.consumer("encargo-asking");
         config.set("isolation.level", isolation);
         if let Some(group) = group {
@@ -204,7 +204,7 @@ impl Options {
     }
 
     /// The producer of appends.
-    pub(super) fn appending(&self) -> ClientConfig {
+    pub(super) fn producer_config(&self) -> ClientConfig {
         let mut config = self.producer("encargo-appending");
         config.set("message.timeout.ms", self.message_timeout.as_millis().to_string()).set("linger.ms", LINGER_MS);
         self.with_properties(config)

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext, Message, Statistics,
+    ClientConfig, Message, Statistics,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode as Code},
     message::{DeliveryResult, Header, OwnedHeaders},
@@ -15,7 +15,7 @@ use rdkafka::{
 };
 
 use super::{
-    client::{self, Plain},
+    client::{self, ClientContext},
     topics::Topics,
 };
 use crate::eventlog::{Error, NewRecord, Position, Result};
@@ -24,9 +24,9 @@ use crate::eventlog::{Error, NewRecord, Position, Result};
 pub(super) type Producer = ThreadedProducer<Deliveries>;
 
 /// What hears of deliveries.
-pub(super) struct Deliveries(Plain);
+pub(super) struct Deliveries(ClientContext);
 
-impl ClientContext for Deliveries {
+impl rdkafka::ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.0.log(level, facility, message);
     }
@@ -117,8 +117,8 @@ impl Batch {
 }
 
 /// Starts a producer.
-pub(super) fn start(config: &ClientConfig, plain: Plain) -> Result<Producer> {
-    config.create_with_context(Deliveries(plain)).map_err(client::config_error)
+pub(super) fn start(config: &ClientConfig, context: ClientContext) -> Result<Producer> {
+    config.create_with_context(Deliveries(context)).map_err(client::config_error)
 }
 
 /// Hands records over; `answer` is called, by a thread of the library or at once, when the fate of all is known.

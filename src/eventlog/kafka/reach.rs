@@ -86,7 +86,7 @@ fn words(of: Connection<'_>) -> String {
     }
     if login && of.state.starts_with("AUTH") {
         return format!(
-            "does not let us in ({cause}): are \"sasl.username\" and \"sasl.password\" (or \"sasl.password_file\") under \
+            "authentication failed ({cause}): are \"sasl.username\" and \"sasl.password\" (or \"sasl.password_file\") under \
              [log.kafka] right?"
         );
     }

@@ -17,7 +17,7 @@ use rdkafka::{
 
 use super::{
     Shared,
-    client::{self, Plain, question_error},
+    client::{self, ClientContext, question_error},
     record,
 };
 use crate::{
@@ -32,16 +32,17 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Consumers that nobody reads with.
 #[derive(Default)]
-pub(super) struct Readers(Mutex<Vec<BaseConsumer<Plain>>>);
+pub(super) struct Readers(Mutex<Vec<BaseConsumer<ClientContext>>>);
 
 impl Readers {
-    fn take(&self, shared: &Shared) -> Result<BaseConsumer<Plain>> {
+    fn take(&self, shared: &Shared) -> Result<BaseConsumer<ClientContext>> {
         let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let create = || shared.options.reading().create_with_context(Plain::default()).map_err(client::config_error);
+        let create =
+            || shared.options.reading().create_with_context(ClientContext::default()).map_err(client::config_error);
         idle.map_or_else(create, Ok)
     }
 
-    fn put(&self, consumer: BaseConsumer<Plain>) {
+    fn put(&self, consumer: BaseConsumer<ClientContext>) {
         if consumer.unassign().is_err() {
             return;
         }
@@ -57,14 +58,14 @@ pub(super) struct KafkaReader {
     shared: Arc<Shared>,
     of: TopicPartition,
     position: u64,
-    consumer: Option<BaseConsumer<Plain>>,
+    consumer: Option<BaseConsumer<ClientContext>>,
     /// The stable end when reading towards it began.
     seen: u64,
     /// What was written when the reader was made must be decided before the first end is believed.
-    decided: u64,
+    must_reach: u64,
     /// Where the library's end was not the stable end that is known. Markers of transactions lie in between, or it was
     /// wrong: under load 8 of 10 records were read once. A second look from the same offset decides.
-    doubted: Option<u64>,
+    suspect_eof: Option<u64>,
     reading: bool,
 }
 
@@ -79,8 +80,8 @@ impl KafkaReader {
             position: from,
             consumer: None,
             seen: range.end,
-            decided: written,
-            doubted: None,
+            must_reach: written,
+            suspect_eof: None,
             reading: false,
         };
         if from < written {
@@ -108,13 +109,13 @@ impl KafkaReader {
     fn look(&mut self, ends: Monotonic) -> Result<bool> {
         loop {
             let end = self.shared.topics.ends(std::slice::from_ref(&self.of))?[0];
-            if end >= self.decided {
+            if end >= self.must_reach {
                 let more = end > self.seen;
                 self.seen = end;
                 return Ok(more);
             }
             if self.shared.clock.monotonic() > ends {
-                let text = format!("{}: a transaction is open since before offset {}", self.of, self.decided);
+                let text = format!("{}: a transaction is open since before offset {}", self.of, self.must_reach);
                 return Err(Error::Unavailable(text));
             }
             self.shared.clock.park(POLL);
@@ -172,12 +173,12 @@ impl Reader for KafkaReader {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    if self.position < self.seen && self.doubted.replace(self.position) != Some(self.position) {
+                    if self.position < self.seen && self.suspect_eof.replace(self.position) != Some(self.position) {
                         self.start()?;
                         continue;
                     }
                     self.reading = false;
-                    if !records.is_empty() || self.seen >= self.decided || !self.look(patience)? {
+                    if !records.is_empty() || self.seen >= self.must_reach || !self.look(patience)? {
                         break;
                     }
                     self.start()?;

@@ -18,7 +18,7 @@ use rdkafka::{
 };
 
 use super::{
-    client::{self, Plain, block_on, is_connection, question_error},
+    client::{self, ClientContext, block_on, is_connection, question_error},
     options::Options,
 };
 use crate::{
@@ -38,28 +38,28 @@ pub(super) struct Layout {
 /// What is known of topics, and how to ask for more.
 pub(super) struct Topics {
     pub(super) options: Options,
-    pub(super) plain: Plain,
+    pub(super) context: ClientContext,
     /// Sees whole commits only.
-    pub(super) stable: BaseConsumer<Plain>,
+    pub(super) stable: BaseConsumer<ClientContext>,
     /// Sees how far the log was written, open transactions included.
-    pub(super) latest: BaseConsumer<Plain>,
-    pub(super) admin: AdminClient<Plain>,
+    pub(super) latest: BaseConsumer<ClientContext>,
+    pub(super) admin: AdminClient<ClientContext>,
     counts: RwLock<HashMap<String, u32>>,
     turn: AtomicU32,
     pub(super) clock: Clock,
 }
 
 impl Topics {
-    pub(super) fn connect(options: &Options, plain: &Plain) -> Result<Self> {
-        let asking = |isolation| options.asking(None, isolation).create_with_context(plain.clone());
+    pub(super) fn connect(options: &Options, context: &ClientContext) -> Result<Self> {
+        let asking = |isolation| options.query_config(None, isolation).create_with_context(context.clone());
         Ok(Self {
             options: options.clone(),
-            plain: plain.clone(),
+            context: context.clone(),
             stable: asking("read_committed").map_err(client::config_error)?,
             latest: asking("read_uncommitted").map_err(client::config_error)?,
             admin: options
-                .asking(None, "read_committed")
-                .create_with_context(plain.clone())
+                .query_config(None, "read_committed")
+                .create_with_context(context.clone())
                 .map_err(client::config_error)?,
             counts: RwLock::default(),
             turn: AtomicU32::new(0),
@@ -81,7 +81,7 @@ impl Topics {
             // a line for the log is an event too, and looks like none afterwards: what waits behind it must come as well
             for _ in 0..EVENTS_MAX {
                 if let Some(Err(error)) = client.poll(Duration::ZERO) {
-                    self.plain.note(&error);
+                    self.context.note(&error);
                 }
             }
         }
@@ -90,7 +90,7 @@ impl Topics {
     /// What an error of a question means; when a connection failed, in words that say what is wrong with it.
     pub(super) fn unanswered(&self, asked: &str, error: &KafkaError) -> Error {
         self.serve();
-        match (question_error(asked, error), self.plain.why()) {
+        match (question_error(asked, error), self.context.why()) {
             (Error::Unavailable(_), Some(why)) if is_connection(error) => Error::Unavailable(why),
             (error, _) => error,
         }
@@ -101,7 +101,7 @@ impl Topics {
         self.serve();
         let metadata = self.stable.fetch_metadata(topic, self.wait());
         let metadata = metadata.map_err(|error| self.unanswered("topics", &error))?;
-        self.plain.up();
+        self.context.up();
         let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
         for topic in metadata.topics() {
             // one that was there is not forgotten: while leaders change the brokers may not know it for a moment
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_partition_without_a_leader_is_not_taken_for_an_unknown_one() {
-        let topics = Topics::connect(&Options::default(), &Plain::default()).expect("clients");
+        let topics = Topics::connect(&Options::default(), &ClientContext::default()).expect("clients");
         topics.counts.write().expect("no panic before").insert("t".to_owned(), 2);
         for code in [Code::UnknownPartition, Code::UnknownTopicOrPartition] {
             let refused = |of| topics.refused("offsets", &[part("t", 0), of], &KafkaError::Global(code));

@@ -18,14 +18,14 @@ use rdkafka::{
 
 use super::{
     Shared,
-    client::{self, Plain, question_error},
+    client::{self, ClientContext, question_error},
     options::transactional_id,
     produce::{self, Producer, is_refusal, is_too_large},
 };
 use crate::eventlog::{Error, NewRecord, Outcome, Position, Result};
 
 /// The transactional producer of a member.
-pub(super) struct Transactor {
+pub(super) struct TransactionalProducer {
     shared: Arc<Shared>,
     group: String,
     slot: u32,
@@ -63,11 +63,11 @@ impl From<KafkaError> for Failure {
     }
 }
 
-impl Transactor {
+impl TransactionalProducer {
     /// Starts a producer, which ends what an earlier one with the same id left open.
     pub(super) fn start(shared: &Arc<Shared>, group: &str, slot: u32) -> Result<Self> {
         let id = transactional_id(group, slot);
-        let producer = produce::start(&shared.options.transacting(group, slot), Plain::default())?;
+        let producer = produce::start(&shared.options.transacting(group, slot), ClientContext::default())?;
         let (jobs, queue): (Sender<Job>, Receiver<Job>) = bounded(1);
         let work = move || queue.iter().for_each(|job| job());
         thread::Builder::new()

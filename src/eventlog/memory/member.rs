@@ -6,7 +6,7 @@ use super::{Link, MemberId, Shared, State, group::Change};
 use crate::{
     clock::Monotonic,
     eventlog::{
-        Commits, Error, GroupOffset, Input, Member, NewRecord, Outcome, Position, Result, TopicPartition,
+        Error, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, Position, Result, TopicPartition,
         check_metadata, with_companions,
     },
 };
@@ -19,7 +19,7 @@ pub(super) struct MemoryMember {
     group: String,
     subscribed: Subscribed,
     slot: u32,
-    commits: Commits,
+    mode: MemberMode,
     id: MemberId,
     cursors: Vec<PartitionCursor>,
     /// Whose turn it is to be read.
@@ -51,15 +51,15 @@ impl MemoryMember {
         group: &str,
         subscribed: Subscribed,
         slot: u32,
-        commits: Commits,
+        mode: MemberMode,
         id: MemberId,
     ) -> Self {
         let (group, cursors, revoking, paused) = (group.to_owned(), Vec::new(), Vec::new(), BTreeSet::new());
-        Self { shared, link, group, subscribed, slot, commits, id, cursors, turn: 0, revoking, paused }
+        Self { shared, link, group, subscribed, slot, mode, id, cursors, turn: 0, revoking, paused }
     }
 
     /// What there is to be told, without waiting.
-    fn poll(&mut self, state: &mut State) -> Result<Option<Input>> {
+    fn poll(&mut self, state: &mut State) -> Result<Option<MemberEvent>> {
         let now = self.shared.clock.monotonic();
         let group = state.group(&self.group, &self.shared.clock, self.shared.options.session_timeout);
         if !self.revoking.is_empty() {
@@ -75,24 +75,24 @@ impl MemoryMember {
             Some(Change::Revoke(gone)) => {
                 let gone = with_companions(gone, &self.subscribed.alongside);
                 self.revoking.clone_from(&gone);
-                Ok(Some(Input::Revoking(gone)))
+                Ok(Some(MemberEvent::Revoking(gone)))
             }
             None => self.fetch(state),
         }
     }
 
     /// The group has put this member out: it comes back as a new one.
-    fn join_again(&mut self, state: &mut State) -> Result<Option<Input>> {
+    fn join_again(&mut self, state: &mut State) -> Result<Option<MemberEvent>> {
         let Shared { clock, options, .. } = &*self.shared;
         let group = state.group(&self.group, clock, options.session_timeout);
         let (link, subscribed) = (self.link.clone(), self.subscribed.partitions.clone());
         self.id = group.join(&self.group, self.slot, link, subscribed, clock.monotonic())?;
         self.shared.bell.notify_all();
         let lost: Vec<_> = self.cursors.drain(..).map(|cursor| cursor.tp).collect();
-        if lost.is_empty() { self.poll(state) } else { Ok(Some(Input::Lost(lost))) }
+        if lost.is_empty() { self.poll(state) } else { Ok(Some(MemberEvent::Lost(lost))) }
     }
 
-    fn take(&mut self, state: &mut State, new: Vec<TopicPartition>) -> Result<Input> {
+    fn take(&mut self, state: &mut State, new: Vec<TopicPartition>) -> Result<MemberEvent> {
         let mut offsets = Vec::with_capacity(new.len());
         for tp in with_companions(new, &self.subscribed.alongside) {
             let start = state.partition(&tp)?.range().start;
@@ -103,11 +103,11 @@ impl MemoryMember {
             offsets.push(offset);
         }
         self.cursors.sort_by(|a, b| a.tp.cmp(&b.tp));
-        Ok(Input::Assigned(offsets))
+        Ok(MemberEvent::Assigned(offsets))
     }
 
     /// Records of the next partition in turn that has some.
-    fn fetch(&mut self, state: &State) -> Result<Option<Input>> {
+    fn fetch(&mut self, state: &State) -> Result<Option<MemberEvent>> {
         let count = self.cursors.len();
         for step in 0..count {
             let turn = (self.turn + step) % count;
@@ -119,7 +119,7 @@ impl MemoryMember {
             if let Some(last) = records.last() {
                 *position = last.offset + 1;
                 self.turn = turn + 1;
-                return Ok(Some(Input::Records(tp.clone(), records)));
+                return Ok(Some(MemberEvent::Records(tp.clone(), records)));
             }
         }
         Ok(None)
@@ -160,8 +160,8 @@ impl MemoryMember {
         if member.changes.iter().any(|change| matches!(change, Change::Revoke(_))) {
             return Err(Error::Unavailable(format!("the assignment of {} changes", self.group)));
         }
-        if self.commits == Commits::Offsets && !outputs.is_empty() {
-            return Err(Error::Fatal(format!("this member of {} commits offsets only", self.group)));
+        if self.mode == MemberMode::Offsets && !outputs.is_empty() {
+            return Err(Error::Fatal(format!("this member of {} mode offsets only", self.group)));
         }
         for offset in offsets {
             check_metadata(offset)?;
@@ -194,26 +194,26 @@ impl State {
 }
 
 impl Member for MemoryMember {
-    fn next(&mut self, wait: Duration) -> Result<Input> {
+    fn next(&mut self, wait: Duration) -> Result<MemberEvent> {
         let shared = self.shared.clone();
         if !self.link.is_up() {
             shared.clock.park(wait);
-            return Ok(Input::Idle);
+            return Ok(MemberEvent::Idle);
         }
         let mut state = shared.lock();
         if let Some(input) = self.poll(&mut state)? {
             return Ok(input);
         }
         if wait.is_zero() {
-            return Ok(Input::Idle);
+            return Ok(MemberEvent::Idle);
         }
         self.set_silent_since(&mut state, None);
         let mut state = shared.clock.wait(&shared.bell, state, wait, |state| !self.has_news(state));
         self.set_silent_since(&mut state, Some(shared.clock.monotonic()));
         if !self.link.is_up() {
-            return Ok(Input::Idle);
+            return Ok(MemberEvent::Idle);
         }
-        Ok(self.poll(&mut state)?.unwrap_or(Input::Idle))
+        Ok(self.poll(&mut state)?.unwrap_or(MemberEvent::Idle))
     }
 
     fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()> {

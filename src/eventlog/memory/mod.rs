@@ -27,7 +27,7 @@ use self::{
     partition::{Limit, Partition, Topic},
 };
 use super::{
-    Commits, Error, EventLog, Future1, GroupInfo, Member, NewRecord, Position, Reader, Record, Result, TopicInfo,
+    BoxFuture, Error, EventLog, GroupInfo, Member, MemberMode, NewRecord, Position, Reader, Record, Result, TopicInfo,
     TopicPartition, TopicSpec, check_spec,
 };
 use crate::{clock::Clock, domain::Timestamp};
@@ -190,7 +190,7 @@ impl EventLog for MemoryLog {
         Ok(())
     }
 
-    fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>> {
+    fn append(&self, records: Vec<NewRecord>) -> BoxFuture<Result<Vec<Position>>> {
         let written = self.state().and_then(|mut state| state.write(records));
         self.shared.bell.notify_all();
         Box::pin(std::future::ready(written))
@@ -208,7 +208,7 @@ impl EventLog for MemoryLog {
         topics: &[&str],
         alongside: &[&str],
         slot: u32,
-        commits: Commits,
+        mode: MemberMode,
     ) -> Result<Box<dyn Member>> {
         let mut state = self.state()?;
         let partitions = state.partitions(topics)?;
@@ -220,7 +220,7 @@ impl EventLog for MemoryLog {
         let (shared, link) = (self.shared.clone(), self.link.clone());
         let alongside = alongside.iter().map(|&topic| topic.to_owned()).collect();
         let subscribed = Subscribed { partitions, alongside };
-        Ok(Box::new(MemoryMember::new(shared, link, group, subscribed, slot, commits, id)))
+        Ok(Box::new(MemoryMember::new(shared, link, group, subscribed, slot, mode, id)))
     }
 
     fn groups(&self) -> Result<Vec<GroupInfo>> {

@@ -13,7 +13,7 @@ use super::{
     schema,
 };
 use crate::eventlog::{
-    Commits, Error, GroupOffset, Input, Member, NewRecord, Outcome, Position, Result, TopicPartition, beyond,
+    Error, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, Position, Result, TopicPartition, beyond,
     check_metadata,
 };
 
@@ -23,16 +23,16 @@ pub(super) struct SqliteMember {
     group: Arc<str>,
     conn: Pooled,
     signal: Arc<Signal>,
-    lanes: Vec<Lane>,
+    cursors: Vec<PartitionCursor>,
     /// Whose turn it is to be read.
     turn: usize,
     /// What the first `next` tells; until then nothing is owned.
     assignment: Option<Vec<GroupOffset>>,
-    commits: Commits,
+    mode: MemberMode,
 }
 
 /// A partition as it is read.
-struct Lane {
+struct PartitionCursor {
     of: TopicPartition,
     topic: Arc<Topic>,
     id: i64,
@@ -40,7 +40,7 @@ struct Lane {
     paused: bool,
 }
 
-impl Lane {
+impl PartitionCursor {
     fn has_more(&self) -> bool {
         !self.paused && self.topic.end(self.of.partition) > self.position
     }
@@ -52,7 +52,7 @@ impl SqliteMember {
         conn: Pooled,
         group: &str,
         topics: &[&str],
-        commits: Commits,
+        mode: MemberMode,
     ) -> Result<Self> {
         let mut topics = topics.iter().map(|name| server.catalog.get(name)).collect::<Result<Vec<_>>>()?;
         topics.sort_by(|a, b| a.name.cmp(&b.name));
@@ -67,10 +67,10 @@ impl SqliteMember {
             group: group.into(),
             conn,
             signal: Arc::default(),
-            lanes: Vec::new(),
+            cursors: Vec::new(),
             turn: 0,
             assignment: None,
-            commits,
+            mode,
         };
         let mut assignment = Vec::new();
         for topic in topics {
@@ -87,44 +87,51 @@ impl SqliteMember {
             let committed = schema::committed(&self.conn, &self.group, row.id)?;
             let (offset, metadata) = committed.unwrap_or((row.start, String::new()));
             assignment.push(GroupOffset { of: of.clone(), offset, metadata });
-            self.lanes.push(Lane { of, topic: topic.clone(), id: row.id, position: offset, paused: false });
+            self.cursors.push(PartitionCursor {
+                of,
+                topic: topic.clone(),
+                id: row.id,
+                position: offset,
+                paused: false,
+            });
         }
         Ok(())
     }
 
     /// Records of the next partition in turn that has some.
-    fn fetch(&mut self) -> Result<Option<Input>> {
-        let count = self.lanes.len();
+    fn fetch(&mut self) -> Result<Option<MemberEvent>> {
+        let count = self.cursors.len();
         for step in 0..count {
             let turn = (self.turn + step) % count;
-            let lane = &mut self.lanes[turn];
-            if !lane.has_more() {
+            let cursor = &mut self.cursors[turn];
+            if !cursor.has_more() {
                 continue;
             }
             self.turn = turn + 1;
-            let records = read::records(&self.conn, &lane.of, lane.id, lane.position, self.server.options.batch())?;
+            let records =
+                read::records(&self.conn, &cursor.of, cursor.id, cursor.position, self.server.options.batch())?;
             if let Some(last) = records.last() {
-                lane.position = last.offset + 1;
-                return Ok(Some(Input::Records(lane.of.clone(), records)));
+                cursor.position = last.offset + 1;
+                return Ok(Some(MemberEvent::Records(cursor.of.clone(), records)));
             }
         }
         Ok(None)
     }
 
-    fn lane(&self, of: &TopicPartition) -> Result<usize> {
-        let index = self.lanes.iter().position(|lane| lane.of == *of).filter(|_| self.assignment.is_none());
+    fn cursor(&self, of: &TopicPartition) -> Result<usize> {
+        let index = self.cursors.iter().position(|cursor| cursor.of == *of).filter(|_| self.assignment.is_none());
         index.ok_or_else(|| Error::Fenced(format!("{of} is not assigned to this member of {}", self.group)))
     }
 
     fn check(&self, offset: &GroupOffset) -> Result<(i64, GroupOffset)> {
-        let id = self.lanes[self.lane(&offset.of)?].id;
+        let id = self.cursors[self.cursor(&offset.of)?].id;
         check_metadata(offset)?;
         Ok((id, offset.clone()))
     }
 
     fn try_commit(&self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Result<Vec<Position>> {
-        if self.commits == Commits::Offsets && !outputs.is_empty() {
-            return Err(Error::Fatal(format!("this member of {} commits offsets only", self.group)));
+        if self.mode == MemberMode::Offsets && !outputs.is_empty() {
+            return Err(Error::Fatal(format!("this member of {} mode offsets only", self.group)));
         }
         let offsets = offsets.iter().map(|offset| self.check(offset)).collect::<Result<Vec<_>>>()?;
         let batch = Batch::pack(&self.server.catalog, outputs)?;
@@ -148,27 +155,27 @@ impl SqliteMember {
 }
 
 impl Member for SqliteMember {
-    fn next(&mut self, wait: Duration) -> Result<Input> {
+    fn next(&mut self, wait: Duration) -> Result<MemberEvent> {
         if let Some(assignment) = self.assignment.take() {
-            return Ok(Input::Assigned(assignment));
+            return Ok(MemberEvent::Assigned(assignment));
         }
         if let Some(input) = self.fetch()? {
             return Ok(input);
         }
-        self.signal.wait(wait, || self.lanes.iter().any(Lane::has_more));
-        Ok(self.fetch()?.unwrap_or(Input::Idle))
+        self.signal.wait(wait, || self.cursors.iter().any(PartitionCursor::has_more));
+        Ok(self.fetch()?.unwrap_or(MemberEvent::Idle))
     }
 
     fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()> {
-        let lane = self.lane(partition)?;
+        let cursor = self.cursor(partition)?;
         schema::partition(&self.conn, partition)?.check(partition, offset)?;
-        self.lanes[lane].position = offset;
+        self.cursors[cursor].position = offset;
         Ok(())
     }
 
     fn pause(&mut self, topic: &str, paused: bool) {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.of.topic == topic) {
-            lane.paused = paused;
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.of.topic == topic) {
+            cursor.paused = paused;
         }
     }
 
@@ -183,8 +190,8 @@ impl Member for SqliteMember {
 
 impl Drop for SqliteMember {
     fn drop(&mut self) {
-        for lane in &self.lanes {
-            lane.topic.unsubscribe(&self.signal);
+        for cursor in &self.cursors {
+            cursor.topic.unsubscribe(&self.signal);
         }
         self.server.members.lock().unwrap_or_else(PoisonError::into_inner).remove(&*self.group);
     }

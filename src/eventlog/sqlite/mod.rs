@@ -34,7 +34,7 @@ use self::{
     read::{Limit, Readers, SqliteReader},
 };
 use super::{
-    Commits, Error, EventLog, Future1, GroupInfo, Member, NewRecord, Position, Reader, Result, TopicInfo,
+    BoxFuture, Error, EventLog, GroupInfo, Member, MemberMode, NewRecord, Position, Reader, Result, TopicInfo,
     TopicPartition, TopicSpec, check_spec,
 };
 use crate::{
@@ -186,7 +186,7 @@ impl EventLog for SqliteLog {
         Ok(())
     }
 
-    fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>> {
+    fn append(&self, records: Vec<NewRecord>) -> BoxFuture<Result<Vec<Position>>> {
         let started = self.start_append(&records);
         Box::pin(async move {
             let stopped = |_| Err(Error::Fatal("the writer of the event log has stopped".into()));
@@ -208,10 +208,10 @@ impl EventLog for SqliteLog {
         topics: &[&str],
         alongside: &[&str],
         _slot: u32,
-        commits: Commits,
+        mode: MemberMode,
     ) -> Result<Box<dyn Member>> {
         let all: Vec<&str> = topics.iter().chain(alongside).copied().collect();
-        let member = SqliteMember::join(self.server()?, self.readers.take()?, group, &all, commits)?;
+        let member = SqliteMember::join(self.server()?, self.readers.take()?, group, &all, mode)?;
         Ok(Box::new(member))
     }
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::mpsc, time::Duration};
 
 use super::*;
-use crate::eventlog::{GroupOffset, Input, Outcome, Record};
+use crate::eventlog::{GroupOffset, MemberEvent, Outcome, Record};
 
 const DEADLINE: Duration = Duration::from_mins(5);
 
@@ -101,8 +101,8 @@ fn a_failed_commit_gives_its_offsets_back_and_is_never_read() {
     .unwrap();
     let log = SqliteLog::serve(&place.path(), Options::default(), lock, conn).unwrap();
     log.create(&TopicSpec { name: "t".into(), partitions: 1 }).unwrap();
-    let mut member = log.join("g", &["t"], 0, Commits::Outputs).unwrap();
-    assert!(matches!(member.next(DEADLINE).unwrap(), Input::Assigned(_)));
+    let mut member = log.join("g", &["t"], 0, MemberMode::Outputs).unwrap();
+    assert!(matches!(member.next(DEADLINE).unwrap(), MemberEvent::Assigned(_)));
 
     let mut acknowledged = vec![(append(&log, "first").unwrap(), "first".to_owned())];
     for round in 0..3 {
@@ -120,7 +120,7 @@ fn a_failed_commit_gives_its_offsets_back_and_is_never_read() {
     }
     check_all_there(&log, &acknowledged);
     let mut heard = Vec::new();
-    while let Input::Records(_, records) = member.next(Duration::ZERO).unwrap() {
+    while let MemberEvent::Records(_, records) = member.next(Duration::ZERO).unwrap() {
         heard.extend(records.into_iter().map(|r| (r.offset, String::from_utf8(r.value).unwrap())));
     }
     assert_eq!(heard, acknowledged);
@@ -130,8 +130,8 @@ fn a_failed_commit_gives_its_offsets_back_and_is_never_read() {
 fn a_refused_commit_gives_its_offsets_back_within_the_group() {
     let place = Place::new();
     let log = Arc::new(place.open(Options::default()));
-    let mut member = log.join("g", &["t"], 0, Commits::Outputs).unwrap();
-    assert!(matches!(member.next(DEADLINE).unwrap(), Input::Assigned(_)));
+    let mut member = log.join("g", &["t"], 0, MemberMode::Outputs).unwrap();
+    assert!(matches!(member.next(DEADLINE).unwrap(), MemberEvent::Assigned(_)));
     let held = hold(&log);
     let before = log.append(vec![record("before")]);
     let refused = std::thread::spawn(move || {
@@ -197,8 +197,8 @@ fn a_full_disk_is_unavailable_and_the_log_goes_on_when_there_is_room() {
 fn appends_are_refused_when_too_many_wait_but_commits_pass() {
     let place = Place::new();
     let log = Arc::new(place.open(Options { waiting_max: 3, ..Options::default() }));
-    let mut member = log.join("g", &["t"], 0, Commits::Outputs).unwrap();
-    assert!(matches!(member.next(DEADLINE).unwrap(), Input::Assigned(_)));
+    let mut member = log.join("g", &["t"], 0, MemberMode::Outputs).unwrap();
+    assert!(matches!(member.next(DEADLINE).unwrap(), MemberEvent::Assigned(_)));
     let held = hold(&log);
     let taken: Vec<_> = (0..3).map(|number| log.append(vec![record(number.to_string())])).collect();
     assert!(matches!(append(&log, "too much"), Err(Error::Overloaded(3))));
@@ -222,7 +222,7 @@ fn a_second_server_is_told_what_to_do() {
     let Err(Error::Fatal(text)) = SqliteLog::open(&place.path(), Options::default()) else { panic!("opened twice") };
     assert!(text.contains("log.db") && text.contains("another Encargo process"), "{text}");
     // the members hold it as well
-    let member = log.join("g", &["t"], 0, Commits::Outputs).unwrap();
+    let member = log.join("g", &["t"], 0, MemberMode::Outputs).unwrap();
     drop(log);
     assert!(SqliteLog::open(&place.path(), Options::default()).is_err());
     drop(member);
@@ -235,8 +235,8 @@ fn a_tool_reads_beside_the_server_and_writes_nothing() {
     let log = place.open(Options::default());
     let tool = SqliteLog::open_read_only(&place.path()).unwrap();
     append(&log, "seen").unwrap();
-    let mut member = log.join("g", &["t"], 0, Commits::Outputs).unwrap();
-    assert!(matches!(member.next(DEADLINE).unwrap(), Input::Assigned(_)));
+    let mut member = log.join("g", &["t"], 0, MemberMode::Outputs).unwrap();
+    assert!(matches!(member.next(DEADLINE).unwrap(), MemberEvent::Assigned(_)));
     let offset = GroupOffset { of: part(), offset: 1, metadata: "w".into() };
     assert!(matches!(member.commit(&[], std::slice::from_ref(&offset)), Outcome::Committed(_)));
     log.create(&TopicSpec { name: "later".into(), partitions: 1 }).unwrap();
@@ -249,7 +249,7 @@ fn a_tool_reads_beside_the_server_and_writes_nothing() {
     assert!(refused(append(&tool, "x").map(drop)));
     assert!(refused(tool.create(&TopicSpec { name: "t".into(), partitions: 1 })));
     assert!(refused(tool.delete_before(&part(), 1)));
-    assert!(refused(tool.join("h", &["t"], 0, Commits::Outputs).map(drop)));
+    assert!(refused(tool.join("h", &["t"], 0, MemberMode::Outputs).map(drop)));
     assert_eq!(read_all(&log).len(), 1);
 }
 
@@ -299,13 +299,13 @@ fn damaged_headers_are_an_error_that_names_the_record() {
 fn the_write_ahead_log_is_emptied_while_a_member_follows() {
     let place = Place::new();
     let log = place.open(Options::default());
-    let mut member = log.join("g", &["t"], 0, Commits::Outputs).unwrap();
-    assert!(matches!(member.next(DEADLINE).unwrap(), Input::Assigned(_)));
+    let mut member = log.join("g", &["t"], 0, MemberMode::Outputs).unwrap();
+    assert!(matches!(member.next(DEADLINE).unwrap(), MemberEvent::Assigned(_)));
     let wal = place.path().with_extension("db-wal");
     let limit = 4 * u64::from(CHECKPOINT_PAGES) * 4_096;
     for _ in 0..200 {
         append(&log, vec![b'x'; 100_000]).unwrap();
-        assert!(matches!(member.next(DEADLINE).unwrap(), Input::Records(..)));
+        assert!(matches!(member.next(DEADLINE).unwrap(), MemberEvent::Records(..)));
         let length = wal.metadata().unwrap().len();
         assert!(length < limit, "{length} bytes wait in the write-ahead log");
     }

@@ -130,7 +130,7 @@ impl Live {
     }
 
     /// An order where its latest event left it: at an offset of the output, or elsewhere.
-    pub(super) fn take_over(&mut self, event: &StateEvent, flow: &Arc<Flow>, offset: Option<u64>, now: Now) {
+    pub(super) fn restore(&mut self, event: &StateEvent, flow: &Arc<Flow>, offset: Option<u64>, now: Now) {
         let key = self.happens(None, event, flow);
         self.orders[key as usize].place = offset.map_or(Place::Elsewhere, Place::At);
         self.offsets.extend(offset);

@@ -235,27 +235,27 @@ fn orders_of_an_old_service_are_carried_on() {
 }
 
 /// An order that an old service brought as far as `seq`, `seconds` ago, in a map that counts until input offset 10.
-fn adopting(orders: &[(u64, u8, u64)]) -> Adopting {
-    let mut foreign = Foreign::default();
+fn taking_over(orders: &[(u64, u8, u64)]) -> TakeOver {
+    let mut legacy = Legacy::default();
     for (id, seq, seconds) in orders {
-        foreign.add(&order(*id), *seq, at(*seconds).wall);
+        legacy.add(&order(*id), *seq, at(*seconds).wall);
     }
-    Adopting { foreign: Arc::new(foreign), until: 10, taken_before: 0 }
+    TakeOver { legacy: Arc::new(legacy), until: 10, taken_before: 0 }
 }
 
 #[test]
 fn orders_of_an_old_service_go_on_from_their_last_state_when_they_arrive() {
     let mut restore = Restore::new(flow(), Versions::default(), 0);
-    restore.adopting(adopting(&[(1, 4, 0), (2, 2, 6), (3, 1, 9)]));
+    restore.taking_over(taking_over(&[(1, 4, 0), (2, 2, 6), (3, 1, 9)]));
     let (mut engine, mut output) = (restore.finish(None, at(10), 10).unwrap(), Output::default());
     for id in 1..=3 {
-        assert_eq!(engine.accept(order(id), at(10)), Accepted::Adopted);
+        assert_eq!(engine.accept(order(id), at(10)), Accepted::TakenOver);
         assert_eq!(engine.accept(order(id), at(10)), Accepted::Repeat);
     }
     assert_eq!(engine.accept(order(4), at(10)), Accepted::New);
     engine.taken(4);
     let progress = output.commit(&mut engine, at(10));
-    assert_eq!((progress.watermark, progress.adopts_until), (0, Some(10)));
+    assert_eq!((progress.watermark, progress.takes_over_until), (0, Some(10)));
     assert_eq!(progress.counters, Counters { accepted: 4, finished: 1, ..Counters::default() });
     for second in 11..60 {
         engine.tick(at(second), usize::MAX);
@@ -265,25 +265,25 @@ fn orders_of_an_old_service_go_on_from_their_last_state_when_they_arrive() {
     let seqs = |id| output.states_of(id).iter().map(|(seq, _)| *seq).collect::<Vec<_>>();
     assert_eq!([seqs(1), seqs(2), seqs(3), seqs(4)], [vec![], vec![3, 4], vec![2, 3, 4], vec![1, 2, 3, 4]]);
     assert_eq!(output.states_of(2)[0].1, at(14).wall, "not earlier and not later than its dwell");
-    assert_eq!(engine.progress().adopts_until, None, "once all have moved they are ours");
+    assert_eq!(engine.progress().takes_over_until, None, "once all have moved they are ours");
     assert_eq!(engine.counters(), Counters { accepted: 4, finished: 4, ..Counters::default() });
 }
 
 #[test]
 fn a_restart_while_orders_of_an_old_service_wait_carries_them_on_once() {
-    let foreign = adopting(&[(1, 4, 0), (2, 2, 6), (3, 1, 9)]);
+    let legacy = taking_over(&[(1, 4, 0), (2, 2, 6), (3, 1, 9)]);
     let mut restore = Restore::new(flow(), Versions::default(), 0);
-    restore.adopting(foreign.clone());
+    restore.taking_over(legacy.clone());
     let (mut engine, mut output) = (restore.finish(None, at(10), 10).unwrap(), Output::default());
     for id in 1..=3 {
-        assert_eq!(engine.accept(order(id), at(10)), Accepted::Adopted);
+        assert_eq!(engine.accept(order(id), at(10)), Accepted::TakenOver);
     }
     engine.tick(at(14), usize::MAX); // order 2 moves, order 3 waits still
     let progress = output.commit(&mut engine, at(14));
     let mut restore = Restore::new(flow(), Versions::default(), 0);
     output.0.iter().enumerate().for_each(|(offset, event)| restore.event(offset as u64, event.clone()));
-    (1..=3).for_each(|id| restore.adopt(order(id), &foreign.foreign));
-    restore.adopting(foreign);
+    (1..=3).for_each(|id| restore.take_over(order(id), &legacy.legacy));
+    restore.taking_over(legacy);
     let mut engine = restore.finish(Some(progress.counters), at(15), 10).unwrap();
     for second in 15..60 {
         engine.tick(at(second), usize::MAX);
@@ -297,14 +297,14 @@ fn a_restart_while_orders_of_an_old_service_wait_carries_them_on_once() {
 #[test]
 fn an_id_that_an_old_service_gave_twice_is_two_orders() {
     let other = Order { email: "eva@example.org".parse().unwrap(), ..order(1) };
-    let mut foreign = Foreign::default();
-    foreign.add(&order(1), 4, at(0).wall);
-    foreign.add(&other, 2, at(9).wall);
+    let mut legacy = Legacy::default();
+    legacy.add(&order(1), 4, at(0).wall);
+    legacy.add(&other, 2, at(9).wall);
     let mut restore = Restore::new(flow(), Versions::default(), 0);
-    restore.adopting(Adopting { foreign: Arc::new(foreign), until: 2, taken_before: 0 });
+    restore.taking_over(TakeOver { legacy: Arc::new(legacy), until: 2, taken_before: 0 });
     let mut engine = restore.finish(None, at(10), 10).unwrap();
-    assert_eq!(engine.accept(order(1), at(10)), Accepted::Adopted);
-    assert_eq!(engine.accept(other, at(10)), Accepted::Adopted);
+    assert_eq!(engine.accept(order(1), at(10)), Accepted::TakenOver);
+    assert_eq!(engine.accept(other, at(10)), Accepted::TakenOver);
     assert_eq!(engine.counters(), Counters { accepted: 2, finished: 1, ..Counters::default() });
     let third = Order { email: "iva@example.org".parse().unwrap(), ..order(1) };
     assert_eq!(engine.accept(third, at(10)), Accepted::Conflict);
@@ -312,16 +312,16 @@ fn an_id_that_an_old_service_gave_twice_is_two_orders() {
 
 #[test]
 fn an_order_that_is_carried_on_may_be_finished_by_the_old_service() {
-    let mut foreign = Foreign::default();
-    foreign.add(&order(1), 2, at(0).wall);
+    let mut legacy = Legacy::default();
+    legacy.add(&order(1), 2, at(0).wall);
     let mut restore = Restore::new(flow(), Versions::default(), 0);
-    restore.adopt(order(1), &foreign);
+    restore.take_over(order(1), &legacy);
     let engine = restore.finish(None, at(1), 10).unwrap();
     let counters = engine.counters();
     assert_eq!(counters.in_flight(), 1);
-    foreign.add(&order(1), 4, at(2).wall);
+    legacy.add(&order(1), 4, at(2).wall);
     let mut restore = Restore::new(flow(), Versions::default(), 0);
-    restore.adopt(order(1), &foreign);
+    restore.take_over(order(1), &legacy);
     let engine = restore.finish(Some(counters), at(3), 10).unwrap();
     assert_eq!(engine.counters(), Counters { accepted: 1, finished: 1, ..Counters::default() });
     assert!(
@@ -381,16 +381,16 @@ fn orders_that_an_old_service_did_long_ago_are_not_done_again() {
         (3, 5, None, false, false),    // no state ever left the topic
         (3, 5, Some(6), true, false),  // carried on from there
     ] {
-        let mut foreign = Foreign::default();
+        let mut legacy = Legacy::default();
         if let Some(second) = gone_until {
-            foreign.gone_until(at(second).wall);
+            legacy.gone_until(at(second).wall);
         }
         let order = Order { placed_at: at(placed).wall, ..order(1) };
         if has_state {
-            foreign.add(&order, 2, at(6).wall);
+            legacy.add(&order, 2, at(6).wall);
         }
         let mut restore = Restore::new(flow(), Versions::default(), 0);
-        restore.adopting(Adopting { foreign: Arc::new(foreign), until: 10, taken_before: 4 });
+        restore.taking_over(TakeOver { legacy: Arc::new(legacy), until: 10, taken_before: 4 });
         let mut engine = restore.finish(None, at(10), 10).unwrap();
         let case = (offset, placed, gone_until, has_state);
         assert_eq!(engine.was_done(&order, offset), done, "{case:?}");

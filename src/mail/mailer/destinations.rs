@@ -1,7 +1,7 @@
 //! How the destination and the recipients' domains behind it fare, and what may be sent to them now.
 //!
 //! An outage of the destination costs one attempt a pause, not one a mail: what cannot be reached pauses, and after the
-//! pause one mail is let through as a probe. When it gets through, the number of mails in the air grows from one
+//! pause one mail is let through as a probe. When it gets through, the number of mails in flight grows from one
 //! again, so that a server that has just come back is not run over. A recipient's domain that is busy is slowed down
 //! alone, the others go on. A refusal for good is believed only beside mails that are taken ([`Evidence`]); what everybody
 //! is told pauses the destination as well.
@@ -24,7 +24,7 @@ use crate::{
     clock::Monotonic,
     domain::{EmailAddress, Timestamp},
     env::Env,
-    mail::{Outcome, Refusal, Whose},
+    mail::{Outcome, Refusal, Scope},
     store::ledger::MailId,
 };
 
@@ -70,7 +70,7 @@ struct Relay {
     since: Timestamp,
     reason: String,
     cause: Cause,
-    /// After a pause: how many mails may be in the air.
+    /// After a pause: how many mails may be in flight.
     window: Option<usize>,
 }
 
@@ -110,7 +110,7 @@ struct Domain {
 /// Whether mails may be leased now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// As long as no more than these are in the air.
+    /// As long as no more than these are in flight.
     Open(usize),
     /// One, to see whether the destination is back.
     Probe,
@@ -170,11 +170,11 @@ impl Destinations {
                 self.domain_works(&mut state, domain);
                 Duration::ZERO
             }
-            Outcome::Refused(_) | Outcome::Permanent(_) | Outcome::Transient(Whose::Mail, _) => {
+            Outcome::Refused(_) | Outcome::Permanent(_) | Outcome::Transient(Scope::Mail, _) => {
                 self.works(&mut state.relay);
                 Duration::ZERO
             }
-            Outcome::Transient(Whose::Domain, reason) => {
+            Outcome::Transient(Scope::Domain, reason) => {
                 self.works(&mut state.relay);
                 self.domain_failed(&mut state, domain, reason, false)
             }
@@ -183,7 +183,7 @@ impl Destinations {
                 // when it says so whatever the domain, it speaks for itself
                 pause.max(self.strike(&mut state.relay, reason))
             }
-            Outcome::Transient(Whose::Relay, reason) | Outcome::Ambiguous(reason) => {
+            Outcome::Transient(Scope::Relay, reason) | Outcome::Ambiguous(reason) => {
                 self.strike(&mut state.relay, reason)
             }
             Outcome::Unreachable(reason) => self.failed(&mut state.relay, reason, Cause::Away),

@@ -20,7 +20,7 @@ pub(super) const IN_A_ROW: usize = 3;
 const MAILBOXES_IN_A_ROW: usize = 10;
 /// For so long a mail that was taken shows that the server takes ours.
 const LATELY: Duration = Duration::from_hours(1);
-/// A mailbox is given up when it was refused so often: what is in the air at the same moment is heard first.
+/// A mailbox is given up when it was refused so often: what is in flight at the same moment is heard first.
 const MAILBOX_TRIES: u32 = 2;
 /// The same for a refusal that may be about anything.
 const UNCLEAR_TRIES: u32 = 3;

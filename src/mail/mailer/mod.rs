@@ -1,4 +1,4 @@
-//! Leases due mails, has them composed and delivered, and settles them: several leases in the air, bounded.
+//! Leases due mails, has them composed and delivered, and settles them: several leases in flight, bounded.
 //!
 //! ```text
 //! ledger ──lease──▶ queue ──▶ workers: compose, deliver ──▶ settler ──settle──▶ ledger
@@ -58,7 +58,7 @@ pub struct Deps {
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Most mails leased and not settled.
-    pub in_air_max: usize,
+    pub in_flight_max: usize,
     /// Most mails in one lease.
     pub lease_max: usize,
     /// How long a lease lasts unless it is renewed.
@@ -76,7 +76,7 @@ pub struct Options {
     pub deadline: Duration,
     /// Most times that a mail is handed over without an answer.
     pub copies_max: u32,
-    /// How long a shutdown waits for what is in the air.
+    /// How long a shutdown waits for what is in flight.
     pub stop_deadline: Duration,
     /// Look for due mails this often even if nobody calls.
     pub poll: Duration,
@@ -87,7 +87,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            in_air_max: 1_024,
+            in_flight_max: 1_024,
             lease_max: 256,
             lease: Duration::from_mins(10),
             retry_min: Duration::from_secs(5),
@@ -141,8 +141,8 @@ impl Mailer {
             self.expire_leases(&stop).await?;
         }
         let halt = CancellationToken::new(); // the workers': they stop after the leasing does
-        let (queue, queued) = mpsc::channel(self.options.in_air_max);
-        let (done, settled) = mpsc::unbounded_channel(); // bounded by what is in the air
+        let (queue, queued) = mpsc::channel(self.options.in_flight_max);
+        let (done, settled) = mpsc::unbounded_channel(); // bounded by what is in flight
         let queued = Arc::new(Mutex::new(queued));
         let mut workers = JoinSet::new();
         for _ in 0..self.deps.transport.concurrency() {
@@ -168,7 +168,7 @@ impl Mailer {
         halt.cancel();
         let finish = async {
             while workers.join_next().await.is_some() {}
-            hand_back(&mut *queued.lock().await, &done, self.deps.env.clock.now());
+            release(&mut *queued.lock().await, &done, self.deps.env.clock.now());
             drop(done);
             settler
                 .join_next()
@@ -179,7 +179,7 @@ impl Mailer {
             biased;
             result = finish => result,
             () = self.deps.env.clock.sleep(self.options.stop_deadline) => {
-                warn!("mails are still in the air at the end; they may be sent again after the next start");
+                warn!("mails are still in flight at the end; they may be sent again after the next start");
                 Ok(())
             }
         };
@@ -192,7 +192,7 @@ impl Mailer {
             match self.deps.ledger.expire_leases(self.deps.env.clock.now()).await {
                 Ok(0) => return Ok(()),
                 Ok(count) => {
-                    info!(count, "mails were in the air when the last run ended; they may be sent twice");
+                    info!(count, "mails were in flight when the last run ended; they may be sent twice");
                     return Ok(());
                 }
                 Err(e) => self.store_failed(e, stop).await?,
@@ -231,24 +231,24 @@ impl Mailer {
     /// Leases once, if there is room and the destination can be reached.
     async fn lease(&self, queue: &mpsc::Sender<Mail>) -> store::Result<Next> {
         let Deps { ledger, env, metrics, .. } = &self.deps;
-        let in_air = metrics.in_air.get() as usize; // nobody else changes it
-        let most = self.in_air_max();
+        let in_flight = metrics.in_flight.get() as usize; // nobody else changes it
+        let most = self.in_flight_max();
         let (limit, most) = match self.destinations.admit() {
             Admission::Closed(wait) => return Ok(Next::Wait(wait.max(WAIT_MIN))),
-            Admission::Probe if in_air > 0 => return Ok(Next::Wait(self.options.poll)),
+            Admission::Probe if in_flight > 0 => return Ok(Next::Wait(self.options.poll)),
             Admission::Probe => (1, most),
             Admission::Open(window) => (self.options.lease_max.min(window).min(most), most.min(window)),
         };
         // a small lease costs as much as a large one: wait for more room, which the next settlement makes
-        if most.saturating_sub(in_air) < limit {
+        if most.saturating_sub(in_flight) < limit {
             return Ok(Next::Wait(self.options.poll));
         }
         let mails = self.leases.take(limit).await?;
         let count = mails.len();
-        metrics.in_air.inc_by(count as i64);
+        metrics.in_flight.inc_by(count as i64);
         for mail in mails {
             if queue.try_send(mail).is_err() {
-                unreachable!("the queue has room for all that may be in the air");
+                unreachable!("the queue has room for all that may be in flight");
             }
         }
         if count == limit {
@@ -262,10 +262,10 @@ impl Mailer {
     }
 
     /// What can wait for its turn at a bounded rate and still be sent before its lease ends.
-    fn in_air_max(&self) -> usize {
-        let Some(rate) = self.deps.transport.rate_max() else { return self.options.in_air_max };
+    fn in_flight_max(&self) -> usize {
+        let Some(rate) = self.deps.transport.rate_max() else { return self.options.in_flight_max };
         let in_time = (self.options.lease / 4).as_secs().saturating_mul(rate.get().into()) as usize;
-        self.options.in_air_max.min(in_time.max(1))
+        self.options.in_flight_max.min(in_time.max(1))
     }
 
     /// Waits before the store is asked again, or passes on what will not get better.
@@ -290,7 +290,7 @@ enum Next {
 }
 
 /// What was leased and never begun is due again at once, and not ambiguous.
-fn hand_back(queued: &mut mpsc::Receiver<Mail>, done: &mpsc::UnboundedSender<Settled>, now: crate::domain::Timestamp) {
+fn release(queued: &mut mpsc::Receiver<Mail>, done: &mpsc::UnboundedSender<Settled>, now: crate::domain::Timestamp) {
     while let Ok(mail) = queued.try_recv() {
         let _ = done.send(Settled::not_begun(&mail, now)); // the settler ends after this
     }

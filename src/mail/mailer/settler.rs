@@ -20,7 +20,7 @@ const BATCH_GOOD: usize = 128;
 /// How long results wait for others; what a crash in this time leaves unwritten counts as ambiguous.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// A mail that is no longer in the air.
+/// A mail that is no longer in flight.
 pub(super) enum Settled {
     With(Settlement),
     /// Its lease was lost, so its result is not ours to write.
@@ -66,7 +66,7 @@ impl Settler {
             self.settle(batch.drain(..).filter_map(settlement).collect()).await?;
             let count = ids.len();
             self.leases.release(ids); // until now they were ours, however long the store was away
-            self.deps.metrics.in_air.dec_by(count as i64);
+            self.deps.metrics.in_flight.dec_by(count as i64);
             self.progress.notify_one();
         }
         Ok(())

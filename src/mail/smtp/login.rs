@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     connection::{Connection, Failure},
-    hello::Abilities,
+    handshake::Capabilities,
     reply::Reply,
     secret::{self, Secret},
 };
@@ -30,25 +30,30 @@ impl From<Failure> for Refused {
 /// Logs in: with a token by XOAUTH2 or OAUTHBEARER, with a password by PLAIN where the server has it, or by LOGIN.
 pub(super) async fn log_in(
     connection: &mut Connection,
-    able: &Abilities,
+    caps: &Capabilities,
     login: &Login,
     server: &SmtpServer,
 ) -> Result<(), Refused> {
     // a missing file may come back, like a server
     match secret::now(&login.password).await.map_err(Refused::ForNow)? {
-        Secret::Password(password) => by_password(connection, able, &login.user, &password).await,
-        Secret::Token(token) => by_token(connection, able, &login.user, &token, server).await,
+        Secret::Password(password) => by_password(connection, caps, &login.user, &password).await,
+        Secret::Token(token) => by_token(connection, caps, &login.user, &token, server).await,
     }
 }
 
-async fn by_password(connection: &mut Connection, able: &Abilities, user: &str, password: &str) -> Result<(), Refused> {
+async fn by_password(
+    connection: &mut Connection,
+    caps: &Capabilities,
+    user: &str,
+    password: &str,
+) -> Result<(), Refused> {
     let (name, both) = (STANDARD.encode(user), STANDARD.encode(format!("\0{user}\0{password}")));
     let secret = STANDARD.encode(password);
     // for as long as the connection lasts: a refusal of a later mail may name the user as well
     connection.hide(vec![both.clone(), secret.clone(), name.clone(), password.to_owned(), user.to_owned()]);
-    let reply = if able.auth_plain {
+    let reply = if caps.auth_plain {
         connection.ask(&format!("AUTH PLAIN {both}")).await?
-    } else if able.auth_login {
+    } else if caps.auth_login {
         let mut reply = connection.ask("AUTH LOGIN").await?;
         for answer in [&name, &secret] {
             if reply.code != 334 {
@@ -58,7 +63,7 @@ async fn by_password(connection: &mut Connection, able: &Abilities, user: &str, 
         }
         reply
     } else {
-        let offer = match (able.auth, able.auth_xoauth2 || able.auth_oauthbearer) {
+        let offer = match (caps.auth, caps.auth_xoauth2 || caps.auth_oauthbearer) {
             (_, true) => "OAuth alone (set mail.token_file or mail.token_command)",
             (true, _) => "neither PLAIN nor LOGIN",
             (false, _) => "no AUTH at all",
@@ -71,15 +76,15 @@ async fn by_password(connection: &mut Connection, able: &Abilities, user: &str, 
 /// XOAUTH2 as Google and Microsoft describe it, or OAUTHBEARER (RFC 7628).
 async fn by_token(
     connection: &mut Connection,
-    able: &Abilities,
+    caps: &Capabilities,
     user: &str,
     token: &str,
     server: &SmtpServer,
 ) -> Result<(), Refused> {
     // what ends the exchange after a challenge, which is always a refusal
-    let (mechanism, response, end) = if able.auth_xoauth2 {
+    let (mechanism, response, end) = if caps.auth_xoauth2 {
         ("XOAUTH2", format!("user={user}\x01auth=Bearer {token}\x01\x01"), "")
-    } else if able.auth_oauthbearer {
+    } else if caps.auth_oauthbearer {
         let (name, SmtpServer { host, port, .. }) = (user.replace('=', "=3D").replace(',', "=2C"), server);
         ("OAUTHBEARER", format!("n,a={name},\x01host={host}\x01port={port}\x01auth=Bearer {token}\x01\x01"), "AQ==")
     } else {

@@ -4,10 +4,10 @@
 //! and each call holds one session. TCP_NODELAY is set and body and final dot leave in one write: with Nagle's
 //! algorithm or a separate dot each mail would wait 40 ms for a delayed acknowledgement.
 
+mod classify;
 mod connection;
-mod hello;
+mod handshake;
 mod login;
-mod meaning;
 mod rate;
 mod reply;
 mod secret;
@@ -22,12 +22,12 @@ use std::{
 };
 
 use self::{
-    hello::{NotOpen, Opener},
+    handshake::{ConnectError, Opener},
     rate::Rate,
     session::{End, Session},
     tls::Connector,
 };
-use super::{Message, Outcome, Result, SmtpServer, Timeouts, Tls, Transport, Whose};
+use super::{Message, Outcome, Result, Scope, SmtpServer, Timeouts, Tls, Transport};
 use crate::clock::Clock;
 use async_trait::async_trait;
 
@@ -84,11 +84,11 @@ impl Smtp {
                 outcome
             }
             End::Broken(outcome) => outcome,
-            End::Stale => Outcome::Transient(Whose::Relay, format!("{} closed the connection", self.opener.server)),
+            End::Stale => Outcome::Transient(Scope::Relay, format!("{} closed the connection", self.opener.server)),
         }
     }
 
-    /// The session that took a mail last, so that the others age and go when fewer are needed. A doubtful one comes after
+    /// The session that took a mail last, so that the others age and go when fewer are needed. A uncertain one comes after
     /// all others and is not for a mail that failed before: it makes way for a new one.
     async fn take_idle(&self, failed_before: bool) -> Option<Session> {
         let oldest = self.clock.monotonic().saturating_sub(IDLE_MAX);
@@ -142,7 +142,7 @@ impl Transport for Smtp {
 
     async fn probe(&self) -> std::result::Result<String, String> {
         let session = Session::open(&self.opener, self.clock.monotonic()).await.map_err(|not_open| match not_open {
-            NotOpen::Unreachable(reason) | NotOpen::Denied(reason) => reason,
+            ConnectError::Unreachable(reason) | ConnectError::Denied(reason) => reason,
         })?;
         let server = &self.opener.server;
         let secured = match (server.tls, &server.login) {

@@ -1,15 +1,15 @@
 use std::time::Duration;
 
 use super::{
+    classify::{Step, refusal},
     connection::{Connection, Failure},
-    hello::{Abilities, NotOpen, Opener},
-    meaning::{Step, refusal},
+    handshake::{Capabilities, ConnectError, Opener},
     reply::Reply,
     wire,
 };
 use crate::{
     clock::Monotonic,
-    mail::{Message, Outcome, Whose},
+    mail::{Message, Outcome, Scope},
 };
 
 /// After so many failures in a row that were not about a recipient, the session itself is at fault.
@@ -18,7 +18,7 @@ const FAILURES_MAX: u32 = 2;
 /// A connection that takes mails.
 pub(super) struct Session {
     connection: Connection,
-    able: Abilities,
+    caps: Capabilities,
     dot_timeout: Duration,
     mails: u32,
     failures: u32,
@@ -42,7 +42,7 @@ enum Envelope {
     /// The first refusal, with its step.
     Refused(Step, Reply),
     /// The same, but it waits for the mail nevertheless.
-    Crossed(Step, Reply),
+    AcceptedAfterRefusal(Step, Reply),
 }
 
 /// The addresses as they are written, and whether that takes SMTPUTF8.
@@ -64,10 +64,10 @@ impl<'a> Path<'a> {
 
 impl Session {
     /// `now` is when it counts as proven, until a mail is accepted on it.
-    pub(super) async fn open(opener: &Opener, now: Monotonic) -> Result<Self, NotOpen> {
-        let (connection, able) = opener.open().await?;
+    pub(super) async fn open(opener: &Opener, now: Monotonic) -> Result<Self, ConnectError> {
+        let (connection, caps) = opener.open().await?;
         let dot_timeout = opener.timeouts.dot;
-        Ok(Self { connection, able, dot_timeout, mails: 0, failures: 0, proven_at: now })
+        Ok(Self { connection, caps, dot_timeout, mails: 0, failures: 0, proven_at: now })
     }
 
     /// When it last took a mail. A failure makes it no younger.
@@ -98,7 +98,7 @@ impl Session {
 
     /// What the server offers, for an operator.
     pub(super) fn abilities(&self) -> &'static str {
-        match (self.able.pipelining, self.able.smtputf8) {
+        match (self.caps.pipelining, self.caps.smtputf8) {
             (true, true) => "offers pipelining and non-ASCII addresses",
             (true, false) => "offers pipelining",
             (false, true) => "offers non-ASCII addresses",
@@ -109,7 +109,7 @@ impl Session {
     /// Sends one mail.
     pub(super) async fn send(&mut self, message: &Message) -> End {
         let path = Path::of(message);
-        if path.international && !self.able.smtputf8 {
+        if path.international && !self.caps.smtputf8 {
             let reason = "the address has non-ASCII characters, which the server does not take (no SMTPUTF8)";
             return End::InStep(Step::Mail, Outcome::Permanent(reason.into()));
         }
@@ -128,7 +128,9 @@ impl Session {
                 let in_step = reply.code >= 400 && !matches!(reply.code, 421 | 503);
                 if in_step { self.reset(step, outcome).await } else { End::Broken(outcome) }
             }
-            Ok(Envelope::Crossed(step, reply)) => End::Broken(refusal(step, &reply, &message.to, path.international)),
+            Ok(Envelope::AcceptedAfterRefusal(step, reply)) => {
+                End::Broken(refusal(step, &reply, &message.to, path.international))
+            }
             Err(Failure::Lost(_)) if used => End::Stale,
             Err(failure) => broken(&failure),
         }
@@ -137,14 +139,14 @@ impl Session {
     /// MAIL, RCPT and DATA: together where the server allows that (RFC 2920), else one after the other.
     async fn envelope(&mut self, path: &Path<'_>) -> Result<Envelope, Failure> {
         let mut refused = None;
-        if self.able.pipelining {
+        if self.caps.pipelining {
             for step in [Step::Mail, Step::Rcpt, Step::Data] {
                 self.push(step, path);
             }
             self.connection.flush().await?;
         }
         for step in [Step::Mail, Step::Rcpt, Step::Data] {
-            if !self.able.pipelining {
+            if !self.caps.pipelining {
                 self.push(step, path);
                 self.connection.flush().await?;
             }
@@ -158,10 +160,10 @@ impl Session {
                 None if accepted => None,
                 None => Some((step, reply)),
                 // it would take a mail without a recipient; only closing the connection surely ends that
-                Some((step, first)) if reply.code == 354 => return Ok(Envelope::Crossed(step, first)),
+                Some((step, first)) if reply.code == 354 => return Ok(Envelope::AcceptedAfterRefusal(step, first)),
                 first => first,
             };
-            if refused.is_some() && !self.able.pipelining {
+            if refused.is_some() && !self.caps.pipelining {
                 break;
             }
         }
@@ -194,7 +196,7 @@ impl Session {
         }
         // the dot goes last and with the rest, so a failed write means that the server does not have it
         if let Err(e) = self.connection.flush().await {
-            return End::Broken(Outcome::Transient(Whose::Relay, format!("while the mail was written: {e}")));
+            return End::Broken(Outcome::Transient(Scope::Relay, format!("while the mail was written: {e}")));
         }
         let answer = match self.connection.read_within(self.dot_timeout).await {
             Ok(answer) => answer,
@@ -224,5 +226,5 @@ impl Session {
 }
 
 fn broken(failure: &Failure) -> End {
-    End::Broken(Outcome::Transient(Whose::Relay, format!("before the mail was written: {failure}")))
+    End::Broken(Outcome::Transient(Scope::Relay, format!("before the mail was written: {failure}")))
 }

@@ -33,7 +33,7 @@ enum Status {
 
 impl Tables {
     /// Keeps a dead record, if its source is not there yet.
-    pub(super) fn keep(&mut self, letter: DeadLetter) {
+    pub(super) fn insert_letter(&mut self, letter: DeadLetter) {
         let number = self.letters.len();
         let new = |record| Letter { record, status: Status::Dead, claimed_until: Timestamp::default(), number };
         self.letters.entry(letter.source.clone()).or_insert_with(|| new(letter));

@@ -99,7 +99,7 @@ impl Tables {
             self.event(batch, incoming, &mut applied);
         }
         for letter in &batch.dead {
-            self.keep(letter.clone());
+            self.insert_letter(letter.clone());
         }
         for outcome in &batch.outcomes {
             if !self.outcomes.get(&outcome.command).is_some_and(columns::stays) {
@@ -118,7 +118,7 @@ impl Tables {
         if relation == Relation::Conflict {
             let mut letter = incoming.letter.clone();
             letter.reason = conflict(row.map(|row| &row.order), &event.order);
-            self.keep(letter);
+            self.insert_letter(letter);
         }
         if !applied.count(relation, batch.is_unmailed(event)) {
             return;

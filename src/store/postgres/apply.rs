@@ -10,7 +10,7 @@ use deadpool_postgres::tokio_postgres::types::ToSql;
 use super::{
     dead, ledger, orders, outcomes, rows,
     session::{Session, Transaction},
-    standing::{self, Changes, Standing, State, Waiting},
+    standing::{self, Changes, OrderRow, State, Waiting},
 };
 use crate::{
     domain::{DeadLetter, EmailAddress, Lang, Order, OrderId, Timestamp},
@@ -37,8 +37,8 @@ pub(super) async fn apply(client: &mut Session, batch: &Batch) -> Result<Applied
     letters.extend(batch.dead.iter().cloned());
     let applied = changes.applied;
     write(&tx, changes, batch).await?;
-    dead::keep(&tx, &letters).await?;
-    outcomes::keep(&tx, &batch.outcomes).await?;
+    dead::insert(&tx, &letters).await?;
+    outcomes::insert(&tx, &batch.outcomes).await?;
     tx.commit().await?;
     Ok(applied)
 }
@@ -95,7 +95,7 @@ async fn judge(client: &Session, batch: &Batch) -> Result<Applied> {
 }
 
 /// Locks the orders of the events, then what waits in their lanes, and reads what the store holds of them.
-async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTreeMap<OrderId, Standing<'a>>> {
+async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTreeMap<OrderId, OrderRow<'a>>> {
     let mut ids: Vec<i64> = events.iter().map(|incoming| incoming.event.order.id.get() as i64).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -133,7 +133,7 @@ async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTree
             address: row.get::<_, Option<&str>>(4).and_then(|address| address.parse().ok()),
             mails_from: row.get::<_, Option<i16>>(5).map(|seq| seq as u8),
         };
-        let order = Standing { fingerprint: row.get(1), details, ..Standing::default() };
+        let order = OrderRow { fingerprint: row.get(1), details, ..OrderRow::default() };
         standing.insert(rows::order_id(row.get(0))?, order);
     }
     for row in history {
@@ -154,7 +154,7 @@ async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTree
 /// Dead letters of the events of other orders, which say what differs.
 async fn conflicts(
     tx: &Transaction<'_>,
-    standing: &BTreeMap<OrderId, Standing<'_>>,
+    standing: &BTreeMap<OrderId, OrderRow<'_>>,
     events: &[&Incoming],
 ) -> Result<Vec<DeadLetter>> {
     if events.is_empty() {

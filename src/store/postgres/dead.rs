@@ -68,7 +68,7 @@ impl DeadLetters for PgStore {
 }
 
 /// Keeps dead records whose sources are not there yet.
-pub(super) async fn keep(tx: &Transaction<'_>, letters: &[DeadLetter]) -> Result<()> {
+pub(super) async fn insert(tx: &Transaction<'_>, letters: &[DeadLetter]) -> Result<()> {
     if letters.is_empty() {
         return Ok(());
     }

@@ -27,17 +27,17 @@ impl Ledger for PgStore {
     async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
         let call =
             Random::system().u64().map_err(|e| Error::Unavailable(format!("no random number: {e}")))?.cast_signed();
-        let taking = Taking { call, until };
-        let doubtful = {
-            let mut doubtful = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
+        let taking = LeaseCall { call, until };
+        let uncertain = {
+            let mut uncertain = self.uncertain.lock().unwrap_or_else(PoisonError::into_inner);
             // a commit can still come after it was looked for; what is not found in time is ambiguous by then
-            doubtful.retain(|taking| taking.until > now);
-            doubtful.clone()
+            uncertain.retain(|taking| taking.until > now);
+            uncertain.clone()
         };
         let leased =
-            self.run(|client| Box::pin(async move { lease(client, now, &taking, limit, &doubtful).await })).await;
+            self.run(|client| Box::pin(async move { lease(client, now, &taking, limit, &uncertain).await })).await;
         if leased.is_err() {
-            self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).push(taking);
+            self.uncertain.lock().unwrap_or_else(PoisonError::into_inner).push(taking);
         }
         leased
     }
@@ -72,7 +72,7 @@ impl Ledger for PgStore {
 
 /// What a call of `lease` writes on the mails that it takes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Taking {
+pub(super) struct LeaseCall {
     /// A number of its own.
     call: i64,
     until: Timestamp,
@@ -81,14 +81,14 @@ pub(super) struct Taking {
 async fn lease(
     client: &mut Session,
     now: Timestamp,
-    taking: &Taking,
+    taking: &LeaseCall,
     limit: usize,
-    doubtful: &[Taking],
+    uncertain: &[LeaseCall],
 ) -> Result<Vec<Mail>> {
     let tx = client.transaction().await?;
     let mut tally = Tally::default();
-    if !doubtful.is_empty() {
-        give_back(&tx, now, doubtful, &mut tally).await?;
+    if !uncertain.is_empty() {
+        release(&tx, now, uncertain, &mut tally).await?;
     }
     let mails = take(&tx, now, taking, limit, &mut tally).await?;
     tally.write(&tx).await?;
@@ -98,14 +98,14 @@ async fn lease(
 
 /// What an earlier call took, whose commit nobody heard of, was never sent: it is as it was before. Found by the index of
 /// what is due, at the end of its lease.
-async fn give_back(tx: &Transaction<'_>, now: Timestamp, doubtful: &[Taking], tally: &mut Tally) -> Result<()> {
+async fn release(tx: &Transaction<'_>, now: Timestamp, uncertain: &[LeaseCall], tally: &mut Tally) -> Result<()> {
     let sql =
         "UPDATE lane l SET sending = false, attempts = l.attempts - 1, tries = l.tries - 1, due_at = $3, lease = NULL
          FROM unnest($1::bigint[], $2::bigint[]) AS d(call, until)
          WHERE l.head = 1 AND l.due_at BETWEEN d.until AND d.until AND l.sending AND l.lease = d.call
          RETURNING l.ambiguous";
     let (calls, until): (Vec<i64>, Vec<i64>) =
-        doubtful.iter().map(|taking| (taking.call, taking.until.as_millis())).unzip();
+        uncertain.iter().map(|taking| (taking.call, taking.until.as_millis())).unzip();
     for row in tx.query(&tx.prepare(sql).await?, &[&calls, &until, &now.as_millis()]).await? {
         tally.mail(MailStatus::Sending, -1);
         tally.mail(MailStatus::Pending, 1);
@@ -118,7 +118,7 @@ async fn give_back(tx: &Transaction<'_>, now: Timestamp, doubtful: &[Taking], ta
 async fn take(
     tx: &Transaction<'_>,
     now: Timestamp,
-    taking: &Taking,
+    taking: &LeaseCall,
     limit: usize,
     tally: &mut Tally,
 ) -> Result<Vec<Mail>> {
@@ -241,7 +241,7 @@ async fn settle(client: &mut Session, settlements: &[Settlement]) -> Result<u64>
         let (key, reason) = (key(settlement.id), settlement.suppresses()?);
         failed.contains(&key).then(|| (key, settlement.to.as_str(), rows::text(&reason.text)))
     });
-    tally.add(Kind::Suppressed, "", suppressed::keep(&tx, refused.collect()).await?);
+    tally.add(Kind::Suppressed, "", suppressed::insert(&tx, refused.collect()).await?);
     promote(&tx, &[&sent.ids[..], &dead.ids[..], &dropped.ids[..]].concat()).await?;
     let settled = settled + failed.len() as u64;
     tally.mail(MailStatus::Sending, -(settled as i64));
@@ -401,7 +401,7 @@ async fn insert_dropped(
 }
 
 /// Locks what waits in the lanes of these keys. Of two mails of one order that are settled at the same moment (an earlier
-/// one came late while the other was in the air), the second sees what the first has left.
+/// one came late while the other was in flight), the second sees what the first has left.
 async fn lock(tx: &Transaction<'_>, keys: &[i64]) -> Result<()> {
     if keys.is_empty() {
         return Ok(());

@@ -50,7 +50,7 @@ pub struct PgStore {
     /// Set once the tables are known to be of this version.
     prepared: OnceCell<()>,
     /// Calls of `lease` whose commit nobody heard of.
-    doubtful: Mutex<Vec<ledger::Taking>>,
+    uncertain: Mutex<Vec<ledger::LeaseCall>>,
 }
 
 type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -60,8 +60,8 @@ impl PgStore {
     /// when the settings are wrong.
     pub fn new(options: Options) -> Result<Self> {
         let connections = Connections::new(&options)?;
-        let (prepared, doubtful) = (OnceCell::new(), Mutex::default());
-        Ok(Self { connections, call_timeout: options.call_timeout, prepared, doubtful })
+        let (prepared, uncertain) = (OnceCell::new(), Mutex::default());
+        Ok(Self { connections, call_timeout: options.call_timeout, prepared, uncertain })
     }
 
     /// Connects, and brings the tables up to date.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Keeps outcomes, unless those that are there stay.
-pub(super) async fn keep(tx: &Transaction<'_>, outcomes: &[CommandOutcome]) -> Result<()> {
+pub(super) async fn insert(tx: &Transaction<'_>, outcomes: &[CommandOutcome]) -> Result<()> {
     if outcomes.is_empty() {
         return Ok(());
     }

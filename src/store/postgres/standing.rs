@@ -34,7 +34,7 @@ pub(super) struct Waiting {
 
 /// What the store holds of an order, and what is added to it.
 #[derive(Debug, Default)]
-pub(super) struct Standing<'a> {
+pub(super) struct OrderRow<'a> {
     pub(super) fingerprint: i64,
     pub(super) details: Details,
     /// Whether these are not what the store holds.
@@ -71,7 +71,7 @@ pub(super) struct Changes<'a> {
 }
 
 /// Takes each event to its order, in their order.
-pub(super) fn changes<'a>(standing: &mut BTreeMap<OrderId, Standing<'a>>, batch: &'a Batch) -> Changes<'a> {
+pub(super) fn changes<'a>(standing: &mut BTreeMap<OrderId, OrderRow<'a>>, batch: &'a Batch) -> Changes<'a> {
     let mut changes = Changes::default();
     let before: BTreeMap<OrderId, State<'a>> =
         standing.iter().filter_map(|(id, order)| Some((*id, order.state()?.1.clone()))).collect();
@@ -85,7 +85,7 @@ pub(super) fn changes<'a>(standing: &mut BTreeMap<OrderId, Standing<'a>>, batch:
 }
 
 fn take<'a>(
-    standing: &mut BTreeMap<OrderId, Standing<'a>>,
+    standing: &mut BTreeMap<OrderId, OrderRow<'a>>,
     changes: &mut Changes<'a>,
     batch: &'a Batch,
     incoming: &'a Incoming,
@@ -101,10 +101,10 @@ fn take<'a>(
     if !changes.applied.count(relation, batch.is_unmailed(event)) {
         return;
     }
-    let known = standing.entry(event.order.id).or_insert_with(|| Standing {
+    let known = standing.entry(event.order.id).or_insert_with(|| OrderRow {
         fingerprint: event.order.fingerprint().cast_signed(),
         new: Some(&*event.order),
-        ..Standing::default()
+        ..OrderRow::default()
     });
     if let Some(details) = known.details.after(relation, incoming) {
         (known.details, known.is_changed) = (details, true);
@@ -114,7 +114,7 @@ fn take<'a>(
     known.added.insert(event.seq, incoming);
 }
 
-impl<'a> Standing<'a> {
+impl<'a> OrderRow<'a> {
     /// Where the order stands.
     fn state(&self) -> Option<(u8, &State<'a>)> {
         self.states.last_key_value().map(|(seq, state)| (*seq, state))
@@ -140,7 +140,7 @@ impl<'a> Standing<'a> {
         }
         changes.history.extend(self.added.iter().map(|(seq, incoming)| (rows::key(id, *seq), *incoming)));
         self.drop_waiting(id, changes);
-        self.line_up(id, batch, changes);
+        self.recompute_head(id, batch, changes);
     }
 
     /// When the order was cancelled or refused just now, mails about what was before wait no longer; those that are being sent
@@ -156,7 +156,7 @@ impl<'a> Standing<'a> {
     }
 
     /// The first unsettled mail is the head; what was the head waits, or finishes what it is at.
-    fn line_up(&self, id: OrderId, batch: &Batch, changes: &mut Changes<'a>) {
+    fn recompute_head(&self, id: OrderId, batch: &Batch, changes: &mut Changes<'a>) {
         let (dropped, mailed): (Vec<_>, Vec<_>) = self
             .added
             .iter()

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Suppresses addresses that were refused just now, each with the mail and the reason. Returns how many are new.
-pub(super) async fn keep(tx: &Transaction<'_>, refused: Vec<(i64, &str, Cow<'_, str>)>) -> Result<i64> {
+pub(super) async fn insert(tx: &Transaction<'_>, refused: Vec<(i64, &str, Cow<'_, str>)>) -> Result<i64> {
     if refused.is_empty() {
         return Ok(0);
     }

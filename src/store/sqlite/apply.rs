@@ -32,10 +32,10 @@ pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Applied> {
         projection.event(incoming)?;
     }
     for letter in &batch.dead {
-        dead::keep(conn, letter)?;
+        dead::insert(conn, letter)?;
     }
     for outcome in &batch.outcomes {
-        outcomes::keep(conn, outcome)?;
+        outcomes::insert(conn, outcome)?;
     }
     projection.finish()
 }
@@ -135,7 +135,7 @@ impl<'conn> Projection<'conn> {
             relation = relation.unless_known(self.known.exists([rows::key(event.order.id, event.seq)])?);
         }
         if relation == Relation::Conflict {
-            self.bury(incoming)?;
+            self.dead_letter(incoming)?;
         }
         if !self.applied.count(relation, self.batch.is_unmailed(event)) {
             return Ok(());
@@ -269,7 +269,7 @@ impl<'conn> Projection<'conn> {
     }
 
     /// Keeps an event of another order under the same id as a dead letter that says what differs.
-    fn bury(&self, incoming: &Incoming) -> Result<()> {
+    fn dead_letter(&self, incoming: &Incoming) -> Result<()> {
         let order = &incoming.event.order;
         let sql = format!("SELECT {} FROM orders o WHERE id = ?", rows::ORDER_COLUMNS);
         let mut select = self.conn.prepare_cached(&sql)?;
@@ -277,7 +277,7 @@ impl<'conn> Projection<'conn> {
         let stored = found.next()?.and_then(|row| rows::order(row).ok()); // a damaged one cannot be compared
         let mut letter = incoming.letter.clone();
         letter.reason = conflict(stored.as_ref(), order);
-        dead::keep(self.conn, &letter)
+        dead::insert(self.conn, &letter)
     }
 
     fn finish(self) -> Result<Applied> {

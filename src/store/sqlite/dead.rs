@@ -56,7 +56,7 @@ impl DeadLetters for SqliteStore {
 }
 
 /// Keeps a dead record, if its source is not there yet.
-pub(super) fn keep(conn: &Connection, letter: &DeadLetter) -> Result<()> {
+pub(super) fn insert(conn: &Connection, letter: &DeadLetter) -> Result<()> {
     let headers = serde_json::to_string(&letter.headers).expect("texts and bytes always serialise");
     let source = &letter.source;
     conn.prepare_cached(

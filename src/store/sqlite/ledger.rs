@@ -85,7 +85,7 @@ fn bury_damaged(conn: &Connection, id: MailId, reason: &str) -> Result<()> {
     })?;
     // only what is being sent can be settled
     conn.prepare_cached("UPDATE history SET mail = 'sending' WHERE id = ?")?.execute([key])?;
-    Settling::new(conn)?.bury(key, attempt, &Reason::new(Class::Composing, reason))?;
+    Settling::new(conn)?.dead_letter(key, attempt, &Reason::new(Class::Composing, reason))?;
     let mut tally = Tally::default();
     tally.add(Kind::Mail, &status, -1);
     tally.class(&status, class, -1);
@@ -211,7 +211,7 @@ fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<u64> {
         let (key, attempt) = (key(settlement.id), settlement.attempt);
         let (status, class, counts) = match ledger.fate(settlement)? {
             Fate::Sent(reply) => (MailStatus::Sent, None, ledger.end(key, attempt, MailStatus::Sent, None, reply)?),
-            Fate::Dead(reason) => (MailStatus::Dead, Some(reason.class), ledger.bury(key, attempt, reason)?),
+            Fate::Dead(reason) => (MailStatus::Dead, Some(reason.class), ledger.dead_letter(key, attempt, reason)?),
             Fate::Dropped { unknown } => {
                 (MailStatus::Dropped, Some(Class::Cancelled), ledger.cancel(key, attempt, unknown)?)
             }
@@ -227,7 +227,7 @@ fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<u64> {
         tally.add(Kind::Mail, status.name(), 1);
         tally.class(status.name(), class, 1);
         if let Some(reason) = settlement.suppresses() {
-            tally.add(Kind::Suppressed, "", suppressed::keep(conn, key, &settlement.to, &reason.text)?);
+            tally.add(Kind::Suppressed, "", suppressed::insert(conn, key, &settlement.to, &reason.text)?);
         }
     }
     tally.write(conn)?;
@@ -295,7 +295,7 @@ impl<'conn> Settling<'conn> {
         Ok(true)
     }
 
-    fn bury(&mut self, key: i64, attempt: u32, reason: &Reason) -> Result<bool> {
+    fn dead_letter(&mut self, key: i64, attempt: u32, reason: &Reason) -> Result<bool> {
         let current = self.end(key, attempt, MailStatus::Dead, Some(reason.class), &reason.text)?;
         if current {
             self.conn.prepare_cached("INSERT INTO dead_mails (id) VALUES (?)")?.execute([key])?;

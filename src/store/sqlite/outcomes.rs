@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Keeps an outcome, unless the one that is there stays.
-pub(super) fn keep(conn: &Connection, outcome: &CommandOutcome) -> Result<()> {
+pub(super) fn insert(conn: &Connection, outcome: &CommandOutcome) -> Result<()> {
     let keep = "INSERT INTO outcomes (command, at, stays, value) VALUES (?, ?, ?, ?)
          ON CONFLICT (command) DO UPDATE SET at = excluded.at, stays = excluded.stays, value = excluded.value
          WHERE NOT outcomes.stays";

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Suppresses the address of a mail that was just settled as refused. Returns 1, or 0 when it is suppressed already.
-pub(super) fn keep(conn: &Connection, key: i64, address: &EmailAddress, reason: &str) -> Result<i64> {
+pub(super) fn insert(conn: &Connection, key: i64, address: &EmailAddress, reason: &str) -> Result<i64> {
     let added = conn
         .prepare_cached(
             "INSERT INTO suppressed (address, at, reason, mail)

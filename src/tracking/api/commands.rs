@@ -214,7 +214,7 @@ impl Api {
         if let eventlog::Error::Overloaded(_) = error {
             return Err(retry(Problem::overloaded("the command was not taken; please try again")));
         }
-        self.0.failures.tell(&self.0.env.clock, |more| {
+        self.0.failures.warn(&self.0.env.clock, |more| {
             tracing::warn!(order.id = %command.order, %error, more_before = more, "cannot write a command");
         });
         Err(retry(match error {

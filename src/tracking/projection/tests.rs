@@ -18,8 +18,8 @@ use crate::{
 struct Given(Vec<(TopicPartition, Vec<Record>)>);
 
 impl Member for Given {
-    fn next(&mut self, _: Duration) -> eventlog::Result<Input> {
-        Ok(self.0.pop().map_or(Input::Idle, |(of, records)| Input::Records(of, records)))
+    fn next(&mut self, _: Duration) -> eventlog::Result<MemberEvent> {
+        Ok(self.0.pop().map_or(MemberEvent::Idle, |(of, records)| MemberEvent::Records(of, records)))
     }
 
     fn seek(&mut self, of: &TopicPartition, _: u64) -> eventlog::Result<()> {

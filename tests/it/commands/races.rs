@@ -34,7 +34,7 @@ async fn of_two_that_cancel_one_did() {
         let refused = if shop.0 == 409 { &shop.1 } else { &customer.1 };
         assert_eq!((&refused["code"], &refused["estado"]), (&json!("closed"), &json!("cancelado")));
     }
-    assert_eq!(app.metric("encargo_orders{is=\"cancelled\"}").await, 10);
+    assert_eq!(app.metric("encargo_orders{state=\"cancelled\"}").await, 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -196,7 +196,7 @@ fn kafka_one_broker_with_the_defaults_of_three_is_told_to_be_that() {
     };
     let log = open(Options { transaction_timeout: Duration::from_secs(2), ..broker.options() });
     told(log.check_brokers_own().unwrap_err());
-    told(log.join("g", &["in"], 0, Commits::Outputs).map(drop).unwrap_err());
+    told(log.join("g", &["in"], 0, MemberMode::Outputs).map(drop).unwrap_err());
 }
 
 #[test]

@@ -90,7 +90,7 @@ pub fn nothing_of_an_aborted_commit_is_visible(harness: &dyn Harness) {
 
 pub fn refuses_partitions_that_are_not_assigned(harness: &dyn Harness) {
     let log = open(harness);
-    let mut early = log.join("early", &["in"], 0, Commits::Outputs).unwrap();
+    let mut early = log.join("early", &["in"], 0, MemberMode::Outputs).unwrap();
     let error = aborted(&mut *early, &[], &[offset("in", 0, 1, "")]);
     assert!(matches!(error, Error::Fenced(_)), "before the assignment: {error:?}");
     let (mut member, _) = join(&*log, "g", &["in"]);
@@ -149,8 +149,8 @@ pub fn offsets_alone_and_outputs_alone(harness: &dyn Harness) {
 
 pub fn members_for_offsets_write_no_records(harness: &dyn Harness) {
     let log = open(harness);
-    let mut member = log.join("g", &["in"], 0, Commits::Offsets).unwrap();
-    assert!(matches!(member.next(PATIENCE).unwrap(), Input::Assigned(_)));
+    let mut member = log.join("g", &["in"], 0, MemberMode::Offsets).unwrap();
+    assert!(matches!(member.next(PATIENCE).unwrap(), MemberEvent::Assigned(_)));
     let error = aborted(&mut *member, &numbered("out", 0, 0..1), &[offset("in", 0, 1, "")]);
     assert!(matches!(error, Error::Fatal(_)), "{error:?}");
     assert!(read_all(&*log, &part("out", 0), 0).is_empty());

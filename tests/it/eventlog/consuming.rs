@@ -36,7 +36,7 @@ pub fn records_come_in_order_and_once(harness: &dyn Harness) {
     for (partition, numbers) in heard {
         assert_eq!(numbers, (0..5_000).collect::<Vec<_>>(), "partition {partition}");
     }
-    assert!(matches!(member.next(MOMENT).unwrap(), Input::Idle), "nothing comes twice");
+    assert!(matches!(member.next(MOMENT).unwrap(), MemberEvent::Idle), "nothing comes twice");
 }
 
 pub fn idle_when_nothing_comes(harness: &dyn Harness) {
@@ -46,9 +46,9 @@ pub fn idle_when_nothing_comes(harness: &dyn Harness) {
     append(&*log, numbered("other", 0, 0..3));
     let clock = crate::harness::real_clock();
     let start = clock.monotonic();
-    assert!(matches!(member.next(MOMENT).unwrap(), Input::Idle));
+    assert!(matches!(member.next(MOMENT).unwrap(), MemberEvent::Idle));
     assert!(clock.monotonic().saturating_sub(start) >= MOMENT, "a wait ended early with nothing");
-    assert!(matches!(member.next(Duration::ZERO).unwrap(), Input::Idle));
+    assert!(matches!(member.next(Duration::ZERO).unwrap(), MemberEvent::Idle));
 }
 
 /// Two members hand a record to and fro: each waits for what the other has just committed. A lost wake-up would cost
@@ -126,7 +126,7 @@ pub fn seek_reads_again(harness: &dyn Harness) {
     member.seek(&part("t", 1), 7).unwrap();
     assert_eq!(next(&mut *member).1.iter().map(number).collect::<Vec<_>>(), [7, 8, 9]);
     member.seek(&part("t", 1), 10).unwrap();
-    assert!(matches!(member.next(MOMENT).unwrap(), Input::Idle));
+    assert!(matches!(member.next(MOMENT).unwrap(), MemberEvent::Idle));
     append(&*log, numbered("t", 1, 10..11));
     assert_eq!(next(&mut *member).1[0].offset, 10);
 }
@@ -136,7 +136,7 @@ pub fn seek_is_checked(harness: &dyn Harness) {
     log.create(&TopicSpec { name: "other".into(), partitions: 1 }).unwrap();
     append(&*log, numbered("t", 0, 0..10));
     log.delete_before(&part("t", 0), 3).unwrap();
-    let mut early = log.join("early", &["t"], 0, Commits::Outputs).unwrap();
+    let mut early = log.join("early", &["t"], 0, MemberMode::Outputs).unwrap();
     assert!(matches!(early.seek(&part("t", 0), 5), Err(Error::Fenced(_))), "before the assignment");
     let (mut member, _) = join(&*log, "g", &["t"]);
     assert!(matches!(member.seek(&part("other", 0), 0), Err(Error::Fenced(_))));
@@ -204,7 +204,7 @@ pub fn second_member_is_refused_until_the_first_leaves(harness: &dyn Harness) {
     let log = open_with(harness, "t", 1);
     let (member, _) = join(&*log, "g", &["t"]);
     for slot in [0, 1] {
-        let Err(Error::Fenced(text)) = log.join("g", &["t"], slot, Commits::Outputs) else {
+        let Err(Error::Fenced(text)) = log.join("g", &["t"], slot, MemberMode::Outputs) else {
             panic!("a second member was let in")
         };
         assert!(text.contains("group g"), "{text}");
@@ -227,7 +227,7 @@ pub fn second_member_is_refused_until_the_first_leaves(harness: &dyn Harness) {
 
 pub fn refuses_to_join_unknown_topics(harness: &dyn Harness) {
     let log = open_with(harness, "t", 1);
-    assert!(matches!(log.join("g", &["t", "nothing"], 0, Commits::Outputs), Err(Error::Unknown(_))));
+    assert!(matches!(log.join("g", &["t", "nothing"], 0, MemberMode::Outputs), Err(Error::Unknown(_))));
     // and has not half joined
     let (mut member, assigned) = join(&*log, "g", &["t", "t"]);
     assert_eq!(assigned.len(), 1, "a topic named twice is assigned once");

@@ -45,7 +45,7 @@ fn simulated() -> (Clock, MemoryLog) {
 }
 
 fn joined(log: &MemoryLog, slot: u32) -> Box<dyn Member> {
-    log.join("g", &["in"], slot, Commits::Outputs).unwrap()
+    log.join("g", &["in"], slot, MemberMode::Outputs).unwrap()
 }
 
 /// What a member hears, in short, until it hears nothing more.
@@ -54,13 +54,13 @@ fn hear(member: &mut dyn Member) -> Vec<String> {
     loop {
         let numbers = |all: &[TopicPartition]| all.iter().map(|tp| tp.partition.to_string()).collect::<String>();
         heard.push(match member.next(Duration::ZERO).unwrap() {
-            Input::Assigned(new) => {
+            MemberEvent::Assigned(new) => {
                 format!("+{}", numbers(&new.into_iter().map(|offset| offset.of).collect::<Vec<_>>()))
             }
-            Input::Revoking(gone) => format!("-{}", numbers(&gone)),
-            Input::Lost(gone) => format!("!{}", numbers(&gone)),
-            Input::Records(tp, records) => format!("{}:{}", tp.partition, records.len()),
-            Input::Idle => return heard,
+            MemberEvent::Revoking(gone) => format!("-{}", numbers(&gone)),
+            MemberEvent::Lost(gone) => format!("!{}", numbers(&gone)),
+            MemberEvent::Records(tp, records) => format!("{}:{}", tp.partition, records.len()),
+            MemberEvent::Idle => return heard,
         });
     }
 }
@@ -96,7 +96,7 @@ fn memory_a_commit_while_the_assignment_changes_can_be_repeated() {
     let last = [offset("in", 3, 1, "last")];
     let error = aborted(&mut *first, &[record("out", 3, "x")], &last);
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
-    assert!(matches!(first.next(Duration::ZERO).unwrap(), Input::Revoking(gone) if gone.len() == 2));
+    assert!(matches!(first.next(Duration::ZERO).unwrap(), MemberEvent::Revoking(gone) if gone.len() == 2));
     commit(&mut *first, &[record("out", 3, "x")], &last);
     assert_eq!(read_all(&log, &part("out", 3), 0).len(), 1);
     assert_eq!(hear(&mut *first), Vec::<String>::new());
@@ -133,9 +133,9 @@ fn memory_a_process_that_is_cut_off_does_nothing_more() {
     unavailable(reader.next(1).unwrap_err());
     unavailable(killed.topics().unwrap_err());
     unavailable(aborted(&mut *dead, &[record("out", 0, "x")], &[]));
-    assert!(matches!(dead.next(Duration::ZERO).unwrap(), Input::Idle));
+    assert!(matches!(dead.next(Duration::ZERO).unwrap(), MemberEvent::Idle));
     drop(dead);
-    unavailable(log.join("g", &["in"], 0, Commits::Outputs).map(drop).unwrap_err());
+    unavailable(log.join("g", &["in"], 0, MemberMode::Outputs).map(drop).unwrap_err());
     clock.advance(SESSION / 2);
     assert_eq!(hear(&mut *other), Vec::<String>::new(), "not yet");
     clock.advance(SESSION / 2);
@@ -153,7 +153,7 @@ fn memory_waiting_moves_a_clock_that_nobody_else_moves() {
     let (clock, log) = simulated();
     let mut member = joined(&log, 0);
     hear(&mut *member);
-    assert!(matches!(member.next(Duration::from_mins(1)).unwrap(), Input::Idle), "and is no silence");
+    assert!(matches!(member.next(Duration::from_mins(1)).unwrap(), MemberEvent::Idle), "and is no silence");
     assert_eq!(clock.monotonic(), Duration::from_mins(1));
     assert_eq!(hear(&mut *member), Vec::<String>::new());
 }

@@ -2,7 +2,7 @@
 
 use encargo::{
     domain::Timestamp,
-    eventlog::{Future1, GroupInfo, Lag, Reader, Result, TopicInfo},
+    eventlog::{BoxFuture, GroupInfo, Lag, Reader, Result, TopicInfo},
 };
 
 use super::*;
@@ -112,7 +112,7 @@ impl<L: EventLog> EventLog for Named<L> {
         self.ours(|| self.log.create(&spec))
     }
 
-    fn append(&self, records: Vec<NewRecord>) -> Future1<Result<Vec<Position>>> {
+    fn append(&self, records: Vec<NewRecord>) -> BoxFuture<Result<Vec<Position>>> {
         let prefix = self.prefix();
         let written = self.log.append(prefix.records_on(&records));
         Box::pin(async move { written.await.map_err(|error| prefix.error(error)) })
@@ -130,14 +130,14 @@ impl<L: EventLog> EventLog for Named<L> {
         topics: &[&str],
         alongside: &[&str],
         slot: u32,
-        commits: Commits,
+        mode: MemberMode,
     ) -> Result<Box<dyn Member>> {
         let named = |topics: &[&str]| topics.iter().map(|topic| self.prefix().on(topic)).collect::<Vec<_>>();
         let (topics, alongside) = (named(topics), named(alongside));
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         let alongside: Vec<&str> = alongside.iter().map(String::as_str).collect();
         let group = self.prefix().on(group);
-        let member = self.ours(|| self.log.join_alongside(&group, &topics, &alongside, slot, commits))?;
+        let member = self.ours(|| self.log.join_alongside(&group, &topics, &alongside, slot, mode))?;
         Ok(Box::new(NamedMember { member, prefix: self.prefix() }))
     }
 
@@ -173,16 +173,16 @@ impl<L: EventLog> EventLog for Named<L> {
 }
 
 impl Member for NamedMember {
-    fn next(&mut self, wait: Duration) -> Result<Input> {
+    fn next(&mut self, wait: Duration) -> Result<MemberEvent> {
         let off = |of: Vec<TopicPartition>| of.into_iter().map(|of| self.prefix.part_off(of)).collect();
         Ok(match self.member.next(wait).map_err(|error| self.prefix.error(error))? {
-            Input::Assigned(offsets) => {
-                Input::Assigned(offsets.into_iter().map(|offset| self.prefix.offset_off(offset)).collect())
+            MemberEvent::Assigned(offsets) => {
+                MemberEvent::Assigned(offsets.into_iter().map(|offset| self.prefix.offset_off(offset)).collect())
             }
-            Input::Records(of, records) => Input::Records(self.prefix.part_off(of), records),
-            Input::Revoking(of) => Input::Revoking(off(of)),
-            Input::Lost(of) => Input::Lost(off(of)),
-            Input::Idle => Input::Idle,
+            MemberEvent::Records(of, records) => MemberEvent::Records(self.prefix.part_off(of), records),
+            MemberEvent::Revoking(of) => MemberEvent::Revoking(off(of)),
+            MemberEvent::Lost(of) => MemberEvent::Lost(off(of)),
+            MemberEvent::Idle => MemberEvent::Idle,
         })
     }
 

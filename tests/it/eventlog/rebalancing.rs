@@ -33,8 +33,8 @@ pub struct Player {
 }
 
 impl Player {
-    pub fn join(log: &dyn EventLog, slot: u32, commits: Commits) -> Self {
-        Self::of(log.join("g", &["in"], slot, commits).unwrap())
+    pub fn join(log: &dyn EventLog, slot: u32, mode: MemberMode) -> Self {
+        Self::of(log.join("g", &["in"], slot, mode).unwrap())
     }
 
     pub fn of(member: Box<dyn Member>) -> Self {
@@ -44,11 +44,11 @@ impl Player {
     /// Hears one thing; has last words for everything that it gives up.
     pub fn step(&mut self) {
         match self.member.next(STEP).unwrap() {
-            Input::Assigned(new) => {
+            MemberEvent::Assigned(new) => {
                 self.heard.push(format!("assigned {}", new.len()));
                 self.owned.extend(new.into_iter().map(|offset| (offset.of.partition, offset)));
             }
-            Input::Revoking(gone) => {
+            MemberEvent::Revoking(gone) => {
                 self.heard.push(format!("revoking {}", gone.len()));
                 if self.last_words {
                     let last = |of: &TopicPartition| {
@@ -59,11 +59,11 @@ impl Player {
                 }
                 self.owned.retain(|partition, _| gone.iter().all(|of| of.partition != *partition));
             }
-            Input::Lost(gone) => {
+            MemberEvent::Lost(gone) => {
                 self.heard.push(format!("lost {}", gone.len()));
                 self.owned.retain(|partition, _| gone.iter().all(|of| of.partition != *partition));
             }
-            Input::Records(..) | Input::Idle => {}
+            MemberEvent::Records(..) | MemberEvent::Idle => {}
         }
     }
 }
@@ -87,9 +87,9 @@ pub fn partitions_are_handed_over_with_the_last_commit_before(harness: &dyn Shar
     let harness = harness.with_session(SESSION);
     let log = open(&*harness);
     append(&*log, (0..4).flat_map(|partition| numbered("in", partition, 0..10)).collect());
-    let mut first = Player::join(&*log, 0, Commits::Outputs);
+    let mut first = Player::join(&*log, 0, MemberMode::Outputs);
     until(&mut [&mut first], "the first has all", |all| all[0].owned.len() == 4);
-    let mut second = Player::join(&*log, 1, Commits::Outputs);
+    let mut second = Player::join(&*log, 1, MemberMode::Outputs);
     until(&mut [&mut first, &mut second], "they share", |all| all[0].owned.len() == 2 && all[1].owned.len() == 2);
     assert!(first.heard.contains(&"revoking 2".to_owned()), "{:?}", first.heard);
     for (partition, known) in &second.owned {
@@ -111,10 +111,10 @@ pub fn partitions_are_handed_over_with_the_last_commit_before(harness: &dyn Shar
 pub fn a_partition_that_went_while_paused_is_read_when_it_comes_back(harness: &dyn Sharing) {
     let harness = harness.with_session(SESSION);
     let log = open(&*harness);
-    let mut first = Player::join(&*log, 0, Commits::Outputs);
+    let mut first = Player::join(&*log, 0, MemberMode::Outputs);
     until(&mut [&mut first], "the first has all", |all| all[0].owned.len() == 4);
     first.member.pause("in", true);
-    let mut second = Player::join(&*log, 1, Commits::Outputs);
+    let mut second = Player::join(&*log, 1, MemberMode::Outputs);
     until(&mut [&mut first, &mut second], "they share", |all| all[0].owned.len() == 2 && all[1].owned.len() == 2);
     first.member.pause("in", false);
     drop(second);
@@ -131,7 +131,7 @@ pub fn what_is_read_alongside_goes_with_its_partition(harness: &dyn Sharing) {
     log.create(&TopicSpec { name: "beside".into(), partitions: 4 }).unwrap();
     append(&*log, (0..4).flat_map(|partition| numbered("beside", partition, 0..3)).collect());
     let join = |slot| {
-        let member = log.join_alongside("g", &["in"], &["beside"], slot, Commits::Outputs).unwrap();
+        let member = log.join_alongside("g", &["in"], &["beside"], slot, MemberMode::Outputs).unwrap();
         Player { last_words: false, ..Player::of(member) }
     };
     let mut first = join(0);
@@ -161,16 +161,16 @@ pub fn what_is_read_alongside_goes_with_its_partition(harness: &dyn Sharing) {
 }
 
 pub fn a_member_that_was_put_out_cannot_commit(harness: &dyn Sharing) {
-    for commits in [Commits::Outputs, Commits::Offsets] {
+    for mode in [MemberMode::Outputs, MemberMode::Offsets] {
         let harness = harness.with_session(SHORT_SESSION);
         let log = open(&*harness);
         append(&*log, (0..4).flat_map(|partition| numbered("in", partition, 0..10)).collect());
-        let mut stalled = Player::join(&*log, 0, commits);
+        let mut stalled = Player::join(&*log, 0, mode);
         until(&mut [&mut stalled], "it has all", |all| all[0].owned.len() == 4);
         // the stalled one does not poll any more, and is put out
-        let mut other = Player::join(&*log, 1, commits);
+        let mut other = Player::join(&*log, 1, mode);
         until(&mut [&mut other], "the other has all", |all| all[0].owned.len() == 4);
-        let outputs = if commits == Commits::Outputs { vec![record("out", 0, "zombie")] } else { Vec::new() };
+        let outputs = if mode == MemberMode::Outputs { vec![record("out", 0, "zombie")] } else { Vec::new() };
         let error = aborted(&mut *stalled.member, &outputs, &[offset("in", 0, 3, "zombie")]);
         assert!(matches!(error, Error::Fenced(_)), "{error:?}");
         until(&mut [&mut stalled], "it hears of it", |all| all[0].heard.contains(&"lost 4".to_owned()));
@@ -183,11 +183,11 @@ pub fn a_member_that_was_put_out_cannot_commit(harness: &dyn Sharing) {
 pub fn a_live_slot_is_refused_by_its_name(harness: &dyn Sharing) {
     let harness = harness.with_session(SESSION);
     let log = open(&*harness);
-    let mut first = Player::join(&*log, 3, Commits::Outputs);
+    let mut first = Player::join(&*log, 3, MemberMode::Outputs);
     until(&mut [&mut first], "it has all", |all| all[0].owned.len() == 4);
     let joining = std::thread::scope(|scope| {
         let other = harness.open();
-        let rival = scope.spawn(move || other.join("g", &["in"], 3, Commits::Outputs).map(drop));
+        let rival = scope.spawn(move || other.join("g", &["in"], 3, MemberMode::Outputs).map(drop));
         while !rival.is_finished() {
             first.step();
         }

@@ -27,7 +27,7 @@ fn open(cluster: &Cluster) -> Named<KafkaLog> {
 /// Two members under one slot. The second gets in only when it starts before the first is seen in the group, which a busy
 /// machine may take a few tries for.
 fn join_unseen(log: &dyn EventLog, rival_log: &dyn EventLog) -> (Player, Player) {
-    let join = |log: &dyn EventLog| log.join("g", &["in"], 0, Commits::Outputs);
+    let join = |log: &dyn EventLog| log.join("g", &["in"], 0, MemberMode::Outputs);
     for _ in 0..10 {
         let first = join(log);
         if let (Ok(first), Ok(rival)) = (first, join(rival_log)) {
@@ -52,7 +52,7 @@ fn kafka_a_fenced_producer_is_told_and_the_slot_named_when_it_joins_again() {
     drop(first);
     until(&mut [&mut rival], "the rival has all", |all| all[0].owned.len() == 4);
     let again = std::thread::scope(|scope| {
-        let again = scope.spawn(|| log.join("g", &["in"], 0, Commits::Outputs).map(drop));
+        let again = scope.spawn(|| log.join("g", &["in"], 0, MemberMode::Outputs).map(drop));
         while !again.is_finished() {
             rival.step();
         }
@@ -66,13 +66,13 @@ fn kafka_a_static_member_comes_back_to_its_partitions() {
     let cluster = cluster().with(|options| options.static_membership = true);
     let log = open(&cluster);
     append(&log, (0..4).flat_map(|partition| numbered("in", partition, 0..10)).collect());
-    let mut stays = Player::join(&log, 0, Commits::Outputs);
-    let mut restarts = Player::join(&log, 1, Commits::Outputs);
+    let mut stays = Player::join(&log, 0, MemberMode::Outputs);
+    let mut restarts = Player::join(&log, 1, MemberMode::Outputs);
     until(&mut [&mut stays, &mut restarts], "they share", |all| all.iter().all(|player| player.owned.len() == 2));
     let before: Vec<u32> = restarts.owned.keys().copied().collect();
     stays.heard.clear();
     drop(restarts);
-    let mut restarts = Player::join(&log, 1, Commits::Outputs);
+    let mut restarts = Player::join(&log, 1, MemberMode::Outputs);
     until(&mut [&mut stays, &mut restarts], "it is back", |all| all[1].owned.len() == 2);
     assert_eq!(restarts.owned.keys().copied().collect::<Vec<_>>(), before);
     assert!(stays.heard.is_empty(), "{:?}", stays.heard);
@@ -84,7 +84,7 @@ fn kafka_a_static_member_comes_back_to_its_partitions() {
 fn kafka_of_two_static_members_under_one_slot_one_gives_up() {
     let cluster = cluster().with(|options| options.static_membership = true);
     let logs = [open(&cluster), cluster.kafka()];
-    let join = |log: &Named<KafkaLog>| log.join("g", &["in"], 0, Commits::Offsets);
+    let join = |log: &Named<KafkaLog>| log.join("g", &["in"], 0, MemberMode::Offsets);
     let mut members = logs.each_ref().map(|log| join(log).unwrap());
     let clock = crate::harness::real_clock();
     let ends = clock.monotonic() + PATIENCE;

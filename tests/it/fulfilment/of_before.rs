@@ -1,7 +1,7 @@
 //! Topics of an earlier version with orders in flight: see `upgrade.rs`.
 
 use encargo::{
-    eventlog::{Commits, GroupOffset, Input},
+    eventlog::{GroupOffset, MemberEvent, MemberMode},
     fulfilment::GROUP,
 };
 use serde_json::Value;
@@ -67,10 +67,10 @@ fn kafka_topics_of_before_with_orders_in_flight_go_on() {
     append(&shop.log, written.records("compra_confirmada", "states"));
     let before = shop.states();
     assert_eq!((before.len(), finished(&before)), (ORDERS as usize, 2));
-    let mut member = shop.log.join(GROUP, &["orders"], 0, Commits::Outputs).unwrap();
+    let mut member = shop.log.join(GROUP, &["orders"], 0, MemberMode::Outputs).unwrap();
     let clock = crate::harness::real_clock();
     let ends = clock.monotonic() + PATIENCE;
-    while !matches!(member.next(Duration::from_millis(50)).unwrap(), Input::Assigned(all) if !all.is_empty()) {
+    while !matches!(member.next(Duration::from_millis(50)).unwrap(), MemberEvent::Assigned(all) if !all.is_empty()) {
         assert!(clock.monotonic() < ends, "nothing is assigned");
     }
     crate::eventlog::commit(&mut *member, &[], &written.offsets());

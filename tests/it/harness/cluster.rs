@@ -11,7 +11,7 @@ use std::{
 };
 
 use encargo::{
-    app::beside,
+    app::offline,
     config::{self, Config},
     eventlog::EventLog,
     store::Store,
@@ -148,7 +148,7 @@ impl Cluster {
         let (clock, config) = (crate::harness::real_clock(), self.config());
         let ends = clock.monotonic() + PATIENCE;
         loop {
-            match beside::log(&config) {
+            match offline::log(&config) {
                 Err(error) if format!("{error:#}").contains(FOR_NOW) && clock.monotonic() < ends => {}
                 log => return log.expect("the log opens"),
             }
@@ -157,7 +157,7 @@ impl Cluster {
 
     pub async fn store(&self) -> Arc<dyn Store> {
         let config = self.config();
-        let opened = eventually("a store that can be used", async || match beside::store(&config).await {
+        let opened = eventually("a store that can be used", async || match offline::store(&config).await {
             Err(error) if format!("{error:#}").contains(FOR_NOW) => Err(format!("{error:#}")),
             store => Ok(store),
         });

@@ -20,7 +20,7 @@ async fn two_minutes_without_a_server_cost_nothing_and_end_gently() {
     let (addr, url) = (sink.addr, sink.url());
     let mut post = Post::new(&url);
     let options = mail::Options { retry_min: SECOND, ..mail::Options::default() };
-    let in_air_max = options.in_air_max as i64;
+    let in_flight_max = options.in_flight_max as i64;
     post.run(options);
     post.enter(1..=rate, &["recibido"]).await;
     post.have(MailStatus::Sent, rate).await;
@@ -33,7 +33,7 @@ async fn two_minutes_without_a_server_cost_nothing_and_end_gently() {
         orders += rate;
         post.clock.advance(SECOND);
         tokio::task::yield_now().await;
-        assert!(post.metrics.in_air.get() <= in_air_max, "after {second} s");
+        assert!(post.metrics.in_flight.get() <= in_flight_max, "after {second} s");
     }
     let grown = memory().saturating_sub(before) >> 20;
     let attempts = post.metrics.retried.get();

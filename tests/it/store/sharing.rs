@@ -40,7 +40,7 @@ async fn track(store: &PgStore, partition: u32, seqs: [u8; 2]) -> u64 {
     taken
 }
 
-/// What is in the air, of all mailers.
+/// What is in flight, of all mailers.
 #[derive(Default)]
 struct Air(Mutex<BTreeMap<u64, BTreeSet<u8>>>);
 
@@ -48,7 +48,7 @@ impl Air {
     fn take_off(&self, id: MailId) {
         let mut air = self.0.lock().unwrap();
         let order = air.entry(id.order.get()).or_default();
-        // a later one may be in the air when an earlier one comes late
+        // a later one may be in flight when an earlier one comes late
         assert!(order.range(..=id.seq).next().is_none(), "{id:?} overtakes {order:?}");
         order.insert(id.seq);
     }

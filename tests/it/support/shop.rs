@@ -8,7 +8,7 @@ use encargo::{
     domain::{HandleKey, Order, OrderId, Timestamp, wire},
     env::Env,
     eventlog::{
-        self, Commits, EventLog, GroupOffset, Input, Member, Outcome, Record, TopicPartition, TopicSpec,
+        self, EventLog, GroupOffset, Member, MemberEvent, MemberMode, Outcome, Record, TopicPartition, TopicSpec,
         sqlite::SqliteLog,
     },
     faults::FaultyLog,
@@ -164,7 +164,7 @@ impl Shop {
     /// Reads all orders as a consumer group and commits how far it came.
     pub async fn consume_all(&self) {
         let log = self.log.clone();
-        tokio::task::spawn_blocking(move || consume(log.join(GROUP, &[ORDERS], 0, Commits::Outputs).unwrap()))
+        tokio::task::spawn_blocking(move || consume(log.join(GROUP, &[ORDERS], 0, MemberMode::Outputs).unwrap()))
             .await
             .unwrap();
     }
@@ -209,12 +209,12 @@ async fn run(intake: Intake, listener: TcpListener, limits: Limits, stop: Cancel
 fn consume(mut member: Box<dyn Member>) {
     loop {
         match member.next(Duration::ZERO).unwrap() {
-            Input::Records(of, records) => {
+            MemberEvent::Records(of, records) => {
                 let offset = records.last().unwrap().offset + 1;
                 let done = member.commit(&[], &[GroupOffset { of, offset, metadata: String::new() }]);
                 assert!(matches!(done, Outcome::Committed(_)), "{done:?}");
             }
-            Input::Idle => return,
+            MemberEvent::Idle => return,
             _ => {}
         }
     }

@@ -13,19 +13,19 @@ impl KafkaMember {
     /// that is somebody else's.
     pub(super) fn check(&mut self, offset: &GroupOffset) -> Result<()> {
         check_metadata(offset)?;
-        if offset.offset > self.lane(&offset.of)?.reaches {
+        if offset.offset > self.cursor(&offset.of)?.known_end {
             let written = self.shared.topics.written(&offset.of)?;
             if offset.offset > written {
                 return Err(beyond(&offset.of, offset.offset, written));
             }
-            self.lane(&offset.of)?.reaches = written;
+            self.cursor(&offset.of)?.known_end = written;
         }
         Ok(())
     }
 
     fn commit_offsets(&self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {
         if !outputs.is_empty() {
-            return Outcome::Aborted(Error::Fatal(format!("this member of {} commits offsets only", self.group)));
+            return Outcome::Aborted(Error::Fatal(format!("this member of {} mode offsets only", self.group)));
         }
         if offsets.is_empty() {
             return Outcome::Committed(Vec::new());
@@ -60,7 +60,7 @@ impl KafkaMember {
         // outputs alone would be fenced by nothing: one offset goes with them, as it was
         let standing: Vec<GroupOffset>;
         let sent = if offsets.is_empty() {
-            standing = self.lanes.iter().find_map(|lane| lane.committed.clone()).into_iter().collect();
+            standing = self.cursors.iter().find_map(|cursor| cursor.committed.clone()).into_iter().collect();
             &standing[..]
         } else {
             offsets
@@ -69,22 +69,22 @@ impl KafkaMember {
             Ok(list) => list,
             Err(error) => return Outcome::Aborted(error),
         };
-        let Some(transactor) = &mut self.transactor else { return self.commit_offsets(outputs, offsets) };
+        let Some(producer) = &mut self.producer else { return self.commit_offsets(outputs, offsets) };
         let consumer = &self.consumer;
         let fence = || {
             let group = consumer.group_metadata();
             // once the member is put out, the library's generation is −1, which the brokers let pass: the flag is set
             // in the same step, so it is looked at after the generation was taken
             if consumer.assignment_lost() {
-                return Err(Error::Fenced("the group has put this member out".into()));
+                return Err(Error::Fenced("evicted from the group".into()));
             }
             group.ok_or_else(|| Error::Fenced("no member of a group".into()))
         };
-        let outcome = transactor.commit(outputs, list, fence);
+        let outcome = producer.commit(outputs, list, fence);
         if let Outcome::Committed(_) = outcome {
             for offset in offsets {
-                if let Ok(lane) = self.lane(&offset.of) {
-                    lane.committed = Some(offset.clone());
+                if let Ok(cursor) = self.cursor(&offset.of) {
+                    cursor.committed = Some(offset.clone());
                 }
             }
         }

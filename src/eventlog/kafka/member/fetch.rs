@@ -9,9 +9,9 @@ use rdkafka::{
     topic_partition_list::{Offset, TopicPartitionList},
 };
 
-use super::{ASK, KafkaMember, lane::Lane};
+use super::{ASK, KafkaMember, cursor::PartitionCursor};
 use crate::eventlog::{
-    Error, Input, Result, TopicPartition, beyond, check_from,
+    Error, MemberEvent, Result, TopicPartition, beyond, check_from,
     kafka::{
         client::{self, question_error},
         options::instance_id,
@@ -20,9 +20,9 @@ use crate::eventlog::{
 };
 
 /// Records taken out of the library ahead of the owner.
-const AHEAD_MAX: usize = 4_096;
+const PREFETCHED_MAX: usize = 4_096;
 /// Bytes taken out of the library ahead of the owner.
-const AHEAD_BYTES_MAX: usize = 16 << 20;
+const PREFETCHED_BYTES_MAX: usize = 16 << 20;
 /// How long a seek may find its partition not started yet.
 const SEEK: Duration = Duration::from_secs(5);
 
@@ -30,21 +30,21 @@ impl KafkaMember {
     /// Takes what the library has, and at most `wait` for something to come.
     pub(super) fn fetch(&mut self, wait: Duration) -> Result<()> {
         // what waits in a paused partition must not keep others from being heard; no more comes there
-        let heard = || self.lanes.iter().filter(|lane| !lane.paused);
-        let mut ahead: usize = heard().map(|lane| lane.ahead.len()).sum();
-        let mut bytes: usize = heard().map(Lane::ahead_bytes).sum();
+        let heard = || self.cursors.iter().filter(|cursor| !cursor.paused);
+        let mut prefetched: usize = heard().map(|cursor| cursor.prefetched.len()).sum();
+        let mut bytes: usize = heard().map(PartitionCursor::prefetched_bytes).sum();
         let mut wait = wait;
-        while ahead < AHEAD_MAX && bytes < AHEAD_BYTES_MAX {
+        while prefetched < PREFETCHED_MAX && bytes < PREFETCHED_BYTES_MAX {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
-                    let lane = self.lanes.iter_mut().find(|lane| record::is_of(&message, &lane.of));
-                    if let Some(lane) = lane
-                        && message.offset() as u64 >= lane.wanted()
+                    let cursor = self.cursors.iter_mut().find(|cursor| record::is_of(&message, &cursor.of));
+                    if let Some(cursor) = cursor
+                        && message.offset() as u64 >= cursor.wanted()
                     {
                         let record = record::owned(&message);
                         bytes += record.size();
-                        lane.ahead.push_back(record);
-                        ahead += 1;
+                        cursor.prefetched.push_back(record);
+                        prefetched += 1;
                     }
                 }
                 Some(Err(error)) => self.failed(&error)?,
@@ -73,7 +73,7 @@ impl KafkaMember {
                 Err(question_error(&format!("read as {}", self.group), error))
             }
             _ => {
-                self.consumer.context().plain.note(error);
+                self.consumer.context().context.note(error);
                 Ok(())
             }
         }
@@ -82,35 +82,35 @@ impl KafkaMember {
     /// The library does not say which partition's offset was not there, nor whether it asked for it before a seek; in
     /// both cases it fetches no more there.
     fn find_gaps(&mut self) -> Result<()> {
-        let all: Vec<_> = self.lanes.iter().map(|lane| lane.of.clone()).collect();
-        for (lane, (_, range)) in self.lanes.iter_mut().zip(self.shared.topics.ranges(&all)?) {
-            let next = lane.wanted();
-            lane.trimmed = (next < range.start).then_some(range.start);
-            lane.stopped = true;
-            if next > range.end && next > self.shared.topics.written(&lane.of)? {
-                return Err(beyond(&lane.of, next, range.end));
+        let all: Vec<_> = self.cursors.iter().map(|cursor| cursor.of.clone()).collect();
+        for (cursor, (_, range)) in self.cursors.iter_mut().zip(self.shared.topics.ranges(&all)?) {
+            let next = cursor.wanted();
+            cursor.trimmed = (next < range.start).then_some(range.start);
+            cursor.stopped = true;
+            if next > range.end && next > self.shared.topics.written(&cursor.of)? {
+                return Err(beyond(&cursor.of, next, range.end));
             }
         }
         Ok(())
     }
 
     /// Records of the next partition in turn that has some.
-    pub(super) fn take(&mut self) -> Result<Option<Input>> {
-        let count = self.lanes.len();
+    pub(super) fn take(&mut self) -> Result<Option<MemberEvent>> {
+        let count = self.cursors.len();
         let options = &self.shared.options;
         for step in 0..count {
             let turn = (self.turn + step) % count;
-            let lane = &mut self.lanes[turn];
-            if lane.paused {
+            let cursor = &mut self.cursors[turn];
+            if cursor.paused {
                 continue;
             }
-            if let (Some(start), true) = (lane.trimmed, lane.ahead.is_empty()) {
-                check_from(&lane.of, lane.position, start, u64::MAX)?;
+            if let (Some(start), true) = (cursor.trimmed, cursor.prefetched.is_empty()) {
+                check_from(&cursor.of, cursor.position, start, u64::MAX)?;
             }
-            let records = lane.take(options.batch_records_max, options.batch_bytes_max);
+            let records = cursor.take(options.batch_records_max, options.batch_bytes_max);
             if !records.is_empty() {
                 self.turn = turn + 1;
-                return Ok(Some(Input::Records(lane.of.clone(), records)));
+                return Ok(Some(MemberEvent::Records(cursor.of.clone(), records)));
             }
         }
         Ok(None)
@@ -120,7 +120,7 @@ impl KafkaMember {
     /// library would take it for our answer to that. Returns whether the partition was taken, and no change came.
     pub(super) fn start_again(&mut self, of: &TopicPartition, offset: u64) -> Result<bool> {
         self.fetch(Duration::ZERO)?;
-        if self.consumer.context().turns().is_empty() {
+        if self.consumer.context().rebalances().is_empty() {
             let list = self.list(std::slice::from_ref(of))?;
             self.consumer.incremental_unassign(&list).map_err(|error| self.cannot("start again", &error))?;
             let mut list = TopicPartitionList::new();
@@ -130,16 +130,16 @@ impl KafkaMember {
                 .map_err(|error| self.cannot("start again", &error))?;
             self.fetch(Duration::ZERO)?;
         }
-        Ok(self.consumer.context().turns().is_empty())
+        Ok(self.consumer.context().rebalances().is_empty())
     }
 
     /// Starts what has stopped though nothing is missing there.
     pub(super) fn restart(&mut self) -> Result<()> {
-        while let Some(lane) = self.lanes.iter_mut().find(|lane| lane.stopped && lane.trimmed.is_none()) {
-            lane.stopped = false;
-            let (of, wanted) = (lane.of.clone(), lane.wanted());
+        while let Some(cursor) = self.cursors.iter_mut().find(|cursor| cursor.stopped && cursor.trimmed.is_none()) {
+            cursor.stopped = false;
+            let (of, wanted) = (cursor.of.clone(), cursor.wanted());
             if !self.start_again(&of, wanted)? {
-                self.lane(&of)?.stopped = true;
+                self.cursor(&of)?.stopped = true;
                 break;
             }
         }

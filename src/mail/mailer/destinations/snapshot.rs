@@ -17,7 +17,7 @@ pub struct Snapshot {
 pub enum RelayState {
     /// It does, as far as is known.
     Working,
-    /// It is back from a pause, and no more than these mails are in the air.
+    /// It is back from a pause, and no more than these mails are in flight.
     Returning(usize),
     /// It cannot be reached.
     Paused {

@@ -30,7 +30,7 @@ fn an_outage_costs_one_probe_a_pause_and_ends_gently() {
     let pause = note(&destinations, "a.example", &unreachable());
     assert!(pause >= SECOND && pause <= 2 * SECOND, "{pause:?}");
     assert_eq!(destinations.admit(), Admission::Closed(pause));
-    assert_eq!(note(&destinations, "a.example", &unreachable()), pause, "those in the air do not prolong it");
+    assert_eq!(note(&destinations, "a.example", &unreachable()), pause, "those in flight do not prolong it");
     clock.advance(pause);
     for _ in 0..9 {
         assert_eq!(destinations.admit(), Admission::Probe);
@@ -66,7 +66,7 @@ fn a_refused_login_pauses_for_longer_and_says_so() {
 #[test]
 fn what_may_be_the_relays_fault_is_after_three_times_without_a_success() {
     let (destinations, _) = destinations();
-    let lost = || Outcome::Transient(Whose::Relay, "lost".into());
+    let lost = || Outcome::Transient(Scope::Relay, "lost".into());
     for outcome in
         [lost(), lost(), sent(), lost(), Outcome::Ambiguous("no answer".into()), Outcome::Permanent("no".into())]
     {
@@ -81,7 +81,7 @@ fn what_may_be_the_relays_fault_is_after_three_times_without_a_success() {
 #[test]
 fn a_busy_domain_is_slowed_down_alone() {
     let (destinations, clock) = destinations();
-    let greylisted = || Outcome::Transient(Whose::Domain, "450 later".into());
+    let greylisted = || Outcome::Transient(Scope::Domain, "450 later".into());
     assert_eq!(note(&destinations, "slow.example", &greylisted()), Duration::ZERO, "one mailbox is not a domain");
     assert_eq!(destinations.wait_for("slow.example"), None);
     note(&destinations, "slow.example", &Outcome::Busy("421 slow down".into()));
@@ -106,7 +106,7 @@ fn greylisting_of_everybody_slows_the_domain_down_too() {
     let (destinations, _) = destinations();
     for _ in 0..STRIKES {
         assert_eq!(destinations.wait_for("grey.example"), None);
-        note(&destinations, "grey.example", &Outcome::Transient(Whose::Domain, "451".into()));
+        note(&destinations, "grey.example", &Outcome::Transient(Scope::Domain, "451".into()));
     }
     assert!(destinations.wait_for("grey.example").is_some());
 }

@@ -4,7 +4,7 @@
 use super::reply::Reply;
 use crate::{
     domain::EmailAddress,
-    mail::{About, Outcome, Refusal, Whose},
+    mail::{About, Outcome, Refusal, Scope},
 };
 
 /// A command that a mail can fail at.
@@ -38,17 +38,17 @@ pub(super) fn refusal(step: Step, reply: &Reply, to: &EmailAddress, internationa
         // before it knew whom the mail is for
         (421, Step::Mail) => Outcome::Unreachable(text),
         (421, _) => Outcome::Busy(text),
-        (400..=499, Step::Mail) => Outcome::Transient(Whose::Relay, text),
-        (450 | 451, _) => Outcome::Transient(Whose::Domain, text),
+        (400..=499, Step::Mail) => Outcome::Transient(Scope::Relay, text),
+        (450 | 451, _) => Outcome::Transient(Scope::Domain, text),
         // an old meaning of 552 is "too many recipients", and a full mailbox empties: RFC 5321 §4.5.3.1.10
-        (400..=499, _) | (552, Step::Rcpt) => Outcome::Transient(Whose::Mail, text),
-        (500..=599, _) if is_of_a_full_mailbox(step, reply) => Outcome::Transient(Whose::Mail, text),
+        (400..=499, _) | (552, Step::Rcpt) => Outcome::Transient(Scope::Mail, text),
+        (500..=599, _) if is_of_a_full_mailbox(step, reply) => Outcome::Transient(Scope::Mail, text),
         (500..=599, _) if reply.code != 503 => {
             let about = about(step, reply, international);
             Outcome::Refused(Refusal { about, words: words(reply, to), text })
         }
         // 503, or 2yz or 3yz out of place: the two sides are out of step, which a new session mends
-        _ => Outcome::Transient(Whose::Relay, text),
+        _ => Outcome::Transient(Scope::Relay, text),
     }
 }
 

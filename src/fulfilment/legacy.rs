@@ -17,13 +17,13 @@ use crate::{
 
 /// The last state of each order that an old service worked on; an id that it gave twice is two orders.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Foreign {
+pub struct Legacy {
     states: HashMap<(OrderId, u64), (u8, Timestamp)>,
     /// States that were entered up to then may have left the topic; `None` while it holds all that were ever there.
     gone_until: Option<Timestamp>,
 }
 
-impl Foreign {
+impl Legacy {
     /// Takes a state of an old service; later ones in the flow win.
     pub fn add(&mut self, order: &Order, seq: u8, at: Timestamp) {
         let last = self.states.entry((order.id, order.fingerprint())).or_insert((seq, at));
@@ -59,7 +59,7 @@ impl Foreign {
 
     /// Reads them from the whole output.
     pub(super) fn read(log: &dyn EventLog, states: &str) -> Result<Self, Error> {
-        let mut foreign = Self::default();
+        let mut legacy = Self::default();
         for (range, partition) in ranges(log, states)?.into_iter().zip(0..) {
             let of = TopicPartition { topic: states.to_owned(), partition };
             let mut first = None;
@@ -69,14 +69,14 @@ impl Foreign {
                     return;
                 }
                 if let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at) {
-                    foreign.add(&event.order, event.seq, event.at);
+                    legacy.add(&event.order, event.seq, event.at);
                 }
             })?;
             if range.start > 0 {
-                foreign.gone_until(first.unwrap_or(Timestamp::from_millis(i64::MAX)));
+                legacy.gone_until(first.unwrap_or(Timestamp::from_millis(i64::MAX)));
             }
         }
-        Ok(foreign)
+        Ok(legacy)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, Statistics,
+    Statistics,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::KafkaError,
@@ -19,45 +19,50 @@ use rdkafka::{
 
 use crate::eventlog::{
     TopicPartition,
-    kafka::{client::Plain, topics::part},
+    kafka::{client::ClientContext, topics::part},
     with_companions,
 };
 
 /// Notes changes of the assignment.
-pub(super) struct Watch {
-    pub(super) plain: Plain,
+pub(super) struct RebalanceListener {
+    pub(super) context: ClientContext,
     /// Topics whose partitions come and go with those of the group. The library lets a member read what it likes; the group
     /// need not know.
     alongside: Vec<String>,
-    turns: Mutex<VecDeque<Turn>>,
+    rebalances: Mutex<VecDeque<Rebalance>>,
     /// From now on changes are answered at once, since nobody asks any more.
     closing: AtomicBool,
 }
 
 /// A change of the assignment that waits for its answer.
-pub(super) enum Turn {
+pub(super) enum Rebalance {
     Assign(Vec<TopicPartition>),
     Revoke(Vec<TopicPartition>),
 }
 
-impl Watch {
+impl RebalanceListener {
     pub(super) fn new(alongside: &[&str]) -> Self {
         let alongside = alongside.iter().map(|&topic| topic.to_owned()).collect();
-        Self { plain: Plain::default(), alongside, turns: Mutex::default(), closing: AtomicBool::new(false) }
+        Self {
+            context: ClientContext::default(),
+            alongside,
+            rebalances: Mutex::default(),
+            closing: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn turns(&self) -> MutexGuard<'_, VecDeque<Turn>> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn rebalances(&self) -> MutexGuard<'_, VecDeque<Rebalance>> {
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl ClientContext for Watch {
+impl rdkafka::ClientContext for RebalanceListener {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.plain.log(level, facility, message);
+        self.context.log(level, facility, message);
     }
 
     fn stats(&self, _: Statistics) {}
@@ -65,11 +70,11 @@ impl ClientContext for Watch {
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.plain.error(error, reason);
+        self.context.error(error, reason);
     }
 }
 
-impl ConsumerContext for Watch {
+impl ConsumerContext for RebalanceListener {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let assign = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let of = list.elements().iter().map(|entry| part(entry.topic(), entry.partition() as u32)).collect();
@@ -86,10 +91,10 @@ impl ConsumerContext for Watch {
             }
             let answer = if assign { consumer.incremental_assign(&list) } else { consumer.incremental_unassign(&list) };
             if let Err(error) = answer {
-                self.plain.note(&error);
+                self.context.note(&error);
             }
             return;
         }
-        self.turns().push_back(if assign { Turn::Assign(of) } else { Turn::Revoke(of) });
+        self.rebalances().push_back(if assign { Rebalance::Assign(of) } else { Rebalance::Revoke(of) });
     }
 }

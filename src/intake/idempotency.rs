@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 
-use super::place::{Desk, Placed, Refusal, Wish};
+use super::place::{OrderRequest, OrderService, Placed, Refusal};
 use crate::{
     domain::{OrderId, TraceParent, wire},
     store::keys::{Reservation, Reserved},
@@ -41,7 +41,7 @@ pub(super) struct Once {
     pub(super) request: u64,
 }
 
-impl Desk {
+impl OrderService {
     /// The answer that a key has already; nothing when it is new.
     pub(super) async fn earlier(
         self: &Arc<Self>,
@@ -49,7 +49,7 @@ impl Desk {
         trace: Option<TraceParent>,
     ) -> Result<Option<Placed>, Refusal> {
         let Once { key, request } = once;
-        let held = self.store.held(key, *request, self.clock.now()).await.map_err(|error| self.no_key(&error))?;
+        let held = self.store.held(key, *request, self.clock.now()).await.map_err(|error| self.key_error(&error))?;
         if !matches!(held, Some(Reserved::Run { .. })) {
             return held.map(answer).transpose();
         }
@@ -57,7 +57,7 @@ impl Desk {
         self.detached(async move {
             let (at, Once { key, request }) = (this.clock.now(), &once);
             let resumed = this.store.resume(key, *request, at, at + this.reservation).await;
-            match resumed.map_err(|error| this.no_key(&error))? {
+            match resumed.map_err(|error| this.key_error(&error))? {
                 Some(reserved) => this.settle(key, reserved, trace).await.map(Some),
                 None => Ok(None),
             }
@@ -66,14 +66,14 @@ impl Desk {
     }
 
     /// Places an order unless the key stands for one already.
-    pub(super) async fn place_once(self: Arc<Self>, once: Once, wish: Wish) -> Result<Placed, Refusal> {
+    pub(super) async fn place_once(self: Arc<Self>, once: Once, wish: OrderRequest) -> Result<Placed, Refusal> {
         let this = self.clone();
         self.detached(async move { this.reserve(once, wish).await }).await
     }
 
-    async fn reserve(&self, once: Once, wish: Wish) -> Result<Placed, Refusal> {
+    async fn reserve(&self, once: Once, wish: OrderRequest) -> Result<Placed, Refusal> {
         let (Once { key, request }, trace) = (once, wish.trace);
-        let fresh = self.ids.take().await.map_err(|error| self.no_id(&error))?;
+        let fresh = self.ids.take().await.map_err(|error| self.id_error(&error))?;
         let order = self.order(fresh, wish);
         let at = self.clock.now();
         let reservation = Reservation {
@@ -86,9 +86,9 @@ impl Desk {
             until: at + self.reservation,
         };
         // after an error nobody knows whether the id is stored with the key, so it is not used again
-        let reserved = self.store.reserve(reservation).await.map_err(|error| self.no_key(&error))?;
+        let reserved = self.store.reserve(reservation).await.map_err(|error| self.key_error(&error))?;
         if !matches!(reserved, Reserved::Run { again: false, .. }) {
-            self.ids.give_back(fresh);
+            self.ids.put_back(fresh);
         }
         self.settle(&key, reserved, trace).await
     }
@@ -122,7 +122,7 @@ impl Desk {
     }
 
     async fn is_known(&self, id: OrderId) -> Result<bool, Refusal> {
-        let order = self.store.order(id).await.map_err(|error| self.no_key(&error))?;
+        let order = self.store.order(id).await.map_err(|error| self.key_error(&error))?;
         Ok(order.is_some())
     }
 
@@ -137,7 +137,7 @@ impl Desk {
         if let Err(Refusal::Overloaded | Refusal::Unavailable) = result
             && let Err(error) = self.store.release(key).await
         {
-            self.no_key(&error); // told; the key is free when the reservation is over
+            self.key_error(&error); // told; the key is free when the reservation is over
         }
         result
     }

@@ -7,9 +7,9 @@ fn verdict(step: Step, text: &str) -> &'static str {
     let (_, reply) = super::super::reply::Reader::default().read(format!("{text}\r\n").as_bytes()).unwrap();
     match refusal(step, &reply.unwrap(), &"ana@example.org".parse().unwrap(), false) {
         Outcome::Sent(_) => "sent",
-        Outcome::Transient(Whose::Mail, _) => "later",
-        Outcome::Transient(Whose::Domain, _) => "later, domain",
-        Outcome::Transient(Whose::Relay, _) => "later, relay",
+        Outcome::Transient(Scope::Mail, _) => "later",
+        Outcome::Transient(Scope::Domain, _) => "later, domain",
+        Outcome::Transient(Scope::Relay, _) => "later, relay",
         Outcome::Busy(_) => "busy",
         Outcome::Unreachable(_) => "unreachable",
         Outcome::Denied(_) => "login",

@@ -18,7 +18,7 @@ use crate::{
 /// What a server says it can do (RFC 5321 §4.1.1.1). What it said before TLS counts for nothing after it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a keyword of its own that is there or not")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Abilities {
+pub(super) struct Capabilities {
     pub(super) pipelining: bool,
     pub(super) smtputf8: bool,
     pub(super) starttls: bool,
@@ -30,46 +30,46 @@ pub(super) struct Abilities {
     pub(super) auth_oauthbearer: bool,
 }
 
-impl Abilities {
+impl Capabilities {
     fn of(ehlo: &Reply) -> Self {
-        let mut able = Self::default();
+        let mut caps = Self::default();
         // the first line is the server's name
         for line in ehlo.text.lines().skip(1) {
             let mut words = line.split([' ', '=']).map(str::to_ascii_uppercase);
             match words.next().as_deref() {
-                Some("PIPELINING") => able.pipelining = true,
-                Some("SMTPUTF8") => able.smtputf8 = true,
-                Some("STARTTLS") => able.starttls = true,
+                Some("PIPELINING") => caps.pipelining = true,
+                Some("SMTPUTF8") => caps.smtputf8 = true,
+                Some("STARTTLS") => caps.starttls = true,
                 Some("AUTH") => {
-                    able.auth = true;
+                    caps.auth = true;
                     for mechanism in words {
-                        able.auth_plain |= mechanism == "PLAIN";
-                        able.auth_login |= mechanism == "LOGIN";
-                        able.auth_xoauth2 |= mechanism == "XOAUTH2";
-                        able.auth_oauthbearer |= mechanism == "OAUTHBEARER";
+                        caps.auth_plain |= mechanism == "PLAIN";
+                        caps.auth_login |= mechanism == "LOGIN";
+                        caps.auth_xoauth2 |= mechanism == "XOAUTH2";
+                        caps.auth_oauthbearer |= mechanism == "OAUTHBEARER";
                     }
                 }
                 _ => {}
             }
         }
-        able
+        caps
     }
 }
 
 /// Why there is no session.
 #[derive(Debug)]
-pub(super) enum NotOpen {
+pub(super) enum ConnectError {
     /// It may be better later.
     Unreachable(String),
     /// Somebody has to change something, here or there.
     Denied(String),
 }
 
-impl From<NotOpen> for Outcome {
-    fn from(not_open: NotOpen) -> Self {
+impl From<ConnectError> for Outcome {
+    fn from(not_open: ConnectError) -> Self {
         match not_open {
-            NotOpen::Unreachable(reason) => Self::Unreachable(reason),
-            NotOpen::Denied(reason) => Self::Denied(reason),
+            ConnectError::Unreachable(reason) => Self::Unreachable(reason),
+            ConnectError::Denied(reason) => Self::Denied(reason),
         }
     }
 }
@@ -86,13 +86,13 @@ pub(super) struct Opener {
 
 impl Opener {
     /// A connection that takes mails; the error is for an operator.
-    pub(super) async fn open(&self) -> Result<(Connection, Abilities), NotOpen> {
+    pub(super) async fn open(&self) -> Result<(Connection, Capabilities), ConnectError> {
         let stream = self.connect().await.map_err(|e| {
             let hint = match &e {
                 Failure::Timeout(_) => ": does a firewall keep that port closed? (25 often is; try 587 or 465)",
                 _ => "",
             };
-            NotOpen::Unreachable(format!("cannot connect to {}: {}{hint}", self.server, in_words(&e)))
+            ConnectError::Unreachable(format!("cannot connect to {}: {}{hint}", self.server, in_words(&e)))
         })?;
         let stream = match (&self.tls, self.server.tls) {
             (Some(connector), Tls::Implicit) => self.handshake(connector, stream).await?,
@@ -103,18 +103,18 @@ impl Opener {
         if greeting.code != 220 {
             return Err(self.unreachable("does not greet", &greeting.describe()));
         }
-        let mut able = self.ehlo(&mut connection).await?;
+        let mut caps = self.ehlo(&mut connection).await?;
         if let (Some(connector), Tls::StartTls) = (&self.tls, self.server.tls) {
-            connection = self.start_tls(connector, connection, able).await?;
-            able = self.ehlo(&mut connection).await?;
+            connection = self.start_tls(connector, connection, caps).await?;
+            caps = self.ehlo(&mut connection).await?;
         }
         if let (Some(login), Some(_)) = (&self.server.login, &self.tls) {
-            login::log_in(&mut connection, &able, login, &self.server).await.map_err(|refused| match refused {
+            login::log_in(&mut connection, &caps, login, &self.server).await.map_err(|refused| match refused {
                 Refused::ForNow(reason) => self.unreachable("does not take the login", &reason),
                 Refused::ForGood(reason) => self.denied("does not take the login", &reason),
             })?;
         }
-        Ok((connection, able))
+        Ok((connection, caps))
     }
 
     /// Tries each of the name's addresses, and gives each a fair share of the time.
@@ -136,17 +136,17 @@ impl Opener {
         Err(last)
     }
 
-    async fn ehlo(&self, connection: &mut Connection) -> Result<Abilities, NotOpen> {
+    async fn ehlo(&self, connection: &mut Connection) -> Result<Capabilities, ConnectError> {
         let ask = async |connection: &mut Connection, verb| {
             let reply = connection.ask(&format!("{verb} {}", self.host)).await;
             reply.map_err(|e| self.unreachable("does not take EHLO", &e))
         };
         let reply = ask(connection, "EHLO").await?;
         match reply.code {
-            250 => Ok(Abilities::of(&reply)),
+            250 => Ok(Capabilities::of(&reply)),
             // older than 1995 (RFC 5321 §3.2)
             500 | 502 => match ask(connection, "HELO").await? {
-                reply if reply.code == 250 => Ok(Abilities::default()),
+                reply if reply.code == 250 => Ok(Capabilities::default()),
                 reply => Err(self.unreachable("does not take HELO", &reply.describe())),
             },
             _ => Err(self.unreachable("does not take EHLO", &reply.describe())),
@@ -157,9 +157,9 @@ impl Opener {
         &self,
         connector: &Connector,
         mut connection: Connection,
-        able: Abilities,
-    ) -> Result<Connection, NotOpen> {
-        if !able.starttls {
+        caps: Capabilities,
+    ) -> Result<Connection, ConnectError> {
+        if !caps.starttls {
             let hint = "nothing was sent, no login and no mail. Somebody in between may have taken the offer out of its \
                         answer; or it speaks TLS on another port (smtps://, 465), or is no server for this";
             return Err(self.denied("offers no STARTTLS", &hint));
@@ -172,7 +172,7 @@ impl Opener {
         Ok(Connection::new(self.handshake(connector, stream).await?, self.timeouts.step))
     }
 
-    async fn handshake(&self, connector: &Connector, stream: TcpStream) -> Result<Stream, NotOpen> {
+    async fn handshake(&self, connector: &Connector, stream: TcpStream) -> Result<Stream, ConnectError> {
         let error = match within(self.timeouts.step, connector.connect(stream)).await {
             Ok(stream) => return Ok(Stream::Tls(Box::new(stream))),
             Err(error) => error,
@@ -186,14 +186,14 @@ impl Opener {
                 let hint = format!(
                     "{words}: write smtp:// (STARTTLS) in mail.url instead of smtps://, or the port of TLS (465)"
                 );
-                Err(self.unreachable("does not get TLS going", &hint))
+                Err(self.unreachable("TLS handshake failed", &hint))
             }
-            _ => Err(self.unreachable("does not get TLS going", &words)),
+            _ => Err(self.unreachable("TLS handshake failed", &words)),
         }
     }
 
     /// No greeting: often the port is another one's, or TLS is spoken there from the start.
-    fn mute(&self, failure: &Failure) -> NotOpen {
+    fn mute(&self, failure: &Failure) -> ConnectError {
         let hint = match (failure, self.server.tls) {
             (Failure::Malformed(_), _) => ": another service is on that port; is the port in mail.url right?",
             (Failure::Timeout(_) | Failure::Lost(_), Tls::StartTls | Tls::None) => {
@@ -204,12 +204,12 @@ impl Opener {
         self.unreachable("does not greet", &format!("{}{hint}", in_words(failure)))
     }
 
-    fn unreachable(&self, what: &str, why: &dyn std::fmt::Display) -> NotOpen {
-        NotOpen::Unreachable(format!("{} {what}: {why}", self.server))
+    fn unreachable(&self, what: &str, why: &dyn std::fmt::Display) -> ConnectError {
+        ConnectError::Unreachable(format!("{} {what}: {why}", self.server))
     }
 
-    fn denied(&self, what: &str, why: &dyn std::fmt::Display) -> NotOpen {
-        NotOpen::Denied(format!("{} {what}: {why}", self.server))
+    fn denied(&self, what: &str, why: &dyn std::fmt::Display) -> ConnectError {
+        ConnectError::Denied(format!("{} {what}: {why}", self.server))
     }
 }
 
@@ -227,8 +227,8 @@ mod tests {
     #[test]
     fn abilities_are_read_however_they_are_written() {
         let text = "relay.example at your service\nPipelining\nauth=LOGIN\nAUTH PLAIN CRAM-MD5 XOAUTH2 OAuthBearer\nSIZE 1000\nSMTPUTF8";
-        let able = Abilities::of(&Reply { code: 250, status: None, text: text.into() });
-        let expected = Abilities {
+        let caps = Capabilities::of(&Reply { code: 250, status: None, text: text.into() });
+        let expected = Capabilities {
             pipelining: true,
             smtputf8: true,
             starttls: false,
@@ -238,8 +238,8 @@ mod tests {
             auth_xoauth2: true,
             auth_oauthbearer: true,
         };
-        assert_eq!(able, expected);
+        assert_eq!(caps, expected);
         let only_a_name = Reply { code: 250, status: None, text: "PIPELINING".into() };
-        assert_eq!(Abilities::of(&only_a_name), Abilities::default());
+        assert_eq!(Capabilities::of(&only_a_name), Capabilities::default());
     }
 }

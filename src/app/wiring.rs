@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Addresses, Role, agreement, commands, damage, flows, housekeeping,
-    listeners::Doors,
+    listeners::DeferredRoutes,
     open, options,
     outage::{Outage, again},
     services::Services,
@@ -30,13 +30,13 @@ use crate::{
     fulfilment::{self, CommandTopics, Processor},
     intake::{self, Intake},
     mail::{self, Composer, Mailer, Transport},
-    ops::{Check, Late, Ops, Relay},
+    ops::{Check, OnceHandle, Ops, Relay},
     store::Store,
     tracking::{self, Api, Projection},
 };
 
 /// The parts of a process that are there before anything is opened that may be away.
-pub(super) struct Plan {
+pub(super) struct Wiring {
     config: Config,
     roles: Vec<Role>,
     addresses: Addresses,
@@ -52,9 +52,9 @@ pub(super) struct Plan {
     started: Arc<AtomicBool>,
     damaged: damage::Damaged,
     relay: Relay,
-    pub(super) log: Late<dyn EventLog>,
-    pub(super) store: Late<dyn Store>,
-    pub(super) doors: Doors,
+    pub(super) log: OnceHandle<dyn EventLog>,
+    pub(super) store: OnceHandle<dyn Store>,
+    pub(super) doors: DeferredRoutes,
 }
 
 /// What a role works with once everything is open; a role that needs no store has no handles, and no use for them.
@@ -71,7 +71,7 @@ struct Opened {
     projected: Arc<Notify>,
 }
 
-impl Plan {
+impl Wiring {
     /// Fails when something local is wrong: catalogue, templates, folders.
     pub(super) fn new(config: &Config, roles: &[Role], addresses: Addresses, env: Env) -> Result<Self> {
         let flow = Arc::new(config.flow()?);
@@ -102,7 +102,7 @@ impl Plan {
             relay: Relay::default(),
             log: Arc::new(OnceLock::new()),
             store: Arc::new(OnceLock::new()),
-            doors: Doors::new(config),
+            doors: DeferredRoutes::new(config),
         })
     }
 
