@@ -235,7 +235,7 @@ impl Wiring {
         let at = self.addresses.intake.unwrap_or(self.config.intake.listen);
         let guard = options::guard(&self.config, at, &self.config.intake.allowed_origins);
         self.doors.intake.open(guard.wrap(intake.router(), self.env.clock.clone()));
-        // stops with the workers, after the listener: requests in the air still need ids
+        // stops with the workers, after the listener: requests in flight still need ids
         services.spawn("intake", move |stop| async move { Ok(intake.run(stop).await?) });
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{Counts, Event, Facts, Mail, Placed, View};
+use super::{Commanded, Counts, Event, Facts, Mail, Placed, View};
 use crate::{
     domain::Timestamp,
     eventlog::{EventLog, Record, TopicPartition},
@@ -143,16 +143,24 @@ async fn read_views(store: &dyn Store) -> Result<BTreeMap<u64, View>> {
     }
 }
 
-/// Reads what clients were told: a line of JSON per acknowledgement, with `orderid`, `product` and `email`.
+/// Reads what clients were told of orders: a line of JSON per acknowledgement, with `orderid`, `product` and `email`.
 pub fn read_acknowledged(path: &Path) -> Result<Vec<Placed>> {
+    read_lines(path, "an acknowledgement", |_, value| placed(&value, "orderid", "product", "email"))
+}
+
+/// Reads what clients were told of commands: a line of JSON per command, with `orderid`, `command` and `done`.
+pub fn read_commanded(path: &Path) -> Result<Vec<Commanded>> {
+    read_lines(path, "what became of a command", |_, value| serde_json::from_value(value).ok())
+}
+
+/// The lines of a file of JSON; `what` says for an error what each of them is.
+fn read_lines<T>(path: &Path, what: &str, parse: impl Fn(u64, Value) -> Option<T>) -> Result<Vec<T>> {
     let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let lines = std::io::BufReader::new(file).lines();
+    let lines = (0..).zip(std::io::BufReader::new(file).lines());
     lines
-        .enumerate()
         .map(|(number, line)| {
-            let value: Value = serde_json::from_str(&line?)?;
-            placed(&value, "orderid", "product", "email")
-                .with_context(|| format!("{}:{}: not an acknowledgement", path.display(), number + 1))
+            let value = serde_json::from_str(&line?).ok().and_then(|value| parse(number, value));
+            value.with_context(|| format!("{}:{}: not {what}", path.display(), number + 1))
         })
         .collect()
 }
@@ -174,15 +182,7 @@ pub fn read_maildir(path: &Path) -> Result<Vec<Mail>> {
 /// Reads what an SMTP server noted, in its order of arrival: a line of JSON per mail, with `id`, `estado`, `message_id`
 /// and `to`.
 pub fn read_mails(path: &Path) -> Result<Vec<Mail>> {
-    let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let lines = std::io::BufReader::new(file).lines();
-    (0..)
-        .zip(lines)
-        .map(|(number, line)| {
-            let value: Value = serde_json::from_str(&line?)?;
-            noted(&value, number).with_context(|| format!("{}:{}: not a mail", path.display(), number + 1))
-        })
-        .collect()
+    read_lines(path, "a mail", |number, value| noted(&value, number))
 }
 
 fn noted(value: &Value, arrival: u64) -> Option<Mail> {

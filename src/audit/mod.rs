@@ -7,11 +7,13 @@ mod collect;
 mod judge;
 mod second;
 
-pub use collect::{Sources, collect, parse_mail, read_acknowledged, read_maildir, read_mails};
+pub use collect::{Sources, collect, parse_mail, read_acknowledged, read_commanded, read_maildir, read_mails};
 pub use judge::{Report, Rules, judge};
 pub use second::{Records, differences, read_dump, read_log};
 
 use std::collections::BTreeMap;
+
+use serde::Deserialize;
 
 /// Everything that is judged.
 #[derive(Debug, Clone, Default)]
@@ -48,13 +50,15 @@ pub struct Placed {
 }
 
 /// What a client was told of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Commanded {
     /// The order's number.
+    #[serde(rename = "orderid")]
     pub id: u64,
     /// The command's id.
     pub command: String,
     /// Whether it was done; else it was refused.
+    #[serde(rename = "done")]
     pub is_done: bool,
 }
 

@@ -37,6 +37,9 @@ struct Arguments {
     /// What clients were told is accepted: a JSON object per line with orderid, product, email.
     #[arg(long)]
     acknowledged: Option<PathBuf>,
+    /// What clients were told of commands: a JSON object per line with orderid, command, done.
+    #[arg(long)]
+    commanded: Option<PathBuf>,
     /// The Maildir, if mails are to be judged.
     #[arg(long)]
     maildir: Option<PathBuf>,
@@ -78,6 +81,9 @@ async fn main() -> Result<ExitCode> {
     .await?;
     if let Some(path) = &arguments.acknowledged {
         facts.acknowledged = audit::read_acknowledged(path)?;
+    }
+    if let Some(path) = &arguments.commanded {
+        facts.commanded = audit::read_commanded(path)?;
     }
     if let Some(path) = &arguments.maildir {
         facts.mails = audit::read_maildir(path)?;

@@ -1,5 +1,6 @@
 """A whole set-up for one run: three brokers, a database, an SMTP sink, instances of every role, customers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from roles import ROLES, Helper, Role
 from servers import ROOT, Kafka, Postgres, need
 
 HERE = Path(__file__).resolve().parent
+STATES = ("recibido", "preparando", "entregando")  # those that are left again
 TOPICS = ["compra_detalle", "compra_confirmada", "encargo_ids"]
 SESSION = 6.0  # seconds; the default of log.session_timeout
 DWELL = 1.0
@@ -33,6 +35,10 @@ class Fleet:
     @property
     def acknowledged(self):
         return self.folder / "acknowledged.jsonl"
+
+    @property
+    def commanded(self):
+        return self.folder / "commanded.jsonl"
 
     def start(self):
         self.kafka.start()
@@ -88,8 +94,9 @@ class Fleet:
             self.complaints.append(text)
 
     def begin_load(self, rate):
-        intakes = ",".join(role.listen["intake"] for role in self.instances("intake"))
-        arguments = ["--intake", intakes, "--rate", rate, "--acknowledged", self.acknowledged]
+        arguments = ["--rate", rate, "--acknowledged", self.acknowledged, "--commanded", self.commanded]
+        for kind in ("intake", "tracking"):
+            arguments += [f"--{kind}", ",".join(role.listen[kind] for role in self.instances(kind))]
         self.load = self.helper(HERE / "load.py", *arguments, "--run", self.folder.name.replace("_", "-"))
 
     def check(self):
@@ -100,15 +107,20 @@ class Fleet:
                 role.start(ready=False)
 
     def settle(self, orders, seconds=600):
-        """Waits until every acknowledged order has its four mails, none waits in the ledger, and no more come: at most for a
-        while longer than the lease of a mail, since others take over what a killed mailer held only then."""
+        """Waits until every acknowledged order was mailed, none is in flight, none waits in the ledger, and no more come: at
+        most for a while longer than the lease of a mail, since others take over what a killed mailer held only then."""
         end, known = time.time() + seconds, None
         while time.time() < end:
-            lines = self.mails.read_text().count("\n")
-            if lines == known and lines >= 4 * orders and not self.instances("mail")[0].open_mails():
+            mails = self.mails.read_text().splitlines()
+            if len(mails) == known and len({json.loads(mail)["id"] for mail in mails}) >= orders and self.is_at_rest():
                 return
-            known = lines
+            known = len(mails)
             time.sleep(3)
+
+    def is_at_rest(self):
+        """Every order's life is over, and every mail was sent or given up."""
+        in_flight = (self.encargo("list", "--json", "--limit", "1", "--state", state) for state in STATES)
+        return not any(in_flight) and not self.instances("mail")[0].open_mails()
 
     def stop(self):
         for role in self.roles:

@@ -2,7 +2,8 @@
 
 Every order goes to an address of its own. Most carry an Idempotency-Key and are tried again until they are
 acknowledged, as a careful client does; every fifth has none and is tried once. Some keys are asked about once more
-after their answer, which must not change. SIGTERM ends the placing; what is open is then settled.
+after their answer, which must not change. Some orders are changed (changes.py). SIGTERM ends the placing; what is open is
+then settled.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import json
 import random
 import signal
 import time
+
+from changes import Changes
 
 OPEN_MAX = 600  # orders without an answer; beyond it new ones are not placed, so that an outage stays bounded
 PER_REQUEST = 12.0
@@ -22,11 +25,12 @@ class Load:
     def __init__(self, options):
         self.targets = options.intake.split(",")
         self.rate, self.run = options.rate, options.run
-        self.idle = {target: [] for target in self.targets}
+        self.idle = {}
         self.counts = dict.fromkeys(
             ("acknowledged", "refused_503", "other", "no_answer", "skipped", "unsettled", "asked_again", "changed"), 0
         )
         self.out = open(options.acknowledged, "a", encoding="utf-8")
+        self.changes = Changes(options.tracking.split(","), self.ask, options.commanded)
         self.stopping = asyncio.Event()
 
     async def main(self):
@@ -47,7 +51,8 @@ class Load:
             await asyncio.wait(open_orders, timeout=SETTLE)
         self.counts["unsettled"] = len(open_orders)
         self.out.close()
-        print(json.dumps(self.counts), flush=True)
+        self.changes.close()
+        print(json.dumps({**self.counts, "commands": self.changes.told}), flush=True)
 
     async def order(self, number):
         email = f"{self.run}n{number}@example.org"
@@ -59,6 +64,7 @@ class Load:
                 self.note(answer["orderid"], email)
                 if key and number % 25 == 0:
                     await self.ask_again(email, key, answer["orderid"])
+                await self.changes.change(answer["orderid"], email)
                 return
             kind = {None: "no_answer", 503: "refused_503"}.get(status, "other")
             self.counts[kind] += 1
@@ -79,12 +85,15 @@ class Load:
             self.counts["changed"] += 1
 
     async def place(self, target, email, key):
+        return await self.ask(target, "/orders", {"product": "1010", "email": email}, key)
+
+    async def ask(self, target, path, body, key):
         """Status and answer; `(None, None)` when there was none."""
-        body = json.dumps({"product": "1010", "email": email})
-        head = f"POST /orders HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\n"
+        body = json.dumps(body)
+        head = f"POST {path} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\n"
         head += f"Idempotency-Key: {key}\r\n" if key else ""
         request = f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
-        pool, stream = self.idle[target], None
+        pool, stream = self.idle.setdefault(target, []), None
         try:
             async with asyncio.timeout(PER_REQUEST):
                 stream = pool.pop() if pool else await asyncio.open_connection(*target.rsplit(":", 1))
@@ -112,4 +121,6 @@ if __name__ == "__main__":
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--run", default="run", help="goes into addresses and keys")
     parser.add_argument("--acknowledged", required=True)
+    parser.add_argument("--tracking", required=True, help="HOST:PORT of the instances, with commas")
+    parser.add_argument("--commanded", required=True)
     asyncio.run(Load(parser.parse_args()).main())

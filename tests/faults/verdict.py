@@ -20,6 +20,7 @@ def audit(fleet, late_max):
     command = [
         auditor, "--json", "--log", settings["ENCARGO_LOG"], "--store", settings["ENCARGO_STORE"],
         "--dwell", settings["ENCARGO_DWELL"], "--acknowledged", fleet.acknowledged, "--mails", fleet.mails,
+        "--commanded", fleet.commanded,
         "--second-opinion", dump, "--one-order-each",
     ]
     if late_max is not None:

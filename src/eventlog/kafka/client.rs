@@ -46,7 +46,7 @@ struct Shared {
     down: AtomicBool,
     /// How the last connection failed, in the library's words.
     failed: Mutex<Option<String>>,
-    /// Why the brokers do not let us in.
+    /// Why authentication failed.
     refused: Mutex<Option<String>>,
 }
 

@@ -81,7 +81,7 @@ impl MemoryMember {
         }
     }
 
-    /// The group has put this member out: it comes back as a new one.
+    /// Evicted from the group: it joins again as a new member.
     fn join_again(&mut self, state: &mut State) -> Result<Option<MemberEvent>> {
         let Shared { clock, options, .. } = &*self.shared;
         let group = state.group(&self.group, clock, options.session_timeout);

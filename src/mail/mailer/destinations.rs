@@ -80,9 +80,9 @@ enum Cause {
     /// It cannot be reached.
     #[default]
     Away,
-    /// It does not let us in: somebody has to change something. Often enough tried, an account gets locked.
+    /// Authentication failed: somebody has to change something. Often enough tried, an account gets locked.
     Denied,
-    /// It lets us in and takes none of our mails: somebody has to change something here, too, but asking costs nothing.
+    /// It takes our login and none of our mails: somebody has to change something here, too, but asking costs nothing.
     Refused,
 }
 
