@@ -5,6 +5,7 @@
 pub mod domain;
 
 pub mod clock;
+pub mod commands;
 pub mod env;
 pub mod eventlog;
 pub mod faults;

@@ -17,6 +17,8 @@ use crate::{
 
 /// How often old records and keys are looked for.
 const TIDY_EVERY: Duration = Duration::from_mins(1);
+/// How long orders per minute are remembered: five weeks, so that each weekday has been seen five times.
+const MINUTES_KEPT: Duration = Duration::from_hours(24 * 35);
 /// How often chosen dead letters are looked for.
 const REDRIVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -28,7 +30,8 @@ pub(super) async fn forget(
     stop: CancellationToken,
 ) -> Result<()> {
     while clock.sleep_unless(&stop, TIDY_EVERY).await {
-        let past = Past { keys: clock.now() - keys, mails: clock.now() - mails };
+        let now = clock.now();
+        let past = Past { keys: now - keys, mails: now - mails, minutes: now - MINUTES_KEPT };
         if let Err(error) = store.prune(past).await {
             warn!(%error, "old idempotency keys and replies to mails were not deleted");
         }

@@ -58,6 +58,7 @@ impl List {
             estado: self.state.clone(),
             overdue_at: self.stuck.then(|| now - STUCK_AFTER),
             entered_before: None,
+            product: None,
             below: self.below,
             limit: 0,
         };

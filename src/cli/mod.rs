@@ -24,6 +24,7 @@ mod suppressed;
 mod table;
 mod time;
 mod up;
+mod why;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -81,6 +82,8 @@ enum Command {
     Place(place::Place),
     /// Show an order with its history and mails
     Show(show::Show),
+    /// Say why an order stands where it stands
+    Why(why::WhyFlags),
     /// List orders, newest first
     List(list::List),
     /// Cancel orders
@@ -146,6 +149,7 @@ impl Cli {
             Command::Tracking(role) => role.run(&settings),
             Command::Place(place) => wait(place.run(&settings)),
             Command::Show(show) => wait(show.run(&settings)),
+            Command::Why(why) => wait(why.run(&settings)),
             Command::List(list) => wait(list.run(&settings)),
             Command::Cancel(change) => wait(change.run(Verb::Cancel, &settings)),
             Command::Advance(change) => wait(change.run(Verb::Advance, &settings)),

@@ -98,6 +98,7 @@ fn the_first_help_shows_the_way() {
                    lookups
       place        Place an order over HTTP, as a customer does
       show         Show an order with its history and mails
+      why          Say why an order stands where it stands
       list         List orders, newest first
       cancel       Cancel orders
       advance      Move orders on to their next state

@@ -15,6 +15,7 @@ mod order;
 mod price;
 mod time;
 mod trace;
+pub mod why;
 pub mod wire;
 
 pub use command::{Command, CommandId, CommandOutcome};

@@ -67,6 +67,11 @@ impl Product {
         }
         Ok(Self { id: id.into(), name: name.into(), price: price.parse()? })
     }
+
+    /// Whether its key is this text, or its name contains it, ASCII letters in either case.
+    pub fn matches(&self, text: &str) -> bool {
+        *self.id == *text || self.name.to_ascii_lowercase().contains(&text.to_ascii_lowercase())
+    }
 }
 
 /// Control characters, but for those that Windows-1252 quotes, dashes and trade marks become when they are taken for

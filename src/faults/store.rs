@@ -10,13 +10,14 @@ use crate::{
     domain::{CommandId, CommandOutcome, DeadLetter, EmailAddress, OrderId, Source, Timestamp},
     eventlog::TopicPartition,
     store::{
-        DeadLetters, Error, Keys, Ledger, Mails, Marks, Orders, Past, Pruned, Result, Store,
+        DeadLetters, Error, Keys, Ledger, Mails, Marks, Orders, Overview, Past, Pruned, Result, Store,
         dead::{Action, DeadId, DeadItem},
         keys::{Reservation, Reserved},
         ledger::{LedgerCounts, Mail, MailId, Settlement},
         mails::{MailEntry, SuppressedQuery, Suppression},
         marks::Mark,
         orders::{Applied, Batch, HistoryEntry, OrderCounts, OrderView, Query},
+        overview::{Minute, Snapshot},
     },
 };
 
@@ -87,6 +88,17 @@ impl Orders for FaultyStore {
 
     async fn outcome(&self, command: &CommandId) -> Result<Option<CommandOutcome>> {
         self.call("outcome", self.store.outcome(command)).await
+    }
+}
+
+#[async_trait]
+impl Overview for FaultyStore {
+    async fn snapshot(&self, now: Timestamp) -> Result<Snapshot> {
+        self.call("snapshot", self.store.snapshot(now)).await
+    }
+
+    async fn minutes(&self, from: Timestamp) -> Result<Vec<Minute>> {
+        self.call("minutes", self.store.minutes(from)).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! The store: the read model of orders, the mail ledger, dead letters, idempotency keys, and the projection's own
 //! offsets, changed together in one transaction.
 //!
-//! One trait per user of it; a back end implements all six. Every call is one transaction, durable when it returns.
+//! One trait per user of it; a back end implements all seven. Every call is one transaction, durable when it returns.
 
 use async_trait::async_trait;
 
@@ -15,6 +15,7 @@ pub mod mails;
 pub mod marks;
 pub mod memory;
 pub mod orders;
+pub mod overview;
 pub mod postgres;
 pub mod sqlite;
 
@@ -24,6 +25,7 @@ pub use ledger::Ledger;
 pub use mails::Mails;
 pub use marks::Marks;
 pub use orders::Orders;
+pub use overview::Overview;
 
 /// What can go wrong with the store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -53,6 +55,8 @@ pub struct Past {
     /// Ledger rows that were sent or dropped, with the last attempt before then. The history of the order keeps the
     /// state, its time and the mail's status; reply, attempts and their times go.
     pub mails: Timestamp,
+    /// Counts of the orders of minutes before then.
+    pub minutes: Timestamp,
 }
 
 /// What was deleted.
@@ -68,7 +72,7 @@ pub struct Pruned {
 
 /// A store.
 #[async_trait]
-pub trait Store: Orders + Ledger + Mails + DeadLetters + Keys + Marks {
+pub trait Store: Orders + Ledger + Mails + DeadLetters + Keys + Marks + Overview {
     /// Deletes what is past its time.
     async fn prune(&self, past: Past) -> Result<Pruned>;
 

@@ -232,6 +232,9 @@ pub struct Query {
     /// Only orders placed with this address or corrected to it, its ASCII letters in either case. There is no index for
     /// that: the store looks through all orders.
     pub usermail: Option<EmailAddress>,
+    /// Only orders of the product with this id, or with this text in its name, ASCII letters in either case. There is no index
+    /// for that either.
+    pub product: Option<String>,
     /// Only orders with a smaller id: the next page.
     pub below: Option<OrderId>,
     /// Most orders to return.

@@ -16,6 +16,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Metrics, OrderJson};
 use crate::{
+    commands::Commands,
     domain::{HandleKey, OrderId},
     env::Env,
     eventlog::EventLog,
@@ -63,22 +64,22 @@ pub struct Deps {
 pub struct Api(Arc<Inner>);
 
 struct Inner {
-    log: Arc<dyn EventLog>,
+    commands: Commands,
     store: Arc<dyn Store>,
     env: Env,
     handles: HandleKey,
     metrics: Metrics,
     options: Options,
     denials: ThrottledLog,
-    failures: ThrottledLog,
 }
 
 impl Api {
     /// A listener that answers from the store and writes commands to the log.
     pub fn new(deps: Deps, options: Options) -> Self {
         let Deps { log, store, env, handles, metrics } = deps;
-        let (denials, failures) = Default::default();
-        Self(Arc::new(Inner { log, store, env, handles, metrics, options, denials, failures }))
+        let commands = Commands::new(log, store.clone(), env.clone(), options.commands.clone());
+        let denials = ThrottledLog::default();
+        Self(Arc::new(Inner { commands, store, env, handles, metrics, options, denials }))
     }
 
     /// The routes.

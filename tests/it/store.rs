@@ -21,6 +21,7 @@ mod marks;
 mod migrating;
 mod model;
 mod orders;
+mod overview;
 mod plans;
 mod proxy;
 mod sharing;
@@ -185,6 +186,7 @@ macro_rules! every_check {
                 orders_are_listed_by_state,
                 stuck_orders_are_listed,
                 orders_of_an_address_are_listed,
+                orders_of_a_product_are_listed,
                 orders_are_counted,
                 all_that_an_order_says_is_kept,
                 an_order_may_go_on_after_its_last_state;
@@ -251,6 +253,12 @@ macro_rules! every_check {
                 a_redriven_mail_goes_before_later_ones,
                 a_redriven_mail_lets_the_running_one_finish,
                 the_order_of_a_record_is_found;
+            overview:
+                all_that_is_in_flight_is_seen_at_a_glance,
+                the_worst_of_the_late_orders_are_named,
+                orders_are_counted_by_minute,
+                an_order_that_goes_on_has_not_ended,
+                old_minutes_are_forgotten;
             keys:
                 a_key_stands_for_its_order,
                 a_key_belongs_to_one_request,

@@ -11,6 +11,7 @@ mod ledger;
 mod mails;
 mod marks;
 mod orders;
+mod overview;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +23,7 @@ use async_trait::async_trait;
 use self::{dead::Letter, keys::Key, orders::Row};
 use super::{Past, Pruned, Result, Store, mails::Suppression};
 use crate::{
-    domain::{CommandId, CommandOutcome, OrderId, Source},
+    domain::{CommandId, CommandOutcome, OrderId, Source, Timestamp},
     eventlog::TopicPartition,
 };
 
@@ -41,6 +42,8 @@ struct Tables {
     suppressed: BTreeMap<String, Suppression>,
     letters: BTreeMap<Source, Letter>,
     projected: BTreeMap<(String, TopicPartition), Projected>,
+    /// Before then, the orders of minutes are no longer told.
+    minutes_from: Timestamp,
     outcomes: BTreeMap<CommandId, CommandOutcome>,
     keys: BTreeMap<String, Key>,
     secrets: BTreeMap<String, [u8; 16]>,
@@ -62,6 +65,7 @@ impl MemoryStore {
 impl Store for MemoryStore {
     async fn prune(&self, past: Past) -> Result<Pruned> {
         let mut tables = self.tables();
+        tables.minutes_from = tables.minutes_from.max(past.minutes);
         let keys = tables.keys.len();
         tables.keys.retain(|_, key| key.reserved_at >= past.keys);
         let keys = (keys - tables.keys.len()) as u64;

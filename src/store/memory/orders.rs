@@ -34,7 +34,7 @@ pub(super) struct State {
 }
 
 impl Row {
-    fn current(&self) -> (u8, &State) {
+    pub(super) fn current(&self) -> (u8, &State) {
         let (seq, state) = self.states.last_key_value().expect("an order is stored with its first state");
         (*seq, state)
     }
@@ -181,6 +181,7 @@ impl Orders for MemoryStore {
                 && query.estado.as_ref().is_none_or(|estado| **estado == *event.estado)
                 && query.overdue_at.is_none_or(is_overdue)
                 && query.entered_before.is_none_or(|before| event.at < before)
+                && query.product.as_ref().is_none_or(|text| row.order.product.matches(text))
                 && query
                     .usermail
                     .as_ref()

@@ -111,7 +111,7 @@ async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTree
         .await?;
     let history = tx
         .prepare(
-            "SELECT h.id, h.estado, h.last, h.closes FROM unnest($1::bigint[]) AS o(id)
+            "SELECT h.id, h.estado, h.last, h.closes, h.at FROM unnest($1::bigint[]) AS o(id)
              JOIN history h ON h.id > o.id << 8 AND h.id < (o.id + 1) << 8",
         )
         .await?;
@@ -139,7 +139,7 @@ async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTree
     for row in history {
         let id = rows::mail_id(row.get(0))?;
         let closing = columns::closing(row.get(2), row.get(3));
-        let state = State { estado: row.get::<_, String>(1).into(), closing };
+        let state = State { estado: row.get::<_, String>(1).into(), closing, at: rows::time(&row, 4) };
         // an order that came between the first and the second of the three statements is not locked: see `write`
         standing.get_mut(&id.order).map(|order| order.states.insert(id.seq, state));
     }

@@ -457,20 +457,27 @@ async fn counts(client: &mut Session) -> Result<LedgerCounts> {
     let kinds = [Kind::Mail, Kind::Class, Kind::Repeated, Kind::Suppressed];
     let mut counts = LedgerCounts::default();
     for (kind, name, n) in tally::read(client, &kinds).await? {
-        match kind {
-            Kind::Mail => counts.by_status.extend(status(&name).map(|status| (status, n))),
-            Kind::Class => counts
-                .by_class
-                .extend(name.split_once('/').and_then(|(of, class)| Some((status(of)?, Class::named(class)?, n)))),
-            Kind::Repeated => counts.repeated = n,
-            Kind::Suppressed => counts.suppressed = n,
-            Kind::Open | Kind::Finished | Kind::Cancelled => {}
-        }
+        count(&mut counts, kind, &name, n);
     }
-    counts.by_status.sort_by_key(|(status, _)| MailStatus::ALL.iter().position(|other| other == status));
     let oldest = client.prepare("SELECT min(at) FROM lane").await?;
     counts.oldest_unsettled_at = rows::optional_time(&client.query_one(&oldest, &[]).await?, 0);
     Ok(counts)
+}
+
+/// Puts one of the tally's counts where it belongs.
+pub(super) fn count(counts: &mut LedgerCounts, kind: Kind, name: &str, n: u64) {
+    match kind {
+        Kind::Mail => {
+            counts.by_status.extend(status(name).map(|status| (status, n)));
+            counts.by_status.sort_by_key(|(status, _)| MailStatus::ALL.iter().position(|other| other == status));
+        }
+        Kind::Class => counts
+            .by_class
+            .extend(name.split_once('/').and_then(|(of, class)| Some((status(of)?, Class::named(class)?, n)))),
+        Kind::Repeated => counts.repeated = n,
+        Kind::Suppressed => counts.suppressed = n,
+        _ => {}
+    }
 }
 
 fn status(name: &str) -> Option<MailStatus> {

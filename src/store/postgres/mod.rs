@@ -22,6 +22,7 @@ mod marks;
 mod options;
 mod orders;
 mod outcomes;
+mod overview;
 mod pooler;
 mod rows;
 mod schema;
@@ -134,6 +135,7 @@ impl Store for PgStore {
                 break;
             }
         }
+        self.run(|client| Box::pin(async move { overview::prune(client, past.minutes).await })).await?;
         loop {
             let gone = self.run(|client| Box::pin(compact::slice(client, past.mails))).await?;
             pruned.mails += gone;

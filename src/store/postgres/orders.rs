@@ -121,6 +121,12 @@ async fn list(client: &mut Session, query: Query) -> Result<Vec<OrderView>> {
         let placed_or_corrected = "(lower(o.usermail COLLATE \"C\"), lower(o.address COLLATE \"C\"))";
         conditions.push(format!("lower(${} COLLATE \"C\") IN {placed_or_corrected}", params.len()));
     }
+    if let Some(product) = &query.product {
+        params.push(product);
+        let text = format!("lower(${} COLLATE \"C\")", params.len());
+        conditions
+            .push(format!("(o.gameid = ${} OR position({text} IN lower(o.name COLLATE \"C\")) > 0)", params.len()));
+    }
     let sql = format!(
         "SELECT {}, {}, {} FROM {from} CROSS JOIN LATERAL (
              SELECT * FROM history WHERE id > o.id << 8 AND id < (o.id + 1) << 8 ORDER BY id DESC LIMIT 1) h

@@ -22,6 +22,7 @@ use crate::{
 pub(super) struct State<'a> {
     pub(super) estado: std::borrow::Cow<'a, str>,
     pub(super) closing: Option<Closing>,
+    pub(super) at: Timestamp,
 }
 
 /// A mail that is not settled.
@@ -109,7 +110,7 @@ fn take<'a>(
     if let Some(details) = known.details.after(relation, incoming) {
         (known.details, known.is_changed) = (details, true);
     }
-    let state = State { estado: (&*event.estado).into(), closing: event.closes() };
+    let state = State { estado: (&*event.estado).into(), closing: event.closes(), at: event.at };
     known.states.insert(event.seq, state);
     known.added.insert(event.seq, incoming);
 }
@@ -126,6 +127,9 @@ impl<'a> OrderRow<'a> {
         if before != Some(state) {
             for (state, by) in before.map(|state| (state, -1)).into_iter().chain([(state, 1)]) {
                 changes.tally.add(Kind::of_order(state.closing), &state.estado, by);
+                if let Some(closing) = state.closing {
+                    changes.tally.ended(closing, state.at, by);
+                }
             }
         }
         match (before.is_some_and(|state| state.closing.is_none()), state.closing.is_none()) {
@@ -134,7 +138,10 @@ impl<'a> OrderRow<'a> {
             _ => {}
         }
         match self.new {
-            Some(order) => changes.orders.push((order, self.details.clone())),
+            Some(order) => {
+                changes.tally.placed(order.placed_at);
+                changes.orders.push((order, self.details.clone()));
+            }
             None if self.is_changed => changes.details.push((id.get() as i64, self.details.clone())),
             None => {}
         }

@@ -4,10 +4,11 @@ use super::{
     super::{
         Result,
         ledger::{Class, MailStatus},
+        overview::{Counted, minute_name},
     },
     session::{Session, Transaction},
 };
-use crate::domain::Closing;
+use crate::domain::{Closing, Timestamp};
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +21,12 @@ pub(super) enum Kind {
     Finished,
     /// Mails, by status.
     Mail,
+    /// Orders that ended otherwise than in their last state in a minute, by minute.
+    MinuteCancelled,
+    /// Orders that went through all their states in a minute.
+    MinuteFinished,
+    /// Orders that were placed in a minute.
+    MinutePlaced,
     /// Orders in a state that is not the last, by state.
     Open,
     /// Attempts that may have repeated a mail; one nameless count.
@@ -27,6 +34,13 @@ pub(super) enum Kind {
     /// Addresses that are suppressed; one nameless count.
     Suppressed,
 }
+
+/// What is counted of each minute.
+pub(super) const MINUTES: [(Kind, Counted); 3] = [
+    (Kind::MinutePlaced, Counted::Placed),
+    (Kind::MinuteFinished, Counted::Finished),
+    (Kind::MinuteCancelled, Counted::Cancelled),
+];
 
 impl Kind {
     /// Where an order is counted that ended like this, or has not ended.
@@ -47,12 +61,15 @@ impl Kind {
         }
     }
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",
             Self::Class => "class",
             Self::Finished => "finished",
             Self::Mail => "mail",
+            Self::MinuteCancelled => "minute/cancelled",
+            Self::MinuteFinished => "minute/finished",
+            Self::MinutePlaced => "minute/placed",
             Self::Open => "open",
             Self::Repeated => "repeated",
             Self::Suppressed => "suppressed",
@@ -70,6 +87,17 @@ impl Tally {
         if by != 0 {
             *self.0.entry((kind, name.to_owned())).or_default() += by;
         }
+    }
+
+    /// Counts an order in the minute in which it was placed.
+    pub(super) fn placed(&mut self, at: Timestamp) {
+        self.add(Kind::MinutePlaced, &minute_name(at), 1);
+    }
+
+    /// Counts an order in the minute in which it ended, and no longer in the one in which it had ended before.
+    pub(super) fn ended(&mut self, closing: Closing, at: Timestamp, by: i64) {
+        let kind = if closing == Closing::Finished { Kind::MinuteFinished } else { Kind::MinuteCancelled };
+        self.add(kind, &minute_name(at), by);
     }
 
     /// Adds to a count of mails.

@@ -92,6 +92,7 @@ struct Held {
     /// Its latest event.
     seq: u8,
     estado: Box<str>,
+    at: Timestamp,
     closing: Option<Closing>,
     details: Details,
 }
@@ -101,7 +102,8 @@ impl<'conn> Projection<'conn> {
         Ok(Self {
             conn,
             find: conn.prepare_cached(
-                "SELECT o.fingerprint, h.seq, h.estado, h.last, h.closes, o.partition, o.flow, o.address, o.mails_from
+                "SELECT o.fingerprint, h.seq, h.estado, h.last, h.closes, o.partition, o.flow, o.address, o.mails_from,
+                     h.at
                  FROM orders o CROSS JOIN history h
                  WHERE o.id = ?1 AND h.id > ?2 AND h.id < ?2 + 256 ORDER BY h.id DESC LIMIT 1",
             )?,
@@ -168,6 +170,7 @@ impl<'conn> Projection<'conn> {
             fingerprint: row.get(0)?,
             seq: row.get(1)?,
             estado: rows::text(row, 2)?.into(),
+            at: rows::time(row, 9)?,
             closing: columns::closing(row.get(3)?, rows::optional_text(row, 4)?),
             details,
         }))
@@ -202,6 +205,15 @@ impl<'conn> Projection<'conn> {
             self.tally.add(Kind::of_order(held.closing), &held.estado, -1);
         }
         self.tally.add(Kind::of_order(closing), &event.estado, 1);
+        if held.is_none() {
+            self.tally.placed(event.order.placed_at);
+        }
+        if let Some(closing) = closing {
+            self.tally.ended(closing, event.at, 1);
+        }
+        if let Some((closing, at)) = held.and_then(|held| Some((held.closing?, held.at))) {
+            self.tally.ended(closing, at, -1);
+        }
         let id = [event.order.id.get() as i64];
         match (held.is_some_and(|held| held.closing.is_none()), closing.is_none()) {
             (false, true) => self.start.execute(id).map(drop)?,

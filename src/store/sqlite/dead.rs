@@ -50,9 +50,13 @@ impl DeadLetters for SqliteStore {
     }
 
     async fn dead_record_count(&self) -> Result<u64> {
-        let sql = "SELECT count(*) FROM dead_records WHERE status IN ('dead', 'chosen')";
-        self.readers.read(|conn| Ok(conn.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64)).await
+        self.readers.read(record_count).await
     }
+}
+
+pub(super) fn record_count(conn: &Connection) -> Result<u64> {
+    let sql = "SELECT count(*) FROM dead_records WHERE status IN ('dead', 'chosen')";
+    Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))? as u64)
 }
 
 /// Keeps a dead record, if its source is not there yet.

@@ -385,7 +385,7 @@ fn counted_class(name: &str, n: u64) -> Option<(MailStatus, Class, u64)> {
     Some((rows::mail_status(Some(status))?, Class::named(class)?, n))
 }
 
-fn counts(conn: &Connection) -> Result<LedgerCounts> {
+pub(super) fn counts(conn: &Connection) -> Result<LedgerCounts> {
     let by_name = tally::read(conn, Kind::Mail)?;
     let count =
         |status: MailStatus| by_name.iter().find(|(name, _)| **name == *status.name()).map(|(_, n)| (status, *n));

@@ -16,6 +16,7 @@ mod mails;
 mod marks;
 mod orders;
 mod outcomes;
+mod overview;
 mod readers;
 mod rows;
 mod schema;
@@ -108,6 +109,7 @@ impl Store for SqliteStore {
                 break;
             }
         }
+        self.writer.run(move |conn| overview::prune(conn, past.minutes)).await?;
         while let Some(slice) = self.writer.run(move |conn| compact::slice(conn, past.mails, SLICE)).await? {
             pruned.mails += slice;
         }

@@ -82,7 +82,7 @@ fn order(conn: &Connection, id: OrderId) -> Result<Option<(OrderView, Vec<Histor
 
 /// Lists by the key backwards: of all orders, or of what is in flight where only that can match.
 fn list(conn: &Connection, query: &Query) -> Result<Vec<OrderView>> {
-    let Query { estado, overdue_at, entered_before, usermail, below, limit } = query;
+    let Query { estado, overdue_at, entered_before, usermail, product, below, limit } = query;
     let below = below.map_or(OrderId::MAX + 1, OrderId::get) as i64;
     let limit = *limit as i64;
     let [overdue_at, entered_before] = [overdue_at, entered_before].map(|time| time.map(Timestamp::as_millis));
@@ -108,6 +108,10 @@ fn list(conn: &Connection, query: &Query) -> Result<Vec<OrderView>> {
     if let Some(address) = &address {
         params.push(address);
         conditions.push(format!("lower(?{}) IN (lower(o.usermail), lower(o.address))", params.len()));
+    }
+    if let Some(product) = product {
+        params.push(product);
+        conditions.push(format!("(o.gameid = ?{0} OR instr(lower(o.name), lower(?{0})) > 0)", params.len()));
     }
     views(conn, from, &format!("{} ORDER BY {key} DESC LIMIT ?2", conditions.join(" AND ")), params_from_iter(params))
 }
@@ -141,7 +145,7 @@ fn views(conn: &Connection, from: &str, condition: &str, params: impl Params) ->
     Ok(views)
 }
 
-fn counts(conn: &Connection) -> Result<OrderCounts> {
+pub(super) fn counts(conn: &Connection) -> Result<OrderCounts> {
     let mut counts = OrderCounts::default();
     for kind in [Kind::Open, Kind::Finished, Kind::Cancelled] {
         for (state, n) in tally::read(conn, kind)? {

@@ -1,7 +1,13 @@
 use rusqlite::Connection;
 
 use super::Result;
-use crate::{domain::Closing, store::ledger::Class};
+use crate::{
+    domain::{Closing, Timestamp},
+    store::{
+        ledger::Class,
+        overview::{Counted, minute_name},
+    },
+};
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +26,20 @@ pub(super) enum Kind {
     Suppressed,
     /// Attempts that may have repeated a mail; one nameless count.
     Repeated,
+    /// Orders that were placed in a minute, by minute.
+    MinutePlaced,
+    /// Orders that went through all their states in a minute.
+    MinuteFinished,
+    /// Orders that ended otherwise in a minute.
+    MinuteCancelled,
 }
+
+/// What is counted of each minute.
+pub(super) const MINUTES: [(Kind, Counted); 3] = [
+    (Kind::MinutePlaced, Counted::Placed),
+    (Kind::MinuteFinished, Counted::Finished),
+    (Kind::MinuteCancelled, Counted::Cancelled),
+];
 
 impl Kind {
     /// Where an order is counted that ended like this, or has not ended.
@@ -41,7 +60,7 @@ impl Kind {
         }
     }
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Finished => "finished",
@@ -50,6 +69,9 @@ impl Kind {
             Self::Class => "class",
             Self::Suppressed => "suppressed",
             Self::Repeated => "repeated",
+            Self::MinutePlaced => "minute/placed",
+            Self::MinuteFinished => "minute/finished",
+            Self::MinuteCancelled => "minute/cancelled",
         }
     }
 }
@@ -66,6 +88,17 @@ impl Tally {
             Some((_, _, delta)) => *delta += by,
             None => self.0.push((kind, name.into(), by)),
         }
+    }
+
+    /// Counts an order in the minute in which it was placed.
+    pub(super) fn placed(&mut self, at: Timestamp) {
+        self.add(Kind::MinutePlaced, &minute_name(at), 1);
+    }
+
+    /// Counts an order in the minute in which it ended, and no longer in the one in which it had ended before.
+    pub(super) fn ended(&mut self, closing: Closing, at: Timestamp, by: i64) {
+        let kind = if closing == Closing::Finished { Kind::MinuteFinished } else { Kind::MinuteCancelled };
+        self.add(kind, &minute_name(at), by);
     }
 
     /// Adds to the count of a class of mails, if they have one.

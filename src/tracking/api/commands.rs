@@ -1,9 +1,17 @@
-//! Commands about orders. What was asked is written to the log, where fulfilment decides it; the answer says what became
-//! of it, or where to look when that is not known soon. Nothing is decided here but what the store knows for certain: an
-//! order whose life is over, and a customer who comes too late.
+//! Commands about orders, over HTTP: the answer says what became of one, or where to look when that is not known soon.
 
-use std::{ops::Range, time::Duration};
-
+use super::{
+    Api, no_such_order,
+    outcome::{key_reused, pending, refused, told, unconfirmed},
+    request::{self, Asked},
+    unavailable,
+};
+use crate::{
+    commands::{self, Answer, done_before, is_too_late},
+    domain::{Command, CommandId, OrderId, command::Verb, flow::Party},
+    store::orders::{HistoryEntry, OrderView},
+    web::Problem,
+};
 use axum::{
     Router,
     extract::{Path, Request, State},
@@ -11,32 +19,6 @@ use axum::{
     response::Response,
     routing::{MethodRouter, get, post},
 };
-use tokio::task::spawn_blocking;
-
-use super::{
-    Api, no_such_order,
-    outcome::{key_reused, pending, refused, refused_by_view, told, unconfirmed},
-    request::{self, Asked},
-    unavailable,
-};
-use crate::{
-    clock::Monotonic,
-    domain::{
-        Change, Closing, Command, CommandId, CommandOutcome, OrderId,
-        command::{Refusal, Verb, Verdict},
-        flow::Party,
-        wire,
-    },
-    env::Backoff,
-    eventlog::{self, NewRecord},
-    store::orders::{HistoryEntry, OrderView},
-    web::Problem,
-};
-
-/// Longest wait for what fulfilment decides, and for the order to show it.
-const WAIT_MAX: Duration = Duration::from_secs(2);
-/// Pauses between two looks.
-const LOOK: Range<Duration> = Duration::from_millis(20)..Duration::from_millis(100);
 
 /// Who asks, and where they find their order.
 struct Asker {
@@ -122,144 +104,26 @@ impl Api {
         history: &[HistoryEntry],
     ) -> Result<Response, Problem> {
         let Asked { key, by, reason, what } = asked;
-        let (order, party, has_key) = (view.order.id, asker.party, key.is_some());
-        let id = key.map_or_else(|| self.fresh_id(), Ok)?;
+        let (order, party, is_named) = (view.order.id, asker.party, key.is_some());
+        let id = key.map_or_else(|| self.0.commands.fresh_id(), Ok).map_err(|_| Problem::internal())?;
         let wish = what.wish(view, self.0.env.clock.now());
         let verb = wish.verb();
-        let answer = async {
-            let before = if has_key { self.outcome(&id).await? } else { None };
-            if before.as_ref().is_some_and(|before| before.order != order) {
-                return Err(key_reused());
-            }
-            if let Some(done) = done_before(&id, view, history, before.as_ref()) {
-                return self.settled(asker, verb, done).await;
-            }
-            if let Some(closing) = view.closes() {
-                return Err(refused_by_view(view, &id, Refusal::Closed(closing), party));
-            }
-            if verb == Verb::Cancel && is_too_late(view, party) {
-                return Err(refused_by_view(view, &id, Refusal::TooLate, party));
-            }
-            let command = Command { id: id.clone(), order, by, party, wish, reason };
-            self.send(&command, view.partition).await?;
-            match self.decided(&command, before.as_ref()).await {
-                Some(outcome) => self.settled(asker, verb, outcome).await,
-                None => Ok(pending(order, &id, &asker.place_of(&id))),
-            }
+        let command = Command { id, order, by, party, wish, reason };
+        let answer = match self.0.commands.carry_out(&command, is_named, view, history).await {
+            Ok(Answer::Done(outcome)) => Ok(told(&outcome, party)),
+            Ok(Answer::Refused(outcome)) => Err(refused(&outcome, party)),
+            Ok(Answer::Pending) => Ok(pending(order, &command.id, &asker.place_of(&command.id))),
+            Err(error) => Err(not_taken(error, &command.id)),
         };
-        let answer: Result<Response, Problem> = answer.await;
         let status = answer.as_ref().map_or_else(Problem::status, Response::status);
         self.0.metrics.commanded(verb, status);
         answer
     }
 
-    /// What became of a command, once the order shows it: whoever looks next sees what they were told.
-    async fn settled(&self, asker: &Asker, verb: Verb, outcome: CommandOutcome) -> Result<Response, Problem> {
-        let CommandOutcome { command, order, verdict, standing: left, .. } = &outcome;
-        match verdict {
-            Verdict::Done | Verdict::Repeated => {}
-            Verdict::Refused { .. } | Verdict::Unknown => return self.refusal(asker, verb, outcome).await,
-        }
-        let seq = left.as_ref().map_or(0, |left| left.seq);
-        let end = self.0.env.pace.monotonic() + WAIT_MAX;
-        let mut pauses = Backoff::new(LOOK);
-        while let Ok(Some((view, history))) = self.find(*order).await {
-            if let Some(found) = history.iter().find(|entry| is_of(entry, command))
-                && verb_of(found, &view) != verb
-            {
-                return Err(key_reused());
-            }
-            if view.seq >= seq || !self.may_pause(&mut pauses, end).await {
-                break;
-            }
-        }
-        Ok(told(&outcome, asker.party))
-    }
-
-    /// A refusal as the client reads it. What fulfilment does not know of any more may have ended; and the command that
-    /// ended it may be this one.
-    async fn refusal(&self, asker: &Asker, verb: Verb, outcome: CommandOutcome) -> Result<Response, Problem> {
-        let is_over = |code: &str| code == Refusal::Closed(Closing::Finished).code();
-        let may_be_over = match &outcome.verdict {
-            Verdict::Refused { code, .. } => is_over(code),
-            _ => true,
-        };
-        let found = if may_be_over { self.find(outcome.order).await? } else { None };
-        let Some((view, history)) = found else { return Err(refused(&outcome, asker.party)) };
-        if let Some(entry) = history.iter().find(|entry| is_of(entry, &outcome.command)) {
-            let is_same = verb_of(entry, &view) == verb;
-            let verdict = Verdict::Repeated;
-            let done = CommandOutcome { verdict, standing: Some(view.standing()), ..outcome };
-            return if is_same { Ok(told(&done, asker.party)) } else { Err(key_reused()) };
-        }
-        match view.closes() {
-            Some(closing) => Err(refused_by_view(&view, &outcome.command, Refusal::Closed(closing), asker.party)),
-            None => Err(refused(&outcome, asker.party)),
-        }
-    }
-
-    /// Writes a command to the order's own partition. What is written is decided, whoever waits for that.
-    async fn send(&self, command: &Command, partition: Option<u32>) -> Result<(), Problem> {
-        let topic = self.0.options.commands.clone();
-        let record = NewRecord {
-            topic: topic.clone(),
-            partition, // that of an order of before is told by its key
-            key: Some(wire::key(command.order)),
-            value: wire::encode_command(command),
-            headers: wire::command_headers(&command.id),
-            at: self.0.env.clock.now(),
-        };
-        let Err(error) = self.0.log.append(vec![record]).await else { return Ok(()) };
-        let retry = |problem: Problem| problem.with("command", command.id.as_str());
-        if let eventlog::Error::Overloaded(_) = error {
-            return Err(retry(Problem::overloaded("the command was not taken; please try again")));
-        }
-        self.0.failures.warn(&self.0.env.clock, |more| {
-            tracing::warn!(order.id = %command.order, %error, more_before = more, "cannot write a command");
-        });
-        Err(retry(match error {
-            eventlog::Error::Unavailable(_) => {
-                Problem::unavailable("the command cannot be stored now and was not taken")
-            }
-            eventlog::Error::Unconfirmed(_) => unconfirmed_by_log(),
-            _ if self.lacks(topic.clone()).await => no_topic(&topic),
-            _ => Problem::internal(),
-        }))
-    }
-
-    async fn lacks(&self, topic: String) -> bool {
-        let log = self.0.log.clone();
-        let found = spawn_blocking(move || log.topic(&topic)).await;
-        matches!(found, Ok(Ok(None)))
-    }
-
-    /// Waits for what becomes of a command that was sent. An answer that was there before is none to this one.
-    async fn decided(&self, command: &Command, before: Option<&CommandOutcome>) -> Option<CommandOutcome> {
-        let end = self.0.env.pace.monotonic() + WAIT_MAX;
-        let mut pauses = Backoff::new(LOOK);
-        while self.may_pause(&mut pauses, end).await {
-            // a store that is away may be back in time
-            if let Ok(Some(outcome)) = self.0.store.outcome(&command.id).await
-                && outcome.order == command.order
-                && before != Some(&outcome)
-            {
-                return Some(outcome);
-            }
-        }
-        None
-    }
-
-    /// Pauses; not when the time is over.
-    async fn may_pause(&self, pauses: &mut Backoff, end: Monotonic) -> bool {
-        let left = end.saturating_sub(self.0.env.pace.monotonic());
-        self.0.env.pace.sleep(pauses.pause().min(left)).await;
-        !left.is_zero()
-    }
-
     async fn look(&self, asker: &Asker, order: OrderId, command: &str) -> Result<Response, Problem> {
         let command: CommandId = command.parse().map_err(|_| no_such_order())?;
         let (view, history) = self.find(order).await?.ok_or_else(no_such_order)?;
-        let outcome = self.outcome(&command).await?;
+        let outcome = self.0.commands.outcome(&command).await.map_err(|error| not_taken(error, &command))?;
         if outcome.as_ref().is_some_and(|outcome| outcome.order != order) {
             return Err(no_such_order());
         }
@@ -268,70 +132,22 @@ impl Api {
             None => Ok(pending(order, &command, &asker.place_of(&command))),
         }
     }
-
-    async fn outcome(&self, command: &CommandId) -> Result<Option<CommandOutcome>, Problem> {
-        self.0.store.outcome(command).await.map_err(unavailable)
-    }
-
-    fn fresh_id(&self) -> Result<CommandId, Problem> {
-        let mut random = [0; 16];
-        self.0.env.random.fill(&mut random).map_err(|error| {
-            tracing::error!(%error, "the system has no random numbers");
-            Problem::internal()
-        })?;
-        Ok(format!("{:032x}", u128::from_be_bytes(random)).parse().expect("hexadecimal digits are plain"))
-    }
 }
 
-/// What a command did before, if it did anything. What was answered is answered again; the history remembers longer.
-fn done_before(
-    id: &CommandId,
-    view: &OrderView,
-    history: &[HistoryEntry],
-    before: Option<&CommandOutcome>,
-) -> Option<CommandOutcome> {
-    let is_done = |before: &&CommandOutcome| matches!(before.verdict, Verdict::Done | Verdict::Repeated);
-    let remembered = || {
-        let (verdict, standing) = (Verdict::Repeated, Some(view.standing()));
-        CommandOutcome { command: id.clone(), order: view.order.id, verdict, standing, at: view.at }
+/// Why there is no answer, to whoever asked.
+fn not_taken(error: commands::Error, command: &CommandId) -> Problem {
+    let problem = match error {
+        commands::Error::KeyReused => return key_reused(),
+        commands::Error::Store(error) => return unavailable(error),
+        commands::Error::Overloaded => Problem::overloaded(error.to_string()),
+        commands::Error::Unavailable | commands::Error::NoTopic(_) => Problem::unavailable(error.to_string()),
+        commands::Error::Unconfirmed => unconfirmed_by_log(),
+        commands::Error::Failed => Problem::internal(),
     };
-    let in_history = history.iter().any(|entry| is_of(entry, id));
-    before.filter(is_done).cloned().or_else(|| in_history.then(remembered))
-}
-
-fn is_of(entry: &HistoryEntry, command: &CommandId) -> bool {
-    entry.command.as_deref() == Some(command.as_str())
-}
-
-/// What a command was, by what it did.
-fn verb_of(entry: &HistoryEntry, view: &OrderView) -> Verb {
-    match entry.change {
-        Change::Held => Verb::Hold,
-        Change::Resumed => Verb::Resume,
-        Change::Delayed => Verb::Delay,
-        Change::Readdressed => Verb::Address,
-        // nothing comes after an end
-        Change::Entered if entry.seq == view.seq => match view.closes() {
-            Some(Closing::Cancelled) => Verb::Cancel,
-            Some(Closing::Refused) => Verb::Refuse,
-            Some(Closing::Finished) | None => Verb::Advance,
-        },
-        Change::Entered => Verb::Advance,
-    }
-}
-
-/// Whether somebody can no longer cancel; unknown of orders whose events do not tell.
-fn is_too_late(view: &OrderView, party: Party) -> bool {
-    view.exits.cancel.is_some_and(|least| party < least)
+    problem.with("command", command.as_str())
 }
 
 fn unconfirmed_by_log() -> Problem {
     let detail = "the command may have been taken or not; a retry with the Idempotency-Key given as `command` is safe";
     Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", "Not confirmed", detail).retry_after(5)
-}
-
-fn no_topic(topic: &str) -> Problem {
-    Problem::unavailable(format!(
-        "there is no topic {topic} for commands, so the command was not taken: `encargo log init` creates it"
-    ))
 }

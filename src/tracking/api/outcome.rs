@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     domain::{
         Closing, CommandId, CommandOutcome, Exits, OrderId, Timestamp, Waits,
-        command::{Refusal, Standing, Verdict},
+        command::{Standing, Verdict},
         flow::Party,
     },
     store::orders::OrderView,
@@ -87,13 +87,6 @@ pub(super) fn refused(outcome: &CommandOutcome, party: Party) -> Problem {
         .with("command", outcome.command.as_str())
         .with("estado", standing.map(|standing| &*standing.estado))
         .with("allowed", can)
-}
-
-/// The same for what is known without asking anybody.
-pub(super) fn refused_by_view(view: &OrderView, command: &CommandId, refusal: Refusal, party: Party) -> Problem {
-    let verdict = Verdict::from(refusal);
-    let (order, standing) = (view.order.id, Some(view.standing()));
-    refused(&CommandOutcome { command: command.clone(), order, verdict, standing, at: view.at }, party)
 }
 
 /// 422: a client's own name for a command stands for another one already.

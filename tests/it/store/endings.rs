@@ -306,7 +306,7 @@ pub async fn dropped_mails_are_compacted(place: &dyn Place) {
     for mail in lease(&*store, 0).await {
         settled(&*store, &mail, sent()).await;
     }
-    let past = Past { keys: at(0), mails: at(1_000) };
+    let past = Past { keys: at(0), mails: at(1_000), minutes: at(0) };
     assert_eq!(store.prune(past).await.unwrap().mails, 5);
     assert_eq!(store.prune(past).await.unwrap().mails, 0);
     let mails = store.mails_of(id(2)).await.unwrap();

@@ -128,7 +128,7 @@ pub async fn a_release_does_not_undo_a_confirmation(place: &dyn Place) {
 }
 
 async fn prune(store: &dyn Store, second: u64) -> u64 {
-    store.prune(Past { keys: at(second), mails: at(0) }).await.unwrap().keys
+    store.prune(Past { keys: at(second), mails: at(0), minutes: at(0) }).await.unwrap().keys
 }
 
 pub async fn old_keys_are_pruned(place: &dyn Place) {

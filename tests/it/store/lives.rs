@@ -313,7 +313,7 @@ pub async fn old_outcomes_are_pruned(place: &dyn Place) {
     let store = place.open().await;
     let many = (0..3_000).map(|number| outcome(&format!("old-{number}"), 4, Verdict::Done));
     decided(&*store, many.chain([outcome("new", 5, refusal())]).collect()).await;
-    let past = Past { keys: at(5), mails: at(0) };
+    let past = Past { keys: at(5), mails: at(0), minutes: at(0) };
     assert_eq!(store.prune(past).await.unwrap(), Pruned { outcomes: 3_000, ..Pruned::default() });
     assert_eq!(store.prune(past).await.unwrap(), Pruned::default());
     assert_eq!(store.outcome(&command("old-7")).await.unwrap(), None);

@@ -292,7 +292,7 @@ async fn send_all(store: &dyn Store, second: u64) {
 }
 
 async fn compact(store: &dyn Store, second: u64) -> u64 {
-    store.prune(Past { keys: at(0), mails: at(second) }).await.unwrap().mails
+    store.prune(Past { keys: at(0), mails: at(second), minutes: at(0) }).await.unwrap().mails
 }
 
 pub async fn old_rows_are_compacted(place: &dyn Place) {

@@ -317,3 +317,25 @@ pub async fn an_order_may_go_on_after_its_last_state(place: &dyn Place) {
     assert_eq!(listed(&*store, stuck).await, [0; 0]);
     assert_eq!(store.order_counts().await.unwrap().finished, 1);
 }
+
+pub async fn orders_of_a_product_are_listed(place: &dyn Place) {
+    let store = place.open().await;
+    let mut other = event(order(2), 1);
+    let mut changed = order(2);
+    changed.product = Product::new("620", "Portal 2 ÑANDÚ", "7.19").unwrap();
+    other.event.order = changed.into();
+    apply(&*store, vec![event(order(1), 1), other, event(order(3), 1)]).await;
+    for (text, expected) in [
+        ("3170", &[3, 1][..]),
+        ("king's", &[3, 1]),
+        ("BOUNTY", &[3, 1]),
+        ("portal", &[2]),
+        ("62", &[]),
+        ("%", &[]),
+        ("ÑAND", &[2]),
+    ] {
+        let query = Query { product: Some(text.into()), limit: 10, ..Query::default() };
+        let found: Vec<_> = store.orders(query).await.unwrap().iter().map(|view| view.order.id.get()).collect();
+        assert_eq!(found, expected, "{text}");
+    }
+}

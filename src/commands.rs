@@ -1,0 +1,282 @@
+//! Commands about orders, for whoever takes them from people: what is wanted is written to the log, where fulfilment decides
+//! it, and the answer is what became of it, once the store shows that. Nothing is decided here but what the store knows for
+//! certain: an order whose life is over, and a customer who comes too late.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use tokio::task::spawn_blocking;
+
+use crate::{
+    clock::Monotonic,
+    domain::{
+        Change, Closing, Command, CommandId, CommandOutcome, OrderId,
+        command::{Refusal, Verb, Verdict},
+        flow::Party,
+        wire,
+    },
+    env::{Backoff, Env},
+    eventlog::{self, EventLog, NewRecord},
+    store::{
+        self, Store,
+        orders::{HistoryEntry, OrderView},
+    },
+    telemetry::ThrottledLog,
+};
+
+/// Longest wait for what fulfilment decides, and for the order to show it.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Pauses between two looks.
+const LOOK: Range<Duration> = Duration::from_millis(20)..Duration::from_millis(100);
+
+/// Sends commands; a cheap handle.
+#[derive(Clone)]
+pub struct Commands(Arc<Inner>);
+
+struct Inner {
+    log: Arc<dyn EventLog>,
+    store: Arc<dyn Store>,
+    env: Env,
+    topic: String,
+    failures: ThrottledLog,
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub enum Answer {
+    /// It happened, now or before.
+    Done(CommandOutcome),
+    /// It changes nothing.
+    Refused(CommandOutcome),
+    /// It is written down, and not known yet what becomes of it.
+    Pending,
+}
+
+/// Why there is no answer to a command.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its id stands for another command already.
+    #[error("the command's id was used for another order or for something else")]
+    KeyReused,
+    /// The order cannot be looked at.
+    #[error(transparent)]
+    Store(store::Error),
+    /// Too much waits to be written: it was not taken.
+    #[error("the command was not taken; please try again")]
+    Overloaded,
+    /// Not possible now: it was not taken.
+    #[error("the command cannot be stored now and was not taken")]
+    Unavailable,
+    /// It may have been taken or not.
+    #[error("the command may have been taken or not")]
+    Unconfirmed,
+    /// There is nowhere to write it.
+    #[error("there is no topic {0} for commands, so the command was not taken: `encargo log init` creates it")]
+    NoTopic(String),
+    /// The log does not take it, for a reason that is logged.
+    #[error("the event log does not take the command")]
+    Failed,
+}
+
+impl Commands {
+    /// Commands written to `topic`.
+    pub fn new(log: Arc<dyn EventLog>, store: Arc<dyn Store>, env: Env, topic: String) -> Self {
+        Self(Arc::new(Inner { log, store, env, topic, failures: ThrottledLog::default() }))
+    }
+
+    /// Has a command carried out about an order that stands like this. `is_named` says that the sender chose its id, and may
+    /// have sent it before.
+    pub async fn carry_out(
+        &self,
+        command: &Command,
+        is_named: bool,
+        view: &OrderView,
+        history: &[HistoryEntry],
+    ) -> Result<Answer, Error> {
+        let (id, verb) = (&command.id, command.wish.verb());
+        let before = if is_named { self.outcome(id).await? } else { None };
+        if before.as_ref().is_some_and(|before| before.order != command.order) {
+            return Err(Error::KeyReused);
+        }
+        if let Some(done) = done_before(id, view, history, before.as_ref()) {
+            return self.settled(verb, done).await;
+        }
+        if let Some(closing) = view.closes() {
+            return Ok(Answer::Refused(refused_by_view(view, id, Refusal::Closed(closing))));
+        }
+        if verb == Verb::Cancel && is_too_late(view, command.party) {
+            return Ok(Answer::Refused(refused_by_view(view, id, Refusal::TooLate)));
+        }
+        self.send(command, view.partition).await?;
+        match self.decided(command, before.as_ref()).await {
+            Some(outcome) => self.settled(verb, outcome).await,
+            None => Ok(Answer::Pending),
+        }
+    }
+
+    /// What became of a command that was sent, if that is known.
+    pub async fn outcome(&self, command: &CommandId) -> Result<Option<CommandOutcome>, Error> {
+        self.0.store.outcome(command).await.map_err(Error::Store)
+    }
+
+    /// An id that no other command has.
+    pub fn fresh_id(&self) -> Result<CommandId, Error> {
+        let mut random = [0; 16];
+        self.0.env.random.fill(&mut random).map_err(|error| {
+            tracing::error!(%error, "the system has no random numbers");
+            Error::Failed
+        })?;
+        Ok(format!("{:032x}", u128::from_be_bytes(random)).parse().expect("hexadecimal digits are plain"))
+    }
+
+    /// What became of a command, once the order shows it: whoever looks next sees what they were told.
+    async fn settled(&self, verb: Verb, outcome: CommandOutcome) -> Result<Answer, Error> {
+        let CommandOutcome { command, order, verdict, standing: left, .. } = &outcome;
+        match verdict {
+            Verdict::Done | Verdict::Repeated => {}
+            Verdict::Refused { .. } | Verdict::Unknown => return self.refusal(verb, outcome).await,
+        }
+        let seq = left.as_ref().map_or(0, |left| left.seq);
+        let end = self.0.env.pace.monotonic() + WAIT_MAX;
+        let mut pauses = Backoff::new(LOOK);
+        while let Ok(Some((view, history))) = self.find(*order).await {
+            if let Some(found) = history.iter().find(|entry| is_of(entry, command))
+                && verb_of(found, &view) != verb
+            {
+                return Err(Error::KeyReused);
+            }
+            if view.seq >= seq || !self.may_pause(&mut pauses, end).await {
+                break;
+            }
+        }
+        Ok(Answer::Done(outcome))
+    }
+
+    /// A refusal as it stands. What fulfilment does not know of any more may have ended; and the command that ended it may be
+    /// this one.
+    async fn refusal(&self, verb: Verb, outcome: CommandOutcome) -> Result<Answer, Error> {
+        let is_over = |code: &str| code == Refusal::Closed(Closing::Finished).code();
+        let may_be_over = match &outcome.verdict {
+            Verdict::Refused { code, .. } => is_over(code),
+            _ => true,
+        };
+        let found = if may_be_over { self.find(outcome.order).await? } else { None };
+        let Some((view, history)) = found else { return Ok(Answer::Refused(outcome)) };
+        if let Some(entry) = history.iter().find(|entry| is_of(entry, &outcome.command)) {
+            let is_same = verb_of(entry, &view) == verb;
+            let (verdict, standing) = (Verdict::Repeated, Some(view.standing()));
+            let done = CommandOutcome { verdict, standing, ..outcome };
+            return if is_same { Ok(Answer::Done(done)) } else { Err(Error::KeyReused) };
+        }
+        Ok(Answer::Refused(match view.closes() {
+            Some(closing) => refused_by_view(&view, &outcome.command, Refusal::Closed(closing)),
+            None => outcome,
+        }))
+    }
+
+    /// Writes a command to the order's own partition. What is written is decided, whoever waits for that.
+    async fn send(&self, command: &Command, partition: Option<u32>) -> Result<(), Error> {
+        let Inner { log, env, topic, failures, .. } = &*self.0;
+        let record = NewRecord {
+            topic: topic.clone(),
+            partition, // that of an order of before is told by its key
+            key: Some(wire::key(command.order)),
+            value: wire::encode_command(command),
+            headers: wire::command_headers(&command.id),
+            at: env.clock.now(),
+        };
+        let Err(error) = log.append(vec![record]).await else { return Ok(()) };
+        if let eventlog::Error::Overloaded(_) = error {
+            return Err(Error::Overloaded);
+        }
+        failures.warn(&env.clock, |more| {
+            tracing::warn!(order.id = %command.order, %error, more_before = more, "cannot write a command");
+        });
+        Err(match error {
+            eventlog::Error::Unavailable(_) => Error::Unavailable,
+            eventlog::Error::Unconfirmed(_) => Error::Unconfirmed,
+            _ if self.lacks(topic.clone()).await => Error::NoTopic(topic.clone()),
+            _ => Error::Failed,
+        })
+    }
+
+    async fn lacks(&self, topic: String) -> bool {
+        let log = self.0.log.clone();
+        let found = spawn_blocking(move || log.topic(&topic)).await;
+        matches!(found, Ok(Ok(None)))
+    }
+
+    /// Waits for what becomes of a command that was sent. An answer that was there before is none to this one.
+    async fn decided(&self, command: &Command, before: Option<&CommandOutcome>) -> Option<CommandOutcome> {
+        let end = self.0.env.pace.monotonic() + WAIT_MAX;
+        let mut pauses = Backoff::new(LOOK);
+        while self.may_pause(&mut pauses, end).await {
+            // a store that is away may be back in time
+            if let Ok(Some(outcome)) = self.0.store.outcome(&command.id).await
+                && outcome.order == command.order
+                && before != Some(&outcome)
+            {
+                return Some(outcome);
+            }
+        }
+        None
+    }
+
+    /// Pauses; not when the time is over.
+    async fn may_pause(&self, pauses: &mut Backoff, end: Monotonic) -> bool {
+        let left = end.saturating_sub(self.0.env.pace.monotonic());
+        self.0.env.pace.sleep(pauses.pause().min(left)).await;
+        !left.is_zero()
+    }
+
+    async fn find(&self, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>, Error> {
+        self.0.store.order(id).await.map_err(Error::Store)
+    }
+}
+
+/// What a command did before, if it did anything. What was answered is answered again; the history remembers longer.
+pub fn done_before(
+    id: &CommandId,
+    view: &OrderView,
+    history: &[HistoryEntry],
+    before: Option<&CommandOutcome>,
+) -> Option<CommandOutcome> {
+    let is_done = |before: &&CommandOutcome| matches!(before.verdict, Verdict::Done | Verdict::Repeated);
+    let remembered = || {
+        let (verdict, standing) = (Verdict::Repeated, Some(view.standing()));
+        CommandOutcome { command: id.clone(), order: view.order.id, verdict, standing, at: view.at }
+    };
+    let in_history = history.iter().any(|entry| is_of(entry, id));
+    before.filter(is_done).cloned().or_else(|| in_history.then(remembered))
+}
+
+/// Whether somebody can no longer cancel; unknown of orders whose events do not tell.
+pub fn is_too_late(view: &OrderView, party: Party) -> bool {
+    view.exits.cancel.is_some_and(|least| party < least)
+}
+
+/// What is known without asking anybody.
+fn refused_by_view(view: &OrderView, command: &CommandId, refusal: Refusal) -> CommandOutcome {
+    let (verdict, standing) = (Verdict::from(refusal), Some(view.standing()));
+    CommandOutcome { command: command.clone(), order: view.order.id, verdict, standing, at: view.at }
+}
+
+fn is_of(entry: &HistoryEntry, command: &CommandId) -> bool {
+    entry.command.as_deref() == Some(command.as_str())
+}
+
+/// What a command was, by what it did.
+fn verb_of(entry: &HistoryEntry, view: &OrderView) -> Verb {
+    match entry.change {
+        Change::Held => Verb::Hold,
+        Change::Resumed => Verb::Resume,
+        Change::Delayed => Verb::Delay,
+        Change::Readdressed => Verb::Address,
+        // nothing comes after an end
+        Change::Entered if entry.seq == view.seq => match view.closes() {
+            Some(Closing::Cancelled) => Verb::Cancel,
+            Some(Closing::Refused) => Verb::Refuse,
+            Some(Closing::Finished) | None => Verb::Advance,
+        },
+        Change::Entered => Verb::Advance,
+    }
+}
