@@ -3,6 +3,7 @@
 //! Every key has an environment variable: `ENCARGO_<SECTION>_<KEY>`, and a shorter one for some. Whatever is wrong is
 //! told with the file and line, the variable or the flag that it stands in.
 
+mod checks;
 mod error;
 mod layers;
 mod names;

@@ -13,12 +13,6 @@ use crate::{
     web::{HostName, Origin},
 };
 
-/// Shortest key for lookups by number.
-const API_KEY_MIN: usize = 16;
-
-/// The default of `flow.dwell`.
-const DWELL: Duration = Duration::from_secs(8);
-
 /// All settings; `default.toml` says what each means.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -233,21 +227,6 @@ pub use sections::{
     Tracking,
 };
 
-impl Topics {
-    /// The topics that are ours alone, with their keys.
-    fn own(&self) -> [(&'static str, &String); 7] {
-        [
-            ("topics.orders", &self.orders),
-            ("topics.states", &self.states),
-            ("topics.dead", &self.dead),
-            ("topics.ids", &self.ids),
-            ("topics.flows", &self.flows),
-            ("topics.commands", &self.commands),
-            ("topics.outcomes", &self.outcomes),
-        ]
-    }
-}
-
 impl Config {
     /// Where the event log is.
     pub fn log_url(&self) -> LogUrl {
@@ -266,7 +245,8 @@ impl Config {
         self.complete(url.clone()).unwrap_or(url)
     }
 
-    fn complete(&self, url: Destination) -> Result<Destination, String> {
+    /// With the secrets that stand beside it.
+    pub(super) fn complete(&self, url: Destination) -> Result<Destination, String> {
         let Mail { password, token_file, token_command, ca, .. } = &self.mail;
         let password = [
             (!password.is_empty()).then(|| Password::Text(password.clone())),
@@ -288,146 +268,6 @@ impl Config {
         }
         let step = |state: &String| Step::timer(state, dwells.get(state).copied().unwrap_or(*dwell));
         Flow::new(states.iter().map(step).collect())
-    }
-
-    /// What types cannot say; names the key.
-    pub(super) fn check(&self) -> Result<(), (String, String)> {
-        let bad = |key: &str, text: &str| Err((key.to_owned(), text.to_owned()));
-        self.check_flow()?;
-        for (key, too_small) in self.too_small() {
-            if too_small {
-                return bad(key, "must not be zero");
-            }
-        }
-        if let Err(reason) = self.mail.url.clone().map_or(Ok(Destination::None), |url| self.complete(url)) {
-            return bad("mail.password", &reason);
-        }
-        if self.mail.retry_min > self.mail.retry_max {
-            return bad("mail.retry_min", "must not be longer than mail.retry_max");
-        }
-        self.check_log()?;
-        if let Some(other) = self.intake.backlog_of.iter().find(|role| !["fulfilment", "tracking"].contains(&&***role))
-        {
-            return bad("intake.backlog_of", &format!("can name fulfilment and tracking, not {other:?}"));
-        }
-        let topics = self.topics.own();
-        for (index, (key, name)) in topics.iter().enumerate() {
-            if topics[..index].iter().any(|(_, other)| other == name) {
-                return bad(key, &format!("must be a topic of its own, {name:?} is another's"));
-            }
-        }
-        self.check_forwarding()?;
-        self.check_tracking()?;
-        let level = self.logging.level.as_str();
-        if !["off", "error", "warn", "info", "debug", "trace"].contains(&level) && !level.contains('=') {
-            return bad(
-                "logging.level",
-                "must be error, warn, info, debug or trace, or filters like \"info,encargo=debug\"",
-            );
-        }
-        Ok(())
-    }
-
-    fn check_flow(&self) -> Result<(), (String, String)> {
-        let bad = |key: &str, text: &str| Err((key.to_owned(), text.to_owned()));
-        if let Err(flaw) = self.flow() {
-            let key = if flaw.key.ends_with("dwell") { "flow.dwell" } else { "flow.states" };
-            return bad(key, &flaw.text);
-        }
-        let FlowSettings { file, states, dwell, dwells } = &self.flow;
-        if let Some(stranger) = dwells.keys().find(|name| !states.contains(name)) {
-            return bad(&format!("flow.dwells.{stranger}"), &format!("is none of the states {}", states.join(", ")));
-        }
-        let beside = [
-            ("flow.states", *states != Flow::STATES),
-            ("flow.dwell", *dwell != DWELL),
-            ("flow.dwells", !dwells.is_empty()),
-        ];
-        match beside.into_iter().find(|(_, changed)| *changed) {
-            Some((key, _)) if file.is_some() => bad("flow.file", &format!("says all of the flow: take out {key}")),
-            _ => Ok(()),
-        }
-    }
-
-    fn check_tracking(&self) -> Result<(), (String, String)> {
-        let bad = |key: &str, text: &str| Err((key.to_owned(), text.to_owned()));
-        let Tracking { public_url: url, api_key, .. } = &self.tracking;
-        if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
-            return bad("tracking.public_url", "must begin with http:// or https://");
-        }
-        let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        let is_nowhere = host.is_none_or(|host| ["0.0.0.0", "[::]"].contains(&host.as_str()));
-        if !url.is_empty() && is_nowhere {
-            return bad("tracking.public_url", "must name a host that customers can reach, like https://shop.example");
-        }
-        if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return bad("tracking.api_key", "must be visible ASCII characters: no header can carry others");
-        }
-        if (1..API_KEY_MIN).contains(&api_key.len()) {
-            let text =
-                format!("must have {API_KEY_MIN} characters at least, or it can be guessed: openssl rand -hex 16");
-            return bad("tracking.api_key", &text);
-        }
-        Ok(())
-    }
-
-    fn check_forwarding(&self) -> Result<(), (String, String)> {
-        let bad = |text: &str| Err(("topics.forward_states".to_owned(), text.to_owned()));
-        let Some(forward) = &self.topics.forward_states else { return Ok(()) };
-        if self.topics.own().iter().any(|(_, name)| *name == forward) {
-            return bad(
-                "must be the topic that old readers know, and none that Encargo uses otherwise: give topics.states a \
-                 name of its own, like \"encargo_states\"",
-            );
-        }
-        if !self.log_url().is_shared() {
-            return bad("is for old services on Kafka: set log.url to kafka://HOST:PORT");
-        }
-        Ok(())
-    }
-
-    fn check_log(&self) -> Result<(), (String, String)> {
-        let bad = |key: &str, text: &str| Err((key.to_owned(), text.to_owned()));
-        if self.log.min_insync > self.log.replication {
-            return bad("log.replication", "must not be less than log.min_insync: no record could ever be written");
-        }
-        // an order writes two records one after the other: one for its id, and itself
-        if self.http.request_timeout <= self.log.message_timeout * 2 {
-            return bad(
-                "log.message_timeout",
-                "must be less than half of http.request_timeout, or no client would hear why",
-            );
-        }
-        if self.log.kafka.contains_key("bootstrap.servers") {
-            return bad("log.kafka.bootstrap.servers", "stands in log.url: kafka://HOST:PORT,HOST:PORT");
-        }
-        Ok(())
-    }
-
-    fn too_small(&self) -> [(&'static str, bool); 21] {
-        [
-            ("log.partitions", self.log.partitions == 0),
-            ("log.queue_max", self.log.queue_max == 0),
-            ("log.replication", self.log.replication == 0),
-            ("log.min_insync", self.log.min_insync == 0),
-            ("log.message_timeout", self.log.message_timeout.is_zero()),
-            ("log.transaction_timeout", self.log.transaction_timeout.is_zero()),
-            ("log.session_timeout", self.log.session_timeout.is_zero()),
-            ("store.queue_max", self.store.queue_max == 0),
-            ("store.pool_max", self.store.pool_max == 0),
-            ("intake.backlog_max", self.intake.backlog_max == 0),
-            ("http.body_max", self.http.body_max == 0),
-            ("http.connections_max", self.http.connections_max == 0),
-            ("http.requests_max", self.http.requests_max == 0),
-            ("http.idle_timeout", self.http.idle_timeout.is_zero()),
-            ("http.header_timeout", self.http.header_timeout.is_zero()),
-            ("http.request_timeout", self.http.request_timeout.is_zero()),
-            ("fulfilment.tick", self.fulfilment.tick.is_zero()),
-            ("fulfilment.in_flight_max", self.fulfilment.in_flight_max == 0),
-            ("mail.batch", self.mail.batch == 0),
-            ("mail.lease", self.mail.lease.is_zero()),
-            ("mail.copies_max", self.mail.copies_max == 0),
-        ]
     }
 }
 

@@ -9,18 +9,28 @@
 //!
 //! Deliberately absent: seeking by anything but offset, compaction, reading what is not yet committed.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin};
 
-use crate::domain::{self, Timestamp, wire::Headers};
+use crate::domain::Timestamp;
 
 mod budget;
+mod group;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
 pub mod partitioner;
+mod record;
 pub mod sqlite;
+mod topic;
 
 pub use budget::Budget;
+pub use group::{GroupInfo, GroupOffset, Lag, METADATA_MAX, Member, MemberEvent, MemberMode, Outcome};
+use group::{check_metadata, with_companions};
+pub use record::{NewRecord, Position, Record, TopicPartition};
+#[cfg(feature = "kafka")]
+use topic::is_name;
+pub use topic::{PartitionRange, TopicInfo, TopicSpec};
+use topic::{check_spec, place};
 
 /// A future that can be kept behind `dyn EventLog`.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -65,218 +75,6 @@ pub enum Error {
 
 /// Result with this module's error.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// What a topic should be like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicSpec {
-    /// Its name: letters, digits, `.`, `_` and `-`, at most 249 (Kafka's rule).
-    pub name: String,
-    /// Number of partitions, from 1.
-    pub partitions: u32,
-}
-
-/// A topic as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicInfo {
-    /// Its name.
-    pub name: String,
-    /// Its partitions, in order.
-    pub partitions: Vec<PartitionRange>,
-}
-
-/// The offsets that a partition holds: `start..end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PartitionRange {
-    /// The first offset that is kept.
-    pub start: u64,
-    /// The stable end: one past the last record that readers may see.
-    pub end: u64,
-}
-
-/// A record to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewRecord {
-    /// Topic name.
-    pub topic: String,
-    /// Partition; `None` lets the key decide (see [`partitioner`]), and without a key any will do.
-    pub partition: Option<u32>,
-    /// Key.
-    pub key: Option<Vec<u8>>,
-    /// Value.
-    pub value: Vec<u8>,
-    /// Headers.
-    pub headers: Headers,
-    /// The record's time.
-    pub at: Timestamp,
-}
-
-/// What a record costs beside its bytes, and each of its headers: bounds by size hold for empty ones, too.
-const COST: usize = 64;
-
-/// A record as it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Its offset within the partition.
-    pub offset: u64,
-    /// Key; records of other writers may have none.
-    pub key: Option<Vec<u8>>,
-    /// Value.
-    pub value: Vec<u8>,
-    /// Headers.
-    pub headers: Headers,
-    /// The record's time.
-    pub at: Timestamp,
-}
-
-impl Record {
-    /// Tells it from any other record at the same offset of another log.
-    pub fn fingerprint(&self) -> u64 {
-        let at = self.at.as_millis().to_le_bytes();
-        domain::fingerprint(&[self.key.as_deref().unwrap_or_default(), &self.value, &at])
-    }
-
-    /// About how much memory it takes: whoever collects records goes by this, since anybody can write ones with large keys
-    /// or many headers.
-    pub fn size(&self) -> usize {
-        size(self.key.as_deref(), &self.value, &self.headers)
-    }
-}
-
-impl NewRecord {
-    /// About how much memory it takes.
-    pub fn size(&self) -> usize {
-        size(self.key.as_deref(), &self.value, &self.headers)
-    }
-}
-
-fn size(key: Option<&[u8]>, value: &[u8], headers: &Headers) -> usize {
-    let headers: usize = headers.iter().map(|(name, value)| COST + name.len() + value.len()).sum();
-    COST + key.map_or(0, <[u8]>::len) + value.len() + headers
-}
-
-/// Where a record was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// Partition.
-    pub partition: u32,
-    /// Offset.
-    pub offset: u64,
-}
-
-/// A partition of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicPartition {
-    /// Topic name.
-    pub topic: String,
-    /// Partition.
-    pub partition: u32,
-}
-
-impl std::fmt::Display for TopicPartition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.topic, self.partition)
-    }
-}
-
-/// How far a group has come in a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupOffset {
-    /// The partition.
-    pub of: TopicPartition,
-    /// The next offset to read. Unsigned, so Kafka's "invalid" (−1001), which fences nobody, cannot be written.
-    pub offset: u64,
-    /// The member's own words, kept with the offset; at most [`METADATA_MAX`] bytes.
-    pub metadata: String,
-}
-
-/// Longest metadata with an offset, in bytes (Kafka's `offset.metadata.max.bytes`).
-pub const METADATA_MAX: usize = 4_096;
-
-/// A consumer group as an operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupInfo {
-    /// Its name.
-    pub name: String,
-    /// Number of members now; on the embedded log 0 or 1, and only the owning process knows.
-    pub members: usize,
-    /// What it has committed.
-    pub offsets: Vec<GroupOffset>,
-}
-
-/// How far a group is behind in a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lag {
-    /// The partition.
-    pub of: TopicPartition,
-    /// The next offset to read; the first one kept, while the group has committed nothing or less.
-    pub next: u64,
-    /// The stable end.
-    pub end: u64,
-}
-
-impl Lag {
-    /// Records still to be read; on a cluster its control records are among them.
-    pub const fn records(&self) -> u64 {
-        self.end.saturating_sub(self.next)
-    }
-}
-
-/// What a member will commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MemberMode {
-    /// Records and offsets in one step.
-    Outputs,
-    /// Offsets alone: what happened because of them is kept elsewhere. A commit of records is refused.
-    Offsets,
-}
-
-/// What a member hears next.
-#[derive(Debug)]
-pub enum MemberEvent {
-    /// These partitions are this member's from now on, with what was committed for them; the first offset kept and
-    /// empty metadata when nothing was. Reading starts there unless [`Member::seek`] says otherwise.
-    Assigned(Vec<GroupOffset>),
-    /// Records of one partition, in order.
-    Records(TopicPartition, Vec<Record>),
-    /// These partitions will be given up at the next call of `next`: the last moment to commit for them.
-    Revoking(Vec<TopicPartition>),
-    /// These partitions are gone already: whatever was collected for them must be dropped.
-    Lost(Vec<TopicPartition>),
-    /// Nothing within the time to wait.
-    Idle,
-}
-
-/// How a commit ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// Durable and visible; the outputs' positions, in the order in which they were given.
-    Committed(Vec<Position>),
-    /// Nothing was written. [`Error::Unavailable`]: the same commit can be tried again. [`Error::Fenced`]: never.
-    Aborted(Error),
-    /// Written or not, nobody can say: leave the group, join again, rebuild from the log.
-    Unknown(Error),
-}
-
-/// One member of a consumer group. It belongs to one thread, which also does the work between two calls.
-///
-/// It leaves the group when it is dropped, which commits nothing: a service that stops commits what it has and then
-/// drops its member. So `Revoking` and `Lost` come only where other members can take over, never on the embedded log.
-pub trait Member: Send {
-    /// Waits at most `wait` for what comes next; wakes as soon as there are records. A batch is bounded, and partitions
-    /// take turns. [`Error::Trimmed`] comes again until [`Member::seek`] leads past the gap.
-    fn next(&mut self, wait: Duration) -> Result<MemberEvent>;
-
-    /// Sets where an assigned partition is read next: [`Error::Fenced`] when it is not assigned, [`Error::Trimmed`]
-    /// before the first offset kept, [`Error::Fatal`] beyond the end (the log is not the one that the offset is from).
-    fn seek(&mut self, partition: &TopicPartition, offset: u64) -> Result<()>;
-
-    /// While a topic is paused, `next` brings no records of it; everything else goes on.
-    fn pause(&mut self, topic: &str, paused: bool);
-
-    /// Writes outputs and offsets in one atomic step. Every offset must be of a partition that is assigned now, and not
-    /// beyond its end.
-    fn commit(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome;
-}
 
 /// Reads one partition from an offset on.
 pub trait Reader: Send {
@@ -361,39 +159,9 @@ pub trait EventLog: Send + Sync {
     fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<()>;
 }
 
-/// Most partitions of a topic: a slip of the finger should not make a million.
-const PARTITIONS_MAX: u32 = 10_000;
-
-/// Kafka's rules for a topic's name, kept by every log, so that it can be moved to a cluster.
-fn is_name(name: &str) -> bool {
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    !name.is_empty() && name.len() <= 249 && plain && name != "." && name != ".."
-}
-
-fn check_spec(spec: &TopicSpec) -> Result<()> {
-    let name = &spec.name;
-    if !is_name(name) {
-        let text = format!("topic {name:?}: a name has 1 to 249 letters, digits, '.', '_' and '-'");
-        return Err(Error::Fatal(text));
-    }
-    if !(1..=PARTITIONS_MAX).contains(&spec.partitions) {
-        return Err(Error::Fatal(format!("topic {name}: must have 1 to {PARTITIONS_MAX} partitions")));
-    }
-    Ok(())
-}
-
 /// The error about an offset that is not there yet; only a replaced log or a mistake leads to one.
 fn beyond(of: &TopicPartition, offset: u64, end: u64) -> Error {
     Error::Fatal(format!("offset {offset} of {of} is beyond its end {end}: was the log replaced or restored?"))
-}
-
-/// Partitions with those of the same number of the topics alongside.
-fn with_companions(partitions: Vec<TopicPartition>, alongside: &[String]) -> Vec<TopicPartition> {
-    let companions = partitions
-        .iter()
-        .flat_map(|tp| alongside.iter().map(|topic| TopicPartition { topic: topic.clone(), partition: tp.partition }));
-    let companions: Vec<_> = companions.collect();
-    partitions.into_iter().chain(companions).collect()
 }
 
 /// Checks that reading may start at an offset.
@@ -402,23 +170,4 @@ fn check_from(of: &TopicPartition, from: u64, start: u64, end: u64) -> Result<()
         return Err(Error::Trimmed { topic: of.topic.clone(), partition: of.partition, from, start });
     }
     if from > end { Err(beyond(of, from, end)) } else { Ok(()) }
-}
-
-fn check_metadata(offset: &GroupOffset) -> Result<()> {
-    let length = offset.metadata.len();
-    if length > METADATA_MAX {
-        let text = format!("metadata of {length} bytes for {}: at most {METADATA_MAX} are kept", offset.of);
-        return Err(Error::Fatal(text));
-    }
-    Ok(())
-}
-
-/// Which of a topic's partitions takes a record; `turn` counts those without a key.
-fn place(record: &NewRecord, partitions: u32, turn: impl FnOnce() -> u32) -> Result<u32> {
-    match (record.partition, &record.key) {
-        (Some(partition), _) if partition < partitions => Ok(partition),
-        (Some(partition), _) => Err(Error::Unknown(format!("{}/{partition}", record.topic))),
-        (None, Some(key)) => Ok(partitioner::partition_of(key, partitions)),
-        (None, None) => Ok(turn() % partitions),
-    }
 }

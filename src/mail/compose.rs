@@ -1,7 +1,9 @@
 //! Makes a mail out of a ledger row. The same row and settings make the same bytes, so that a repeat can be told as one.
 
+mod samples;
+mod text;
+
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt,
     path::PathBuf,
@@ -10,21 +12,18 @@ use std::{
 use jiff::tz::TimeZone;
 use mail_builder::{
     MessageBuilder,
-    headers::{HeaderType, address::Address, content_type::ContentType, date::Date, message_id::MessageId, raw::Raw},
-    mime::MimePart,
+    headers::{address::Address, date::Date, message_id::MessageId, raw::Raw},
 };
 use minijinja::{Value, context};
 
+use self::text::{alternative, one_line, shortened, unstructured, visible};
 use super::{
     Error, Result,
     templates::{CANCELLED, GENERIC, REFUSED, Rendered, Templates},
     words,
 };
 use crate::{
-    domain::{
-        Closing, EmailAddress, Flow, Handle, HandleKey, Lang, Order, OrderId, Product, Step, Timestamp, Waits,
-        flow::End, lifecycle,
-    },
+    domain::{Closing, EmailAddress, Flow, HandleKey, Lang, Order, Timestamp},
     store::ledger::{Mail, MailId},
 };
 
@@ -100,8 +99,6 @@ pub struct Composer {
     steps: [Vec<Value>; Lang::ALL.len()],
 }
 
-/// Longest product name in a subject, in characters.
-const SUBJECT_PRODUCT_MAX: usize = 60;
 /// More states than this do not fit beside each other.
 const STEPS_SHOWN_MAX: usize = 6;
 
@@ -131,16 +128,6 @@ impl Composer {
     /// Composes a mail. It fails only when an overriding template does not cope with this order.
     pub fn compose(&self, mail: &Mail) -> Result<Message> {
         self.compose_as(self.message_id(mail.id), mail)
-    }
-
-    /// A sample to be sent to an address at `now`, for trials. Its `Message-ID` is its own: where one that came before
-    /// is known, a mail program may show nothing new.
-    pub(super) fn trial(&self, to: EmailAddress, now: Timestamp) -> Result<Message> {
-        let mail = self.sample(&self.options.flow.steps()[0].state, self.options.lang);
-        let (dwell, order) = (mail.waits.next_at().map(|next| next.since(mail.at)), Order { email: to, ..mail.order });
-        let waits = dwell.map_or(mail.waits, |dwell| Waits::Until(now + dwell));
-        let mail = Mail { order, at: now, begun_at: now, waits, ..mail };
-        self.compose_as(format!("trial.{}.{}@{}", now.as_millis(), self.options.deployment, self.domain), &mail)
     }
 
     fn compose_as(&self, message_id: String, mail: &Mail) -> Result<Message> {
@@ -258,20 +245,6 @@ impl Composer {
         states
     }
 
-    /// A sample about every state in every language: state, language, subject, HTML.
-    pub fn samples(&self) -> Vec<(String, Lang, String, String)> {
-        let mut samples = Vec::new();
-        for state in self.states() {
-            for lang in Lang::ALL {
-                // each was tried when the composer was made
-                if let Ok(Rendered { subject, html, .. }) = self.render(&self.sample(&state, lang)) {
-                    samples.push((state.clone(), lang, one_line(&subject).into_owned(), html));
-                }
-            }
-        }
-        samples
-    }
-
     /// A state without a template of its own is told in general words; a template that the flow names has to be there.
     fn require_templates(&self) -> Result<()> {
         let flow = &self.options.flow;
@@ -285,64 +258,6 @@ impl Composer {
             flow.name()
         )))
     }
-
-    fn try_all(&self) -> Result<()> {
-        for state in self.states() {
-            for lang in Lang::ALL {
-                self.compose(&self.sample(&state, lang))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A made-up mail about a state, for trials and previews.
-    pub(super) fn sample(&self, state: &str, lang: Lang) -> Mail {
-        let at = Timestamp::from_millis(1_767_261_600_000); // 2026-01-01T10:00:00Z
-        let flow = &self.options.flow;
-        let is_end = |end: Option<&End>, usual| end.map_or(usual, |end| &*end.state) == state;
-        let closing = match flow.seq_of(state) {
-            None if is_end(Some(flow.cancelled()), CANCELLED) => Some(Closing::Cancelled),
-            None if is_end(flow.refused(), REFUSED) => Some(Closing::Refused),
-            _ => None,
-        };
-        let step = flow.seq_of(state).unwrap_or(1);
-        let seq = step + u8::from(closing.is_some()); // whoever changes their mind does it early
-        let id = OrderId::new(1_024).expect("it is between 1 and 2^53");
-        let order = Order {
-            id,
-            product: Product::new("3170", "King's Bounty: Armored Princess", "7.99").expect("a plain product"),
-            email: "cliente@example.org".parse().expect("a plain address"),
-            lang: Some(lang),
-            placed_at: at,
-            handle: Some(sample_handle(id)),
-            trace: None,
-        };
-        let waits = closing.map_or_else(|| lifecycle::waits(flow, step, &order.product, at), Waits::Closed);
-        let follows = flow.seq_of(state).and_then(|step| flow.step(step + 1));
-        let expect = flow.step(step).and_then(Step::expect).filter(|_| follows.is_some());
-        Mail {
-            id: MailId { order: id, seq },
-            order,
-            address: None,
-            estado: state.into(),
-            template: flow.mail_of(state).unwrap_or(state).into(),
-            step,
-            at,
-            next: follows.map(|step| (&*step.state).into()),
-            waits,
-            expect_at: expect.map(|expect| at + expect),
-            begun_at: at,
-            attempt: 1,
-            tries: 1,
-            copies: 0,
-            ambiguous: false,
-            suppressed: None,
-        }
-    }
-}
-
-fn sample_handle(id: OrderId) -> Handle {
-    HandleKey::new([0; 16]).seal(id)
 }
 
 /// For each state of the flow the list of all of them, with what is behind and ahead.
@@ -355,56 +270,6 @@ fn steps(lang: Lang, flow: &Flow) -> Vec<Value> {
     };
     let row = |now| flow.steps().iter().enumerate().map(|(i, s)| step(now, i, &s.state)).collect::<Vec<Value>>();
     (0..flow.steps().len()).map(|now| Value::from(row(now))).collect()
-}
-
-fn alternative<'a>(id: MailId, text: &'a str, html: &'a str) -> MimePart<'a> {
-    let boundary = boundary(id, text, html);
-    let kind = |name| ContentType::new(name).attribute("charset", "utf-8");
-    let parts = vec![MimePart::new(kind("text/plain"), text), MimePart::new(kind("text/html"), html)];
-    MimePart::new(ContentType::new("multipart/alternative").attribute("boundary", boundary), parts)
-}
-
-/// The same for the same mail, and in neither part: `=_` never stands in quoted-printable text, and the others are
-/// searched for it.
-fn boundary(id: MailId, text: &str, html: &str) -> String {
-    let mut boundary = format!("=_{}.{}", id.order, id.seq);
-    while text.contains(&boundary) || html.contains(&boundary) {
-        boundary.push('_');
-    }
-    boundary
-}
-
-/// Without what could break a line or turn the reading direction of what stands around it.
-fn visible(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if text.contains(harmful) { Cow::Owned(text.replace(harmful, "")) } else { Cow::Borrowed(text) }
-}
-
-fn one_line(text: &str) -> Cow<'_, str> {
-    let text = text.trim();
-    if text.contains(char::is_control) { Cow::Owned(text.replace(char::is_control, " ")) } else { Cow::Borrowed(text) }
-}
-
-/// A header's text. The builder leaves ASCII as it is, and a reader would decode what looks like an encoded word there,
-/// line ends in it included: such a text is encoded as a whole (RFC 2047).
-fn unstructured(text: Cow<'_, str>) -> HeaderType<'_> {
-    if !text.is_ascii() || !text.contains("=?") {
-        return HeaderType::Text(text.into());
-    }
-    let encoded = |piece: &[u8]| piece.iter().map(|byte| format!("={byte:02X}")).collect::<Vec<_>>().concat();
-    // 20 × 3 and what stands around it fit the 75 characters of a word
-    let words: Vec<_> = text.as_bytes().chunks(20).map(|piece| format!("=?utf-8?Q?{}?=", encoded(piece))).collect();
-    Raw::new(words.join(" ")).into()
-}
-
-fn shortened(name: &str) -> Cow<'_, str> {
-    match name.char_indices().nth(SUBJECT_PRODUCT_MAX) {
-        Some((end, _)) => Cow::Owned(format!("{}…", name[..end].trim_end())),
-        None => Cow::Borrowed(name),
-    }
 }
 
 #[cfg(test)]

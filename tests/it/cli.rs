@@ -1,5 +1,8 @@
 //! The command line: the real binary beside a running application, and without one.
 
+mod flows;
+mod reading;
+
 use std::{
     path::Path,
     process::{Command, Output, Stdio},
@@ -167,144 +170,6 @@ fn the_catalogue_is_checked_and_searched() {
     assert_eq!(rows[1], json!({ "row": 2, "product": "8", "name": "Rojo, claro", "price": "2" }));
 }
 
-/// A kitchen: somebody says when a dish is done, and one product waits longer for who fetches it.
-const KITCHEN: &str = r#"
-name = "cocina"
-version = 1
-[[step]]
-state = "recibido"
-dwell = "2m"
-[[step]]
-state = "cocinando"
-leave = "command"
-expect = "20m"
-mail = false
-[[step]]
-state = "mostrador"
-leave = "either"
-dwell = "1h"
-expect = "10m"
-for = [{ name = "*tarta*", dwell = "2h" }]
-mail = "entregando"
-[[step]]
-state = "entregado"
-[refused]
-state = "rechazado"
-mail = false
-[cancelled]
-state = "cancelado"
-mail = false
-"#;
-
-#[test]
-fn flows_are_checked_shown_and_tried_out() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path();
-    std::fs::write(path.join("kitchen.toml"), KITCHEN).unwrap();
-    std::fs::write(path.join("bad.toml"), KITCHEN.replace("20m", "20")).unwrap();
-    insta::assert_snapshot!(run(path, &["flow", "check", "kitchen.toml"]).ok(), @r#"
-    kitchen.toml is fine: cocina@1, 4 states
-    note  entregado is mailed with the generic text: there is no template for it
-    "#);
-    let bad = run(path, &["flow", "check", "bad.toml"]);
-    assert_eq!((bad.status, bad.out.as_str()), (1, ""));
-    insta::assert_snapshot!(bad.err, @r#"error: bad.toml:10: expect must be a duration with its unit, like "8s", "500ms" or "30d", not "20""#);
-    let checked = run(path, &["flow", "check", "kitchen.toml", "--json"]).json().remove(0);
-    assert_eq!((&checked["name"], &checked["version"], &checked["states"]), (&json!("cocina"), &json!(1), &json!(4)));
-
-    insta::assert_snapshot!(run(path, &["flow", "show", "kitchen.toml"]).ok(), @r#"
-    cocina@1  content b816110733253694
-       STATE      LEFT BY           AFTER                EXPECTED  CANCELLED BY        MAIL
-    1  recibido   timer             2m                             customer, operator  recibido
-    2  cocinando  command                                20m       customer, operator  none
-    3  mostrador  timer or command  1h                   10m       operator            entregando
-                                    2h for name *tarta*
-    4  entregado  (the end)                                                            entregado
-       cancelado  (cancelled)                                                          none
-       rechazado  (refused)                                                            none
-    "#);
-    insta::assert_snapshot!(run(path, &["flow", "show"]).ok(), @r#"
-    default@1  content 3b9e8bfcf2c7614c
-       STATE       LEFT BY      AFTER  EXPECTED  CANCELLED BY        MAIL
-    1  recibido    timer        8s               customer, operator  recibido
-    2  preparando  timer        8s               customer, operator  preparando
-    3  entregando  timer        8s               operator            entregando
-    4  finalizado  (the end)                                         finalizado
-       cancelado   (cancelled)                                       cancelado
-    "#);
-    let shown = run(path, &["flow", "show", "kitchen.toml", "--json"]).json().remove(0);
-    assert_eq!(shown["step"][2]["for"], json!([{ "name": "*tarta*", "dwell": "2h" }]));
-
-    let simulate = |more: &[&str]| run(path, &[&["flow", "simulate", "kitchen.toml"], more].concat());
-    let tried = simulate(&[]);
-    insta::assert_snapshot!(tried.err, @r#"
-    10000 orders of cocina@1, seed 1; at most 1992 in flight at once. Times are the flow's own: nobody waits for a busy cook.
-    How long commands take is drawn from an exponential distribution with expect as its mean.
-    Each of 56 products is ordered as often as the others.
-    "#);
-    insta::assert_snapshot!(tried.ok(), @r#"
-    STATE      LEFT BY                  SHARE     HALF     90 %        99 %         ALL  AT ONCE
-    recibido   timer                      6 %       2m       2m          2m          2m      154  ▇
-    cocinando  command                   63 %  13m 43s  45m 22s  1h 32m 32s  3h 26m 56s     1270  ▇▇▇▇▇▇▇▇▇▇▇▇▇
-    mostrador  timer, or 9976 commands   31 %   6m 54s  22m 41s     45m 20s          1h      629  ▇▇▇▇▇▇
-    (whole)                                    26m 16s   1h 29s  1h 44m 58s  3h 34m 11s     1992
-    "#);
-    let standard = run(path, &["flow", "simulate", "--orders", "100", "--json"]).json().remove(0);
-    assert_eq!(standard["time"], json!({ "p50_ms": 24_000, "p90_ms": 24_000, "p99_ms": 24_000, "max_ms": 24_000 }));
-    assert_eq!(simulate(&["--seed", "7"]).ok(), simulate(&["--seed", "7"]).ok());
-    assert_ne!(simulate(&["--seed", "7"]).ok(), simulate(&["--seed", "8"]).ok());
-    std::fs::write(path.join("unknown.toml"), KITCHEN.replace("expect = \"20m\"", "")).unwrap();
-    insta::assert_snapshot!(run(path, &["flow", "simulate", "unknown.toml"]).err, @r#"error: cocinando waits for a command, and the flow does not say how long that takes: give it an `expect`, like expect = "20m""#);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn flows_are_compared_beside_orders_in_flight() {
-    let app = two_orders().await;
-    let write = |name: &str, text: &str| std::fs::write(app.folder().join(name), text).unwrap();
-    write("old.toml", KITCHEN);
-    let newer = KITCHEN.replace("version = 1", "version = 2").replace("20m", "15m");
-    let place = newer.find("[[step]]\nstate = \"mostrador\"").unwrap();
-    let (before, after) = newer.split_at(place);
-    write("new.toml", &format!("{before}[[step]]\nstate = \"caja\"\ndwell = \"1m\"\n{after}"));
-    write("other.toml", &KITCHEN.replace("20m", "15m"));
-    let differ = beside(&app, &["flow", "diff", "old.toml", "new.toml"]).await;
-    insta::assert_snapshot!(differ.err, @r#"
-    Orders in flight go on under cocina@1 to their end; new ones begin under cocina@2.
-    In flight now: 1 order in recibido.
-    "#);
-    insta::assert_snapshot!(differ.ok(), @r#"
-    cocina@1 → cocina@2
-    STATE      KEY     BEFORE  AFTER
-    cocinando  expect  20m     15m
-    caja       step    -       place 3: leave timer, dwell 1m, cancel customer, mail caja
-    "#);
-    let refused = beside(&app, &["flow", "diff", "old.toml", "other.toml"]).await;
-    assert_eq!(refused.status, 1, "{refused:?}");
-    assert!(refused.err.contains("one version cannot mean two things"), "{refused:?}");
-    let json = beside(&app, &["flow", "diff", "old.toml", "new.toml", "--json"]).await.json().remove(0);
-    assert_eq!((&json["meaning"], &json["in_flight"]), (&json!("newer"), &json!({ "recibido": 1 })));
-    let alone = run(app.folder(), &["flow", "diff", "old.toml", "old.toml", "--data", "none"]);
-    insta::assert_snapshot!(alone.err, @r#"
-    Both say the same: nothing changes.
-    Orders in flight are not counted: there is no data folder none.
-    "#);
-    alone.ok();
-}
-
-#[test]
-fn a_flow_with_a_template_that_is_not_there_is_refused_at_the_start() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path();
-    std::fs::write(path.join("kitchen.toml"), KITCHEN.replace("mail = \"entregando\"", "mail = \"aviso\"")).unwrap();
-    std::fs::write(path.join("encargo.toml"), "flow.file = \"kitchen.toml\"\nops.listen = \"127.0.0.1:0\"\n").unwrap();
-    let listen = ["--intake-listen", "127.0.0.1:0", "--tracking-listen", "127.0.0.1:0"];
-    let done: Done = end(PATIENCE, &mut encargo(path, &[&["up"], &listen[..]].concat())).into();
-    assert_eq!(done.status, 1, "{done:?}");
-    for named in ["the flow cocina mails mostrador with the template \"aviso\"", "there are cancelado, entregando,"] {
-        assert!(done.err.contains(named), "{done:?}");
-    }
-}
-
 #[test]
 fn mails_are_previewed_and_checked() {
     let folder = tempfile::tempdir().unwrap();
@@ -324,100 +189,6 @@ fn mails_are_previewed_and_checked() {
     assert_eq!(refused.status, 1, "{refused:?}");
     let report: Value = serde_json::from_str(&refused.out).unwrap();
     assert!(report["problems"][0].as_str().unwrap().contains("refused"), "{report}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn orders_are_listed_and_shown_beside_a_running_server() {
-    let app = two_orders().await;
-    let lines = beside(&app, &["list", "--json"]).await.json();
-    let field = |name: &str| lines.iter().map(|line| line[name].clone()).collect::<Vec<_>>();
-    assert_eq!(field("orderid"), [2, 1]);
-    assert_eq!(field("estado"), ["recibido", "preparando"]);
-    assert_eq!(field("usermail"), ["eva@example.org", "ana@example.org"]);
-    let ids = |done: Done| done.json().iter().map(|line| line["orderid"].as_u64().unwrap()).collect::<Vec<_>>();
-    assert_eq!(ids(beside(&app, &["list", "--json", "--state", "preparando"]).await), [1]);
-    assert_eq!(ids(beside(&app, &["list", "--json", "--limit", "1"]).await), [2]);
-    assert_eq!(ids(beside(&app, &["list", "--json", "--below", "2"]).await), [1]);
-    // the application's clock stands in 2025, so by the system's clock both are late
-    assert_eq!(ids(beside(&app, &["list", "--json", "--stuck"]).await), [2, 1]);
-    let none = beside(&app, &["list", "--state", "perdido"]).await;
-    assert!(none.err.contains("none of the states recibido, preparando"), "{}", none.err);
-    let page = beside(&app, &["list", "--limit", "1"]).await;
-    assert_eq!(page.err, "1 order shown; older ones: --below 2\n");
-    assert!(page.out.starts_with("ORDER  STATE") && page.out.lines().count() == 2, "{}", page.out);
-
-    let served: Value = app.http.get(app.tracking("/orders/1")).send().await.unwrap().json().await.unwrap();
-    let mut shown = beside(&app, &["show", "1", "--json"]).await.json().remove(0);
-    for entry in shown["history"].as_array_mut().unwrap().iter_mut().chain([&mut served.clone()]) {
-        entry.as_object_mut().unwrap().remove("mail");
-    }
-    for key in ["orderid", "usermail", "handle", "placed_at", "next_at", "price"] {
-        assert_eq!(shown[key], served[key], "{key}");
-    }
-    assert_eq!(shown["history"].as_array().unwrap().len(), 2);
-    let text = beside(&app, &["show", "1"]).await.ok();
-    for part in ["Order 1", "ana@example.org", "2025-11-24 16:00:08 UTC  +8.0 s", "/track/"] {
-        assert!(text.contains(part), "{part} is not in {text}");
-    }
-    let unknown = beside(&app, &["show", "99"]).await;
-    assert_eq!((unknown.status, unknown.out.as_str()), (1, ""));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_log_is_read_beside_a_running_server() {
-    let app = two_orders().await;
-    let topics = beside(&app, &["log", "topics", "--json"]).await.json();
-    let records = |topic: &str| -> u64 {
-        let of = topics.iter().filter(|line| line["topic"] == topic);
-        of.map(|line| line["end"].as_u64().unwrap() - line["start"].as_u64().unwrap()).sum()
-    };
-    assert_eq!((records("compra_detalle"), records("compra_confirmada")), (2, 3));
-    let read = async |more: &[&str]| {
-        let arguments = [&["log", "read", "compra_confirmada", "--json"], more].concat();
-        let lines = beside(&app, &arguments).await.json();
-        lines
-            .iter()
-            .map(|line| format!("{}.{}", line["key"].as_str().unwrap(), line["value"]["seq"]))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(read(&[]).await, ["1.1", "1.2", "2.1"], "by time over all partitions");
-    assert_eq!(read(&["--limit", "2"]).await, ["1.1", "1.2"]);
-    let partition = topics.iter().find(|line| line["topic"] == "compra_confirmada" && line["end"] == 2);
-    if let Some(partition) = partition.map(|line| line["partition"].to_string()) {
-        assert_eq!(read(&["--partition", &partition, "--from", "1"]).await, ["1.2"]);
-        assert_eq!(read(&["--partition", &partition, "--tail", "1"]).await, ["1.2"]);
-    }
-    let text = beside(&app, &["log", "read", "compra_detalle", "--limit", "1", "--headers"]).await.ok();
-    assert!(
-        text.contains("2025-11-24 16:00:00 UTC  key 1") && text.contains("ce_type: encargo.order.placed"),
-        "{text}"
-    );
-    let unknown = beside(&app, &["log", "read", "compras"]).await;
-    assert_eq!(unknown.status, 1);
-    assert!(unknown.err.contains("there are compra_confirmada, compra_dead_letters"), "{}", unknown.err);
-    let beyond = beside(&app, &["log", "read", "compra_detalle", "--partition", "9"]).await;
-    assert!(beyond.err.contains("has partitions 0 to 3"), "{}", beyond.err);
-
-    // the projection's offsets stand in the store and are copied to the log now and then
-    eventually("no lag", async || {
-        app.clock.advance(Duration::from_secs(1));
-        let groups = beside(&app, &["log", "groups", "--json"]).await.json();
-        let behind = groups.iter().filter(|line| line["lag"] != 0).count();
-        if behind == 0 && groups.len() >= 8 { Ok(()) } else { Err(format!("{groups:?}")) }
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_follower_of_the_log_sees_what_comes() {
-    let app = two_orders().await;
-    let data = app.config.data.display().to_string();
-    let arguments = ["log", "read", "compra_detalle", "--follow", "--limit", "3", "--json", "--data", &data];
-    let child = encargo(app.folder(), &arguments).spawn().unwrap();
-    let follower = tokio::task::spawn_blocking(move || Done::from(child.wait_with_output().unwrap()));
-    app.place("1030", "leo@example.org").await;
-    let lines = follower.await.unwrap().json();
-    assert_eq!(lines.iter().map(|line| line["key"].clone()).collect::<Vec<_>>(), ["1", "2", "3"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -441,28 +212,6 @@ async fn orders_are_placed_as_a_customer_does() {
     let away = beside(&app, &["place", "1010", "--email", "ana@example.org", "--url", "http://127.0.0.1:1"]).await;
     assert_eq!(away.status, 1);
     assert!(away.err.contains("refused") && away.err.contains("Is `encargo up` running there?"), "{}", away.err);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_followed_to_its_end() {
-    let app = TestApp::start().await;
-    let url = app.intake("");
-    let arguments = ["place", "1010", "--email", "ana@example.org", "--follow", "--json", "--url", &url];
-    let child = encargo(app.folder(), &arguments).spawn().unwrap();
-    let follower = tokio::task::spawn_blocking(move || Done::from(child.wait_with_output().unwrap()));
-    app.in_state(1, "recibido").await;
-    for state in ["preparando", "entregando", "finalizado"] {
-        app.advance_to(1, state, Duration::from_secs(8)).await;
-    }
-    let done = follower.await.unwrap();
-    let states: Vec<_> = done.err.lines().map(|line| line.split_whitespace().last().unwrap()).collect();
-    assert_eq!(states, ["recibido", "preparando", "entregando", "finalizado"]);
-    let order = done.json().remove(0);
-    assert_eq!(
-        (&order["finished"], &order["estado"], &order["orderid"]),
-        (&json!(true), &json!("finalizado"), &json!(1))
-    );
-    assert!(order.get("usermail").is_none(), "a customer's answer has no address");
 }
 
 #[tokio::test(flavor = "multi_thread")]

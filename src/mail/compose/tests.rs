@@ -3,8 +3,17 @@ use std::time::Duration;
 use mail_parser::MessageParser;
 use proptest::prelude::*;
 
-use super::*;
-use crate::domain::flow::{Leave, Parts};
+use super::{
+    text::{boundary, shortened, visible},
+    *,
+};
+use crate::{
+    domain::{
+        OrderId, Product, Step, Waits,
+        flow::{End, Leave, Parts},
+    },
+    store::ledger::MailId,
+};
 
 fn options() -> Options {
     Options {
