@@ -28,6 +28,7 @@ pub mod tracking;
 pub mod mail;
 
 pub mod ops;
+pub mod pages;
 pub mod web;
 
 pub mod app;

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use super::{Role, descriptors, options, services::Services};
 use crate::{
     config::Config,
+    pages,
     web::{self, Routes},
 };
 
@@ -37,8 +38,9 @@ pub(super) struct DeferredRoutes {
 }
 
 impl DeferredRoutes {
-    pub(super) fn new(config: &Config) -> Self {
-        let routes = || Routes::of(&config.intake.allowed_origins);
+    pub(super) fn new(config: &Config, addresses: Addresses) -> Self {
+        let dress = pages::errors(&options::site(config, addresses));
+        let routes = || Routes::of(&config.intake.allowed_origins).dressed(dress.clone());
         Self { intake: routes(), tracking: routes() }
     }
 }
@@ -57,11 +59,12 @@ impl Listeners {
     pub(super) fn serve(self, config: &Config, ops: Router, doors: &DeferredRoutes) -> Services {
         let mut serving = Services::default();
         let listeners = 1 + usize::from(self.intake.is_some()) + usize::from(self.tracking.is_some());
+        let dress = pages::errors(&options::site(config, self.addresses));
         let connections_max = descriptors::connections_max(config.http.connections_max, listeners);
         for (name, listener, routes) in [
             ("intake listener", self.intake, doors.intake.clone()),
             ("tracking listener", self.tracking, doors.tracking.clone()),
-            ("operations listener", Some(self.ops), ops.into()),
+            ("operations listener", Some(self.ops), Routes::from(ops).dressed(dress)),
         ] {
             let Some(listener) = listener else { continue };
             let limits = web::Limits { connections_max, ..options::limits(config) };

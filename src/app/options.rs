@@ -13,7 +13,9 @@ use crate::{
     domain::{Flow, HandleKey},
     forward,
     fulfilment::{self, CommandTopics, retention},
-    intake, mail, ops, tracking, web,
+    intake, mail, ops,
+    pages::Site,
+    tracking, web,
 };
 
 /// How long a request keeps its idempotency key to itself at least; longer than the embedded log takes to write or give
@@ -126,11 +128,11 @@ pub(super) fn api(config: &Config, addresses: Addresses) -> tracking::ApiOptions
 /// The guard of the listener at an address; `origins` are those of foreign pages that may use it.
 pub(super) fn guard(config: &Config, at: SocketAddr, origins: &[web::Origin]) -> web::Guard {
     let mut hosts = config.http.allowed_hosts.clone();
-    let public = reqwest::Url::parse(&config.tracking.public_url).ok();
-    let public = public.as_ref().and_then(|url| url.host_str());
+    let public = [&config.tracking.public_url, &config.intake.public_url];
+    let public = public.into_iter().filter_map(|url| reqwest::Url::parse(url).ok()?.host_str()?.parse().ok());
     let on_loopback = at.ip().is_loopback();
     if on_loopback || !hosts.is_empty() {
-        hosts.extend(public.and_then(|host| host.parse().ok()));
+        hosts.extend(public);
     }
     web::Guard { on_loopback, hosts, origins: origins.to_vec() }
 }
@@ -181,6 +183,7 @@ pub(super) fn mailbox(
     composing: mail::compose::Options,
     destination: &mail::Destination,
     clock: Clock,
+    site: &Site,
 ) -> mail::Result<ops::Mailbox> {
     let composer = mail::Composer::new(composing)?;
     let place = match destination {
@@ -192,7 +195,7 @@ pub(super) fn mailbox(
         let sample = |(state, lang, subject, html)| ops::Sample { state, lang, subject, html };
         composer.samples().into_iter().map(sample).collect()
     };
-    Ok(ops::Mailbox::new(place, Arc::new(samples), clock))
+    Ok(ops::Mailbox::new(place, Arc::new(samples), clock, site))
 }
 
 /// How the mails' destination fares, as the operations listener shows it.
@@ -226,6 +229,20 @@ fn public_url(config: &Config, addresses: Addresses) -> String {
         _ => {}
     }
     format!("http://{address}")
+}
+
+/// What all pages know of the shop.
+pub(super) fn site(config: &Config, addresses: Addresses) -> Site {
+    let tracking = is_reachable(config, addresses).then(|| public_url(config, addresses));
+    let configured = config.intake.public_url.trim_end_matches('/');
+    // who publishes one listener under a name of its own has to say where the other one is
+    let is_local = config.tracking.public_url.is_empty();
+    let shop = match addresses.intake {
+        _ if !configured.is_empty() => Some(configured.to_owned()),
+        Some(address) if is_local && !address.ip().is_unspecified() => Some(format!("http://{address}")),
+        _ => None,
+    };
+    Site { shop, tracking, zone: config.mail.time_zone.0.clone(), currency: config.catalog.currency.clone() }
 }
 
 /// Whether links can be followed at all.

@@ -102,15 +102,17 @@ impl Wiring {
             relay: Relay::default(),
             log: Arc::new(OnceLock::new()),
             store: Arc::new(OnceLock::new()),
-            doors: DeferredRoutes::new(config),
+            doors: DeferredRoutes::new(config, addresses),
         })
     }
 
     /// What the operations listener looks at.
     pub(super) fn ops(&self) -> Result<Ops> {
         let composing = options::composing(&self.config, self.addresses, &self.flow);
-        let mailbox =
-            self.has(Role::Mail).then(|| options::mailbox(composing, &self.config.mail_url(), self.env.pace.clone()));
+        let site = options::site(&self.config, self.addresses);
+        let mailbox = self
+            .has(Role::Mail)
+            .then(|| options::mailbox(composing, &self.config.mail_url(), self.env.pace.clone(), &site));
         Ok(Ops {
             log: self.roles.iter().any(|role| role.needs_log()).then(|| self.log.clone()),
             store: self.roles.iter().any(|role| role.needs_store()).then(|| self.store.clone()),
@@ -119,6 +121,7 @@ impl Wiring {
             checks: self.roles.iter().map(|role| self.check(*role)).chain(self.files_check()).collect(),
             mailbox: mailbox.transpose()?,
             relay: self.relay.clone(),
+            site,
             on_loopback: self.addresses.ops.ip().is_loopback(),
             asking: Arc::default(),
         })

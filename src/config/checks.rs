@@ -11,6 +11,19 @@ const API_KEY_MIN: usize = 16;
 /// The default of `flow.dwell`.
 const DWELL: Duration = Duration::from_secs(8);
 
+/// Why customers cannot be led to an address; nothing of an empty one, where there are no links.
+fn wrong_url(url: &str) -> Option<&'static str> {
+    if url.is_empty() {
+        return None;
+    }
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Some("must begin with http:// or https://");
+    }
+    let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let is_nowhere = host.is_none_or(|host| ["0.0.0.0", "[::]"].contains(&host.as_str()));
+    is_nowhere.then_some("must name a host that customers can reach, like https://shop.example")
+}
+
 impl Topics {
     /// The topics that are ours alone, with their keys.
     fn own(&self) -> [(&'static str, &String); 7] {
@@ -88,15 +101,14 @@ impl Config {
 
     fn check_tracking(&self) -> Result<(), (String, String)> {
         let bad = |key: &str, text: &str| Err((key.to_owned(), text.to_owned()));
-        let Tracking { public_url: url, api_key, .. } = &self.tracking;
-        if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
-            return bad("tracking.public_url", "must begin with http:// or https://");
+        for (key, url) in
+            [("tracking.public_url", &self.tracking.public_url), ("intake.public_url", &self.intake.public_url)]
+        {
+            if let Some(wrong) = wrong_url(url) {
+                return bad(key, wrong);
+            }
         }
-        let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        let is_nowhere = host.is_none_or(|host| ["0.0.0.0", "[::]"].contains(&host.as_str()));
-        if !url.is_empty() && is_nowhere {
-            return bad("tracking.public_url", "must name a host that customers can reach, like https://shop.example");
-        }
+        let Tracking { api_key, .. } = &self.tracking;
         if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return bad("tracking.api_key", "must be visible ASCII characters: no header can carry others");
         }

@@ -118,12 +118,14 @@ mod sections {
     #[derive(Debug, Clone, Deserialize)]
     pub struct CatalogSettings {
         pub path: PathBuf,
+        pub currency: String,
     }
 
     #[derive(Debug, Clone, Deserialize)]
     pub struct Intake {
         #[serde(deserialize_with = "listen")]
         pub listen: SocketAddr,
+        pub public_url: String,
         #[serde(deserialize_with = "parsed")]
         pub usermail: EmailAddress,
         pub backlog_max: u64,

@@ -38,6 +38,7 @@ use crate::{
     domain::{EmailAddress, HandleKey},
     env::Env,
     eventlog::{EventLog, TopicPartition},
+    pages,
     store::Store,
     telemetry::ThrottledLog,
     web,
@@ -179,7 +180,7 @@ impl Intake {
             .route("/orders", post(json::place))
             .route("/products", get(products::list))
             .with_state(self.desk.clone());
-        let routes = web::with_fallbacks(routes);
+        let routes = web::with_fallbacks(routes.merge(pages::assets()));
         match &self.cors {
             Some(cors) => routes.layer(cors.clone()), // outside the fallbacks, one of which would answer preflights
             None => routes,

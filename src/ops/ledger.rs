@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::{Query, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -22,13 +22,14 @@ use super::{OnceHandle, Ops, Relay, moment, words::words};
 use crate::{
     clock::Clock,
     domain::Timestamp,
+    pages::{Pages, Reader},
     store::{
         self, Store,
         dead::DeadItem,
         ledger::{LedgerCounts, MailStatus},
         mails::{MailEntry, SuppressedQuery, Suppression},
     },
-    web::{Pages, Problem, language},
+    web::{Problem, accepts_html},
 };
 
 /// Most rows of each list; the command line shows all.
@@ -43,6 +44,7 @@ struct Inner {
     relay: Relay,
     clock: Clock,
     pages: Pages,
+    has_mailbox: bool,
 }
 
 /// What it tells.
@@ -59,14 +61,9 @@ struct Facts {
 impl Ledger {
     /// None where this process has no store.
     pub(super) fn of(ops: &Ops) -> Option<Self> {
-        let pages = Pages::new(
-            &[("ledger.html", include_str!("templates/ledger.html"))],
-            words,
-            // without a mailer there is no mailbox to go to
-            if ops.mailbox.is_some() { &super::NAVIGATION } else { &super::NAVIGATION[2..] },
-        );
-        let store = ops.store.clone()?;
-        Some(Self(Arc::new(Inner { store, relay: ops.relay.clone(), clock: ops.clock.clone(), pages })))
+        let pages = Pages::new(&ops.site, &[("ledger.html", include_str!("templates/ledger.html"))]).with_words(words);
+        let (store, has_mailbox) = (ops.store.clone()?, ops.mailbox.is_some());
+        Some(Self(Arc::new(Inner { store, relay: ops.relay.clone(), clock: ops.clock.clone(), pages, has_mailbox })))
     }
 
     pub(super) fn router(self) -> Router {
@@ -97,27 +94,23 @@ impl Ledger {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Asked {
-    lang: Option<String>,
     format: String,
 }
 
 /// `GET /ledger`: a page for browsers, JSON for others and with `?format=json`.
 async fn ledger(
     State(ledger): State<Ledger>,
+    reader: Reader,
     headers: HeaderMap,
     query: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let asked = query.map(|Query(asked)| asked).unwrap_or_default();
     let facts = ledger.facts().await?;
-    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut response = if accepts.contains("text/html") && asked.format != "json" {
-        let lang = language(asked.lang.as_deref(), &headers);
-        ledger.0.pages.render("ledger.html", lang, context! {}, facts.values())
-    } else {
-        Json(facts.json()).into_response()
-    };
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept, accept-language"));
-    Ok(response)
+    if accepts_html(&headers) && asked.format != "json" {
+        let values = context! { nav => super::navigation(ledger.0.has_mailbox), ..facts.values() };
+        return Ok(ledger.0.pages.render("ledger.html", &reader, values));
+    }
+    Ok(([(header::VARY, "accept")], Json(facts.json())).into_response())
 }
 
 impl Facts {

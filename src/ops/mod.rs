@@ -21,12 +21,20 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use minijinja::{Value, context};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::{sync::Mutex, time::timeout};
 
 use self::{exposition::Format, ledger::Ledger};
-use crate::{clock::Clock, domain::Timestamp, eventlog::EventLog, store::Store, web};
+use crate::{
+    clock::Clock,
+    domain::Timestamp,
+    eventlog::EventLog,
+    pages::{self, Site},
+    store::Store,
+    web,
+};
 
 pub use mailbox::{Mailbox, Place, Sample, Samples};
 pub use relay::{Relay, RelayState, Trouble};
@@ -60,6 +68,8 @@ pub struct Ops {
     pub mailbox: Option<Mailbox>,
     /// How their destination fares.
     pub relay: Relay,
+    /// What all pages know of the shop.
+    pub site: Site,
     /// Whether only this machine reaches the listener, which alone may see addresses.
     pub on_loopback: bool,
     /// Held by who asks the log whether it is there.
@@ -79,7 +89,7 @@ impl Ops {
             .route("/metrics", get(metrics))
             .with_state(self)
             .merge(with_addresses)
-            .merge(web::assets());
+            .merge(pages::assets());
         web::with_fallbacks(routes)
     }
 
@@ -145,6 +155,12 @@ async fn metrics(State(ops): State<Ops>, headers: HeaderMap) -> Response {
     let format = Format::accepted(&headers);
     let text = if format == Format::Plain { exposition::plain(&text) } else { text };
     ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
+}
+
+/// Without a mailer there is no mailbox to go to.
+fn navigation(has_mailbox: bool) -> Value {
+    let pages = if has_mailbox { &NAVIGATION[..] } else { &NAVIGATION[2..] };
+    pages.iter().map(|(path, word)| context! { path => *path, word => *word }).collect()
 }
 
 /// `2026-01-31 12:00:00`, for pages.

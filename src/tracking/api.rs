@@ -20,6 +20,7 @@ use crate::{
     domain::{HandleKey, OrderId},
     env::Env,
     eventlog::EventLog,
+    pages,
     store::{
         self, Store,
         orders::{HistoryEntry, OrderView},
@@ -92,7 +93,7 @@ impl Api {
             }
             routes = routes.route(path, route);
         }
-        web::with_fallbacks(routes.with_state(self))
+        web::with_fallbacks(routes.with_state(self).merge(pages::assets()))
     }
 
     async fn find(&self, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>, Problem> {
@@ -212,7 +213,7 @@ fn as_flask_does(answer: &impl Serialize) -> String {
 }
 
 fn no_such_order() -> Problem {
-    Problem::not_found("there is no order under this address")
+    Problem::not_found("there is no order under this address").shown_as("unk")
 }
 
 /// `GET /orders/{id}`: everything about an order, for the shop.

@@ -20,7 +20,7 @@ use axum::{
 use hyper::{body::Incoming, service::Service};
 use tokio::time::timeout;
 
-use super::{Limits, Problem, Routes, head};
+use super::{Browser, Limits, Problem, Routes, accepts_html, head};
 
 /// What stands between the connections and the router: bounds, and the headers of every answer.
 pub(super) struct Gate {
@@ -37,6 +37,10 @@ impl Gate {
     /// Answers one request; never fails, so a connection ends only by its peer, its time, or a stop.
     pub(super) async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
         let origin = request.headers().get(ORIGIN).cloned();
+        let browser = accepts_html(request.headers()).then(|| {
+            let (method, uri) = (request.method().clone(), request.uri().clone());
+            Browser { method, uri, headers: request.headers().clone() }
+        });
         let answer = match self.read(peer, request).await {
             Ok(request) => match self.run(request).await {
                 Ok(answer) => answer,
@@ -49,7 +53,10 @@ impl Gate {
                 answer
             }
         };
-        finish(answer)
+        finish(match browser {
+            Some(browser) => self.routes.dress(&browser, answer),
+            None => answer,
+        })
     }
 
     /// The request as handlers see it: checked, and with its body.
@@ -148,7 +155,7 @@ async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, Problem> {
 fn starting() -> Problem {
     let detail = "El servicio está arrancando y aún no puede atender; inténtelo de nuevo en un momento.\n\
                   The service is starting and cannot do this yet; please try again in a moment.";
-    Problem::unavailable(detail)
+    Problem::unavailable(detail).shown_as("starting")
 }
 
 // In both languages, as these also meet the users of the old form.

@@ -1,21 +1,22 @@
-use axum::http::{HeaderMap, header::ACCEPT_LANGUAGE};
+use axum::http::{
+    HeaderMap,
+    header::{ACCEPT_LANGUAGE, COOKIE},
+};
 
+use super::accept::weighted;
 use crate::domain::Lang;
 
-/// The language to answer in: that of `?lang=`, else the first choice of `Accept-Language` (RFC 9110 §12.5.4) that
-/// there is, else the default.
+/// The cookie in which a reader's choice of a language is kept.
+pub const LANG_COOKIE: &str = "lang";
+
+/// The language to answer in: that of `?lang=`, else the one that was chosen before, else the first choice of
+/// `Accept-Language` (RFC 9110 §12.5.4) that there is, else the default.
 pub fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {
-    if let Some(lang) = asked.and_then(Lang::meant_by) {
+    if let Some(lang) = asked.and_then(Lang::meant_by).or_else(|| chosen(headers)) {
         return lang;
     }
-    let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut best = (0.0, Lang::default());
-    for choice in accepted.split(',') {
-        let (range, parameters) = choice.split_once(';').unwrap_or((choice, ""));
-        let weight = match parameters.trim().strip_prefix("q=") {
-            Some(weight) => weight.parse().unwrap_or(0.0),
-            None => 1.0,
-        };
+    for (range, weight) in weighted(headers, ACCEPT_LANGUAGE) {
         if let Some(lang) = Lang::meant_by(range)
             && weight > best.0
         {
@@ -23,6 +24,12 @@ pub fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {
         }
     }
     best.1
+}
+
+fn chosen(headers: &HeaderMap) -> Option<Lang> {
+    let lines = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut cookies = lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+    cookies.find(|(name, _)| *name == LANG_COOKIE).and_then(|(_, value)| Lang::meant_by(value))
 }
 
 #[cfg(test)]
@@ -48,5 +55,15 @@ mod tests {
             assert_eq!(language(asked, &headers), expected, "{asked:?} {accepted:?}");
         }
         assert_eq!(language(None, &HeaderMap::new()), Lang::Es);
+    }
+
+    #[test]
+    fn what_was_chosen_before_wins_over_the_browser() {
+        let mut headers = HeaderMap::from_iter([(ACCEPT_LANGUAGE, HeaderValue::from_static("es"))]);
+        headers.insert(COOKIE, HeaderValue::from_static("a=b; lang=en; c=d"));
+        assert_eq!(language(None, &headers), Lang::En);
+        assert_eq!(language(Some("es"), &headers), Lang::Es);
+        headers.insert(COOKIE, HeaderValue::from_static("lang=xx"));
+        assert_eq!(language(None, &headers), Lang::Es);
     }
 }

@@ -1,5 +1,5 @@
-//! What the HTTP listeners share: the server with its limits, errors as problem details, and the pages' layout, style
-//! and language.
+//! What the HTTP listeners share: the server with its limits, errors as problem details, and which
+//! language and which kind of answer a request wants.
 //!
 //! [`serve`] owns everything that must hold whatever a handler does: connections, headers, bodies, requests and times
 //! are bounded (`axum::serve` bounds none of them), a request beyond a bound is answered and not dropped, and a stop
@@ -7,15 +7,13 @@
 //!
 //! [`Guard`] keeps foreign web pages out, on every listener.
 //!
-//! Pages are rendered here, from templates that escape, in Spanish and English; there is no script on any of them.
-//!
 //! Deliberately absent: TLS and HTTP/2, which a reverse proxy in front does better.
 
+mod accept;
 mod gate;
 mod guard;
 mod head;
 mod language;
-mod page;
 mod problem;
 mod request;
 mod routes;
@@ -25,12 +23,12 @@ mod wire;
 
 use std::time::Duration;
 
+pub use accept::{accepts_gzip, accepts_html};
 pub use guard::{Guard, HostName, Origin, ParseName, cors, is_cross_origin, is_from_here, is_loopback_name};
-pub use language::language;
-pub use page::{Pages, assets, foreign_html};
+pub use language::{LANG_COOKIE, language};
 pub use problem::{FieldError, Problem, with_fallbacks};
 pub use request::{client, query_field, query_fields};
-pub use routes::Routes;
+pub use routes::{Browser, Dress, Routes};
 pub use server::serve;
 
 /// What can go wrong with a server; accepting and serving single connections never ends it.

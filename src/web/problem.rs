@@ -22,6 +22,7 @@ pub struct Problem {
     members: Option<Box<Map<String, Value>>>,
     retry_after_s: Option<u32>,
     challenge: Option<&'static str>,
+    page: Option<&'static str>,
 }
 
 /// What is wrong with one field of a request.
@@ -63,6 +64,7 @@ impl Problem {
             members: None,
             retry_after_s: None,
             challenge: None,
+            page: None,
         }
     }
 
@@ -129,6 +131,18 @@ impl Problem {
         Self { challenge: Some(challenge), ..self }
     }
 
+    /// Names the words under which browsers are shown it (`NAME_title` and `NAME_text`); without a name those of its
+    /// status are.
+    #[must_use]
+    pub fn shown_as(self, page: &'static str) -> Self {
+        Self { page: Some(page), ..self }
+    }
+
+    /// The name of the words under which browsers are shown it.
+    pub fn page(&self) -> Option<&'static str> {
+        self.page
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -165,6 +179,7 @@ impl IntoResponse for Problem {
         if let Some(challenge) = self.challenge {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
+        response.extensions_mut().insert(self); // for whoever shows it as a page
         response
     }
 }

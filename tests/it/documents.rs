@@ -132,6 +132,12 @@ fn the_domain_imports_only_itself() {
 }
 
 #[test]
+fn pages_know_no_service_and_no_store() {
+    let is_allowed = |name: &str| ["domain", "web"].contains(&name);
+    assert_eq!(forbidden("pages", is_allowed), Vec::<String>::new());
+}
+
+#[test]
 fn the_event_log_knows_no_service_and_no_store() {
     let is_allowed = |name: &str| name != "store" && !SERVICES.contains(&name);
     assert_eq!(forbidden("eventlog", is_allowed), Vec::<String>::new());

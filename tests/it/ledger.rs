@@ -154,7 +154,7 @@ async fn the_ledger_is_a_page_for_people_and_json_for_programs() {
     let page = async |language: &str| {
         let request = app.http.get(app.ops("/ledger")).header("Accept", "text/html");
         let response = request.header("Accept-Language", language).send().await.unwrap();
-        assert_eq!(response.headers()["vary"], "accept, accept-language");
+        assert!(response.headers()["vary"].to_str().unwrap().starts_with("accept, accept-language,"));
         response.text().await.unwrap()
     };
     let english = page("en").await;

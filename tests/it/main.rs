@@ -26,6 +26,7 @@ mod mail;
 mod mail_seen;
 mod mailbox;
 mod overload;
+mod pages;
 mod roles;
 mod setup;
 mod store;

@@ -18,7 +18,7 @@ use std::{
 use axum::{
     Router,
     extract::{Path, Query, State, rejection::QueryRejection},
-    http::{HeaderMap, header},
+    http::header,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -31,7 +31,8 @@ use super::{moment, words::words};
 use crate::{
     clock::Clock,
     domain::{Lang, Timestamp},
-    web::{Pages, Problem, foreign_html, language},
+    pages::{Pages, Reader, Site, foreign_html},
+    web::Problem,
 };
 
 /// Mails on one page.
@@ -84,14 +85,14 @@ struct Inner {
 
 impl Mailbox {
     /// Of that place, with these samples. `clock` is the machine's, whatever drives the orders: files have its times.
-    pub fn new(place: Place, samples: Samples, clock: Clock) -> Self {
+    pub fn new(place: Place, samples: Samples, clock: Clock, site: &Site) -> Self {
         let root = if let Place::Maildir(root) = &place { root.clone() } else { PathBuf::new() };
         let templates = [
             ("mailbox.html", include_str!("../templates/mailbox.html")),
             ("mail.html", include_str!("../templates/mail.html")),
             ("gallery.html", include_str!("../templates/gallery.html")),
         ];
-        let pages = Pages::new(&templates, words, &super::NAVIGATION);
+        let pages = Pages::new(site, &templates).with_words(words);
         let (index, reading) = (Arc::new(Mutex::new(Index::new(root, clock))), Arc::new(Semaphore::new(READING_MAX)));
         Self(Arc::new(Inner { place, index, reading, samples, pages }))
     }
@@ -173,24 +174,23 @@ fn asked<T: Default>(query: Asked<T>) -> T {
 struct ListQuery {
     q: String,
     page: usize,
-    lang: Option<String>,
 }
 
 /// `GET /mailbox?q=&page=&lang=`
-async fn list(
-    State(mailbox): State<Mailbox>,
-    headers: HeaderMap,
-    query: Asked<ListQuery>,
-) -> Result<Response, Problem> {
+async fn list(State(mailbox): State<Mailbox>, reader: Reader, query: Asked<ListQuery>) -> Result<Response, Problem> {
     let query = asked(query);
-    let lang = language(query.lang.as_deref(), &headers);
     let pages = &mailbox.0.pages;
+    let nav = || super::navigation(true);
     let root = match &mailbox.0.place {
         Place::Maildir(root) => root.display().to_string(),
         Place::Smtp(server) => {
-            return Ok(pages.render("mailbox.html", lang, context! {}, context! { smtp => server, off => false }));
+            let values = context! { nav => nav(), smtp => server, off => false };
+            return Ok(pages.render("mailbox.html", &reader, values));
         }
-        Place::Off => return Ok(pages.render("mailbox.html", lang, context! {}, context! { smtp => (), off => true })),
+        Place::Off => {
+            let values = context! { nav => nav(), smtp => (), off => true };
+            return Ok(pages.render("mailbox.html", &reader, values));
+        }
     };
     let page = query.page.clamp(1, 1_000_000);
     let q = query.q.clone();
@@ -202,12 +202,11 @@ async fn list(
         })
         .await?;
     let Found { matching, total, listed, searched, .. } = found;
-    let here = context! { q => query.q.as_str(), page };
     let values = context! {
-        smtp => (), off => false, root, mails, q => query.q, page, matching, total, listed, searched,
+        nav => nav(), smtp => (), off => false, root, mails, q => query.q, page, matching, total, listed, searched,
         pages => matching.div_ceil(PAGE),
     };
-    Ok(pages.render("mailbox.html", lang, here, values))
+    Ok(pages.render("mailbox.html", &reader, values))
 }
 
 /// A line of the list; a file that has gone meanwhile has only its name.
@@ -229,26 +228,25 @@ fn time(seconds: i64) -> String {
 #[serde(default)]
 struct ViewQuery {
     view: String,
-    lang: Option<String>,
 }
 
 /// `GET /mailbox/{id}?view=html|text|headers|source`
 async fn one(
     State(mailbox): State<Mailbox>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    reader: Reader,
     query: Asked<ViewQuery>,
 ) -> Result<Response, Problem> {
     let query = asked(query);
-    let lang = language(query.lang.as_deref(), &headers);
     let (bytes, is_whole) = mailbox.read(id.clone()).await?;
     let mail = message::view(&bytes);
     let fallback = if mail.html.is_some() { "html" } else { "text" };
     let shown = ["html", "text", "headers", "source"].into_iter().find(|view| *view == query.view).unwrap_or(fallback);
     let source = (shown == "source").then(|| message::source(&bytes));
+    let nav = super::navigation(true);
     let values =
-        context! { id, view => shown, source, is_whole, has_html => mail.html.is_some(), mail => mail.values() };
-    Ok(mailbox.0.pages.render("mail.html", lang, context! { view => shown }, values))
+        context! { nav, id, view => shown, source, is_whole, has_html => mail.html.is_some(), mail => mail.values() };
+    Ok(mailbox.0.pages.render("mail.html", &reader, values))
 }
 
 /// `GET /mailbox/{id}/html`: the HTML part, for the frame.
@@ -270,14 +268,12 @@ async fn raw(State(mailbox): State<Mailbox>, Path(id): Path<String>) -> Result<R
 }
 
 /// `GET /mailbox/gallery`
-async fn gallery(State(mailbox): State<Mailbox>, headers: HeaderMap, query: Asked<ViewQuery>) -> Response {
-    let query = asked(query);
-    let lang = language(query.lang.as_deref(), &headers);
+async fn gallery(State(mailbox): State<Mailbox>, reader: Reader) -> Response {
     let samples = (mailbox.0.samples)().into_iter().map(|Sample { state, lang, subject, .. }| {
         context! { state, lang => lang.code(), subject }
     });
-    let values = context! { samples => samples.collect::<Vec<Value>>() };
-    mailbox.0.pages.render("gallery.html", lang, context! {}, values)
+    let values = context! { nav => super::navigation(true), samples => samples.collect::<Vec<Value>>() };
+    mailbox.0.pages.render("gallery.html", &reader, values)
 }
 
 /// `GET /mailbox/gallery/{number}`: the HTML of a sample, for its frame.
@@ -306,8 +302,12 @@ mod tests {
 
     #[tokio::test]
     async fn few_wait_for_the_index_and_who_goes_makes_room() {
-        let mailbox =
-            Mailbox::new(Place::Maildir(PathBuf::new()), Arc::new(Vec::new), Clock::manual(Timestamp::default()));
+        let mailbox = Mailbox::new(
+            Place::Maildir(PathBuf::new()),
+            Arc::new(Vec::new),
+            Clock::manual(Timestamp::default()),
+            &Site::default(),
+        );
         let reading = mailbox.0.reading.clone();
         let busy = mailbox.0.index.clone().lock_owned().await;
         let ask = |mailbox: Mailbox| async move { mailbox.with_index(|_, _| Ok(())).await };
@@ -324,8 +324,12 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_told_that_its_client_is_gone() {
-        let mailbox =
-            Mailbox::new(Place::Maildir(PathBuf::new()), Arc::new(Vec::new), Clock::manual(Timestamp::default()));
+        let mailbox = Mailbox::new(
+            Place::Maildir(PathBuf::new()),
+            Arc::new(Vec::new),
+            Clock::manual(Timestamp::default()),
+            &Site::default(),
+        );
         let (begun, ended) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let (begins, ends) = (begun.clone(), ended.clone());
         let client = tokio::spawn(async move {

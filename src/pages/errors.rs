@@ -1,0 +1,74 @@
+use std::sync::Arc;
+
+use axum::http::{
+    Method, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, RETRY_AFTER, SET_COOKIE},
+};
+use minijinja::context;
+
+use super::{Pages, Reader, Site, words};
+use crate::{
+    domain::Lang,
+    web::{Browser, Dress, Problem},
+};
+
+/// Shows problems as pages to browsers; programs keep theirs. The form of the old service is answered as it always was.
+pub fn errors(site: &Site) -> Dress {
+    let pages = Pages::new(site, &[]);
+    Arc::new(move |browser: &Browser, response| {
+        let is_old_form = browser.method == Method::POST && browser.uri.path() == "/";
+        match response.extensions().get::<Problem>().cloned() {
+            Some(problem) if !is_old_form => dress(&pages, browser, &problem, response),
+            _ => response,
+        }
+    })
+}
+
+fn dress(
+    pages: &Pages,
+    browser: &Browser,
+    problem: &Problem,
+    plain: Response<axum::body::Body>,
+) -> Response<axum::body::Body> {
+    let reader = Reader::of(&browser.method, &browser.uri, &browser.headers);
+    let status = problem.status();
+    let key = problem.page().unwrap_or_else(|| key_of(status));
+    let (title, text) = (format!("{key}_title"), format!("{key}_text"));
+    let values = context! {
+        title => words::find(reader.lang, &title).unwrap_or_else(|| words::word(reader.lang, "e400_title")),
+        text => words::find(reader.lang, &text),
+        detail => (status.is_client_error() && words::find(reader.lang, &text).is_none()).then(|| detail(problem, reader.lang)),
+        code => status.as_u16(),
+        retry_after => problem.retry_after_s().filter(|_| reader.is_get),
+        can_reload => reader.is_get && (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS),
+    };
+    let mut page = pages.render("error.html", &reader, values);
+    *page.status_mut() = status;
+    for name in [RETRY_AFTER, ALLOW, CACHE_CONTROL, CONNECTION, SET_COOKIE] {
+        if let Some(value) = plain.headers().get(&name) {
+            page.headers_mut().insert(name, value.clone());
+        }
+    }
+    page
+}
+
+/// The words for a status.
+fn key_of(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "e404",
+        StatusCode::TOO_MANY_REQUESTS => "e429",
+        StatusCode::SERVICE_UNAVAILABLE => "e503",
+        status if status.is_server_error() => "e500",
+        _ => "e400",
+    }
+}
+
+/// What is wrong in the reader's language, where it is said in both: a line for each.
+fn detail(problem: &Problem, lang: Lang) -> String {
+    let detail = problem.detail();
+    match (detail.split_once('\n'), lang) {
+        (Some((spanish, _)), Lang::Es) => spanish.to_owned(),
+        (Some((_, english)), Lang::En) => english.to_owned(),
+        (None, _) => detail.to_owned(),
+    }
+}
