@@ -1,69 +1,96 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Bound,
+use super::{
+    fold::{Word, fold, words},
+    set::Set,
+    spelling::Spelling,
+    words::Words,
 };
-
-use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
-
 use crate::domain::Product;
 
 /// Most words of a query that count; more only narrow what is narrow already.
 const WORDS_MAX: usize = 12;
 
-/// Words to products. A query is a few set operations on bit sets of one bit per product, so even a single letter,
+/// From words to products. A query is a few set operations on bit sets of one bit per product, so even a single letter,
 /// which matches thousands of words, is answered within the time of a request.
 #[derive(Debug)]
 pub(super) struct Index {
     /// The folded words of every name, each after a space, and where each name's words begin.
     folded: String,
     starts: Vec<u32>,
-    /// Places of the products that have a word, ascending.
-    places: BTreeMap<Box<str>, Vec<u32>>,
+    words: Words,
+}
+
+/// What a query leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Matches {
+    pub(super) places: Set,
+    /// The words that these products have, as they were looked for.
+    pub(super) words: Vec<String>,
+    /// What was probably meant, where no name has all words as they were written.
+    pub(super) spelling: Option<String>,
 }
 
 impl Index {
     pub(super) fn new(products: &[Product]) -> Self {
         let mut folded = String::new();
         let mut starts = vec![0];
-        // hashed while it grows, sorted once: half the time of growing it sorted
-        let mut places: HashMap<Box<str>, Vec<u32>> = HashMap::new();
-        for (place, product) in products.iter().enumerate() {
-            let start = folded.len();
+        for product in products {
             fold(&product.name, &mut folded);
             starts.push(folded.len() as u32);
-            for word in folded[start..].split_ascii_whitespace() {
-                match places.get_mut(word) {
-                    Some(known) if known.last() == Some(&(place as u32)) => {}
-                    Some(known) => known.push(place as u32),
-                    None => drop(places.insert(word.into(), vec![place as u32])),
-                }
-            }
         }
-        Self { folded, starts, places: places.into_iter().collect() }
+        let names = starts.windows(2).map(|ends| &folded[ends[0] as usize..ends[1] as usize]);
+        let words = Words::of(names);
+        Self { folded, starts, words }
     }
 
-    /// Places of the best matches.
+    /// Places of the products whose names have words that begin like those of the query, best first.
     pub(super) fn search(&self, query: &str, limit: usize) -> Vec<usize> {
-        let mut folded = String::new();
-        fold(query, &mut folded);
-        let words: Vec<&str> = folded.split_ascii_whitespace().take(WORDS_MAX).collect();
-        let Some((first, rest)) = words.split_first() else {
-            let all = if query.trim().is_empty() { self.len() } else { 0 };
-            return (0..all.min(limit)).collect();
+        let wanted = wanted(query);
+        let places = if wanted.is_empty() {
+            self.all_if_blank(query)
+        } else {
+            self.all_of(&wanted, |words, word| words.beginning_with(word))
         };
-        let (mut found, mut whole) = (self.beginning_with(first), self.having(first));
-        for word in rest {
-            found.intersect(&self.beginning_with(word));
-            whole.intersect(&self.having(word));
+        self.ranked(&places, &wanted, limit)
+    }
+
+    /// The products that a query means: whose names have all the words, at least as a part of a word. Where there is none, words are
+    /// taken for the nearest that there are; where there still is none, `spelling` has as many as go together.
+    pub(super) fn find(&self, query: &str, products: &[Product]) -> Matches {
+        let words: Vec<Word> = words(query).into_iter().take(WORDS_MAX).collect();
+        let folded: Vec<String> = words.iter().map(|word| word.folded.clone()).collect();
+        if folded.is_empty() {
+            return Matches { places: self.all_if_blank(query), words: folded, spelling: None };
         }
-        let rank = |place: usize| match self.name(place).strip_prefix(folded.as_str()) {
+        let places = self.all_of(&folded, |words, word| words.containing(word));
+        if !places.is_empty() {
+            return Matches { places, words: folded, spelling: None };
+        }
+        let spelling = Spelling::nearest(&self.words, self.len(), &folded);
+        let shown = spelling.shown(&words, query, products, &self.words);
+        if !spelling.is_whole {
+            return Matches { places, words: folded, spelling: shown };
+        }
+        Matches { places: spelling.places, words: spelling.words, spelling: shown }
+    }
+
+    /// The best of some places: the exact name, names that begin with the words, names with the whole words, the rest;
+    /// equals by place.
+    pub(super) fn ranked(&self, places: &Set, words: &[String], limit: usize) -> Vec<usize> {
+        if words.is_empty() {
+            return places.iter().take(limit).collect();
+        }
+        let whole = self.all_of(words, |all, word| all.having(word));
+        let beginning = self.all_of(words, |all, word| all.beginning_with(word));
+        let text: String = words.iter().flat_map(|word| [" ", word]).collect();
+        let rank = |place: usize| match self.name(place).strip_prefix(text.as_str()) {
             Some("") => 0,
             Some(_) => 1,
             None if whole.contains(place) => 2,
-            None => 3,
+            None if beginning.contains(place) => 3,
+            None => 4,
         };
-        let mut ranks: [Vec<usize>; 4] = Default::default();
-        for place in found.iter() {
+        let mut ranks: [Vec<usize>; 5] = Default::default();
+        for place in places.iter() {
             let rank = &mut ranks[rank(place)];
             if rank.len() < limit {
                 rank.push(place);
@@ -72,113 +99,43 @@ impl Index {
         ranks.into_iter().flatten().take(limit).collect()
     }
 
+    /// The folded name of a product.
+    pub(super) fn name(&self, place: usize) -> &str {
+        &self.folded[self.starts[place] as usize..self.starts[place + 1] as usize]
+    }
+
     fn len(&self) -> usize {
         self.starts.len() - 1
     }
 
-    fn name(&self, place: usize) -> &str {
-        &self.folded[self.starts[place] as usize..self.starts[place + 1] as usize]
+    /// What has no words matches everything when it is blank, and nothing when it has signs alone.
+    fn all_if_blank(&self, query: &str) -> Set {
+        if query.trim().is_empty() { Set::full(self.len()) } else { Set::new(self.len()) }
     }
 
-    fn having(&self, word: &str) -> Set {
-        let mut set = Set::new(self.len());
-        set.extend(self.places.get(word).map_or(&[], Vec::as_slice));
-        set
-    }
-
-    fn beginning_with(&self, start: &str) -> Set {
-        let mut set = Set::new(self.len());
-        let from_start = self.places.range::<str, _>((Bound::Included(start), Bound::Unbounded));
-        for (_, places) in from_start.take_while(|(word, _)| word.starts_with(start)) {
-            set.extend(places);
+    fn all_of(&self, wanted: &[String], places: impl Fn(&Words, &str) -> Set) -> Set {
+        let mut all = Set::full(self.len());
+        for word in wanted {
+            all.intersect(&places(&self.words, word));
         }
-        set
+        all
     }
 }
 
-/// Appends the words of a text, each after a space: lower case, without accents, apostrophes and trade marks.
-fn fold(text: &str, folded: &mut String) {
-    let mut in_word = false;
-    let mut put = |c: char| {
-        if c.is_alphanumeric() {
-            if !in_word {
-                folded.push(' ');
-            }
-            if c.is_ascii() {
-                folded.push(c.to_ascii_lowercase());
-            } else {
-                folded.extend(c.to_lowercase().filter(|c| !is_combining_mark(*c)));
-            }
-            in_word = true;
-        } else if !matches!(c, '\'' | '’' | '‘') && (c.is_ascii() || !is_combining_mark(c)) {
-            in_word = false;
-        }
-    };
-    if text.is_ascii() {
-        return text.chars().for_each(put);
-    }
-    // NFKD would turn ™ into the letters TM and glue them to the word
-    text.chars().filter(|c| !matches!(c, '™' | '℠')).nfkd().for_each(&mut put);
-}
-
-/// A set of places, one bit each.
-struct Set(Vec<u64>);
-
-impl Set {
-    fn new(size: usize) -> Self {
-        Self(vec![0; size.div_ceil(64)])
-    }
-
-    fn extend(&mut self, places: &[u32]) {
-        for place in places {
-            self.0[*place as usize / 64] |= 1 << (place % 64);
-        }
-    }
-
-    fn intersect(&mut self, other: &Self) {
-        for (ours, theirs) in self.0.iter_mut().zip(&other.0) {
-            *ours &= theirs;
-        }
-    }
-
-    fn contains(&self, place: usize) -> bool {
-        self.0[place / 64] >> (place % 64) & 1 == 1
-    }
-
-    fn iter(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().enumerate().flat_map(|(i, bits)| {
-            let mut left = *bits;
-            std::iter::from_fn(move || {
-                let lowest = (left != 0).then(|| left.trailing_zeros() as usize)?;
-                left &= left - 1;
-                Some(i * 64 + lowest)
-            })
-        })
-    }
+fn wanted(query: &str) -> Vec<String> {
+    words(query).into_iter().take(WORDS_MAX).map(|word| word.folded).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn products(names: &[&str]) -> Vec<Product> {
+        names.iter().map(|name| Product::new("1", name, "1").unwrap()).collect()
+    }
+
     fn index(names: &[&str]) -> Index {
-        let products: Vec<Product> = names.iter().map(|name| Product::new("1", name, "1").unwrap()).collect();
-        Index::new(&products)
-    }
-
-    fn folded(text: &str) -> String {
-        let mut folded = String::new();
-        fold(text, &mut folded);
-        folded
-    }
-
-    #[test]
-    fn folds_case_accents_and_signs() {
-        assert_eq!(folded("King's Bounty: Armored"), " kings bounty armored");
-        assert_eq!(folded("  ÑANDÚ — Coração™ (Édition)"), " nandu coracao edition");
-        assert_eq!(folded("n\u{303}andu\u{301}"), " nandu");
-        assert_eq!(folded("ＷＩＤＥ 本の虫 İ"), " wide 本の虫 i");
-        assert_eq!(folded("!!! —"), "");
+        Index::new(&products(names))
     }
 
     #[test]
@@ -193,17 +150,53 @@ mod tests {
 
     #[test]
     fn puts_the_best_first() {
-        let index = index(&["Superportal", "My portals", "The portal", "Portal 2", "Portalino", "Portal", "A portal"]);
+        let names = ["Superportal", "My portals", "The portal", "Portal 2", "Portalino", "Portal", "A portal"];
+        let index = index(&names);
         assert_eq!(index.search("portal", 9), [5, 3, 4, 2, 6, 1]);
         assert_eq!(index.search("portal", 2), [5, 3]);
         assert_eq!(index.search("portal", 0), [0; 0]);
+        let found = index.find("portal", &products(&names));
+        assert_eq!(index.ranked(&found.places, &found.words, 9), [5, 3, 4, 2, 6, 1, 0]);
     }
 
     #[test]
     fn blank_finds_all_and_signs_find_nothing() {
-        let index = index(&["a", "b", "c"]);
+        let names = ["a", "b", "c"];
+        let index = index(&names);
         assert_eq!(index.search(" ", 2), [0, 1]);
         assert_eq!(index.search("", 9), [0, 1, 2]);
         assert_eq!(index.search("!", 9), [0; 0]);
+        for (query, count) in [("", 3), ("  ", 3), ("!", 0), ("?!", 0)] {
+            let found = index.find(query, &products(&names));
+            assert_eq!((found.places.len(), found.spelling), (count, None), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_word_is_taken_for_the_nearest_that_goes_with_the_others() {
+        let names = ["Portal Knights", "Half-Life 2", "Hall of Fame", "Pequeño Ñandú", "Starcraft", "Knight Rider"];
+        let (index, products) = (index(&names), products(&names));
+        for (query, spelling, places) in [
+            ("portla", Some("portal"), &[0][..]),
+            ("PORTAL knigths", Some("PORTAL knights"), &[0]),
+            ("hallf life", Some("half life"), &[1]),
+            ("halflife", Some("half life"), &[1]),
+            ("pequño nandu", Some("pequeño nandu"), &[3]),
+            ("starcarft", Some("starcraft"), &[4]),
+            ("starkraf", Some("starcraft"), &[4]),
+            // as much of it as there is
+            ("portla xyz", Some("portal"), &[]),
+            ("rdier portal", Some("rider"), &[]),
+            ("portla pequeño nandu", Some("pequeño nandu"), &[]),
+            ("portal rider", Some("portal"), &[]),
+            // nothing is near
+            ("xyzzy", None, &[]),
+            ("xz", None, &[]),
+            ("portal", None, &[0]),
+        ] {
+            let found = index.find(query, &products);
+            assert_eq!(found.spelling.as_deref(), spelling, "{query:?}");
+            assert_eq!(found.places.iter().collect::<Vec<_>>(), places, "{query:?}");
+        }
     }
 }

@@ -16,6 +16,12 @@ impl Price {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// How much it is, to be compared: in units of 10⁻¹⁸, exactly.
+    pub fn amount(&self) -> u128 {
+        let (whole, fraction) = self.0.split_once('.').unwrap_or((&self.0, ""));
+        format!("{whole}{fraction:0<18}").parse().expect("twenty bytes of digits at most, and eighteen noughts")
+    }
 }
 
 impl FromStr for Price {
@@ -48,6 +54,14 @@ mod tests {
         for text in ["7.99", "0.0", "0", "1249.5", "19.990"] {
             assert_eq!(text.parse::<Price>().unwrap().as_str(), text);
         }
+    }
+
+    #[test]
+    fn amounts_are_exact() {
+        let amount = |text: &str| text.parse::<Price>().unwrap().amount();
+        assert_eq!(amount("7.99"), 7_990_000_000_000_000_000);
+        assert_eq!((amount("0"), amount("0.0"), amount("007.10")), (0, 0, amount("7.1")));
+        assert!(amount("0.000000000000000001") > 0 && amount("99999999999999999999") > amount("99999999999999999.9"));
     }
 
     #[test]
