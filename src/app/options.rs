@@ -80,7 +80,7 @@ pub(super) fn tracking(config: &Config, mail: bool, outcomes: Option<String>) ->
     }
 }
 
-pub(super) fn intake(config: &Config, addresses: Addresses) -> intake::Options {
+pub(super) fn intake(config: &Config, addresses: Addresses, flow: Arc<Flow>) -> intake::Options {
     let readers = [
         ("fulfilment", fulfilment::GROUP, &config.topics.orders),
         ("tracking", tracking::GROUP, &config.topics.states),
@@ -100,6 +100,8 @@ pub(super) fn intake(config: &Config, addresses: Addresses) -> intake::Options {
         rate_per_client: config.intake.rate_per_client,
         trusted_hops: config.http.trusted_hops,
         allowed_origins: config.intake.allowed_origins.clone(),
+        site: site(config, addresses),
+        flow,
     }
 }
 

@@ -232,7 +232,7 @@ impl Wiring {
             env: self.env.clone(),
             handles: opened.handles.clone(),
         };
-        let options = options::intake(&self.config, self.addresses);
+        let options = options::intake(&self.config, self.addresses, opened.flow.clone());
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
         let intake = Intake::new(deps, options, &mut registry)?;
         let at = self.addresses.intake.unwrap_or(self.config.intake.listen);

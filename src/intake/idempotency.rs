@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
+use prometheus_client::metrics::counter::Counter;
 
 use super::place::{OrderRequest, OrderService, Placed, Refusal};
 use crate::{
@@ -39,6 +40,8 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 pub(super) struct Once {
     pub(super) key: String,
     pub(super) request: u64,
+    /// Counts the order when it is placed, and none of the answers that repeat it.
+    pub(super) accepted: Counter,
 }
 
 impl OrderService {
@@ -48,17 +51,17 @@ impl OrderService {
         once: &Once,
         trace: Option<TraceParent>,
     ) -> Result<Option<Placed>, Refusal> {
-        let Once { key, request } = once;
+        let Once { key, request, .. } = once;
         let held = self.store.held(key, *request, self.clock.now()).await.map_err(|error| self.key_error(&error))?;
         if !matches!(held, Some(Reserved::Run { .. })) {
             return held.map(answer).transpose();
         }
         let (this, once) = (self.clone(), once.clone());
         self.detached(async move {
-            let (at, Once { key, request }) = (this.clock.now(), &once);
-            let resumed = this.store.resume(key, *request, at, at + this.reservation).await;
+            let at = this.clock.now();
+            let resumed = this.store.resume(&once.key, once.request, at, at + this.reservation).await;
             match resumed.map_err(|error| this.key_error(&error))? {
-                Some(reserved) => this.settle(key, reserved, trace).await.map(Some),
+                Some(reserved) => this.settle(&once, reserved, trace).await.map(Some),
                 None => Ok(None),
             }
         })
@@ -72,13 +75,13 @@ impl OrderService {
     }
 
     async fn reserve(&self, once: Once, wish: OrderRequest) -> Result<Placed, Refusal> {
-        let (Once { key, request }, trace) = (once, wish.trace);
+        let trace = wish.trace;
         let fresh = self.ids.take().await.map_err(|error| self.id_error(&error))?;
         let order = self.order(fresh, wish);
         let at = self.clock.now();
         let reservation = Reservation {
-            key: key.clone(),
-            request,
+            key: once.key.clone(),
+            request: once.request,
             order: fresh,
             value: wire::encode_order(&order),
             track: self.tracking_url.clone(),
@@ -90,17 +93,18 @@ impl OrderService {
         if !matches!(reserved, Reserved::Run { again: false, .. }) {
             self.ids.put_back(fresh);
         }
-        self.settle(&key, reserved, trace).await
+        self.settle(&once, reserved, trace).await
     }
 
     /// Does what a reservation wants, if it wants anything.
-    async fn settle(&self, key: &str, reserved: Reserved, trace: Option<TraceParent>) -> Result<Placed, Refusal> {
+    async fn settle(&self, once: &Once, reserved: Reserved, trace: Option<TraceParent>) -> Result<Placed, Refusal> {
         let Reserved::Run { order: id, value, track, again } = reserved else { return answer(reserved) };
+        let key = &once.key;
         let is_there = again && self.is_known(id).await?;
         if !is_there {
             self.append_reserved(key, value, trace).await?;
         }
-        self.metrics.accepted_by_json.inc(); // here, so that a repeated answer does not count
+        once.accepted.inc();
         self.confirm(key, id).await;
         Ok(Placed { id, track })
     }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The listener allows less; this bounds the router when something else serves it.
-const BODY_BYTES_MAX: usize = 1 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,7 +74,8 @@ async fn run(desk: &Arc<OrderService>, request: Request) -> Result<Placed, Probl
     let (key, body) = read.map_err(invalid)?;
     let lang = body.lang.as_ref().map(tags).unwrap_or_default();
     // before anything is asked of the present: an answer that was given does not change
-    let once = key.map(|key| Once { key, request: idempotency::hash(&body.product, &body.email, &lang) });
+    let request = idempotency::hash(&body.product, &body.email, &lang);
+    let once = key.map(|key| Once { key, request, accepted: desk.metrics.accepted_by_json.clone() });
     if let Some(once) = &once
         && let Some(placed) = desk.earlier(once, trace).await.map_err(refuse)?
     {
@@ -95,7 +96,7 @@ async fn run(desk: &Arc<OrderService>, request: Request) -> Result<Placed, Probl
 /// The same for a repeated request: nothing in it depends on when it is asked.
 fn accepted(desk: &OrderService, placed: &Placed) -> Response {
     let handle = desk.handles.seal(placed.id).to_string();
-    let track = format!("{}/track/{handle}", placed.track.as_ref().unwrap_or(&desk.tracking_url));
+    let track = desk.address_of(placed);
     let location = HeaderValue::from_str(&track).expect("the address was checked at the start, handles are hex");
     let json = serde_json::to_vec(&Accepted { orderid: placed.id.get(), handle, track: &track });
     let mut response = (StatusCode::ACCEPTED, json.expect("strings and numbers always serialise")).into_response();
@@ -171,7 +172,7 @@ fn explain(bytes: &[u8], reason: &serde_json::Error) -> Problem {
     Problem::invalid(errors)
 }
 
-fn problem(refusal: Refusal, reservation_s: u32) -> Problem {
+pub(super) fn problem(refusal: Refusal, reservation_s: u32) -> Problem {
     match refusal {
         Refusal::Overloaded => Problem::overloaded("the order was not taken; please try again"),
         Refusal::TooMany(seconds) => Problem::new(

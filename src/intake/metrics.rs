@@ -24,6 +24,8 @@ pub(super) struct Metrics {
     pub(super) accepted_by_form: Counter,
     /// Orders placed by JSON; an answer that an idempotency key repeats counts once.
     pub(super) accepted_by_json: Counter,
+    /// Orders placed by the shop's pages; one whose form was sent twice counts once.
+    pub(super) accepted_by_page: Counter,
     /// Requests that no server could have accepted.
     pub(super) refused_invalid: Counter,
     /// Requests whose idempotency key belongs to another one, or to one that still runs.
@@ -57,6 +59,7 @@ impl Metrics {
         Self {
             accepted_by_form: accepted("form"),
             accepted_by_json: accepted("json"),
+            accepted_by_page: accepted("page"),
             refused_invalid: refused("invalid"),
             refused_conflict: refused("conflict"),
             refused_overloaded: refused("overloaded"),

@@ -3,6 +3,7 @@
 //! - Reads: the catalogue; the store's idempotency keys; how far the consumers of its orders are.
 //! - Writes: the orders topic (`compra_detalle`), the ids topic, idempotency keys; in the store, how far ids were given
 //!   out, by which an older log is known at the next start.
+//! - Serves: the shop's pages ([`shop`]), which order as programs do.
 //! - Guarantees: an order that was acknowledged is in the log once; one whose acknowledgement was lost is there once or
 //!   not at all, and a retry with the same `Idempotency-Key` finds out which without ordering twice, whatever changed meanwhile. Nothing is
 //!   acknowledged that is not durable: what cannot be taken in time is refused with 503 and `Retry-After`.
@@ -19,6 +20,7 @@ mod noting;
 mod place;
 mod products;
 mod rates;
+mod shop;
 mod trace;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +28,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     http::HeaderValue,
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use prometheus_client::registry::Registry;
@@ -35,17 +38,19 @@ use tower_http::cors::CorsLayer;
 
 use crate::{
     catalog::Catalog,
-    domain::{EmailAddress, HandleKey},
+    domain::{EmailAddress, Flow, HandleKey},
     env::Env,
     eventlog::{EventLog, TopicPartition},
-    pages,
+    pages::{self, Site},
     store::Store,
     telemetry::ThrottledLog,
     web,
 };
 
 pub use self::rates::{ParseRate, Rate};
-use self::{admission::Admission, ids::Ids, metrics::Metrics, place::OrderService, rates::Rates, trace::Traces};
+use self::{
+    admission::Admission, ids::Ids, metrics::Metrics, place::OrderService, rates::Rates, shop::Shop, trace::Traces,
+};
 
 /// What can go wrong with the intake as a whole; what goes wrong with a request is its answer.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +115,10 @@ pub struct Options {
     pub trusted_hops: usize,
     /// Origins of pages whose scripts may order.
     pub allowed_origins: Vec<web::Origin>,
+    /// What the shop's pages know of the shop.
+    pub site: Site,
+    /// What happens to new orders, as the shop's pages tell it.
+    pub flow: Arc<Flow>,
 }
 
 impl Default for Options {
@@ -126,6 +135,8 @@ impl Default for Options {
             rate_per_client: None,
             trusted_hops: 0,
             allowed_origins: Vec::new(),
+            site: Site::default(),
+            flow: Arc::new(Flow::standard(Duration::from_secs(8))),
         }
     }
 }
@@ -133,6 +144,7 @@ impl Default for Options {
 /// The service.
 pub struct Intake {
     desk: Arc<OrderService>,
+    shop: Arc<Shop>,
     cors: Option<CorsLayer>,
 }
 
@@ -160,7 +172,8 @@ impl Intake {
             ids,
             metrics,
             admission: Arc::new(admission),
-            traces: Traces::new(env.random),
+            traces: Traces::new(env.random.clone()),
+            random: env.random,
             rates: Rates::new(options.rate_per_address, options.rate_per_client, options.trusted_hops),
             placing: Arc::new(Semaphore::new(idempotency::PLACING_MAX)),
             failures: ThrottledLog::default(),
@@ -170,7 +183,9 @@ impl Intake {
             tracking_url,
             reservation: options.reservation,
         };
-        Ok(Self { desk: Arc::new(desk), cors: web::cors(&options.allowed_origins) })
+        let desk = Arc::new(desk);
+        let shop = Arc::new(Shop::new(desk.clone(), &options.site, options.flow));
+        Ok(Self { desk, shop, cors: web::cors(&options.allowed_origins) })
     }
 
     /// The routes. Requests wait for order ids until [`Intake::run`] runs.
@@ -179,8 +194,10 @@ impl Intake {
             .route("/", post(form::place))
             .route("/orders", post(json::place))
             .route("/products", get(products::list))
-            .with_state(self.desk.clone());
+            .with_state(self.desk.clone())
+            .route("/checkout", self.shop.clone().checkout());
         let routes = web::with_fallbacks(routes.merge(pages::assets()));
+        let routes = routes.layer(from_fn_with_state(self.shop.clone(), shop::window));
         match &self.cors {
             Some(cors) => routes.layer(cors.clone()), // outside the fallbacks, one of which would answer preflights
             None => routes,

@@ -13,6 +13,7 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     domain::{EmailAddress, HandleKey, Lang, Order, OrderId, Product, TraceParent, wire},
+    env::Random,
     eventlog::{self, EventLog, NewRecord},
     store::{self, Store},
     telemetry::ThrottledLog,
@@ -33,6 +34,7 @@ pub(super) struct OrderService {
     pub(super) rates: Rates,
     pub(super) placing: Arc<Semaphore>,
     pub(super) traces: Traces,
+    pub(super) random: Random,
     pub(super) failures: ThrottledLog,
     pub(super) orders_topic: String,
     pub(super) ids_topic: String,
@@ -84,6 +86,12 @@ impl OrderService {
         // nobody chose the address of the old form, so nobody is written to against his will
         let email = Some(email).filter(|email| **email != self.usermail);
         self.rates.take(self.clock.monotonic(), client, email).map_err(Refusal::TooMany)
+    }
+
+    /// Where an order is followed: the same address whenever it is asked for.
+    pub(super) fn address_of(&self, placed: &Placed) -> String {
+        let tracking = placed.track.as_ref().unwrap_or(&self.tracking_url);
+        format!("{tracking}/track/{}", self.handles.seal(placed.id))
     }
 
     /// Places an order and returns once it is durable.

@@ -1,4 +1,10 @@
-//! `GET /products?q=&limit=`.
+//! `GET /products`: what can be ordered, as JSON.
+//!
+//! - `q=WORDS&limit=N`: the best matches as a list, as ever: exact words or beginnings of words, and nothing that was not asked
+//!   for, since a program may order the first.
+//! - `page=N` besides: one page of all matches with their number, misspelt words taken for the nearest.
+//! - `order=`, `over=`, `up_to=`: what comes first, and which prices.
+//! - `sample=N`, perhaps with `seed=N`: some at random.
 
 use std::sync::Arc;
 
@@ -11,7 +17,12 @@ use axum::{
 use serde::Serialize;
 
 use super::place::OrderService;
-use crate::web::{FieldError, Problem, query_field};
+use crate::{
+    catalog::{Hit, Order, Search},
+    domain::{Price, Product},
+    pages::Tile,
+    web::{FieldError, Problem, query_field},
+};
 
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 100;
@@ -26,25 +37,104 @@ struct Item<'a> {
     product: &'a str,
     name: &'a str,
     price: &'a str,
+    /// What stands for a picture, see [`Tile`].
+    tile: String,
+    /// The name in pieces, by turns one that was not looked for (perhaps empty) and one that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Vec<&'a str>>,
+}
+
+/// One page of what was found.
+#[derive(Serialize)]
+struct Page<'a> {
+    /// How many were found, on all pages.
+    total: usize,
+    page: usize,
+    pages: usize,
+    /// How many there are at any price.
+    at_any_price: usize,
+    /// How many products the catalogue has.
+    catalog: usize,
+    /// What was probably meant; with `total` 0 as much of it as there is.
+    spelling: Option<&'a str>,
+    items: Vec<Item<'a>>,
 }
 
 pub(super) async fn list(State(desk): State<Arc<OrderService>>, uri: Uri) -> Result<Response, Problem> {
-    let q = query_field(&uri, "q").unwrap_or_default();
-    let limit = query_field(&uri, "limit");
-    if q.len() > QUERY_BYTES_MAX {
+    let limit = number(&uri, "limit", LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT);
+    if let Some(count) = number(&uri, "sample", LIMIT_MAX)? {
+        let seed = match query_field(&uri, "seed").map(|seed| seed.parse()) {
+            Some(Ok(seed)) => seed,
+            Some(Err(_)) => return Err(invalid("seed", "must be a whole number from 0 to 18446744073709551615")),
+            None => desk.random.u64().unwrap_or_default(), // without chance, always the same
+        };
+        let items: Vec<Item> = desk.catalog.random(seed, count).into_iter().map(|(row, p)| item(row, p)).collect();
+        return Ok(Json(items).into_response());
+    }
+    let words = query_field(&uri, "q").unwrap_or_default();
+    if words.len() > QUERY_BYTES_MAX {
         return Err(invalid("q", "must have at most 200 bytes"));
     }
-    let limit = match limit.map(|limit| limit.parse()) {
-        None => LIMIT_DEFAULT,
-        Some(Ok(limit @ 1..=LIMIT_MAX)) => limit,
-        Some(_) => return Err(invalid("limit", "must be a whole number from 1 to 100")),
+    let Some(search) = search(&uri, &words)? else {
+        let found = desk.catalog.search(&words, limit);
+        let items: Vec<Item> = found.into_iter().map(|(row, product)| item(row, product)).collect();
+        return Ok(Json(items).into_response());
     };
-    let found = desk.catalog.search(&q, limit);
-    let items: Vec<Item> = found
-        .into_iter()
-        .map(|(row, product)| Item { row, product: &product.id, name: &product.name, price: product.price.as_str() })
-        .collect();
-    Ok(Json(items).into_response())
+    let page = number(&uri, "page", usize::MAX)?.unwrap_or(1);
+    let found = desk.catalog.find(&search);
+    let answer = Page {
+        total: found.total,
+        page,
+        pages: found.total.div_ceil(limit),
+        at_any_price: found.at_any_price,
+        catalog: desk.catalog.len(),
+        spelling: found.spelling.as_deref(),
+        items: found.page(page, limit).into_iter().map(hit).collect(),
+    };
+    Ok(Json(answer).into_response())
+}
+
+/// What is looked for, if the request wants more than a plain list.
+fn search<'a>(uri: &Uri, words: &'a str) -> Result<Option<Search<'a>>, Problem> {
+    let asked = ["page", "order", "over", "up_to"].map(|name| query_field(uri, name));
+    if asked.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let [_, order, over, up_to] = asked;
+    let order = match order.as_deref() {
+        None | Some("best") => Order::Best,
+        Some("cheapest") => Order::Cheapest,
+        Some("dearest") => Order::Dearest,
+        Some("name") => Order::Name,
+        Some(_) => return Err(invalid("order", "must be best, cheapest, dearest or name")),
+    };
+    let price = |name, text: Option<String>| {
+        let parsed = text.map(|text| text.parse::<Price>()).transpose();
+        parsed.map_err(|_| invalid(name, "must be a decimal number like 7.99"))
+    };
+    Ok(Some(Search { words, over: price("over", over)?, up_to: price("up_to", up_to)?, order }))
+}
+
+fn number(uri: &Uri, name: &'static str, most: usize) -> Result<Option<usize>, Problem> {
+    let Some(text) = query_field(uri, name) else { return Ok(None) };
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    let range = if most == usize::MAX { "from 1".to_owned() } else { format!("from 1 to {most}") };
+    let wrong = || {
+        Problem::invalid(vec![FieldError {
+            field: name.into(),
+            detail: format!("must be a whole number {range}").into(),
+        }])
+    };
+    number.map(Some).ok_or_else(wrong)
+}
+
+fn item(row: usize, product: &Product) -> Item<'_> {
+    let Product { id, name, price } = product;
+    Item { row, product: id, name, price: price.as_str(), tile: Tile::of(id).to_string(), parts: None }
+}
+
+fn hit(hit: Hit<'_>) -> Item<'_> {
+    Item { parts: Some(hit.parts()), ..item(hit.row, hit.product) }
 }
 
 fn invalid(field: &'static str, detail: &'static str) -> Problem {

@@ -212,16 +212,62 @@ async fn no_order_is_refused_for_its_language() {
 async fn products_are_found() {
     let shop = Shop::start().await;
     let found = |path: &'static str| async { shop.get(path).send().await.unwrap().json::<Value>().await.unwrap() };
-    let item = json!([{"row": 5, "product": "1050", "name": "Cuaderno de Ñandú", "price": "4.75"}]);
+    let item = json!([{"row": 5, "product": "1050", "name": "Cuaderno de Ñandú", "price": "4.75", "tile": "5503"}]);
     assert_eq!(found("/products?q=nandu%20CUAD").await, item);
     assert_eq!(found("/products?limit=2").await.as_array().unwrap().len(), 2);
     assert_eq!(found("/products").await.as_array().unwrap().len(), 20);
-    for path in
-        ["/products?limit=0", "/products?limit=101", "/products?limit=x", &format!("/products?q={}", "a".repeat(201))]
-    {
+    // a program that orders the first must not get what was not asked for
+    assert_eq!(found("/products?q=cuaderon").await, json!([]));
+    for path in [
+        "/products?limit=0",
+        "/products?limit=101",
+        "/products?limit=x",
+        &format!("/products?q={}", "a".repeat(201)),
+        "/products?page=0",
+        "/products?page=-1",
+        "/products?order=random",
+        "/products?over=1,5",
+        "/products?up_to=%0d%0aSet-Cookie:x",
+        "/products?sample=101",
+        "/products?sample=3&seed=x",
+    ] {
         let problem = shop.get(path).send().await.unwrap();
         assert_eq!(problem.status(), StatusCode::UNPROCESSABLE_ENTITY, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_page_of_products_says_how_many_there_are_and_what_was_meant() {
+    let shop = Shop::start().await;
+    let found = |path: &str| {
+        let request = shop.get(path);
+        async { request.send().await.unwrap().json::<Value>().await.unwrap() }
+    };
+    let page = found("/products?q=CUADERON&page=1").await;
+    assert_eq!((&page["spelling"], &page["catalog"]), (&json!("cuaderno"), &json!(56)), "{page}");
+    assert_eq!(page["total"], page["items"].as_array().unwrap().len());
+    let first = &page["items"][0];
+    assert_eq!(first["parts"].as_array().unwrap()[1].as_str().unwrap().to_lowercase(), "cuaderno", "{first}");
+    let exact = found("/products?q=cuaderno&page=1").await;
+    assert_eq!((&exact["items"], &exact["spelling"]), (&page["items"], &Value::Null));
+
+    let all = found("/products?page=2&limit=50&order=cheapest").await;
+    assert_eq!((&all["total"], &all["pages"], all["items"].as_array().unwrap().len()), (&json!(56), &json!(2), 6));
+    assert_eq!(found("/products?page=3&limit=50").await["items"], json!([]));
+    assert_eq!(found("/products?page=18446744073709551615&limit=100").await["items"], json!([]));
+    let some = found("/products?over=2&up_to=5&order=dearest&limit=100&page=1").await;
+    let prices: Vec<f64> =
+        some["items"].as_array().unwrap().iter().map(|item| item["price"].as_str().unwrap().parse().unwrap()).collect();
+    assert!(!prices.is_empty() && prices.is_sorted_by(|a, b| a >= b), "{prices:?}");
+    assert!(prices.iter().all(|price| *price > 2.0 && *price <= 5.0), "{prices:?}");
+    assert_eq!((&some["total"], &some["at_any_price"]), (&json!(prices.len()), &json!(56)));
+
+    let drawn = found("/products?sample=6&seed=7").await;
+    assert_eq!((drawn.as_array().unwrap().len(), &found("/products?sample=6&seed=7").await), (6, &drawn));
+    assert_eq!(found("/products?sample=100").await.as_array().unwrap().len(), 56, "no more than there are");
+    let rows: std::collections::BTreeSet<u64> =
+        drawn.as_array().unwrap().iter().map(|item| item["row"].as_u64().unwrap()).collect();
+    assert_eq!(rows.len(), 6, "each once: {drawn}");
 }
 
 #[tokio::test]

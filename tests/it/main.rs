@@ -29,6 +29,7 @@ mod overload;
 mod pages;
 mod roles;
 mod setup;
+mod shop;
 mod store;
 mod support;
 mod upgrade;

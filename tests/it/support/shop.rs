@@ -13,6 +13,7 @@ use encargo::{
     },
     faults::FaultyLog,
     intake::{Deps, Intake, Options, Watched},
+    pages::Site,
     store::{self, sqlite::SqliteStore},
     web::{self, Limits},
 };
@@ -31,6 +32,9 @@ pub const GROUP: &str = "readers";
 pub const PARTITIONS: u32 = 4;
 pub const BACKLOG_MAX: u64 = 8;
 pub const RESERVATION: Duration = Duration::from_secs(10);
+
+/// What browsers accept.
+pub const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 pub struct Shop {
     pub log: Arc<FaultyLog>,
@@ -78,6 +82,7 @@ impl Shop {
             backlog_max: BACKLOG_MAX,
             reservation: RESERVATION,
             tracking_url: "http://shop.example/".into(),
+            site: Site { tracking: Some("http://shop.example".into()), currency: "€".into(), ..Site::default() },
             ..Options::default()
         };
         let mut registry = Registry::default();
@@ -120,6 +125,12 @@ impl Shop {
     pub fn json(&self, body: impl Into<reqwest::Body>) -> RequestBuilder {
         let request = self.client.post(format!("{}/orders", self.url));
         request.header("content-type", "application/json").body(body)
+    }
+
+    /// A request as a browser makes it, which is not led on.
+    pub fn browse(&self, path: &str) -> RequestBuilder {
+        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        client.get(format!("{}{path}", self.url)).header("accept", BROWSER)
     }
 
     pub fn get(&self, path: &str) -> RequestBuilder {
