@@ -124,6 +124,10 @@ pub(super) fn api(config: &Config, addresses: Addresses) -> tracking::ApiOptions
         api_key,
         commands: config.topics.commands.clone(),
         allowed_origins: config.intake.allowed_origins.clone(),
+        flows: config.topics.flows.clone(),
+        site: site(config, addresses),
+        // those who look once find a place, too
+        streams_max: config.http.connections_max * 3 / 4,
     }
 }
 

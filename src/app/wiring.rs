@@ -69,6 +69,8 @@ struct Opened {
     commands: Option<CommandTopics>,
     /// Rung after every projected batch, for the mailer.
     projected: Arc<Notify>,
+    /// Told whose orders have changed, for those who follow them.
+    feed: tracking::Feed,
 }
 
 impl Wiring {
@@ -189,6 +191,7 @@ impl Wiring {
             flow: self.flow.clone(),
             commands: None,
             projected: Arc::default(),
+            feed: tracking::Feed::default(),
         };
         if self.roles.iter().any(|role| role.needs_log()) {
             let log = outage.wait("event log", || open::log(self.config.clone())).await?;
@@ -285,6 +288,7 @@ impl Wiring {
             store: store.clone(),
             env: env.clone(),
             projected: opened.projected.clone(),
+            feed: opened.feed.clone(),
             metrics: metrics.clone(),
         };
         let mail = !self.config.mail_url().is_off();
@@ -303,7 +307,13 @@ impl Wiring {
             env: self.env.clone(),
             handles: opened.handles.clone(),
             metrics: self.tracking.clone(),
+            feed: opened.feed.clone(),
         };
+        let (feed, watched, pace) = (opened.feed.clone(), store.clone(), self.env.pace.clone());
+        services.spawn("feed of changes", move |stop| async move {
+            feed.follow(watched, pace, stop).await;
+            Ok(())
+        });
         let api = Api::new(api, options::api(&self.config, self.addresses));
         let at = self.addresses.tracking.unwrap_or(self.config.tracking.listen);
         let guard = options::guard(&self.config, at, &self.config.intake.allowed_origins);

@@ -20,7 +20,7 @@ const SVG: &str = "image/svg+xml";
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// What pages need, by name. What a script imports stands before it.
-const FILES: [(&str, &str, &[&str]); 9] = [
+const FILES: [(&str, &str, &[&str]); 10] = [
     ("pages.css", CSS, &[include_str!("assets/tokens.css"), include_str!("assets/pages.css")]),
     ("plain.css", CSS, &[include_str!("assets/plain.css")]),
     ("shop.js", JS, &[include_str!("assets/shop.js")]),
@@ -30,6 +30,7 @@ const FILES: [(&str, &str, &[&str]); 9] = [
     ("mark-3.svg", SVG, &[include_str!("assets/marks/3.svg")]),
     ("mark-4.svg", SVG, &[include_str!("assets/marks/4.svg")]),
     ("mark-x.svg", SVG, &[include_str!("assets/marks/x.svg")]),
+    ("track.js", JS, &[include_str!("assets/track.js")]),
 ];
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {

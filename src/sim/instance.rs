@@ -195,6 +195,7 @@ impl Service for Projection {
             store: Arc::new(store),
             env: shared.env.clone(),
             projected: shared.projected.clone(),
+            feed: tracking::Feed::default(),
             metrics: shared.tracking.clone(),
         };
         Ok(Self::new(deps, shared.setup.tracking(slot), shared.runtime.handle().clone()))

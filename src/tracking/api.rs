@@ -1,4 +1,5 @@
 mod commands;
+mod events;
 mod outcome;
 mod request;
 
@@ -13,14 +14,18 @@ use axum::{
 };
 use serde::Serialize;
 use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
 
-use super::{Metrics, OrderJson};
+use super::{
+    Feed, Metrics, OrderJson,
+    pages::{Look, TrackingPages},
+};
 use crate::{
     commands::Commands,
     domain::{HandleKey, OrderId},
     env::Env,
     eventlog::EventLog,
-    pages,
+    pages::{self, Reader, Site},
     store::{
         self, Store,
         orders::{HistoryEntry, OrderView},
@@ -44,6 +49,12 @@ pub struct Options {
     pub commands: String,
     /// Origins of pages whose scripts may follow orders.
     pub allowed_origins: Vec<web::Origin>,
+    /// Topic of the versions of flows, which tell what is to come.
+    pub flows: String,
+    /// What all pages know of the shop.
+    pub site: Site,
+    /// Most clients that follow an order at the same time.
+    pub streams_max: usize,
 }
 
 /// What the listener works with.
@@ -58,6 +69,8 @@ pub struct Deps {
     pub handles: HandleKey,
     /// Where it counts.
     pub metrics: Metrics,
+    /// What tells of changes.
+    pub feed: Feed,
 }
 
 /// The tracking listener: where is my order, and what is to happen to it?
@@ -70,6 +83,9 @@ struct Inner {
     env: Env,
     handles: HandleKey,
     metrics: Metrics,
+    feed: Feed,
+    streams: Arc<Semaphore>,
+    pages: TrackingPages,
     options: Options,
     denials: ThrottledLog,
 }
@@ -77,17 +93,20 @@ struct Inner {
 impl Api {
     /// A listener that answers from the store and writes commands to the log.
     pub fn new(deps: Deps, options: Options) -> Self {
-        let Deps { log, store, env, handles, metrics } = deps;
+        let Deps { log, store, env, handles, metrics, feed } = deps;
+        let streams = Arc::new(Semaphore::new(options.streams_max));
+        let pages = TrackingPages::new(options.site.clone(), log.clone(), env.clock.clone(), options.flows.clone());
         let commands = Commands::new(log, store.clone(), env.clone(), options.commands.clone());
         let denials = ThrottledLog::default();
-        Self(Arc::new(Inner { commands, store, env, handles, metrics, options, denials }))
+        Self(Arc::new(Inner { commands, store, env, handles, metrics, feed, streams, pages, options, denials }))
     }
 
     /// The routes.
     pub fn router(self) -> Router {
         let cors = web::cors(&self.0.options.allowed_origins);
         let mut routes = commands::of_shop(Router::new().route("/", get(by_value)).route("/orders/{id}", get(by_id)));
-        for (path, mut route) in commands::of_customer().into_iter().chain([("/track/{handle}", get(by_handle))]) {
+        let looks = [("/track/{handle}", get(by_handle)), ("/track/{handle}/events", get(events::follow))];
+        for (path, mut route) in commands::of_customer().into_iter().chain(looks) {
             if let Some(cors) = &cors {
                 route = route.options(StatusCode::NO_CONTENT).layer(cors.clone()); // which answers the preflights
             }
@@ -100,9 +119,13 @@ impl Api {
         self.0.store.order(id).await.map_err(unavailable)
     }
 
-    /// The order behind a handle. One that is malformed, of another deployment or of no order gets the same answer.
-    fn open(&self, handle: &str) -> Result<OrderId, Problem> {
-        handle.parse().ok().and_then(|handle| self.0.handles.open(handle)).ok_or_else(no_such_order)
+    /// The order behind a handle. One that is malformed, of another deployment or of no order gets the same answer, at the
+    /// same cost.
+    async fn by_handle(&self, handle: &str) -> Result<(OrderView, Vec<HistoryEntry>), Problem> {
+        let id = handle.parse().ok().and_then(|handle| self.0.handles.open(handle));
+        let nobodys = || OrderId::new(OrderId::MAX).expect("it is a number of an order, which is never given out");
+        let found = self.find(id.unwrap_or_else(nobodys)).await?;
+        found.filter(|_| id.is_some()).ok_or_else(no_such_order)
     }
 
     /// Who may look at an order may change it, but no page of another origin: a browser's user did not mean it.
@@ -230,11 +253,25 @@ async fn by_id(
     Ok(Json(OrderJson::for_shop(&view, &history, Some(handle))).into_response())
 }
 
-/// `GET /track/{handle}`: the same for the customer, without the address.
-async fn by_handle(State(api): State<Api>, Path(handle): Path<String>) -> Result<Response, Problem> {
-    let id = api.open(&handle)?;
-    let (view, history) = api.find(id).await?.ok_or_else(no_such_order)?;
-    Ok(Json(OrderJson::new(&view, &history)).into_response())
+/// `GET /track/{handle}`: the same for the customer, without the address; a page for browsers.
+async fn by_handle(
+    State(api): State<Api>,
+    Path(handle): Path<String>,
+    reader: Reader,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (view, history) = api.by_handle(&handle).await?;
+    if !web::accepts_html(&headers) {
+        return Ok(Json(OrderJson::new(&view, &history)).into_response());
+    }
+    let command = web::query_field(&uri, "command").and_then(|command| command.parse().ok());
+    let cancellation = match command {
+        Some(command) => api.cancellation(&view, &history, &command).await?,
+        None => None,
+    };
+    let look = Look { reader: &reader, handle: &handle, view: &view, history: &history };
+    Ok(api.0.pages.order(&look, cancellation).await)
 }
 
 #[cfg(test)]

@@ -2,17 +2,21 @@
 //!
 //! The projection reads `compra_confirmada` and the dead-letter topic and applies each batch to the store in one
 //! transaction: orders, history, mail ledger, dead letters, and the input offsets themselves. So nothing takes
-//! effect twice, whatever the log delivers twice. The listener on :5000 answers from the store, and writes what customers and
+//! effect twice, whatever the log delivers twice. The listener on :5000 answers from the store, as JSON and as pages
+//! that follow an order live, and writes what customers and
 //! shop want of an order to the topic of commands; what became of that comes back with the projection.
 
 mod answer;
 mod api;
+mod feed;
 mod metrics;
+mod pages;
 mod projection;
 mod redrive;
 
 pub use answer::{HistoryJson, OrderJson};
 pub use api::{Api, Deps as ApiDeps, Options as ApiOptions};
+pub use feed::Feed;
 pub use metrics::Metrics;
 pub use projection::{Deps, Options, Projection};
 pub use redrive::redrive;

@@ -8,7 +8,7 @@ use tokio::{runtime::Handle, sync::Notify};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Error, GROUP, metrics::Metrics};
+use super::{Error, GROUP, feed::Feed, metrics::Metrics};
 use crate::{
     clock::Monotonic,
     domain::{DeadLetter, Source, Timestamp, wire},
@@ -31,6 +31,8 @@ pub struct Deps {
     pub env: Env,
     /// Told after every batch, so that the mailer need not poll.
     pub projected: Arc<Notify>,
+    /// Told whose orders have changed.
+    pub feed: Feed,
     /// Where it counts.
     pub metrics: Metrics,
 }
@@ -305,6 +307,7 @@ impl Projection {
                 let delay = newest.map(|newest| self.deps.env.clock.now().since(newest));
                 self.deps.metrics.applied(applied, batch.dead.len() as u64, delay);
                 self.deps.projected.notify_one();
+                self.deps.feed.applied(batch);
                 Ok(None)
             }
             Err(store::Error::Fenced(partition)) => {

@@ -19,19 +19,21 @@ use axum::{
 };
 use hyper::{body::Incoming, service::Service};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::{Browser, Limits, Problem, Routes, accepts_html, head};
+use super::{Browser, Limits, Problem, Routes, Stopping, accepts_html, head};
 
 /// What stands between the connections and the router: bounds, and the headers of every answer.
 pub(super) struct Gate {
     routes: Routes,
     limits: Limits,
+    stop: CancellationToken,
     running: AtomicUsize,
 }
 
 impl Gate {
-    pub(super) fn new(routes: Routes, limits: Limits) -> Arc<Self> {
-        Arc::new(Self { routes, limits, running: AtomicUsize::new(0) })
+    pub(super) fn new(routes: Routes, limits: Limits, stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { routes, limits, stop, running: AtomicUsize::new(0) })
     }
 
     /// Answers one request; never fails, so a connection ends only by its peer, its time, or a stop.
@@ -70,6 +72,7 @@ impl Gate {
             Body::from(timeout(self.limits.request_timeout, read).await.map_err(|_| body_timeout())??)
         };
         parts.extensions.insert(ConnectInfo(peer));
+        parts.extensions.insert(Stopping(self.stop.clone()));
         Ok(Request::from_parts(parts, body))
     }
 

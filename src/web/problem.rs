@@ -143,6 +143,11 @@ impl Problem {
         self.page
     }
 
+    /// The last word of its `type`.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.status

@@ -1,11 +1,27 @@
 //! What a request says, read the same way everywhere.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
 
 use axum::{
-    extract::{ConnectInfo, Request},
-    http::{HeaderMap, Uri},
+    extract::{ConnectInfo, FromRequestParts, Request},
+    http::{HeaderMap, Uri, request::Parts},
 };
+use tokio_util::sync::CancellationToken;
+
+/// Cancelled when the listener is to stop: an answer that would go on for long ends then.
+#[derive(Debug, Clone, Default)]
+pub struct Stopping(pub CancellationToken);
+
+impl<S: Sync> FromRequestParts<S> for Stopping {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
 
 /// The fields of a query in their order, whatever they are; of several equal ones, the first counts everywhere.
 pub fn query_fields(uri: &Uri) -> impl Iterator<Item = (String, String)> {

@@ -44,7 +44,7 @@ pub async fn serve(
     let address = listener.local_addr()?;
     let connections = Arc::new(Semaphore::new(limits.connections_max));
     let tasks = TaskTracker::new();
-    let gate = Gate::new(routes.into(), limits.clone());
+    let gate = Gate::new(routes.into(), limits.clone(), stop.clone());
     let server = Arc::new(Server { gate, http: http(), limits, room: Arc::default(), stop });
     while let Some((stream, peer)) = server.accept(&listener).await {
         let Some(place) = server.place(&connections).await else { break };

@@ -32,5 +32,6 @@ mod setup;
 mod shop;
 mod store;
 mod support;
+mod tracking;
 mod upgrade;
 mod web;

@@ -1,5 +1,8 @@
 //! What all pages have in common, over real sockets.
 
+#[path = "../../src/pages/check.rs"]
+pub mod check;
+
 use encargo::domain::Lang;
 use reqwest::{Response, StatusCode};
 
@@ -31,6 +34,7 @@ async fn what_is_not_there_is_a_page_for_browsers_and_a_problem_for_programs() {
             assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
             let html = page.text().await.unwrap();
             assert!(html.contains(words), "{html}");
+            assert_eq!(check::flaws(&html), Vec::<String>::new(), "{html}");
         }
         let problem = app.http.get(&url).send().await.unwrap();
         assert_eq!(header(&problem, "content-type"), "application/problem+json");

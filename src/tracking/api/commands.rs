@@ -8,17 +8,26 @@ use super::{
 };
 use crate::{
     commands::{self, Answer, done_before, is_too_late},
-    domain::{Command, CommandId, OrderId, command::Verb, flow::Party},
+    domain::{
+        Command, CommandId, CommandOutcome, OrderId,
+        command::{Verb, Verdict},
+        flow::Party,
+    },
+    pages::Reader,
     store::orders::{HistoryEntry, OrderView},
-    web::Problem,
+    tracking::pages::{Cancellation, Look, Trouble, to_order},
+    web::{self, Problem},
 };
 use axum::{
     Router,
     extract::{Path, Request, State},
-    http::{HeaderMap, Uri},
+    http::{HeaderMap, StatusCode, Uri},
     response::Response,
     routing::{MethodRouter, get, post},
 };
+
+/// What may have been done or not.
+const UNCONFIRMED: &str = "unconfirmed";
 
 /// Who asks, and where they find their order.
 struct Asker {
@@ -40,7 +49,10 @@ pub(super) fn of_shop(mut router: Router<Api>) -> Router<Api> {
 
 /// The customer's, each with its path.
 pub(super) fn of_customer() -> [(&'static str, MethodRouter<Api>); 2] {
-    [("/track/{handle}/cancel", post(by_customer)), ("/track/{handle}/commands/{command}", get(look_by_handle))]
+    [
+        ("/track/{handle}/cancel", get(ask_customer).post(by_customer)),
+        ("/track/{handle}/commands/{command}", get(look_by_handle)),
+    ]
 }
 
 async fn by_shop(api: &Api, verb: Verb, id: &str, request: Request) -> Result<Response, Problem> {
@@ -52,20 +64,43 @@ async fn by_shop(api: &Api, verb: Verb, id: &str, request: Request) -> Result<Re
     api.carry_out(&asker, asked, &view, &history).await
 }
 
+/// `GET /track/{handle}/cancel`: the question, whose answer has a name before it is given.
+async fn ask_customer(State(api): State<Api>, Path(handle): Path<String>, reader: Reader) -> Result<Response, Problem> {
+    let (view, history) = api.by_handle(&handle).await?;
+    let look = Look { reader: &reader, handle: &handle, view: &view, history: &history };
+    Ok(api.0.pages.question(&look, &api.fresh_id()?, None).await)
+}
+
 /// `POST /track/{handle}/cancel`. Whoever has the handle is the customer, or was given it.
 async fn by_customer(
     State(api): State<Api>,
     Path(handle): Path<String>,
+    reader: Reader,
     request: Request,
 ) -> Result<Response, Problem> {
-    let id = api.open(&handle)?;
-    let (asked, is_confirmed) = request::of_customer(request).await?;
-    let (view, history) = api.find(id).await?.ok_or_else(no_such_order)?;
+    let is_browser = web::accepts_html(request.headers());
+    let (view, history) = api.by_handle(&handle).await?;
+    let (mut asked, is_confirmed) = request::of_customer(request).await?;
     if !is_confirmed && view.closes().is_none() && !is_too_late(&view, Party::Customer) {
         return Err(unconfirmed(&view));
     }
     let asker = Asker { party: Party::Customer, place: format!("/track/{handle}") };
-    api.carry_out(&asker, asked, &view, &history).await
+    if !is_browser {
+        return api.carry_out(&asker, asked, &view, &history).await;
+    }
+    let command = asked.key.take().map_or_else(|| api.fresh_id(), Ok)?;
+    let asked = Asked { key: Some(command.clone()), ..asked };
+    match api.carry_out(&asker, asked, &view, &history).await {
+        Ok(_) => Ok(to_order(&handle, Some(&command))),
+        // the page of the order tells what it is, and why nothing came of this
+        Err(problem) if problem.status() == StatusCode::CONFLICT => Ok(to_order(&handle, Some(&command))),
+        Err(problem) if problem.status().is_server_error() => {
+            let trouble = if problem.kind() == UNCONFIRMED { Trouble::Unsure } else { Trouble::Failed };
+            let look = Look { reader: &reader, handle: &handle, view: &view, history: &history };
+            Ok(api.0.pages.question(&look, &command, Some(trouble)).await)
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 /// `GET /orders/{id}/commands/{command}`.
@@ -85,7 +120,7 @@ async fn look_by_handle(
     State(api): State<Api>,
     Path((handle, command)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let id = api.open(&handle)?;
+    let id = api.by_handle(&handle).await?.0.order.id;
     api.look(&Asker { party: Party::Customer, place: format!("/track/{handle}") }, id, &command).await
 }
 
@@ -96,6 +131,10 @@ impl Asker {
 }
 
 impl Api {
+    fn fresh_id(&self) -> Result<CommandId, Problem> {
+        self.0.commands.fresh_id().map_err(|_| Problem::internal())
+    }
+
     async fn carry_out(
         &self,
         asker: &Asker,
@@ -105,7 +144,7 @@ impl Api {
     ) -> Result<Response, Problem> {
         let Asked { key, by, reason, what } = asked;
         let (order, party, is_named) = (view.order.id, asker.party, key.is_some());
-        let id = key.map_or_else(|| self.0.commands.fresh_id(), Ok).map_err(|_| Problem::internal())?;
+        let id = key.map_or_else(|| self.fresh_id(), Ok)?;
         let wish = what.wish(view, self.0.env.clock.now());
         let verb = wish.verb();
         let command = Command { id, order, by, party, wish, reason };
@@ -118,6 +157,27 @@ impl Api {
         let status = answer.as_ref().map_or_else(Problem::status, Response::status);
         self.0.metrics.commanded(verb, status);
         answer
+    }
+
+    /// What a page tells of a cancellation that its reader asked for; nothing once it is done, which the order shows.
+    pub(super) async fn cancellation(
+        &self,
+        view: &OrderView,
+        history: &[HistoryEntry],
+        command: &CommandId,
+    ) -> Result<Option<Cancellation>, Problem> {
+        if view.closes().is_some() || done_before(command, view, history, None).is_some() {
+            return Ok(None);
+        }
+        let outcome = self.0.commands.outcome(command).await.map_err(|error| not_taken(error, command))?;
+        Ok(match outcome.filter(|outcome| outcome.order == view.order.id) {
+            Some(CommandOutcome { verdict: Verdict::Refused { .. } | Verdict::Unknown, .. }) => {
+                Some(Cancellation::Refused)
+            }
+            None if is_too_late(view, Party::Customer) => Some(Cancellation::Refused),
+            // what was done shows in a moment
+            Some(_) | None => Some(Cancellation::Pending),
+        })
     }
 
     async fn look(&self, asker: &Asker, order: OrderId, command: &str) -> Result<Response, Problem> {
@@ -149,5 +209,5 @@ fn not_taken(error: commands::Error, command: &CommandId) -> Problem {
 
 fn unconfirmed_by_log() -> Problem {
     let detail = "the command may have been taken or not; a retry with the Idempotency-Key given as `command` is safe";
-    Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", "Not confirmed", detail).retry_after(5)
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, UNCONFIRMED, "Not confirmed", detail).retry_after(5)
 }

@@ -112,8 +112,9 @@ fn delay(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<What> {
 pub(super) async fn of_customer(request: Request) -> Result<(Asked, bool), Problem> {
     let (headers, body) = whole(request).await?;
     let fields = Fields::read(&headers, &body, "application/json or application/x-www-form-urlencoded")?;
-    let key = key(&headers)?;
-    let mut errors = fields.strangers(&["confirm", "reason"]);
+    let mut errors = fields.strangers(&["confirm", "reason", "key"]);
+    // a form cannot send the header
+    let key = key(&headers)?.or(fields.parsed("key", str::parse, &mut errors));
     let reason = fields.parsed("reason", wire::read_reason, &mut errors);
     let is_confirmed = match fields.get("confirm") {
         Some(Value::Bool(is_confirmed)) => *is_confirmed,

@@ -43,6 +43,7 @@ fn projection(path: &dyn Fn(&str) -> PathBuf, runtime: &Runtime) -> Projection {
         store: Arc::new(SqliteStore::open(&path("store"), StoreOptions::default()).unwrap()),
         env: Env::simulated(Clock::manual(Timestamp::default()), 1),
         projected: Arc::default(),
+        feed: crate::tracking::Feed::default(),
         metrics: Metrics::new(&mut Registry::default()),
     };
     let options = Options {

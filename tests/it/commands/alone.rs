@@ -19,12 +19,13 @@ use encargo::{
         partitioner::partition_of,
     },
     faults::{Fault, FaultyLog},
+    pages::Site,
     store::{
         Orders as _,
         memory::MemoryStore,
         orders::{Batch, Incoming},
     },
-    tracking::{Api, ApiDeps, ApiOptions, Metrics},
+    tracking::{Api, ApiDeps, ApiOptions, Feed, Metrics},
 };
 use prometheus_client::registry::Registry;
 use reqwest::StatusCode;
@@ -32,7 +33,7 @@ use serde_json::{Value, json};
 use tokio::select;
 use tower::ServiceExt as _;
 
-use crate::support::faulty::Script;
+use crate::{harness::eventually, support::faulty::Script};
 
 const COMMANDS: &str = "encargo_commands";
 const PARTITIONS: u32 = 4;
@@ -64,8 +65,17 @@ impl Desk {
             env: Env::simulated(clock.clone(), 7),
             handles: handles(),
             metrics: Metrics::new(&mut Registry::default()),
+            feed: Feed::default(),
         };
-        let options = ApiOptions { open: true, api_key: None, commands: COMMANDS.into(), allowed_origins: Vec::new() };
+        let options = ApiOptions {
+            open: true,
+            api_key: None,
+            commands: COMMANDS.into(),
+            allowed_origins: Vec::new(),
+            flows: "flows".into(),
+            site: Site::default(),
+            streams_max: 1,
+        };
         let router = Api::new(deps, options).router();
         let desk = Self { router, log, store, clock, faults };
         let events = [(1, Some(3)), (2, None)].map(|(id, partition)| incoming(placed(id, &desk.clock), partition));
@@ -257,4 +267,23 @@ async fn a_log_without_the_topic_is_told_with_the_command_that_makes_it() {
     let response = desk.answer("POST", "/orders/1/hold", "").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(said(response).await["detail"].as_str().unwrap().contains("encargo log init"));
+}
+
+#[tokio::test]
+async fn who_follows_an_order_and_does_not_read_is_dropped() {
+    let desk = Desk::open().await;
+    let path = format!("/track/{}/events", handles().seal(OrderId::new(1).unwrap()));
+    let unread = desk.answer("GET", &path, "").await;
+    assert_eq!((unread.status(), header(&unread, "content-type")), (StatusCode::OK, "text/event-stream"));
+    // there is one place
+    assert_eq!(desk.answer("GET", &path, "").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    eventually("the place", async || {
+        desk.clock.advance(Duration::from_secs(10));
+        let status = desk.answer("GET", &path, "").await.status();
+        if status == StatusCode::OK { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    let text = axum::body::to_bytes(unread.into_body(), 1 << 16).await.unwrap();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    assert!(text.starts_with("retry: 2000\n\nid: 1.") && text.ends_with(":\n\n"), "{text}");
 }

@@ -1,0 +1,270 @@
+//! The page of an order, as browsers meet it: with and without script, in both languages, and whoever asks.
+
+use std::time::Duration;
+
+use encargo::domain::Lang;
+use reqwest::{Response, StatusCode, redirect};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::{
+    harness::{PATIENCE, app::TestApp, eventually},
+    pages::check::flaws,
+};
+
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+const DWELL: Duration = Duration::from_secs(8);
+
+/// Follows no redirect by itself.
+fn browser() -> reqwest::Client {
+    reqwest::Client::builder().redirect(redirect::Policy::none()).build().unwrap()
+}
+
+async fn browse(url: &str, lang: Lang) -> Response {
+    browser().get(url).header("accept", BROWSER).header("accept-language", lang.code()).send().await.unwrap()
+}
+
+/// A page of ours, with nothing wrong with it.
+async fn page(url: &str, lang: Lang) -> String {
+    let response = browse(url, lang).await;
+    assert_eq!(response.status(), StatusCode::OK, "{url}");
+    let html = response.text().await.unwrap();
+    assert_eq!(flaws(&html), Vec::<String>::new(), "{html}");
+    html
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+/// An order's number, and the address of its page.
+async fn placed(app: &TestApp) -> (u64, String) {
+    let answer = app.place("1010", "cliente@example.org").await;
+    let id = answer["orderid"].as_u64().unwrap();
+    app.in_state(id, "recibido").await;
+    (id, app.tracking(&format!("/track/{}", answer["handle"].as_str().expect("a handle"))))
+}
+
+#[tokio::test]
+async fn an_order_is_followed_to_its_end_in_both_languages() {
+    let app = TestApp::start().await;
+    let (id, url) = placed(&app).await;
+    app.mails(1).await;
+    for (state, es, en, painted) in [
+        ("recibido", "Lo tenemos", "We have it", 0),
+        ("preparando", "Lo estamos preparando", "We are preparing it", 4),
+        ("entregando", "Va en camino", "It is on its way", 8),
+        ("finalizado", "Está completo", "It is complete", 16),
+    ] {
+        if state != "recibido" {
+            app.advance_to(id, state, DWELL).await;
+        }
+        for (lang, title) in [(Lang::Es, es), (Lang::En, en)] {
+            let html = page(&url, lang).await;
+            assert!(html.contains(&format!("<h1>{title}</h1>")), "{html}");
+            assert!(html.contains(&format!("<title>{title} · ")), "{html}");
+            assert!(html.contains("Linterna de bolsillo &quot;Faro&quot;"), "{html}");
+            assert!(html.contains("c•••••e@example.org") && !html.contains("cliente@"), "{html}");
+            assert_eq!(html.matches("<use href=\"#tt\"/>").count(), 16, "{html}");
+            assert_eq!(html.matches("<svg class=\"bq").count(), 16 - painted, "{html}");
+            assert!(html.contains("<svg class=\"qr\""), "{html}");
+        }
+    }
+    let program = app.http.get(&url).send().await.unwrap();
+    assert_eq!(header(&program, "content-type"), "application/json");
+    let order: Value = program.json().await.unwrap();
+    assert_eq!((&order["estado"], &order["finished"]), (&"finalizado".into(), &true.into()));
+}
+
+#[tokio::test]
+async fn times_to_come_are_told_and_a_late_order_is_promised_none() {
+    let app = TestApp::start_with(&[("mail.time_zone", "Europe/Madrid")]).await;
+    let (_, url) = placed(&app).await;
+    // the clock stands at 16:00 UTC
+    let html = page(&url, Lang::Es).await;
+    for time in ["17:00:08", "17:00:16", "17:00:24"] {
+        assert!(html.contains(&format!(">{time}</time>")), "{time}: {html}");
+    }
+    assert!(html.contains("(CET)") && html.contains("<data>24</data>"), "{html}");
+}
+
+#[tokio::test]
+async fn nobodys_handles_look_alike() {
+    let app = TestApp::start().await;
+    let other = "0123456789abcdef0123456789abcdef"; // of another deployment
+    let mut seen = Vec::new();
+    for handle in [other, "x", "0", "..%2f..", "%3Cscript%3E", &"a".repeat(300), "%00"] {
+        for place in ["", "/cancel", "/events"] {
+            let response = browse(&app.tracking(&format!("/track/{handle}{place}")), Lang::Es).await;
+            assert_eq!(response.status(), StatusCode::NOT_FOUND, "{handle}{place}");
+            seen.push(response.text().await.unwrap());
+        }
+        let problem = app.http.get(app.tracking(&format!("/track/{handle}"))).send().await.unwrap();
+        assert_eq!(problem.status(), StatusCode::NOT_FOUND);
+    }
+    assert!(seen[0].contains("Aquí no hay ningún pedido"), "{}", seen[0]);
+    assert_eq!(flaws(&seen[0]), Vec::<String>::new());
+    seen.dedup();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+}
+
+/// The value of a hidden field.
+fn field<'a>(html: &'a str, name: &str) -> &'a str {
+    let (_, rest) = html.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("{name}: {html}"));
+    rest.split('"').next().unwrap()
+}
+
+async fn send(url: &str, origin: &str, key: &str) -> Response {
+    let form = browser().post(url).header("content-type", "application/x-www-form-urlencoded");
+    let form = form.header("accept", BROWSER).header("origin", origin).body(format!("confirm=true&key={key}"));
+    form.send().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_order_is_cancelled_in_two_steps_without_script() {
+    let app = TestApp::start().await;
+    let (id, url) = placed(&app).await;
+    let html = page(&url, Lang::En).await;
+    let handle = url.rsplit('/').next().unwrap();
+    assert!(html.contains(&format!("href=\"{handle}/cancel\"")) && html.contains("until it leaves"), "{html}");
+    let question = page(&format!("{url}/cancel"), Lang::En).await;
+    assert!(question.contains("Cancel order 1?") && question.contains("at about"), "{question}");
+    let key = field(&question, "key").to_owned();
+    let cancel = format!("{url}/cancel");
+    let foreign = send(&cancel, "https://shop.example", &key).await;
+    assert_eq!(foreign.status(), StatusCode::FORBIDDEN);
+    let origin = app.tracking("");
+    for _ in 0..2 {
+        // twice, as a double click does
+        let sent = send(&cancel, &origin, &key).await;
+        assert_eq!(sent.status(), StatusCode::SEE_OTHER, "{:?}", sent.text().await);
+        assert!(header(&sent, "location").starts_with(&format!("../{handle}")), "{sent:?}");
+    }
+    app.in_state(id, "cancelado").await;
+    let gone = page(&format!("{url}?command={key}"), Lang::Es).await;
+    for words in ["<h1>Pedido cancelado</h1>", "Lo cancelaste tú", "no se hará", "mark-x."] {
+        assert!(gone.contains(words), "{words}: {gone}");
+    }
+    assert!(!gone.contains("/cancel\""), "{gone}");
+    let history = app.in_state(id, "cancelado").await["history"].as_array().unwrap().len();
+    assert_eq!(history, 2);
+    // there is nothing left to ask
+    let asked = browse(&cancel, Lang::En).await;
+    assert_eq!((asked.status(), header(&asked, "location")), (StatusCode::SEE_OTHER, &*format!("../{handle}")));
+}
+
+#[tokio::test]
+async fn who_cancels_too_late_is_told_so() {
+    let app = TestApp::start().await;
+    let (id, url) = placed(&app).await;
+    let key = field(&page(&format!("{url}/cancel"), Lang::Es).await, "key").to_owned();
+    app.advance_to(id, "preparando", DWELL).await;
+    app.advance_to(id, "entregando", DWELL).await;
+    let sent = send(&format!("{url}/cancel"), &app.tracking(""), &key).await;
+    assert_eq!(sent.status(), StatusCode::SEE_OTHER);
+    let (_, query) = header(&sent, "location").split_once('?').expect("a query");
+    let html = page(&format!("{url}?{query}"), Lang::En).await;
+    assert!(html.contains("It can no longer be cancelled") && html.contains("role=\"alert\""), "{html}");
+    assert!(html.contains("It is on its way"), "{html}");
+}
+
+#[tokio::test]
+async fn a_held_order_and_one_that_waits_for_a_person_say_so() {
+    let app = TestApp::start().await;
+    let (id, url) = placed(&app).await;
+    let hold = app.http.post(app.tracking(&format!("/orders/{id}/hold"))).send().await.unwrap();
+    assert_eq!(hold.status(), StatusCode::OK);
+    let html = page(&url, Lang::En).await;
+    assert!(html.contains("It is on hold") && html.contains("no time for now"), "{html}");
+}
+
+/// A stream of events, read piece by piece.
+struct Stream(Response);
+
+impl Stream {
+    async fn open(url: &str, seen: Option<&str>) -> Self {
+        let request = reqwest::Client::new().get(format!("{url}/events")).header("accept", "text/event-stream");
+        let request = if let Some(seen) = seen { request.header("last-event-id", seen) } else { request };
+        let response = request.send().await.unwrap();
+        assert_eq!((response.status(), header(&response, "content-type")), (StatusCode::OK, "text/event-stream"));
+        Self(response)
+    }
+
+    /// Reads until a text has come; returns what came.
+    async fn until(&mut self, text: &str) -> String {
+        let mut came = String::new();
+        let read = async {
+            while !came.contains(text) {
+                let piece = self.0.chunk().await.unwrap().unwrap_or_else(|| panic!("it ended before {text}: {came}"));
+                came.push_str(std::str::from_utf8(&piece).unwrap());
+            }
+        };
+        let is_there = timeout(PATIENCE, read).await;
+        assert!(is_there.is_ok(), "waited for {text}: {came}");
+        came
+    }
+
+    /// Reads to the end.
+    async fn rest(mut self) -> String {
+        let mut came = String::new();
+        let read = async {
+            while let Some(piece) = self.0.chunk().await.unwrap() {
+                came.push_str(std::str::from_utf8(&piece).unwrap());
+            }
+        };
+        assert!(timeout(PATIENCE, read).await.is_ok(), "it goes on: {came}");
+        came
+    }
+}
+
+/// The id of the last event.
+fn last_id(text: &str) -> &str {
+    text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap_or_else(|| panic!("no id in {text}"))
+}
+
+#[tokio::test]
+async fn changes_come_as_events_and_whoever_comes_back_hears_only_what_is_new() {
+    let app = TestApp::start().await;
+    let (id, url) = placed(&app).await;
+    app.mails(1).await;
+    let mut stream = Stream::open(&url, None).await;
+    stream.until("\"mail\":\"sent\"").await;
+    app.advance_to(id, "preparando", DWELL).await;
+    let came = stream.until("\"seq\":2").await;
+    assert!(came.contains("event: change\n") && !came.contains("example.org"), "{came}");
+    let seen = last_id(&(came + &stream.until("\"estado\":\"preparando\",\"change\":\"entered\"").await)).to_owned();
+    drop(stream);
+    app.advance_to(id, "entregando", DWELL).await;
+    app.advance_to(id, "finalizado", DWELL).await;
+    app.mails(4).await;
+    // of what was missed, only how it stands now
+    let rest = Stream::open(&url, Some(&seen)).await.rest().await;
+    assert!(rest.contains("\"estado\":\"finalizado\"") && rest.ends_with("event: end\ndata:\n\n"), "{rest}");
+    assert!(!rest.contains("\"seq\":3,\"finished\""), "{rest}");
+    let none = Stream::open(&url, Some(last_id(&rest))).await.rest().await;
+    assert!(!none.contains("event: change"), "{none}");
+}
+
+#[tokio::test]
+async fn open_streams_end_at_a_stop_and_are_bounded() {
+    let mut app = TestApp::start_with(&[("http.connections_max", "8")]).await;
+    let (_, url) = placed(&app).await;
+    let mut streams = Vec::new();
+    for _ in 0..6 {
+        let mut stream = Stream::open(&url, None).await;
+        stream.until("event: change").await;
+        streams.push(stream);
+    }
+    let refused = reqwest::get(format!("{url}/events")).await.unwrap();
+    assert_eq!((refused.status(), header(&refused, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "5"));
+    streams.pop();
+    eventually("a place", async || {
+        let status = reqwest::get(format!("{url}/events")).await.map_err(|e| e.to_string())?.status();
+        if status == StatusCode::OK { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    app.stop().await;
+    for stream in streams {
+        stream.rest().await;
+    }
+}
