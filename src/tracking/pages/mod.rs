@@ -132,3 +132,6 @@ pub(super) fn to_order(handle: &str, command: Option<&CommandId>) -> Response {
 fn millis(at: Timestamp) -> Value {
     at.as_millis().into()
 }
+
+#[cfg(test)]
+mod tests;
