@@ -1,13 +1,13 @@
 // Sends the order, and sends it again while there is too much to do or no connection. Its key makes one order of it,
-// however often it is sent. Whatever else the answer says, the browser sends the form itself and gets a page.
-const form = document.getElementById("order");
-const button = form.querySelector(".big");
-const label = button.textContent;
-const notes = document.getElementById("note");
+// however often it is sent. What else there is to say comes as a page, which takes the place of this one: so the way back
+// never leads through a form that was sent.
+const form = () => document.getElementById("order");
+const button = () => form().querySelector(".big");
+let label = button().textContent;
 let waiting;
 let isSending = false;
 
-form.addEventListener("submit", (event) => {
+document.addEventListener("submit", (event) => {
   event.preventDefault();
   send();
 });
@@ -18,42 +18,54 @@ addEventListener("online", () => {
 addEventListener("pageshow", (event) => {
   if (event.persisted) rest();
 });
+begin();
 
-const note = form.querySelector("[data-seconds]");
-if (note) wait(note.dataset.kind, Number(note.dataset.seconds));
+// A page that came while there was too much to do goes on waiting.
+function begin() {
+  const note = form()?.querySelector("[data-seconds]");
+  if (note) wait(note.dataset.kind, Number(note.dataset.seconds));
+}
+
+function post(accept) {
+  const body = new URLSearchParams(new FormData(form()));
+  return fetch(form().action, { method: "POST", headers: { accept }, body, signal: AbortSignal.timeout(15_000) });
+}
 
 async function send() {
   if (isSending) return;
-  clearInterval(waiting);
-  waiting = undefined;
+  stop();
   isSending = true;
-  document.getElementById("mail-error")?.remove(); // which was about what was there before
-  form.elements.email.removeAttribute("aria-invalid");
-  say(button.dataset.sending);
-  let answer;
-  let body;
+  say(button().dataset.sending);
   try {
-    answer = await fetch(form.action, {
-      method: "POST",
-      headers: { accept: "application/json" },
-      body: new URLSearchParams(new FormData(form)),
-      signal: AbortSignal.timeout(15_000),
-    });
-    body = await answer.json();
+    const answer = await post("application/json");
+    const body = await answer.json();
+    const seconds = Number(answer.headers.get("retry-after"));
+    if (answer.status === 202 && body.track) {
+      location.assign(body.track);
+    } else if (answer.status === 202) {
+      form().submit();
+    } else if (seconds > 0) {
+      wait(kindOf(answer.status, body.type ?? ""), seconds);
+    } else {
+      await explain();
+    }
   } catch {
-    isSending = false;
     wait("off", 5);
-    return;
   }
   isSending = false;
-  const seconds = Number(answer.headers.get("retry-after"));
-  if (answer.status === 202 && body.track) {
-    location.assign(body.track);
-  } else if (seconds > 0) {
-    wait(kindOf(answer.status, body.type ?? ""), seconds);
-  } else {
-    form.submit();
+}
+
+async function explain() {
+  const answer = await post("text/html");
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of ["#sprite", "#main"]) {
+    document.querySelector(part).replaceWith(page.querySelector(part));
   }
+  document.title = page.title;
+  if (!form()) return;
+  label = button().textContent;
+  (form().querySelector("[aria-invalid]") ?? button()).focus();
+  begin();
 }
 
 function kindOf(status, type) {
@@ -63,6 +75,7 @@ function kindOf(status, type) {
 }
 
 function wait(kind, seconds) {
+  stop();
   const shown = document.querySelector(`template[data-note="${kind}"]`).content.cloneNode(true);
   const left = shown.querySelector("[data-left]");
   const until = Date.now() + seconds * 1000;
@@ -71,21 +84,26 @@ function wait(kind, seconds) {
     if (left) left.textContent = rest < 120 ? `${rest}\u00a0s` : `${Math.ceil(rest / 60)}\u00a0min`;
     if (rest === 0) send();
   };
-  notes.replaceChildren(shown);
-  say(kind === "off" ? button.dataset.offline : button.dataset.waiting);
+  document.getElementById("note").replaceChildren(shown);
+  say(kind === "off" ? button().dataset.offline : button().dataset.waiting);
   waiting = setInterval(tell, 1000);
   tell();
 }
 
 function say(words) {
-  button.textContent = words;
-  button.setAttribute("aria-disabled", "true");
+  button().textContent = words;
+  button().setAttribute("aria-disabled", "true");
+}
+
+function stop() {
+  clearInterval(waiting);
+  waiting = undefined;
 }
 
 function rest() {
-  clearInterval(waiting);
-  waiting = undefined;
-  notes.replaceChildren();
-  button.textContent = label;
-  button.removeAttribute("aria-disabled");
+  stop();
+  isSending = false;
+  document.getElementById("note").replaceChildren();
+  button().textContent = label;
+  button().removeAttribute("aria-disabled");
 }
