@@ -68,12 +68,15 @@ impl Default for Site {
     }
 }
 
+/// Words of a listener's own in a language, by key.
+pub type Words = fn(Lang) -> BTreeMap<&'static str, &'static str>;
+
 /// The pages of one listener: its templates over the shared layout, all escaping what they are given.
 pub struct Pages {
     env: Environment<'static>,
     site: Value,
     policy: HeaderValue,
-    words: Option<fn(Lang) -> BTreeMap<&'static str, &'static str>>,
+    words: Option<Words>,
 }
 
 impl Pages {
@@ -96,7 +99,7 @@ impl Pages {
 
     /// With words of the listener's own beside those of all.
     #[must_use]
-    pub fn with_words(self, words: fn(Lang) -> BTreeMap<&'static str, &'static str>) -> Self {
+    pub fn with_words(self, words: Words) -> Self {
         Self { words: Some(words), ..self }
     }
 

@@ -19,8 +19,14 @@ pub struct Problem {
     title: &'static str,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
-    members: Option<Box<Map<String, Value>>>,
+    rare: Option<Box<Rare>>,
     retry_after_s: Option<u32>,
+}
+
+/// What few problems have; apart, so that results stay small.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Rare {
+    members: Map<String, Value>,
     challenge: Option<&'static str>,
     page: Option<&'static str>,
 }
@@ -55,17 +61,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            status,
-            kind,
-            title,
-            detail: detail.into(),
-            errors: Vec::new(),
-            members: None,
-            retry_after_s: None,
-            challenge: None,
-            page: None,
-        }
+        Self { status, kind, title, detail: detail.into(), errors: Vec::new(), rare: None, retry_after_s: None }
     }
 
     /// 400: the request cannot be read.
@@ -121,26 +117,28 @@ impl Problem {
     /// Says something more, for programs, in a member of its own (RFC 9457 §3.2).
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.get_or_insert_default().insert(name.to_owned(), value.into());
+        self.rare.get_or_insert_default().members.insert(name.to_owned(), value.into());
         self
     }
 
     /// Tells the client how to prove who it is, as `WWW-Authenticate` says it.
     #[must_use]
-    pub fn challenge(self, challenge: &'static str) -> Self {
-        Self { challenge: Some(challenge), ..self }
+    pub fn challenge(mut self, challenge: &'static str) -> Self {
+        self.rare.get_or_insert_default().challenge = Some(challenge);
+        self
     }
 
     /// Names the words under which browsers are shown it (`NAME_title` and `NAME_text`); without a name those of its
     /// status are.
     #[must_use]
-    pub fn shown_as(self, page: &'static str) -> Self {
-        Self { page: Some(page), ..self }
+    pub fn shown_as(mut self, page: &'static str) -> Self {
+        self.rare.get_or_insert_default().page = Some(page);
+        self
     }
 
     /// The name of the words under which browsers are shown it.
     pub fn page(&self) -> Option<&'static str> {
-        self.page
+        self.rare.as_ref()?.page
     }
 
     /// The last word of its `type`.
@@ -172,7 +170,7 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             errors: &self.errors,
-            members: self.members.as_deref(),
+            members: self.rare.as_ref().map(|rare| &rare.members),
         };
         let json = serde_json::to_vec(&body).expect("strings and numbers always serialise");
         let mut response = (self.status, json).into_response();
@@ -181,7 +179,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(challenge) = self.challenge {
+        if let Some(challenge) = self.rare.as_ref().and_then(|rare| rare.challenge) {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response.extensions_mut().insert(self); // for whoever shows it as a page

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use minijinja::{Value, context};
 use qrcode::{Color, QrCode};
 
@@ -15,7 +17,8 @@ pub(super) fn code(link: &str) -> Option<Value> {
         for run in row.chunk_by(|left, right| left == right) {
             if run[0] == Color::Dark {
                 let (left, top, length) = (x + MARGIN, y + MARGIN, run.len());
-                path.push_str(&format!("M{left} {top}h{length}v1h-{length}z"));
+                // memory takes everything
+                let _ = write!(path, "M{left} {top}h{length}v1h-{length}z");
             }
             x += run.len();
         }

@@ -83,7 +83,7 @@ pub(super) fn notes(
         Standing::Late(due) => {
             let key = format!("late_text_{}", look.view.estado);
             let text = words::find(speaker.lang, &key).unwrap_or_else(|| say("late_text"));
-            Some(note("clock", true, Some(say("late_title")), speaker.fill(text, &[("t", speaker.time(due))])))
+            Some(note("clock", true, Some(say("late_title")), fill(text, &[("t", speaker.time(due))])))
         }
         Standing::Held => Some(note("clock", true, Some(say("held_title")), say("held_text").into())),
         Standing::Waits(_) => Some(note("clock", false, None, say("waits_text").into())),
@@ -104,8 +104,8 @@ pub(super) fn cancel_until(journey: &Journey, lang: Lang, site: &Site, now: Time
     let until = ("u", speaker.cancel_till(journey)?);
     let (_, when) = journey.cancel_until.as_ref()?;
     Some(match when {
-        When::About(at) => speaker.fill(word(lang, "cancel_until"), &[until, ("t", speaker.time(*at))]),
-        _ => speaker.fill(word(lang, "cancel_until_some_time"), &[until]),
+        When::About(at) => fill(word(lang, "cancel_until"), &[until, ("t", speaker.time(*at))]),
+        _ => fill(word(lang, "cancel_until_some_time"), &[until]),
     })
 }
 
@@ -127,6 +127,13 @@ fn countdown(left: Duration) -> Option<(u64, &'static str)> {
     }
 }
 
+fn fill(words: &str, values: &[(&str, Value)]) -> Value {
+    filled(words, values).unwrap_or_else(|error| {
+        tracing::error!(%error, "words cannot be filled in");
+        words.into()
+    })
+}
+
 /// Says things in a language, as seen at a time.
 struct Speaker<'a> {
     lang: Lang,
@@ -137,13 +144,6 @@ struct Speaker<'a> {
 impl Speaker<'_> {
     fn time(&self, at: Timestamp) -> Value {
         self.site.time(self.lang, self.now, at)
-    }
-
-    fn fill(&self, words: &str, values: &[(&str, Value)]) -> Value {
-        filled(words, values).unwrap_or_else(|error| {
-            tracing::error!(%error, "words cannot be filled in");
-            words.into()
-        })
     }
 
     /// The state as a sentence.
@@ -162,22 +162,22 @@ impl Speaker<'_> {
         Some(match journey.standing {
             Standing::Late(due) => {
                 let late = format::duration(self.now.since(due));
-                self.fill(say("late_sub"), &[("n", late.into())])
+                fill(say("late_sub"), &[("n", late.into())])
             }
             Standing::Held => say("held_sub").into(),
             Standing::Closed(Closing::Finished) => {
                 let took = format::duration(view.at.since(view.order.placed_at));
-                self.fill(say("done_sub"), &[("t", self.time(view.at)), ("n", took.into())])
+                fill(say("done_sub"), &[("t", self.time(view.at)), ("n", took.into())])
             }
             Standing::Closed(Closing::Cancelled | Closing::Refused) => {
                 let before = journey.steps.get(journey.at.saturating_sub(1)).map(|step| step.state.as_str());
                 let before = words::state(self.lang, before.unwrap_or_default());
-                self.fill(say("gone_sub"), &[("t", self.time(view.at)), ("s", before.into())])
+                fill(say("gone_sub"), &[("t", self.time(view.at)), ("s", before.into())])
             }
             Standing::Waits(Some(expected)) if journey.ends.is_none() => {
-                self.fill(say("waits_sub"), &[("t", self.time(expected))])
+                fill(say("waits_sub"), &[("t", self.time(expected))])
             }
-            Standing::GoesOn | Standing::Waits(_) => self.fill(say("ends_at"), &[("t", self.time(journey.ends?))]),
+            Standing::GoesOn | Standing::Waits(_) => fill(say("ends_at"), &[("t", self.time(journey.ends?))]),
         })
     }
 
@@ -190,7 +190,7 @@ impl Speaker<'_> {
         };
         let when = match step.when {
             When::At(at) => self.time(at),
-            When::About(at) => self.fill(word(self.lang, "about"), &[("t", self.time(at))]),
+            When::About(at) => fill(word(self.lang, "about"), &[("t", self.time(at))]),
             When::AnyMoment => word(self.lang, "late_when").into(),
             When::Unknown if step.place == Place::Ahead => word(self.lang, "no_time").into(),
             When::Unknown => "".into(),
@@ -215,7 +215,7 @@ impl Speaker<'_> {
         let say = |key: &str| word(self.lang, key);
         Some(match state.as_str() {
             "entregando" => say("cancel_till").into(),
-            other => self.fill(say("cancel_till_state"), &[("s", words::state(self.lang, other).into())]),
+            other => fill(say("cancel_till_state"), &[("s", words::state(self.lang, other).into())]),
         })
     }
 
