@@ -27,6 +27,8 @@ pub(crate) enum Defect {
     LeaseForgotten,
     /// An event that comes late is taken for the latest.
     LateIsLatest,
+    /// After a restore, orders go on under the newest version of the flow instead of their own.
+    VersionForgotten,
 }
 
 thread_local! {

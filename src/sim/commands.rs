@@ -53,19 +53,30 @@ impl Senders {
                 self.command(to, party, wish, now)
             }
         };
-        submit(log, record)
+        submit(log, record).0
     }
 
-    /// The shop lets an order go on.
-    pub(super) fn resume(&mut self, log: &dyn EventLog, to: Target, now: Timestamp) -> String {
-        let record = self.command(to, Party::Operator, Wish::Resume, now);
-        submit(log, record)
+    /// The shop wants something.
+    pub(super) fn shop(&mut self, log: &dyn EventLog, to: Target, wish: Wish, now: Timestamp) -> String {
+        let record = self.command(to, Party::Operator, wish, now);
+        submit(log, record).0
+    }
+
+    /// A cancellation that is to be sent, and its id.
+    pub(super) fn cancel(&mut self, to: Target, now: Timestamp) -> (String, NewRecord) {
+        let record = self.command(to, Party::Operator, Wish::Cancel, now);
+        (self.id(), record)
+    }
+
+    /// The id of the last command.
+    fn id(&self) -> String {
+        format!("c{}", self.last)
     }
 
     fn command(&mut self, to: Target, party: Party, wish: Wish, now: Timestamp) -> NewRecord {
         self.last += 1;
         let command = Command {
-            id: format!("c{}", self.last).parse().expect("a letter and digits"),
+            id: self.id().parse().expect("a letter and digits"),
             order: OrderId::new(to.id).expect("it is counted from 1"),
             by: "somebody".into(),
             party,
@@ -78,11 +89,12 @@ impl Senders {
     }
 }
 
-fn submit(log: &dyn EventLog, record: NewRecord) -> String {
+/// Writes a command; returns what became of that, in words, and whether it is known to be written.
+pub(super) fn submit(log: &dyn EventLog, record: NewRecord) -> (String, bool) {
     let what = String::from_utf8_lossy(&record.value).into_owned();
     match write(log, record) {
-        Ok(()) => what,
-        Err(error) => format!("{what}: {error}"),
+        Ok(()) => (what, true),
+        Err(error) => (format!("{what}: {error}"), false),
     }
 }
 

@@ -17,10 +17,14 @@
 mod commands;
 mod customers;
 mod instance;
+mod line;
 mod mailer;
 mod model;
 mod peer;
+mod races;
+mod rest;
 mod setup;
+mod strikes;
 mod trace;
 mod trouble;
 mod verdict;
@@ -43,6 +47,8 @@ pub struct Options {
     pub steps: u32,
     /// Whether every step is kept in words.
     pub trace: bool,
+    /// Whether each order is cancelled around its last timer, instead of all sorts of commands.
+    pub races: bool,
 }
 
 /// A simulation in which all promises were kept.
@@ -58,6 +64,10 @@ pub struct Report {
     pub mails: u64,
     /// Input records that became dead letters.
     pub dead: u64,
+    /// Cancellations that raced the last timer of their order and came in time.
+    pub in_time: u64,
+    /// Those that came too late.
+    pub too_late: u64,
     /// The time that passed in it.
     pub passed: Duration,
     /// A hash of all that happened: the same for a seed, on every machine.
@@ -93,12 +103,13 @@ pub fn run(options: Options) -> Result<Report, Box<Failure>> {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { seed, steps, .. } = self.options;
+        let Options { seed, steps, races, .. } = self.options;
         writeln!(f, "seed {seed}, step {} of {steps}:", self.step)?;
         for objection in &self.objections {
             writeln!(f, "  {objection}")?;
         }
-        write!(f, "replay it: encargo-sim --seed {seed} --steps {steps} --trace")
+        let races = if races { " --races 1" } else { "" };
+        write!(f, "replay it: encargo-sim --seed {seed} --steps {steps}{races} --trace")
     }
 }
 

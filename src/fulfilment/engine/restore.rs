@@ -81,6 +81,8 @@ impl Restore {
         for (offset, event) in self.events.into_iter().flatten() {
             // the flow may have been changed: what was over stays so, what has no state left is finished now
             let flow = flow_of(&event).unwrap_or_else(|| engine.flow.clone());
+            #[cfg(test)]
+            let flow = if is_planted(Defect::VersionForgotten) { engine.flow.clone() } else { flow };
             if event.closes().is_some() || event.step >= flow.last_seq() {
                 cut_short += u64::from(event.closes().is_none());
                 engine.ends(&event, offset);
