@@ -24,6 +24,21 @@ pub use letters::{
     redrive_headers,
 };
 
+/// The version of what stands in records. A program reads all versions up to its own. Whoever changes records so that older
+/// programs would misread them counts this up, and has each event say so (`version`).
+pub const VERSION: u32 = 2;
+
+/// Why a record is no event that this program can take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It is none.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// It may mean anything: whoever goes on without it is wrong about its order.
+    #[error("it was written by a newer Encargo (version {0} of the records, this one reads up to {VERSION})")]
+    Newer(u32),
+}
+
 /// A record's headers: names and raw values, repeats allowed.
 pub type Headers = Vec<(String, Vec<u8>)>;
 
@@ -120,6 +135,9 @@ struct WireEvent<'a> {
     /// The address with which it was placed, when that is not the one in `usermail` any more.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     placed_usermail: Option<Cow<'a, str>>,
+    /// None up to version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
 }
 
 /// The value of a `compra_detalle` record.
@@ -234,12 +252,32 @@ fn old_event(event: &StateEvent) -> WireEvent<'_> {
         mail: None,
         commands: None,
         placed_usermail: None,
+        version: None,
     }
 }
 
-/// Reads a `compra_confirmada` record of any version, or an old service's; `at` is the record's time.
-pub fn decode_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Invalid> {
+/// Reads a `compra_confirmada` record of any version up to ours, or an old service's; `at` is the record's time.
+pub fn decode_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Unreadable> {
+    read_event(value, headers, at)
+        .map_err(|invalid| newer(value, headers).map_or(Unreadable::Invalid(invalid), Unreadable::Newer))
+}
+
+/// A version after ours that an event bears. Only what is sealed counts: a stranger's record stops nobody.
+fn newer(value: &[u8], headers: &Headers) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    header(headers, SEAL)?;
+    let Versioned { version } = serde_json::from_slice(value).ok()?;
+    (version > VERSION).then_some(version)
+}
+
+fn read_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Invalid> {
     let wire: WireEvent = serde_json::from_slice(value).map_err(|e| malformed(&e))?;
+    if wire.version.is_some_and(|version| version > VERSION) && header(headers, SEAL).is_some() {
+        return Err(Invalid::because("version: is of a newer Encargo"));
+    }
     let entered_at = wire.at.unwrap_or(at);
     if wire.estado.is_empty() || wire.estado.len() > 64 || wire.estado.contains(char::is_control) {
         return Err(Invalid::because("estado: must have 1 to 64 bytes and no control characters"));

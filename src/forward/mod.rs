@@ -96,8 +96,8 @@ impl Forward {
                 }
                 Ok(MemberEvent::Records(of, records)) => {
                     let Some(next) = records.last().map(|record| record.offset + 1) else { continue };
-                    let plain: Vec<NewRecord> =
-                        records.into_iter().filter_map(|record| self.plain(&of, record)).collect();
+                    let plain = records.into_iter().filter_map(|record| self.plain(&of, record).transpose());
+                    let plain: Vec<NewRecord> = plain.collect::<eventlog::Result<_>>()?;
                     if !self.append(&plain, stop)? {
                         break; // the next start reads them again
                     }
@@ -158,12 +158,12 @@ impl Forward {
     }
 
     /// As an old service would write it, but with a key, which keeps the states of an order on one partition.
-    fn plain(&self, of: &TopicPartition, record: Record) -> Option<NewRecord> {
+    fn plain(&self, of: &TopicPartition, record: Record) -> eventlog::Result<Option<NewRecord>> {
         if wire::is_forwarded(&record.headers) {
-            return None;
+            return Ok(None);
         }
         match wire::decode_event(&record.value, &record.headers, record.at) {
-            Ok(event) => Some(NewRecord {
+            Ok(event) => Ok(Some(NewRecord {
                 topic: self.options.to.clone(),
                 partition: None,
                 key: Some(wire::key(event.order.id)),
@@ -171,11 +171,17 @@ impl Forward {
                 headers: wire::forwarded_headers(&event),
                 // anybody can write a state of the year 9999, and the brokers take no record of the future
                 at: event.at.min(self.env.pace.now()),
-            }),
+            })),
+            Err(newer @ wire::Unreadable::Newer(_)) => {
+                let offset = record.offset;
+                Err(eventlog::Error::Fatal(format!(
+                    "offset {offset} of {of} cannot be forwarded to old readers: {newer}"
+                )))
+            }
             Err(reason) => {
                 let (topic, partition) = (&of.topic, of.partition);
                 warn!(topic, partition, offset = record.offset, %reason, "not forwarded, old readers would die of it");
-                None
+                Ok(None)
             }
         }
     }
@@ -229,7 +235,7 @@ mod tests {
         let value = br#"{"orderid":1,"gameid":"1","name":"n","price":"1","usermail":"a@b.example","estado":"recibido","seq":1,"at":"9999-12-30T00:00:00.000Z"}"#;
         let record =
             Record { offset: 0, key: None, value: value.to_vec(), headers: Vec::new(), at: Timestamp::from_millis(0) };
-        let plain = forward.plain(&TopicPartition { topic: "ours".into(), partition: 0 }, record).unwrap();
+        let plain = forward.plain(&TopicPartition { topic: "ours".into(), partition: 0 }, record).unwrap().unwrap();
         assert!(plain.at <= env.pace.now());
     }
 }

@@ -45,7 +45,7 @@ pub(crate) use machine::Limits;
 pub(crate) use processor::Stepped;
 pub(crate) use restore::Job;
 
-use crate::eventlog;
+use crate::{domain::wire, eventlog};
 
 /// The consumer group.
 pub const GROUP: &str = "encargo-fulfilment";
@@ -79,6 +79,18 @@ pub enum Error {
         partition: u32,
         /// What cannot be read.
         source: Unreadable,
+    },
+    /// A newer version wrote events here.
+    #[error("fulfilment cannot go on with offset {offset} of {topic}/{partition}; use the version that wrote it")]
+    NewerEvent {
+        /// Output topic.
+        topic: String,
+        /// Partition.
+        partition: u32,
+        /// Offset.
+        offset: u64,
+        /// What cannot be read.
+        source: wire::Unreadable,
     },
     /// The versions of the flow cannot be used.
     #[error("fulfilment cannot go on without the versions of its flow")]

@@ -117,7 +117,7 @@ impl Restorer {
         // an old service may also have worked while we were away
         let mut legacy = first || self.old_states.is_some();
         let seal = progress.and_then(|progress| progress.seal);
-        let mut end = from;
+        let (mut end, mut newer) = (from, None);
         read_to_end(self.log.as_ref(), &output, from, |record| {
             end = record.offset + 1;
             if record.key.is_none() {
@@ -125,10 +125,17 @@ impl Restorer {
             } else if seal.is_some_and(|seal| !seal.admits(&record)) {
                 let (topic, partition, offset) = (&*output.topic, output.partition, record.offset);
                 tracing::warn!(topic, partition, offset, "a state that is not ours moves no order");
-            } else if let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at) {
-                restore.event(record.offset, event);
-            } // else the projection, which reads every one, reports it
+            } else {
+                match wire::decode_event(&record.value, &record.headers, record.at) {
+                    Ok(event) => restore.event(record.offset, event),
+                    Err(error @ wire::Unreadable::Newer(_)) => newer = newer.take().or(Some((record.offset, error))),
+                    Err(wire::Unreadable::Invalid(_)) => {} // the projection, which reads every one, reports it
+                }
+            }
         })?;
+        if let Some((offset, source)) = newer {
+            return Err(Error::NewerEvent { topic: output.topic, partition: output.partition, offset, source });
+        }
         if legacy {
             self.take_over(&mut restore, offset, first, until, shared)?;
         }
@@ -250,5 +257,51 @@ pub(super) fn read_to_end(
             return Ok(());
         }
         records.into_iter().for_each(&mut each);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        domain::Timestamp,
+        eventlog::{
+            NewRecord, TopicSpec,
+            memory::{MemoryLog, Options},
+        },
+    };
+
+    /// Fulfilment that went on without such an event would walk its order from where it was before.
+    #[tokio::test]
+    async fn events_of_a_newer_version_are_not_passed_over() {
+        let clock = Clock::manual(Timestamp::default());
+        let log = MemoryLog::new(clock.clone(), Options::default());
+        let newer = NewRecord {
+            topic: "states".into(),
+            partition: Some(0),
+            key: Some(b"7".to_vec()),
+            value: br#"{"version":3}"#.to_vec(),
+            headers: vec![(wire::SEAL.to_owned(), b"x".to_vec())],
+            at: Timestamp::default(),
+        };
+        log.create(&TopicSpec { name: "states".into(), partitions: 1 }).unwrap();
+        log.append(vec![newer]).await.unwrap();
+        let restorer = Restorer {
+            log: Arc::new(log),
+            env: Env::simulated(clock, 1),
+            flow: Arc::new(Flow::standard(Duration::from_secs(8))),
+            flows: "flows".into(),
+            states: "states".into(),
+            old_states: None,
+            old_group: None,
+            remember: 10,
+            spawn: Arc::new(on_a_thread),
+        };
+        let tp = TopicPartition { topic: "orders".into(), partition: 0 };
+        let refused = restorer.restore(&GroupOffset { of: tp, offset: 0, metadata: String::new() }, &Shared::default());
+        assert!(matches!(refused, Err(Error::NewerEvent { offset: 0, source: wire::Unreadable::Newer(3), .. })));
     }
 }

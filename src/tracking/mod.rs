@@ -21,7 +21,7 @@ pub use metrics::Metrics;
 pub use projection::{Deps, Options, Projection};
 pub use redrive::redrive;
 
-use crate::{eventlog, store};
+use crate::{domain::wire, eventlog, store};
 
 /// The consumer group.
 pub const GROUP: &str = "encargo-tracking";
@@ -32,6 +32,18 @@ pub enum Error {
     /// The log refused for good.
     #[error("tracking cannot go on: the event log failed")]
     Log(#[from] eventlog::Error),
+    /// A newer version wrote events here.
+    #[error("tracking cannot go on with offset {offset} of {topic}/{partition}; use the version that wrote it")]
+    Newer {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: u32,
+        /// Offset.
+        offset: u64,
+        /// What cannot be read.
+        source: wire::Unreadable,
+    },
     /// The store refused for good.
     #[error("tracking cannot go on: the store failed")]
     Store(#[from] store::Error),

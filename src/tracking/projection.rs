@@ -175,7 +175,7 @@ impl Projection {
         };
         let mut room = Budget::new(BATCH_MAX, BATCH_BYTES_MAX);
         if let Some((of, records)) = self.rest.take() {
-            self.add(&mut batch, of, records, &mut room);
+            self.add(&mut batch, of, records, &mut room)?;
         }
         let mut wait = if batch.advances.is_empty() { wait } else { Duration::ZERO };
         while !room.is_spent() {
@@ -184,7 +184,7 @@ impl Projection {
                     self.reread(member, &batch.advances)?;
                     return Ok(Some(Todo::Rewind(assigned.into_iter().map(|offset| offset.of).collect())));
                 }
-                MemberEvent::Records(of, records) => self.add(&mut batch, of, records.into(), &mut room),
+                MemberEvent::Records(of, records) => self.add(&mut batch, of, records.into(), &mut room)?,
                 // the store's compare-and-set fences us, so nothing has to be finished first
                 MemberEvent::Revoking(gone) | MemberEvent::Lost(gone) => {
                     self.applied.retain(|of, _| !gone.contains(of));
@@ -227,8 +227,14 @@ impl Projection {
     }
 
     /// Takes records as far as there is room; the rest is for the next batch.
-    fn add(&mut self, batch: &mut Batch, of: TopicPartition, mut records: VecDeque<Record>, room: &mut Budget) {
-        let Some(from) = self.applied.get(&of).copied() else { return }; // given up: its new owner reads these
+    fn add(
+        &mut self,
+        batch: &mut Batch,
+        of: TopicPartition,
+        mut records: VecDeque<Record>,
+        room: &mut Budget,
+    ) -> Result<(), Error> {
+        let Some(from) = self.applied.get(&of).copied() else { return Ok(()) }; // given up: its new owner reads these
         let mut reached = None;
         while !room.is_spent()
             && let Some(record) = records.pop_front()
@@ -240,10 +246,10 @@ impl Projection {
             } else if self.options.outcomes.as_ref() == Some(&of.topic) {
                 Self::add_outcome(batch, &of, record);
             } else if !wire::is_forwarded(&record.headers) {
-                self.add_event(batch, &of, record);
+                self.add_event(batch, &of, record)?;
             } // else it comes from the topic of states, too
         }
-        let Some((next, print)) = reached else { return };
+        let Some((next, print)) = reached else { return Ok(()) };
         if !records.is_empty() {
             self.rest = Some((of.clone(), records));
         }
@@ -252,9 +258,10 @@ impl Projection {
         } else {
             batch.advances.push(Advance { of, from, to: next, print });
         }
+        Ok(())
     }
 
-    fn add_event(&self, batch: &mut Batch, of: &TopicPartition, record: Record) {
+    fn add_event(&self, batch: &mut Batch, of: &TopicPartition, record: Record) -> Result<(), Error> {
         match wire::decode_event(&record.value, &record.headers, record.at) {
             Ok(event) => {
                 // our own states stand where their orders came in; an old service wrote without a key, wherever it wanted
@@ -262,8 +269,13 @@ impl Projection {
                 let partition = is_ours.then_some(of.partition);
                 batch.events.push(Incoming { event, partition, letter: dead_letter(of, record, batch.now) });
             }
-            Err(reason) => Self::add_unreadable(batch, of, record, reason.to_string()),
+            Err(source @ wire::Unreadable::Newer(_)) => {
+                let (topic, partition, offset) = (of.topic.clone(), of.partition, record.offset);
+                return Err(Error::Newer { topic, partition, offset, source });
+            }
+            Err(wire::Unreadable::Invalid(reason)) => Self::add_unreadable(batch, of, record, reason.to_string()),
         }
+        Ok(())
     }
 
     fn add_outcome(batch: &mut Batch, of: &TopicPartition, record: Record) {

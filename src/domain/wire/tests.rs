@@ -122,6 +122,25 @@ fn unknown_fields_are_ignored() {
 }
 
 #[test]
+fn an_event_of_a_newer_version_is_told_from_poison() {
+    let sealed = vec![(SEAL.to_owned(), b"x".to_vec())];
+    let of_version = |version: u32| {
+        let text = String::from_utf8(encode_event(&event())).unwrap();
+        text.replacen('{', &format!("{{\"version\":{version},"), 1).into_bytes()
+    };
+    let read = |value: &[u8], headers: &Headers| decode_event(value, headers, RECORD_TIME);
+    assert_eq!(read(&of_version(VERSION + 1), &sealed), Err(Unreadable::Newer(VERSION + 1)));
+    assert_eq!(
+        read(br#"{"version":9,"orderid":{"shop":1}}"#, &sealed),
+        Err(Unreadable::Newer(9)),
+        "whatever it is like"
+    );
+    assert!(read(&of_version(VERSION), &sealed).is_ok());
+    assert!(read(&of_version(VERSION + 1), &vec![]).is_ok(), "strangers call fields what they like");
+    assert!(matches!(read(br#"{"version":1,"orderid":{}}"#, &sealed), Err(Unreadable::Invalid(_))));
+}
+
+#[test]
 fn poison_is_refused_with_a_reason() {
     for (value, reason) in [
         (&b""[..], "EOF"),

@@ -58,16 +58,20 @@ fn projection(path: &dyn Fn(&str) -> PathBuf, runtime: &Runtime) -> Projection {
     Projection::new(deps, options, runtime.handle().clone())
 }
 
-/// What the projection makes of records.
+/// What the projection makes of records that it can take.
 fn read(topic: &str, records: Vec<Record>) -> Batch {
+    try_read(topic, records).unwrap()
+}
+
+fn try_read(topic: &str, records: Vec<Record>) -> Result<Batch, Error> {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut projection = projection(&|name| folder.path().join(name), &runtime);
     let of = TopicPartition { topic: topic.into(), partition: 7 };
     projection.applied.insert(of.clone(), 0);
     let mut batch = Batch::default();
-    projection.add(&mut batch, of, records.into(), &mut Budget::new(BATCH_MAX, BATCH_BYTES_MAX));
-    batch
+    projection.add(&mut batch, of, records.into(), &mut Budget::new(BATCH_MAX, BATCH_BYTES_MAX))?;
+    Ok(batch)
 }
 
 fn of_value(offset: u64, value: &[u8]) -> Record {
@@ -84,6 +88,17 @@ fn an_order_is_where_our_own_states_of_it_are() {
         let batch = read(topic, vec![record]);
         assert_eq!(batch.events.iter().map(|incoming| incoming.partition).collect::<Vec<_>>(), [partition], "{topic}");
     }
+}
+
+/// An older program that went on would show orders where they are not, and mail it.
+#[test]
+fn an_event_of_a_newer_version_is_neither_taken_nor_passed_over() {
+    let sealed = vec![(wire::SEAL.to_owned(), b"x".to_vec())];
+    let newer = Record { headers: sealed, ..of_value(5, br#"{"version":3,"orderid":"seven"}"#) };
+    let refused = try_read("states", vec![newer.clone()]);
+    assert!(matches!(refused, Err(Error::Newer { offset: 5, source: wire::Unreadable::Newer(3), .. })));
+    let strangers = Record { headers: Vec::new(), ..newer };
+    assert_eq!(try_read("states", vec![strangers]).unwrap().dead.len(), 1, "a stranger's stops nobody");
 }
 
 #[test]
