@@ -1,4 +1,4 @@
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -16,8 +16,6 @@ use crate::{
     tracking::OrderJson,
 };
 
-/// How late a state may be before its order counts as stuck: far beyond any lateness of a healthy server.
-const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// Most orders fetched at once.
 const PAGE: usize = 500;
 
@@ -53,15 +51,8 @@ impl List {
         }
         let store = open::store(&config).await?;
         let now = Clock::system().now();
-        let mut query = Query {
-            usermail: None,
-            estado: self.state.clone(),
-            overdue_at: self.stuck.then(|| now - STUCK_AFTER),
-            entered_before: None,
-            product: None,
-            below: self.below,
-            limit: 0,
-        };
+        let all = if self.stuck { Query::stuck(now) } else { Query::default() };
+        let mut query = Query { estado: self.state.clone(), below: self.below, ..all };
         let mut out = Out::new();
         let mut table = table();
         let (mut shown, mut more) = (0, true);
@@ -142,7 +133,7 @@ pub(super) fn tone(view: &OrderView) -> Tone {
 
 fn row(view: &OrderView, now: Timestamp) -> [Cell; 6] {
     let should_be_gone = view.next_at().or(view.exits.expect_at);
-    let is_late = should_be_gone.is_some_and(|at| now.since(at) > STUCK_AFTER);
+    let is_late = should_be_gone.is_some_and(|at| now.since(at) > Query::STUCK_AFTER);
     let next_tone = if is_late { Tone::Bad } else { Tone::Plain };
     [
         view.order.id.get().into(),

@@ -1,6 +1,6 @@
 //! Orders and their history, as projected from the log.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -239,6 +239,16 @@ pub struct Query {
     pub below: Option<OrderId>,
     /// Most orders to return.
     pub limit: usize,
+}
+
+impl Query {
+    /// How late a state may be before its order counts as stuck: far beyond any lateness of a healthy server.
+    pub const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+    /// Orders that should have left their state some time ago, by their timer or because somebody said so.
+    pub fn stuck(now: Timestamp) -> Self {
+        Self { overdue_at: Some(now - Self::STUCK_AFTER), ..Self::default() }
+    }
 }
 
 /// How many orders there are.

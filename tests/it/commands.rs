@@ -3,6 +3,7 @@
 mod alone;
 mod by_hand;
 mod races;
+mod week;
 
 use std::time::Duration;
 
