@@ -44,6 +44,9 @@ impl From<rusqlite::Error> for Error {
             Some(ErrorCode::ReadOnly) => {
                 Self::Fatal(format!("this copy can be looked at, and nothing decided ({text})"))
             }
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Fatal(format!(
+                "{text}; the file is damaged: restore it from a backup, or move it away to start anew"
+            )),
             Some(ErrorCode::DiskFull) => Self::Unavailable(format!("the disk is full ({text})")),
             Some(
                 ErrorCode::DatabaseBusy
@@ -190,12 +193,7 @@ pub fn describe(path: &Path, error: impl Into<Error>) -> Error {
         Error::Unavailable(text) | Error::Unconfirmed(text) | Error::Fatal(text) => text,
         Error::Overloaded(waiting) => format!("{waiting} writes wait already"),
     };
-    let hint = if text.contains("not a database") || text.contains("malformed") {
-        "; the file is damaged: restore it from a backup, or move it away to start anew"
-    } else {
-        ""
-    };
-    Error::Fatal(format!("cannot use {}: {text}{hint}", path.display()))
+    Error::Fatal(format!("cannot use {}: {text}", path.display()))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

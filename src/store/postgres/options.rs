@@ -24,7 +24,7 @@ use super::{
     Result,
     pooler::{self, Pooling},
     session::Session,
-    tls,
+    tls::{self, Protection},
     url::Address,
 };
 
@@ -67,15 +67,6 @@ impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options").field("pool_max", &self.pool_max).field("ca", &self.ca).finish_non_exhaustive()
     }
-}
-
-/// How strictly the connection is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protection {
-    Disable,
-    Prefer,
-    Require,
-    VerifyFull,
 }
 
 /// Every transaction works like this: plans go by the keys and indexes of the schema, whatever the statistics say; nothing

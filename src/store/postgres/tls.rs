@@ -4,8 +4,17 @@ use std::path::Path;
 
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{super::Error, Result, options::Protection};
+use super::{super::Error, Result};
 use crate::tls::{self, Trust};
+
+/// How strictly the connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protection {
+    Disable,
+    Prefer,
+    Require,
+    VerifyFull,
+}
 
 /// Checks the server's certificate where the address asks for it (`verify-full`), or a file of certificates is given.
 /// Otherwise the connection is encrypted and nobody knows with whom, as with the database's own tools.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use super::{super::Error, Result, options::Protection};
+use super::{super::Error, Result, tls::Protection};
 
 /// An address taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
