@@ -107,7 +107,12 @@ impl Forward {
                     Self::commit(member.as_mut(), &mut uncommitted);
                     uncommitted.retain(|of, _| !gone.contains(of));
                 }
-                Ok(MemberEvent::Lost(gone)) => uncommitted.retain(|of, _| !gone.contains(of)),
+                Ok(MemberEvent::Lost(gone)) => {
+                    if gone.iter().any(|of| uncommitted.contains_key(of)) {
+                        warn!("forwarded states may be forwarded again: their partitions went to another instance");
+                    }
+                    uncommitted.retain(|of, _| !gone.contains(of));
+                }
                 Ok(MemberEvent::Idle) => {}
                 Err(Trimmed { topic, partition, from, start }) => {
                     warn!(topic, partition, from, start, "states were deleted before old readers were told of them");

@@ -29,7 +29,15 @@ pub(super) async fn migrate(session: &mut Session) -> Result<()> {
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
     let migrated = embedded::migrations::runner().run_async(client).await;
     // also when that failed: the connection goes back to the pool
-    let unlocked = client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await;
+    let unlocked = client.query_one("SELECT pg_advisory_unlock($1)", &[&LOCK]).await;
+    // whoever holds the lock meets nobody, and still has it at the end
+    if matches!(&migrated, Err(error) if was_faster(error)) || matches!(&unlocked, Ok(row) if !row.get::<_, bool>(0)) {
+        return Err(Error::Fatal(
+            "the lock on the tables stayed with another session: a pooler in transaction mode is in between: write \
+             store.pool = \"transaction\""
+                .into(),
+        ));
+    }
     migrated.map_err(refused)?;
     unlocked?;
     Ok(())
