@@ -1,7 +1,10 @@
 //! The tables and their versions.
 
+use std::time::Duration;
+
 use deadpool_postgres::tokio_postgres::{self, Client, error::SqlState};
 use refinery::error::Kind;
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
@@ -17,6 +20,10 @@ mod embedded {
 const VERSION_MIN: i32 = 140_000;
 /// Whoever holds this advisory lock may change the tables.
 const LOCK: i64 = i64::from_be_bytes(*b"encargo\0");
+/// How long it is waited for: shorter than a call of the store may take.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+/// What a lock that goes astray is a sign of.
+const POOLED: &str = "a pooler in transaction mode is in between: write store.pool = \"transaction\"";
 
 /// Brings the tables up to date; of several processes that start at once, one does it and the others wait.
 pub(super) async fn migrate(session: &mut Session) -> Result<()> {
@@ -26,21 +33,27 @@ pub(super) async fn migrate(session: &mut Session) -> Result<()> {
         return migrate_unlocked(session).await;
     }
     let client: &mut Client = session.client();
-    client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+    lock(client).await?;
     let migrated = embedded::migrations::runner().run_async(client).await;
     // also when that failed: the connection goes back to the pool
     let unlocked = client.query_one("SELECT pg_advisory_unlock($1)", &[&LOCK]).await;
     // whoever holds the lock meets nobody, and still has it at the end
     if matches!(&migrated, Err(error) if was_faster(error)) || matches!(&unlocked, Ok(row) if !row.get::<_, bool>(0)) {
-        return Err(Error::Fatal(
-            "the lock on the tables stayed with another session: a pooler in transaction mode is in between: write \
-             store.pool = \"transaction\""
-                .into(),
-        ));
+        return Err(Error::Fatal(format!("the lock on the tables was in another session: {POOLED}")));
     }
     migrated.map_err(refused)?;
     unlocked?;
     Ok(())
+}
+
+/// A session that a pooler has put under another client never lets go of its lock, so the wait has an end.
+async fn lock(client: &Client) -> Result<()> {
+    match timeout(LOCK_WAIT, client.execute("SELECT pg_advisory_lock($1)", &[&LOCK])).await {
+        Ok(locked) => Ok(locked.map(drop)?),
+        Err(_) => Err(Error::Unavailable(format!(
+            "another process has held the lock on the tables for {LOCK_WAIT:?}: if none is starting, {POOLED}"
+        ))),
+    }
 }
 
 /// Behind a pooler a lock would stay with a session that is somebody else's next. Each version's changes are one transaction,
