@@ -45,11 +45,8 @@ impl Index {
     /// Places of the products whose names have words that begin like those of the query, best first.
     pub(super) fn search(&self, query: &str, limit: usize) -> Vec<usize> {
         let wanted = wanted(query);
-        let places = if wanted.is_empty() {
-            self.all_if_blank(query)
-        } else {
-            self.all_of(&wanted, |words, word| words.beginning_with(word))
-        };
+        let places =
+            if wanted.is_empty() { self.all_if_blank(query) } else { self.all_of(&wanted, Words::beginning_with) };
         self.ranked(&places, &wanted, limit)
     }
 
@@ -61,7 +58,7 @@ impl Index {
         if folded.is_empty() {
             return Matches { places: self.all_if_blank(query), words: folded, spelling: None };
         }
-        let places = self.all_of(&folded, |words, word| words.containing(word));
+        let places = self.all_of(&folded, Words::containing);
         if !places.is_empty() {
             return Matches { places, words: folded, spelling: None };
         }
@@ -79,8 +76,8 @@ impl Index {
         if words.is_empty() {
             return places.iter().take(limit).collect();
         }
-        let whole = self.all_of(words, |all, word| all.having(word));
-        let beginning = self.all_of(words, |all, word| all.beginning_with(word));
+        let whole = self.all_of(words, Words::having);
+        let beginning = self.all_of(words, Words::beginning_with);
         let text: String = words.iter().flat_map(|word| [" ", word]).collect();
         let rank = |place: usize| match self.name(place).strip_prefix(text.as_str()) {
             Some("") => 0,

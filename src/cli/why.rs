@@ -68,11 +68,11 @@ impl WhyFlags {
         let facts = facts(view, history);
         let details = why.details(&facts, Lang::En, &time::full, &time::span);
         if self.json {
-            return Ok(out.json(&json!({
+            return out.json(&json!({
                 "orderid": self.id.get(), "code": why.code(), "late": why.is_late(), "estado": view.estado, "since": view.at,
                 "next_at": view.next_at(), "expect_at": view.exits.expect_at, "by": facts.by, "reason": facts.reason,
                 "title": why.title(Lang::En), "detail": details,
-            }))?);
+            }));
         }
         let tone = if why.is_late() { Tone::Bad } else { Tone::Bold };
         let (state, title) = (plain(&view.estado), out.paint(tone, why.title(Lang::En)));
@@ -84,10 +84,10 @@ impl WhyFlags {
     fn tell_dead(&self, out: &mut Out, item: &DeadItem) -> Result<()> {
         let (id, reason) = (item.id.to_string(), item.reason.as_str());
         if self.json {
-            return Ok(out.json(&json!({
+            return out.json(&json!({
                 "orderid": self.id.get(), "code": "dead-letter", "late": false, "since": item.at, "dead": id, "reason": reason,
                 "title": "It was set aside.",
-            }))?);
+            }));
         }
         out.line(&format!("Order {}: {}", self.id, out.paint(Tone::Bad, "It was set aside.")))?;
         out.line(&format!("Since {}: {}", time::full(item.at), plain(reason)))?;

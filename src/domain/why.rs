@@ -254,7 +254,7 @@ mod tests {
     fn told(waits: Waits, exits: Exits, road: Road) -> String {
         let why = Why::of(waits, exits, road, NOW);
         let facts =
-            Facts { at: NOW - Duration::from_secs(60), waits, exits, by: Some("cocina"), reason: Some("sin pan") };
+            Facts { at: NOW - Duration::from_mins(1), waits, exits, by: Some("cocina"), reason: Some("sin pan") };
         let time = |at: Timestamp| at.to_string()[11..19].to_owned();
         let span = |span: Duration| format!("{} s", span.as_secs());
         let of = |lang| format!("{} {}", why.title(lang), why.details(&facts, lang, &time, &span));

@@ -46,7 +46,7 @@ struct Item<'a> {
 
 /// One page of what was found.
 #[derive(Serialize)]
-struct Page<'a> {
+struct Answer<'a> {
     /// How many were found, on all pages.
     total: usize,
     page: usize,
@@ -82,7 +82,7 @@ pub(super) async fn list(State(desk): State<Arc<OrderService>>, uri: Uri) -> Res
     };
     let page = number(&uri, "page", usize::MAX)?.unwrap_or(1);
     let found = desk.catalog.find(&search);
-    let answer = Page {
+    let answer = Answer {
         total: found.total,
         page,
         pages: found.total.div_ceil(limit),

@@ -45,7 +45,7 @@ impl Form {
     /// fields, so that this one, too, orders once.
     pub(super) fn renew(&mut self) {
         let first = self.key.split('.').next().unwrap_or_default();
-        let fields = [&self.product, &self.email, &self.lang].map(|field| field.as_bytes());
+        let fields = [&self.product, &self.email, &self.lang].map(String::as_bytes);
         self.key = format!("{first}.{:016x}", fingerprint(&fields));
     }
 }

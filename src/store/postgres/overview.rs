@@ -87,7 +87,7 @@ fn add(snapshot: &mut Snapshot, row: &Row, n: u64) {
     let Some(kind) = KINDS.into_iter().find(|known| known.name() == kind) else { return };
     match kind {
         Kind::Open | Kind::Finished | Kind::Cancelled => {
-            OrderCounts::add(&mut snapshot.counts, name, kind.closing(), n)
+            OrderCounts::add(&mut snapshot.counts, name, kind.closing(), n);
         }
         _ => ledger::count(&mut snapshot.mails, kind, name, n),
     }
