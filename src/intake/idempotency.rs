@@ -125,7 +125,7 @@ impl OrderService {
         })
     }
 
-    async fn is_known(&self, id: OrderId) -> Result<bool, Refusal> {
+    pub(super) async fn is_known(&self, id: OrderId) -> Result<bool, Refusal> {
         let order = self.store.order(id).await.map_err(|error| self.key_error(&error))?;
         Ok(order.is_some())
     }

@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::app::TestApp,
+    harness::{app::TestApp, eventually},
     support::shop::{BROWSER, Shop, handles, id},
 };
 
@@ -358,7 +358,14 @@ async fn orders_from_pages_are_bounded_like_others_and_foreign_pages_place_none(
     }
     for _ in 0..2 {
         let placed = send(None).await;
-        assert!(header(&placed, "location").starts_with(&app.tracking("/track/")), "{placed:?}");
+        let followed = header(&placed, "location");
+        assert!(followed.starts_with(&app.tracking("/track/")), "{placed:?}");
+        eventually("the order on its page", async || {
+            let page =
+                client.get(followed).header("accept", BROWSER).send().await.map_err(|error| error.to_string())?;
+            if page.status() == StatusCode::OK { Ok(()) } else { Err(page.status().to_string()) }
+        })
+        .await;
     }
     let many = send(None).await;
     assert_eq!((many.status(), header(&many, "retry-after")), (StatusCode::TOO_MANY_REQUESTS, "1800"));

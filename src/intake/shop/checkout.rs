@@ -38,6 +38,9 @@ use crate::{
 /// How long a form that was sent twice waits for the answer to the first, and how often it looks.
 const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long a new order is waited for where it is looked up, and how often that is asked.
+const SHOWN_PATIENCE: Duration = Duration::from_secs(1);
+const SHOWN_PAUSE: Duration = Duration::from_millis(20);
 
 /// What became of a form.
 enum Outcome {
@@ -101,6 +104,9 @@ impl Shop {
             accepted: self.desk.metrics.accepted_by_page.clone(),
         };
         let outcome = self.place(&form, once, client, trace).await;
+        if let Outcome::Placed(placed) = &outcome {
+            self.until_shown(placed).await;
+        }
         match &outcome {
             Outcome::Placed(_) => {}
             Outcome::Refused(refusal) => self.desk.count(*refusal),
@@ -152,6 +158,17 @@ impl Shop {
                 Err(Refusal::Running) if self.desk.pace.monotonic() < until => self.desk.pace.sleep(FIRST_PAUSE).await,
                 answer => return answer,
             }
+        }
+    }
+
+    /// Waits until an order can be followed, so that nobody is led to a page on which there is none yet; not long, for it is placed.
+    async fn until_shown(&self, placed: &Placed) {
+        let until = self.desk.pace.monotonic() + SHOWN_PATIENCE;
+        while self.has_tracking
+            && matches!(self.desk.is_known(placed.id).await, Ok(false))
+            && self.desk.pace.monotonic() < until
+        {
+            self.desk.pace.sleep(SHOWN_PAUSE).await;
         }
     }
 
