@@ -2,15 +2,18 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, RwLock},
     time::Duration,
 };
+
+use prometheus_client::registry::Registry;
 
 use super::Addresses;
 use crate::{
     clock::Clock,
     config::Config,
     domain::{Flow, HandleKey},
+    env::Env,
     forward,
     fulfilment::{self, CommandTopics, retention},
     intake, mail, ops,
@@ -202,6 +205,30 @@ pub(super) fn mailbox(
         composer.samples().into_iter().map(sample).collect()
     };
     Ok(ops::Mailbox::new(place, Arc::new(samples), clock, site))
+}
+
+/// What the desk watches, but for the log and the store themselves.
+pub(super) fn watched(config: &Config, env: Env, registry: Arc<RwLock<Registry>>) -> ops::Watched {
+    let topics = &config.topics;
+    ops::Watched {
+        log: None,
+        store: None,
+        env,
+        registry,
+        groups: vec![
+            ops::Group { name: fulfilment::GROUP.to_owned(), word: "g_ful", topics: vec![topics.orders.clone()] },
+            ops::Group {
+                name: tracking::GROUP.to_owned(),
+                word: "g_tra",
+                topics: vec![topics.states.clone(), topics.dead.clone()],
+            },
+        ],
+        has_owners: config.log_url().is_shared(),
+        read_accounts: |metadata| {
+            let counters = fulfilment::Progress::parse(metadata).ok()??.counters;
+            Some(ops::Accounts { accepted: counters.accepted, dead: counters.dead })
+        },
+    }
 }
 
 /// How the mails' destination fares, as the operations listener shows it.

@@ -30,7 +30,8 @@ use crate::{
     fulfilment::{self, CommandTopics, Processor},
     intake::{self, Intake},
     mail::{self, Composer, Mailer, Transport},
-    ops::{Check, OnceHandle, Ops, Relay},
+    ops::{self, Check, OnceHandle, Ops, Relay},
+    pages::Site,
     store::Store,
     tracking::{self, Api, Projection},
 };
@@ -52,6 +53,10 @@ pub(super) struct Wiring {
     started: Arc<AtomicBool>,
     damaged: damage::Damaged,
     relay: Relay,
+    /// What the desk watches.
+    watch: ops::Watch,
+    /// What makes tracking handles, once the store is open.
+    handles: Arc<OnceLock<HandleKey>>,
     pub(super) log: OnceHandle<dyn EventLog>,
     pub(super) store: OnceHandle<dyn Store>,
     pub(super) doors: DeferredRoutes,
@@ -87,6 +92,14 @@ impl Wiring {
         let tracking = tracking::Metrics::new(if tracking { &mut registry } else { &mut unused });
         let mail = mail::Metrics::register(if mail { &mut registry } else { &mut unused });
         let transport = if has(Role::Mail) { transport(config, addresses, &flow, &env)? } else { None };
+        let (log, store): (OnceHandle<dyn EventLog>, OnceHandle<dyn Store>) = Default::default();
+        let registry = Arc::new(RwLock::new(registry));
+        let needs = |needs: fn(Role) -> bool| roles.iter().any(|role| needs(*role));
+        let watched = ops::Watched {
+            log: needs(Role::needs_log).then(|| log.clone()),
+            store: needs(Role::needs_store).then(|| store.clone()),
+            ..options::watched(config, env.clone(), registry.clone())
+        };
         Ok(Self {
             config: config.clone(),
             roles: roles.to_vec(),
@@ -95,15 +108,17 @@ impl Wiring {
             flow,
             catalog: Arc::new(catalog),
             transport,
-            registry: Arc::new(RwLock::new(registry)),
+            registry,
             fulfilment,
             tracking,
             mail,
             started: Arc::default(),
             damaged: Arc::default(),
             relay: Relay::default(),
-            log: Arc::new(OnceLock::new()),
-            store: Arc::new(OnceLock::new()),
+            watch: ops::Watch::new(watched),
+            handles: Arc::default(),
+            log,
+            store,
             doors: DeferredRoutes::new(config, addresses),
         })
     }
@@ -115,18 +130,36 @@ impl Wiring {
         let mailbox = self
             .has(Role::Mail)
             .then(|| options::mailbox(composing, &self.config.mail_url(), self.env.pace.clone(), &site));
+        let checks: Vec<_> = self.roles.iter().map(|role| self.check(*role)).chain(self.files_check()).collect();
+        let has_store = self.roles.iter().any(|role| role.needs_store());
         Ok(Ops {
+            desk: has_store.then(|| self.desk(checks.clone(), site.clone())),
             log: self.roles.iter().any(|role| role.needs_log()).then(|| self.log.clone()),
-            store: self.roles.iter().any(|role| role.needs_store()).then(|| self.store.clone()),
+            store: has_store.then(|| self.store.clone()),
             clock: self.env.clock.clone(),
             registry: self.registry.clone(),
-            checks: self.roles.iter().map(|role| self.check(*role)).chain(self.files_check()).collect(),
+            checks,
             mailbox: mailbox.transpose()?,
             relay: self.relay.clone(),
             site,
             on_loopback: self.addresses.ops.ip().is_loopback(),
             asking: Arc::default(),
         })
+    }
+
+    fn desk(&self, checks: Vec<Check>, site: Site) -> ops::DeskDeps {
+        let handles = self.handles.clone();
+        ops::DeskDeps {
+            watch: self.watch.clone(),
+            env: self.env.clone(),
+            flow: self.flow.clone(),
+            commands: self.has(Role::Tracking).then(|| self.config.topics.commands.clone()),
+            checks,
+            relay: self.relay.clone(),
+            site,
+            mails: if self.has(Role::Mail) { "/mailbox" } else { "/ledger" },
+            handle: Arc::new(move |id| Some(handles.get()?.seal(id).to_string())),
+        }
     }
 
     /// What to warn of, where links are made.
@@ -173,6 +206,11 @@ impl Wiring {
             let ages = (self.config.intake.idempotency_ttl, self.config.mail.keep);
             services.spawn("forgetting", move |stop| housekeeping::forget(store, clock, ages, stop));
         }
+        let watch = self.watch.clone();
+        services.spawn("watching for the desk", move |stop| async move {
+            watch.run(stop).await;
+            Ok(())
+        });
         let files = damage::files(&self.config, &self.roles);
         if !files.is_empty() {
             let damaged = self.damaged.clone();
@@ -206,6 +244,7 @@ impl Wiring {
             opened.deployment = outage.wait("store", || open::deployment(store.clone(), fresh)).await?;
             let _ = self.store.set(store.clone()); // once
             opened.handles = HandleKey::new(secret);
+            let _ = self.handles.set(opened.handles.clone()); // once
             opened.store = Some(store);
         }
         if let (Some(log), Some(store)) = (&opened.log, &opened.store) {

@@ -61,7 +61,9 @@ struct Facts {
 impl Ledger {
     /// None where this process has no store.
     pub(super) fn of(ops: &Ops) -> Option<Self> {
-        let pages = Pages::new(&ops.site, &[("ledger.html", include_str!("templates/ledger.html"))]).with_words(words);
+        let pages =
+            Pages::new(&ops.site, &[super::desk::LAYOUT, ("ledger.html", include_str!("templates/ledger.html"))])
+                .with_words(words);
         let (store, has_mailbox) = (ops.store.clone()?, ops.mailbox.is_some());
         Some(Self(Arc::new(Inner { store, relay: ops.relay.clone(), clock: ops.clock.clone(), pages, has_mailbox })))
     }
@@ -107,7 +109,7 @@ async fn ledger(
     let asked = query.map(|Query(asked)| asked).unwrap_or_default();
     let facts = ledger.facts().await?;
     if accepts_html(&headers) && asked.format != "json" {
-        let values = context! { nav => super::navigation(ledger.0.has_mailbox), ..facts.values() };
+        let values = context! { ..facts.values(), ..super::frame(ledger.0.has_mailbox) };
         return Ok(ledger.0.pages.render("ledger.html", &reader, values));
     }
     Ok(([(header::VARY, "accept")], Json(facts.json())).into_response())

@@ -1,6 +1,7 @@
 //! Operations, on :9000: is it alive, is it ready, what does it measure, which mails did it write.
 
 mod access;
+mod desk;
 mod exposition;
 mod ledger;
 mod mailbox;
@@ -36,11 +37,12 @@ use crate::{
     web,
 };
 
+pub use desk::{Accounts, Deps as DeskDeps, Group, ReadAccounts, Watch, Watched};
 pub use mailbox::{Mailbox, Place, Sample, Samples};
 pub use relay::{Relay, RelayState, Trouble};
 
-/// The pages by path, with the word for each.
-const NAVIGATION: [(&str, &str); 3] = [("/mailbox", "mailbox"), ("/mailbox/gallery", "gallery"), ("/ledger", "ledger")];
+/// The views of the mails by path, with the word for each.
+const VIEWS: [(&str, &str); 3] = [("/mailbox", "mailbox"), ("/mailbox/gallery", "gallery"), ("/ledger", "ledger")];
 
 /// A named question with a yes or no, for `/readyz`.
 pub type Check = (&'static str, Arc<dyn Fn() -> bool + Send + Sync>);
@@ -68,6 +70,8 @@ pub struct Ops {
     pub mailbox: Option<Mailbox>,
     /// How their destination fares.
     pub relay: Relay,
+    /// The desk, where this process has a store.
+    pub desk: Option<DeskDeps>,
     /// What all pages know of the shop.
     pub site: Site,
     /// Whether only this machine reaches the listener, which alone may see addresses.
@@ -81,8 +85,9 @@ impl Ops {
     pub fn router(self) -> Router {
         let mailbox = self.mailbox.clone().map_or_else(Router::new, Mailbox::router);
         let ledger = Ledger::of(&self).map_or_else(Router::new, Ledger::router);
+        let desk = self.desk.clone().map_or_else(Router::new, |deps| desk::Desk::new(deps).router());
         let with_addresses =
-            mailbox.merge(ledger).layer(middleware::from_fn_with_state(self.on_loopback, access::guard));
+            mailbox.merge(ledger).merge(desk).layer(middleware::from_fn_with_state(self.on_loopback, access::guard));
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
@@ -157,10 +162,20 @@ async fn metrics(State(ops): State<Ops>, headers: HeaderMap) -> Response {
     ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
-/// Without a mailer there is no mailbox to go to.
-fn navigation(has_mailbox: bool) -> Value {
-    let pages = if has_mailbox { &NAVIGATION[..] } else { &NAVIGATION[2..] };
-    pages.iter().map(|(path, word)| context! { path => *path, word => *word }).collect()
+/// The sections of the desk for its layout, `here` being one of them, with the failures that nobody has decided about.
+fn sections(here: &str, mails: &'static str, open: u64) -> Vec<Value> {
+    let sections = [("/", "nav_now"), ("/orders", "nav_orders"), ("/failures", "nav_failures"), (mails, "nav_mail")];
+    let section = |(path, word): (&'static str, &'static str)| {
+        context! { path, word, is_here => path == here, open => if path == "/failures" { open } else { 0 } }
+    };
+    sections.map(section).to_vec()
+}
+
+/// What surrounds the views of the mails. Without a mailer there is no mailbox to go to.
+fn frame(has_mailbox: bool) -> Value {
+    let (mails, views) = if has_mailbox { ("/mailbox", &VIEWS[..]) } else { ("/ledger", &VIEWS[2..]) };
+    let views: Vec<Value> = views.iter().map(|(path, word)| context! { path => *path, word => *word }).collect();
+    context! { nav => sections(mails, mails, 0), views }
 }
 
 /// `2026-01-31 12:00:00`, for pages.

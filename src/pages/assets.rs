@@ -16,15 +16,15 @@ use siphasher::sip::SipHasher13;
 use crate::web::{Problem, accepts_gzip};
 
 const CSS: &str = "text/css; charset=utf-8";
-const SVG: &str = "image/svg+xml";
 const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 
 /// What pages need, by name. What a script imports stands before it.
 const FILES: [(&str, &str, &[&str]); 10] = [
     ("pages.css", CSS, &[include_str!("assets/tokens.css"), include_str!("assets/pages.css")]),
-    ("plain.css", CSS, &[include_str!("assets/plain.css")]),
     ("shop.js", JS, &[include_str!("assets/shop.js")]),
     ("checkout.js", JS, &[include_str!("assets/checkout.js")]),
+    ("desk.js", JS, &[include_str!("assets/desk.js")]),
     ("mark-1.svg", SVG, &[include_str!("assets/marks/1.svg")]),
     ("mark-2.svg", SVG, &[include_str!("assets/marks/2.svg")]),
     ("mark-3.svg", SVG, &[include_str!("assets/marks/3.svg")]),

@@ -47,7 +47,7 @@ macro_rules! built_in {
     ($($name:literal)*) => { [$(($name, include_str!(concat!("templates/", $name)))),*] };
 }
 
-const SHARED: [(&str, &str); 4] = built_in! { "layout.html" "macros.html" "error.html" "plain.html" };
+const SHARED: [(&str, &str); 3] = built_in! { "layout.html" "macros.html" "error.html" };
 
 /// What all pages know of the shop.
 #[derive(Debug, Clone)]

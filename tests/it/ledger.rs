@@ -22,7 +22,7 @@ const REFUSED: u64 = 901;
 
 /// An order's first state comes into the store, and a server refuses its address for good. The mailer does not take part:
 /// by its clock, which stands still, the mail is not due.
-async fn bounce(app: &TestApp, number: u64, email: &str, reason: &str) {
+pub(crate) async fn bounce(app: &TestApp, number: u64, email: &str, reason: &str) {
     let (store, at) = (app.app().store(), app.clock.now());
     let due = at + Duration::from_hours(1);
     let order = Order {

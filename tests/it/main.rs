@@ -5,6 +5,7 @@ mod catalog;
 mod chance;
 mod cli;
 mod commands;
+mod desk;
 mod documents;
 mod eventlog;
 mod faults;

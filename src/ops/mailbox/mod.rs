@@ -88,6 +88,7 @@ impl Mailbox {
     pub fn new(place: Place, samples: Samples, clock: Clock, site: &Site) -> Self {
         let root = if let Place::Maildir(root) = &place { root.clone() } else { PathBuf::new() };
         let templates = [
+            super::desk::LAYOUT,
             ("mailbox.html", include_str!("../templates/mailbox.html")),
             ("mail.html", include_str!("../templates/mail.html")),
             ("gallery.html", include_str!("../templates/gallery.html")),
@@ -180,15 +181,14 @@ struct ListQuery {
 async fn list(State(mailbox): State<Mailbox>, reader: Reader, query: Asked<ListQuery>) -> Result<Response, Problem> {
     let query = asked(query);
     let pages = &mailbox.0.pages;
-    let nav = || super::navigation(true);
     let root = match &mailbox.0.place {
         Place::Maildir(root) => root.display().to_string(),
         Place::Smtp(server) => {
-            let values = context! { nav => nav(), smtp => server, off => false };
+            let values = context! { smtp => server, off => false, ..super::frame(true) };
             return Ok(pages.render("mailbox.html", &reader, values));
         }
         Place::Off => {
-            let values = context! { nav => nav(), smtp => (), off => true };
+            let values = context! { smtp => (), off => true, ..super::frame(true) };
             return Ok(pages.render("mailbox.html", &reader, values));
         }
     };
@@ -203,8 +203,8 @@ async fn list(State(mailbox): State<Mailbox>, reader: Reader, query: Asked<ListQ
         .await?;
     let Found { matching, total, listed, searched, .. } = found;
     let values = context! {
-        nav => nav(), smtp => (), off => false, root, mails, q => query.q, page, matching, total, listed, searched,
-        pages => matching.div_ceil(PAGE),
+        smtp => (), off => false, root, mails, q => query.q, page, matching, total, listed, searched,
+        pages => matching.div_ceil(PAGE), ..super::frame(true)
     };
     Ok(pages.render("mailbox.html", &reader, values))
 }
@@ -243,9 +243,7 @@ async fn one(
     let fallback = if mail.html.is_some() { "html" } else { "text" };
     let shown = ["html", "text", "headers", "source"].into_iter().find(|view| *view == query.view).unwrap_or(fallback);
     let source = (shown == "source").then(|| message::source(&bytes));
-    let nav = super::navigation(true);
-    let values =
-        context! { nav, id, view => shown, source, is_whole, has_html => mail.html.is_some(), mail => mail.values() };
+    let values = context! { id, view => shown, source, is_whole, has_html => mail.html.is_some(), mail => mail.values(), ..super::frame(true) };
     Ok(mailbox.0.pages.render("mail.html", &reader, values))
 }
 
@@ -272,7 +270,7 @@ async fn gallery(State(mailbox): State<Mailbox>, reader: Reader) -> Response {
     let samples = (mailbox.0.samples)().into_iter().map(|Sample { state, lang, subject, .. }| {
         context! { state, lang => lang.code(), subject }
     });
-    let values = context! { nav => super::navigation(true), samples => samples.collect::<Vec<Value>>() };
+    let values = context! { samples => samples.collect::<Vec<Value>>(), ..super::frame(true) };
     mailbox.0.pages.render("gallery.html", &reader, values)
 }
 

@@ -1,0 +1,133 @@
+//! The operations desk: what the machine is doing, which orders are where and why, what failed, and what can be done about it.
+//!
+//! Reads the store and the log, and writes commands about orders to the log and decisions about dead letters to the store.
+//! Guarantees: whatever is changed is changed by a form of this desk, which was confirmed on a page of its own; a decision about
+//! many counts only while there are as many as that page said; an order's history tells that the desk changed it.
+//!
+//! Pages work without script; a small one asks for them again once a second.
+
+mod actions;
+mod attention;
+mod charts;
+mod decide;
+mod failures;
+mod form;
+mod lag;
+mod now;
+mod order;
+mod orders;
+mod says;
+mod timeline;
+mod watch;
+mod windows;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    Router,
+    response::Response,
+    routing::{get, post},
+};
+use minijinja::{Value, context};
+
+use self::watch::Seen;
+pub use self::watch::{Accounts, Group, ReadAccounts, Watch, Watched};
+use super::{Check, Relay};
+use crate::{
+    commands::Commands,
+    domain::Flow,
+    env::Env,
+    pages::{Pages, Reader, Site},
+    store,
+    web::Problem,
+};
+
+/// What the desk works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// What it sees.
+    pub watch: Watch,
+    /// Time and chance.
+    pub env: Env,
+    /// The flow of the settings, for the names and the order of states.
+    pub flow: Arc<Flow>,
+    /// The topic of commands about orders; none where this process cannot write them.
+    pub commands: Option<String>,
+    /// What must be true of the services.
+    pub checks: Vec<Check>,
+    /// How the mails' destination fares.
+    pub relay: Relay,
+    /// What all pages know of the shop.
+    pub site: Site,
+    /// Where the mails are shown.
+    pub mails: &'static str,
+    /// Makes a tracking handle of an order's number, once the store is open.
+    pub handle: Arc<dyn Fn(crate::domain::OrderId) -> Option<String> + Send + Sync>,
+}
+
+/// The desk; a cheap handle.
+#[derive(Clone)]
+pub(super) struct Desk(Arc<Inner>);
+
+struct Inner {
+    deps: Deps,
+    pages: Pages,
+    form: form::Secret,
+    commands: OnceLock<Commands>,
+}
+
+/// The layout of all pages of this listener.
+pub(super) const LAYOUT: (&str, &str) = ("desk/desk.html", include_str!("templates/desk.html"));
+
+macro_rules! built_in {
+    ($($name:literal)*) => { [$((concat!("desk/", $name), include_str!(concat!("templates/", $name)))),*] };
+}
+
+impl Desk {
+    pub(super) fn new(deps: Deps) -> Self {
+        let templates = built_in! {
+            "live.html" "now.html" "orders.html" "row.html" "order.html" "act.html" "failures.html" "decide.html"
+        };
+        let templates: Vec<_> = [LAYOUT].into_iter().chain(templates).collect();
+        let pages = Pages::new(&deps.site, &templates);
+        let form = form::Secret::new(&deps.env);
+        Self(Arc::new(Inner { deps, pages, form, commands: OnceLock::new() }))
+    }
+
+    pub(super) fn router(self) -> Router {
+        Router::new()
+            .route("/", get(now::page))
+            .route("/orders", get(orders::page))
+            .route("/orders/{id}", get(order::page))
+            .route("/orders/{id}/{verb}", get(actions::ask).post(actions::act))
+            .route("/failures", get(failures::page))
+            .route("/failures/decide", get(decide::ask))
+            .route("/failures/decide", post(decide::act))
+            .with_state(self)
+    }
+
+    fn render(&self, name: &str, reader: &Reader, here: &'static str, seen: Option<&Seen>, values: Value) -> Response {
+        let open = seen.map(failures::open).unwrap_or_default();
+        let sections = super::sections(here, self.0.deps.mails, open);
+        let zone = self.0.deps.site.zone.iana_name().unwrap_or("UTC");
+        let shared = context! { nav => sections, zone, now => self.0.deps.env.clock.now().as_millis() };
+        self.0.pages.render(name, reader, context! { ..values, ..shared })
+    }
+
+    async fn look(&self) -> Result<Arc<Seen>, Problem> {
+        self.0.deps.watch.look().await.map_err(unavailable)
+    }
+
+    /// What sends commands, where this process can.
+    fn commands(&self) -> Option<&Commands> {
+        let Inner { deps, commands, .. } = &*self.0;
+        let topic = deps.commands.clone()?;
+        let (log, store) = (deps.watch.log()?.clone(), deps.watch.store().ok()?.clone());
+        Some(commands.get_or_init(|| Commands::new(log, store, deps.env.clone(), topic)))
+    }
+}
+
+fn unavailable(error: store::Error) -> Problem {
+    tracing::warn!(%error, "the desk cannot read the store");
+    Problem::unavailable("the store does not answer; nothing is lost, ask again in a moment")
+}

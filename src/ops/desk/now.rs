@@ -1,0 +1,190 @@
+//! `/`: what the machine is doing now, and whether anything needs attention.
+
+use std::time::Duration;
+
+use axum::{extract::State, response::Response};
+use minijinja::{Value, context};
+
+use super::{
+    Desk,
+    attention::{self, dead_mails},
+    charts,
+    lag::Reading,
+    says::{Voice, line, petals_of},
+    watch::Seen,
+    windows::Window,
+};
+use crate::{
+    pages::Reader,
+    store::{
+        ledger::MailStatus,
+        overview::{AGES, InState},
+    },
+    web::Problem,
+};
+
+/// How late orders may change their states, in seconds.
+const GOAL: f64 = 0.05;
+/// The minutes that are drawn.
+const MINUTES: i64 = 60;
+
+pub(super) async fn page(State(desk): State<Desk>, reader: Reader) -> Result<Response, Problem> {
+    let seen = desk.look().await?;
+    let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: seen.at };
+    let items = attention::items(&desk, &seen, voice);
+    let is_empty = seen.snapshot.counts.total == 0
+        && items.is_empty()
+        && seen.accounts.is_none_or(|accounts| accounts.accepted == 0);
+    let title = match items.len() as u64 {
+        _ if is_empty => voice.word("verdict_none").to_owned(),
+        0 => voice.word("verdict_ok").to_owned(),
+        n @ 1..=8 => voice
+            .word(
+                [
+                    "verdict_1",
+                    "verdict_2",
+                    "verdict_3",
+                    "verdict_4",
+                    "verdict_5",
+                    "verdict_6",
+                    "verdict_7",
+                    "verdict_8",
+                ][n as usize - 1],
+            )
+            .to_owned(),
+        n => voice.say("verdict_n", &[("n", &voice.number(n))]),
+    };
+    let values = context! {
+        title, is_empty,
+        todo => items.into_iter().map(attention::Item::values).collect::<Vec<_>>(),
+        flow => flow(&desk, &seen, voice), equation => equation(&seen),
+        orders => orders(&seen, voice), lateness => seen.lateness.as_ref().map(|window| lateness(window, voice)),
+        mails => mails(&desk, &seen, voice), lag => lag(&desk, &seen, voice),
+        seen => seen.at.as_millis(),
+    };
+    Ok(desk.render("desk/now.html", &reader, "/", Some(&seen), values))
+}
+
+/// The states of the flow with what is in them, and other states that orders are in.
+fn flow(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Value {
+    let flow = &desk.0.deps.flow;
+    let steps = flow.steps().len();
+    let in_flight = &seen.snapshot.in_flight;
+    let none = InState::default();
+    let of_line = line(flow).filter(|(_, step)| step.dwell().is_some() || step.takes_command()).map(|(place, step)| {
+        let state = in_flight.iter().find(|state| *state.estado == *step.state).unwrap_or(&none);
+        (place, &*step.state, state)
+    });
+    let others = in_flight.iter().filter(|state| flow.seq_of(&state.estado).is_none());
+    let states = of_line.chain(others.map(|state| (state.step, &*state.estado, state)));
+    let states = states.map(|(place, name, state)| {
+        let dwell = state.dwell.map(|dwell| voice.seconds(dwell));
+        context! {
+            name, label => voice.state(name), petals => petals_of(place, steps), count => state.count,
+            late => (state.late > 0).then(|| voice.count("n_late", state.late)),
+            columns => charts::columns(&state.ages), dwell,
+            late_height => state.late.checked_mul(100).map_or(100, |late| (late / state.count.max(1)).clamp(10, 100)) * u64::from(state.late > 0),
+        }
+    });
+    let total: u64 = in_flight.iter().map(|state| state.count).sum();
+    let last = per_minute(seen).last().copied().unwrap_or_default();
+    context! { states => states.collect::<Vec<_>>(), total, placed => last.0, ended => last.1, ages => AGES }
+}
+
+/// Orders placed and completed in each of the last minutes, the last of which is over.
+fn per_minute(seen: &Seen) -> Vec<(u64, u64)> {
+    let this = seen.at.as_millis().div_euclid(60_000);
+    let count = |minute: i64| {
+        let found = seen.minutes.iter().find(|found| found.at.as_millis() == minute * 60_000);
+        found.map_or((0, 0), |found| (found.placed, found.finished))
+    };
+    (this - MINUTES..this).map(count).collect()
+}
+
+/// All orders, accounted for.
+fn equation(seen: &Seen) -> Value {
+    let counts = &seen.snapshot.counts;
+    let (aside, accepted) = match seen.accounts {
+        Some(accounts) => (accounts.dead, accounts.accepted.max(counts.total + accounts.dead)),
+        None => (0, counts.total),
+    };
+    let on_the_way = accepted - counts.total - aside;
+    context! {
+        accepted, in_flight => counts.total - counts.finished - counts.cancelled, finished => counts.finished,
+        cancelled => counts.cancelled, aside, on_the_way, is_odd => seen.odd_for.is_some_and(|odd| odd >= Duration::from_secs(10)),
+    }
+}
+
+fn orders(seen: &Seen, voice: Voice<'_>) -> Value {
+    let minutes = per_minute(seen);
+    let values: Vec<f64> = minutes.iter().map(|(placed, _)| *placed as f64).collect();
+    let most = minutes.iter().map(|(placed, _)| *placed).max().unwrap_or(0);
+    let least = minutes.iter().map(|(placed, _)| *placed).min().unwrap_or(0);
+    let now = minutes.last().map_or(0, |(placed, _)| *placed);
+    let top = charts::top(most as f64);
+    let [least, most, now] = [least, most, now].map(|n| voice.number(n));
+    let ack = seen.acknowledged.as_ref().map(|window| quantiles(window, voice));
+    context! {
+        line => charts::line(&values, top as f64 / 0.9), top, half => top / 2,
+        label => voice.say("orders_alt", &[("a", &least), ("b", &most), ("n", &now)]), ack,
+        from => (seen.at - Duration::from_hours(1)).as_millis(), middle => (seen.at - Duration::from_mins(30)).as_millis(),
+    }
+}
+
+fn quantiles(window: &Window, voice: Voice<'_>) -> String {
+    format!("p50 {} · p99 {}", voice.millis(window.quantile(0.5)), voice.millis(window.quantile(0.99)))
+}
+
+fn lateness(window: &Window, voice: Voice<'_>) -> Value {
+    let quantiles = [window.quantile(0.5), window.quantile(0.99)];
+    let [p50, p99] = quantiles.map(|seconds| voice.millis(seconds));
+    let places = [("a", &*p50), ("b", &*p99)];
+    context! {
+        chart => charts::histogram(window, GOAL, quantiles), label => voice.say("late_alt", &places),
+        text => voice.say("late_goal", &[("t", &p99)]), is_over => quantiles[1] > GOAL,
+        p50 => format!("p50 {p50}"), p99 => format!("p99 {p99}"),
+    }
+}
+
+fn mails(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Value {
+    let counts = &seen.snapshot.mails;
+    let count = |status: MailStatus| counts.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, n)| *n);
+    let (sent, waiting, dead) =
+        (count(MailStatus::Sent), count(MailStatus::Pending) + count(MailStatus::Sending), dead_mails(seen));
+    let all = (sent + waiting + dead).max(1) as f64;
+    // what there is can be seen, however little it is
+    let part = |n: u64| if n == 0 { 0.0 } else { (n as f64 / all * 100.0).max(1.0) };
+    let [s, w, d] = [sent, waiting, dead].map(|n| voice.number(n));
+    let oldest = counts.oldest_unsettled_at.map(|at| voice.seconds(seen.at.since(at)));
+    let relay = desk.0.deps.relay.get().map(|state| state());
+    context! {
+        sent, waiting, dead, label => voice.say("mail_alt", &[("a", &s), ("b", &w), ("c", &d)]),
+        parts => vec![100.0 - part(waiting) - part(dead), part(waiting), part(dead)],
+        oldest => oldest.map(|span| voice.say("oldest_v", &[("t", &span)])),
+        relay => relay.map(|relay| context! {
+            name => relay.name, is_fine => relay.state == "working",
+            state => voice.word(match relay.state {
+                "working" => "works",
+                "returning" => "relay_back",
+                "paused" => "relay_silent",
+                _ => "relay_refuses",
+            }),
+        }),
+    }
+}
+
+/// The worst partition of each group.
+fn lag(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Value> {
+    let groups = desk.0.deps.watch.groups();
+    groups.iter().filter_map(|group| {
+        let of_group: Vec<&Reading> = seen.readings.iter().filter(|reading| reading.group == group.word).collect();
+        let worst = of_group.iter().rev().max_by_key(|reading| (reading.behind, reading.lag.records()))?;
+        let most = worst.past.iter().copied().fold(0.0, f64::max);
+        let trend = if most < 1.0 { voice.word("trend_ok").to_owned() } else { voice.say("trend_up", &[("t", &voice.seconds(Duration::from_secs_f64(most)))]) };
+        Some(context! {
+            name => voice.word(group.word), of => of_group.len(), partition => worst.lag.of.to_string(),
+            behind => voice.seconds(worst.behind), is_behind => worst.is_behind || worst.is_unread, records => worst.lag.records(),
+            spark => charts::spark(&worst.past), trend, caught_up => worst.caught_up_in.map(|span| voice.seconds(span)),
+        })
+    }).collect()
+}

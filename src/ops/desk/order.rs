@@ -1,0 +1,151 @@
+//! `/orders/{id}`: one order, why it stands where it stands, everything that happened to it, and what can be done.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{Path, State},
+    http::Uri,
+    response::Response,
+};
+use minijinja::{Value, context};
+
+use super::{
+    Desk,
+    says::{Voice, look_of, petals},
+    timeline, unavailable,
+    watch::Seen,
+};
+use crate::{
+    domain::{
+        Change, OrderId,
+        command::{Verb, allows},
+        flow::Party,
+        why::{Facts, Road, Why},
+    },
+    pages::{Reader, format},
+    store::orders::{HistoryEntry, OrderView},
+    web::{Problem, query_field},
+};
+
+pub(super) async fn page(
+    State(desk): State<Desk>,
+    reader: Reader,
+    uri: Uri,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (view, history) = find(&desk, &id).await?;
+    let seen = desk.look().await?;
+    let mails = desk.0.deps.watch.store().map_err(unavailable)?.mails_of(view.order.id).await.map_err(unavailable)?;
+    let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: desk.0.deps.env.clock.now() };
+    let why = Why::of(view.waits, view.exits, road(&desk, &seen, &view), voice.now);
+    let done = query_field(&uri, "done").and_then(|verb| Verb::named(&verb)).map(|verb| voice.word(done_key(verb)));
+    let pending = query_field(&uri, "sent").and_then(|verb| Verb::named(&verb)).map(|_| voice.word("act_pending"));
+    let values = context! {
+        id => view.order.id.get(), title => voice.state(&view.estado), petals => petals(&desk.0.deps.flow, &view),
+        look => look_of(&view, why.is_late()), estado => view.estado.to_string(), done, pending,
+        why => why_values(&why, &view, &history, voice),
+        line => timeline::entries(&desk, &view, &history, &mails, voice),
+        lane => timeline::lane(&view, &history, voice),
+        facts => facts(&view), actions => actions(&desk, &view, voice),
+        handle => (desk.0.deps.handle)(view.order.id),
+    };
+    Ok(desk.render("desk/order.html", &reader, "/orders", Some(&seen), values))
+}
+
+/// The order of that number.
+pub(super) async fn find(desk: &Desk, id: &str) -> Result<(OrderView, Vec<HistoryEntry>), Problem> {
+    let none = || Problem::not_found("there is no order of this number").shown_as("no_order");
+    let id: OrderId = id.parse().map_err(|_| none())?;
+    let store = desk.0.deps.watch.store().map_err(unavailable)?;
+    store.order(id).await.map_err(unavailable)?.ok_or_else(none)
+}
+
+fn why_values(why: &Why, view: &OrderView, history: &[HistoryEntry], voice: Voice<'_>) -> Value {
+    // an amended address explains nothing
+    let last = history.last().filter(|entry| entry.change != Change::Readdressed);
+    let facts = Facts {
+        at: view.at,
+        waits: view.waits,
+        exits: view.exits,
+        by: last.and_then(|entry| entry.by.as_deref()),
+        reason: last.and_then(|entry| entry.reason.as_deref()),
+    };
+    let detail = why.details(&facts, voice.lang, &|at| voice.time(at), &format::duration);
+    context! { code => why.code(), title => why.title(voice.lang), detail, is_late => why.is_late() }
+}
+
+/// What is between the order and its next state, as far as this process sees.
+fn road(desk: &Desk, seen: &Seen, view: &OrderView) -> Road {
+    let Some(partition) = view.partition else { return Road::Unknown };
+    let groups = desk.0.deps.watch.groups();
+    // each group's first topic is the one that orders move on
+    let reading = |place: usize| {
+        let group = groups.get(place)?;
+        let of_topic =
+            |of: &crate::eventlog::TopicPartition| Some(&of.topic) == group.topics.first() && of.partition == partition;
+        seen.readings.iter().find(|reading| reading.group == group.word && of_topic(&reading.lag.of))
+    };
+    let Some(input) = reading(0) else { return Road::Unknown };
+    let (name, records) = (input.lag.of.to_string(), input.lag.records());
+    if input.is_unread {
+        return Road::Unread { partition: name };
+    }
+    if input.behind > Duration::from_secs(1) {
+        return Road::Behind { partition: name, records };
+    }
+    match reading(1) {
+        Some(output) if output.behind > Duration::from_secs(1) => {
+            Road::Untold { partition: output.lag.of.to_string(), records: output.lag.records() }
+        }
+        Some(_) => Road::Clear,
+        None => Road::Unknown,
+    }
+}
+
+fn facts(view: &OrderView) -> Value {
+    let order = &view.order;
+    context! {
+        product => order.product.name.to_string(), product_id => order.product.id.to_string(),
+        price => order.product.price.as_str(), customer => view.recipient().as_str(),
+        placed_with => view.address.as_ref().map(|_| order.email.as_str()),
+        lang => order.lang.map(crate::domain::Lang::code), placed_at => order.placed_at.as_millis(),
+        partition => view.partition, flow => view.flow.as_deref(), trace => order.trace.map(|trace| trace.to_string()),
+    }
+}
+
+/// What the shop may do to the order, the ways out of the line last.
+fn actions(desk: &Desk, view: &OrderView, voice: Voice<'_>) -> Vec<Value> {
+    const ORDER: [Verb; 7] =
+        [Verb::Advance, Verb::Resume, Verb::Hold, Verb::Delay, Verb::Address, Verb::Refuse, Verb::Cancel];
+    let can = |verb: &Verb| desk.commands().is_some() && allows(view.waits, view.exits, Party::Operator, *verb);
+    let action = |verb: Verb| {
+        let is_end = matches!(verb, Verb::Refuse | Verb::Cancel);
+        context! { verb => verb.name(), label => voice.word(label_key(verb)), is_end }
+    };
+    ORDER.into_iter().filter(can).map(action).collect()
+}
+
+/// The key of what an action is called.
+pub(super) const fn label_key(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Cancel => "act_cancel",
+        Verb::Advance => "act_advance",
+        Verb::Refuse => "act_refuse",
+        Verb::Hold => "act_hold",
+        Verb::Resume => "act_resume",
+        Verb::Delay => "act_delay",
+        Verb::Address => "act_address",
+    }
+}
+
+const fn done_key(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Cancel => "did_cancel",
+        Verb::Advance => "did_advance",
+        Verb::Refuse => "did_refuse",
+        Verb::Hold => "did_hold",
+        Verb::Resume => "did_resume",
+        Verb::Delay => "did_delay",
+        Verb::Address => "did_address",
+    }
+}

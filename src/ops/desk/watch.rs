@@ -1,0 +1,277 @@
+//! What the desk sees: store, log and measurements of one moment, taken at most once a second however many pages are open,
+//! and what can only be told by watching for a while.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use prometheus_client::registry::Registry;
+use tokio::{sync::Mutex as AsyncMutex, task::spawn_blocking, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    lag::{Lags, Reading},
+    windows::{Window, Windows},
+};
+use crate::{
+    clock::Clock,
+    clock::Monotonic,
+    domain::Timestamp,
+    env::Env,
+    eventlog::{EventLog, TopicPartition},
+    ops::OnceHandle,
+    store::{
+        self, Store,
+        overview::{Minute, Snapshot},
+    },
+};
+
+/// How often is watched while nobody looks.
+const WATCH_EVERY: Duration = Duration::from_secs(10);
+/// How old what is seen may be.
+const FRESH: Duration = Duration::from_secs(1);
+/// Looking may take this part of the time at most: what takes long is looked at less often.
+const PART: u32 = 20;
+/// How long a look waits for the log.
+const LOG_MAX: Duration = Duration::from_secs(2);
+/// How many minutes back orders are counted.
+const MINUTES: u64 = 60;
+
+/// A consumer group that is watched.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Its name in the log.
+    pub name: String,
+    /// The key of its name in words.
+    pub word: &'static str,
+    /// What it reads.
+    pub topics: Vec<String>,
+}
+
+/// Orders as fulfilment accounts for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Accounts {
+    /// Taken from the log.
+    pub accepted: u64,
+    /// Records that became dead letters instead.
+    pub dead: u64,
+}
+
+/// Reads accounts from what fulfilment commits with its offsets.
+pub type ReadAccounts = fn(&str) -> Option<Accounts>;
+
+/// What is watched.
+pub struct Watched {
+    /// The event log, if this process has one.
+    pub log: Option<OnceHandle<dyn EventLog>>,
+    /// The store, if this process has one.
+    pub store: Option<OnceHandle<dyn Store>>,
+    /// Time and chance.
+    pub env: Env,
+    /// Everything that is measured.
+    pub registry: Arc<RwLock<Registry>>,
+    /// Who reads the log; the first is fulfilment.
+    pub groups: Vec<Group>,
+    /// Whether groups have members on the log, which can be told apart.
+    pub has_owners: bool,
+    /// How fulfilment accounts for orders.
+    pub read_accounts: ReadAccounts,
+}
+
+/// Watches; a cheap handle.
+#[derive(Clone)]
+pub struct Watch(Arc<Inner>);
+
+struct Inner {
+    of: Watched,
+    /// The last look, when it ended, and how long it took.
+    last: AsyncMutex<Option<(Monotonic, Duration, Arc<Seen>)>>,
+    /// Held by whoever asks the log: one that hangs holds one thread.
+    asking: Arc<AsyncMutex<()>>,
+    past: Mutex<Past>,
+}
+
+/// What only time tells.
+#[derive(Default)]
+struct Past {
+    lags: Lags,
+    windows: Windows,
+    /// Since when the orders have not added up.
+    odd_since: Option<Monotonic>,
+}
+
+/// What was seen in one look.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// When.
+    pub at: Timestamp,
+    /// The store.
+    pub snapshot: Snapshot,
+    /// The minutes of the last hour.
+    pub minutes: Vec<Minute>,
+    /// How far each partition is read; empty when the log does not answer.
+    pub readings: Vec<Reading>,
+    /// What fulfilment accounts for; none when that cannot be read.
+    pub accounts: Option<Accounts>,
+    /// For how long orders have not added up though everything that was written is told.
+    pub odd_for: Option<Duration>,
+    /// How late orders changed their states in the last minutes.
+    pub lateness: Option<Window>,
+    /// How soon orders were acknowledged.
+    pub acknowledged: Option<Window>,
+}
+
+impl Watch {
+    /// Begins to watch; nothing is looked at yet.
+    pub fn new(of: Watched) -> Self {
+        let (last, asking, past) = Default::default();
+        Self(Arc::new(Inner { of, last, asking, past }))
+    }
+
+    /// Watches until the stop, so that there is a past to tell of when somebody looks.
+    pub async fn run(&self, stop: CancellationToken) {
+        let pace = &self.0.of.env.pace;
+        while pace.sleep_unless(&stop, WATCH_EVERY).await {
+            let read = self.read_log().await;
+            self.note(read.as_ref(), pace.monotonic());
+        }
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.0.of.env.clock
+    }
+
+    pub(super) fn groups(&self) -> &[Group] {
+        &self.0.of.groups
+    }
+
+    pub(super) fn log(&self) -> Option<&Arc<dyn EventLog>> {
+        self.0.of.log.as_ref()?.get()
+    }
+
+    /// The store, once it is open.
+    pub(super) fn store(&self) -> store::Result<&Arc<dyn Store>> {
+        let store = self.0.of.store.as_ref().and_then(|store| store.get());
+        store.ok_or_else(|| store::Error::Unavailable("the store is not open yet".into()))
+    }
+
+    /// What there is to see, not older than a second or a multiple of the time that it takes to look.
+    pub(super) async fn look(&self) -> store::Result<Arc<Seen>> {
+        let pace = &self.0.of.env.pace;
+        let mut last = self.0.last.lock().await;
+        if let Some((at, took, seen)) = &*last
+            && pace.monotonic().saturating_sub(*at) < FRESH.max(*took * PART)
+        {
+            return Ok(seen.clone());
+        }
+        let begun = pace.monotonic();
+        let seen = Arc::new(self.gather().await?);
+        let ended = pace.monotonic();
+        *last = Some((ended, ended.saturating_sub(begun), seen.clone()));
+        Ok(seen)
+    }
+
+    async fn gather(&self) -> store::Result<Seen> {
+        let store = self.store()?;
+        let at = self.clock().now();
+        // the log first: what it says of the orders must not be ahead of what the store is asked afterwards
+        let read = self.read_log().await;
+        let snapshot = store.snapshot(at).await?;
+        let minutes = store.minutes(at - Duration::from_mins(MINUTES)).await?;
+        let now = self.0.of.env.pace.monotonic();
+        self.note(read.as_ref(), now);
+        let mut past = self.past();
+        let (readings, accounts) = read.map_or_else(Default::default, |read| (read.readings, read.accounts));
+        let readings = past.lags.told(readings, now);
+        let odd = accounts.is_some_and(|accounts| is_odd(&snapshot, accounts, &readings));
+        past.odd_since = odd.then(|| past.odd_since.unwrap_or(now));
+        Ok(Seen {
+            at,
+            snapshot,
+            minutes,
+            readings,
+            accounts,
+            odd_for: past.odd_since.map(|since| now.saturating_sub(since)),
+            lateness: past.windows.of("encargo_transition_lateness_seconds"),
+            acknowledged: past.windows.of("encargo_intake_request_seconds"),
+        })
+    }
+
+    fn note(&self, read: Option<&Read>, now: Monotonic) {
+        let mut text = String::new();
+        let registry = self.0.of.registry.read().unwrap_or_else(PoisonError::into_inner);
+        let encoded = prometheus_client::encoding::text::encode_registry(&mut text, &registry);
+        drop(registry);
+        let mut past = self.past();
+        if encoded.is_ok() {
+            past.windows.note(&text, now);
+        }
+        if let Some(read) = read {
+            past.lags.note(&read.readings, now);
+        }
+    }
+
+    fn past(&self) -> std::sync::MutexGuard<'_, Past> {
+        self.0.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the log says of its readers; nothing when it does not answer in time.
+    async fn read_log(&self) -> Option<Read> {
+        let log = self.log()?.clone();
+        let inner = self.0.clone();
+        let turn = self.0.asking.clone().try_lock_owned().ok()?;
+        let ask = spawn_blocking(move || {
+            let _turn = turn;
+            read(&*log, &inner.of)
+        });
+        match timeout(LOG_MAX, ask).await {
+            Ok(Ok(Ok(read))) => Some(read),
+            Ok(Ok(Err(error))) => {
+                tracing::debug!(%error, "the desk cannot read the log");
+                None
+            }
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+}
+
+/// What the log says.
+struct Read {
+    readings: Vec<Reading>,
+    accounts: Option<Accounts>,
+}
+
+fn read(log: &dyn EventLog, of: &Watched) -> crate::eventlog::Result<Read> {
+    let mut readings = Vec::new();
+    for group in &of.groups {
+        let owners = if of.has_owners { log.owners(&group.name)? } else { Vec::new() };
+        let owner =
+            |partition: &TopicPartition| owners.iter().find(|(of, _)| of == partition).map(|(_, owner)| owner.clone());
+        for topic in &group.topics {
+            for lag in log.lag(&group.name, &[topic])? {
+                let owner = owner(&lag.of);
+                let is_unread = of.has_owners && owner.is_none();
+                readings.push(Reading { group: group.word, lag, owner, is_unread, ..Reading::default() });
+            }
+        }
+    }
+    let fulfilment = of.groups.first().map(|group| group.name.as_str());
+    let groups = log.groups()?;
+    let offsets = groups.iter().filter(|info| Some(info.name.as_str()) == fulfilment).flat_map(|info| &info.offsets);
+    let accounts = offsets.filter_map(|offset| (of.read_accounts)(&offset.metadata)).reduce(add);
+    Ok(Read { readings, accounts })
+}
+
+fn add(a: Accounts, b: Accounts) -> Accounts {
+    Accounts { accepted: a.accepted + b.accepted, dead: a.dead + b.dead }
+}
+
+/// Whether orders are missing that nothing in the log will still tell of.
+fn is_odd(snapshot: &Snapshot, accounts: Accounts, readings: &[Reading]) -> bool {
+    let is_told = readings
+        .iter()
+        .skip_while(|reading| reading.group == readings[0].group)
+        .all(|reading| reading.lag.records() == 0);
+    is_told && snapshot.counts.total + accounts.dead < accounts.accepted
+}
