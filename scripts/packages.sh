@@ -26,6 +26,13 @@ missing_for_tls() {
   perl -MFindBin -MIPC::Cmd -MTime::Piece -e 1 2>/dev/null || echo perl
 }
 
+# The pages are tried in a real browser, with the letters of their pictures.
+missing_for_browser() {
+  [[ -x /usr/bin/chromium ]] || echo chromium
+  command -v node >/dev/null || echo nodejs
+  command -v npm >/dev/null || echo npm
+}
+
 missing_for_python() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a file per promise or part.
 
 mod agreement;
+mod browser;
 mod catalog;
 mod chance;
 mod cli;

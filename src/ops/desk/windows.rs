@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(windows.of(NAMES[0]), None);
         windows.note(&metrics([100, 100, 100]), Monotonic::from_secs(0));
         assert_eq!(windows.of(NAMES[0]).unwrap().count, 100, "all of it is recent");
-        windows.note(&metrics([100, 104, 104]), Monotonic::from_secs(60));
+        windows.note(&metrics([100, 104, 104]), Monotonic::from_mins(1));
         let window = windows.of(NAMES[0]).unwrap();
         assert_eq!((window.count, &window.buckets), (4, &vec![(0.01, 0), (0.1, 4), (f64::INFINITY, 0)]));
         assert!((window.quantile(0.5) - 0.055).abs() < 1e-9, "{}", window.quantile(0.5));

@@ -1,0 +1,43 @@
+// A small shop in which every page has something to show, and the pages by name.
+import { eventually } from './server.mjs';
+
+const json = async (url, options) => {
+  const answer = await fetch(url, { headers: { accept: 'application/json' }, ...options });
+  if (!answer.ok) throw new Error(`${url}: ${answer.status} ${await answer.text()}`);
+  return answer.json();
+};
+
+/** Makes one order that is finished, one that is held and one that is cancelled; the address of each page by its name. */
+export async function scene(server) {
+  const [finished, held, cancelled] = [await server.place('1080'), await server.place('1050'), await server.place('1100')];
+  const change = (order, verb) => eventually(`${verb} of ${order.orderid}`, () => json(server.tracking(`/orders/${order.orderid}/${verb}`), { method: 'POST' }));
+  await change(held, 'hold');
+  await change(cancelled, 'cancel');
+  await eventually('the end of the first order', async () => (await json(server.tracking(`/orders/${finished.orderid}`))).finished);
+  const track = ({ handle }) => server.tracking(`/track/${handle}`);
+  return {
+    'shop-start': server.shop('/'),
+    shop: server.shop('/?q=cuaderno'),
+    'shop-empty': server.shop('/?q=zzzzzzzz'),
+    checkout: server.shop('/checkout?product=1080'),
+    'track-finished': track(finished),
+    'track-held': track(held),
+    'track-cancelled': track(cancelled),
+    'track-cancel': `${track(held)}/cancel`,
+    'track-unknown': server.tracking('/track/none'),
+    'desk-now': server.ops('/'),
+    'desk-orders': server.ops('/orders'),
+    'desk-order': server.ops(`/orders/${held.orderid}`),
+    'desk-failures': server.ops('/failures'),
+    'desk-mailbox': server.ops('/mailbox'),
+    'desk-ledger': server.ops('/ledger'),
+    'desk-gallery': server.ops('/mailbox/gallery'),
+  };
+}
+
+/** The same page in another language. */
+export const inLanguage = (address, lang) => {
+  const url = new URL(address);
+  url.searchParams.set('lang', lang);
+  return url.href;
+};

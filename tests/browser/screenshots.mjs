@@ -1,0 +1,29 @@
+// Pictures of all pages into a folder: NAME-LANG-SCHEME-WIDTH.png.
+import { launch, reader } from './browser.mjs';
+import { inLanguage, scene } from './scene.mjs';
+import { Server } from './server.mjs';
+
+const folder = process.argv[2];
+const widths = (process.env.WIDTHS ?? '360,1280,2560').split(',').map(Number);
+const langs = (process.env.LANGS ?? 'es,en').split(',');
+const schemes = (process.env.SCHEMES ?? 'light,dark').split(',');
+const browser = await launch();
+const server = await Server.start({ ENCARGO_DWELL: '1s' });
+try {
+  const pages = await scene(server);
+  for (const colorScheme of schemes) {
+    for (const width of widths) {
+      const { page, close } = await reader(browser, { colorScheme, viewport: { width, height: 900 } }, [/404/]);
+      for (const lang of langs) {
+        for (const [name, address] of Object.entries(pages)) {
+          await page.goto(inLanguage(address, lang));
+          await page.screenshot({ path: `${folder}/${name}-${lang}-${colorScheme}-${width}.png`, fullPage: true });
+        }
+      }
+      await close();
+    }
+  }
+} finally {
+  await server.end();
+  await browser.close();
+}

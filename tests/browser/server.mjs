@@ -1,0 +1,79 @@
+// The real binary as a child process, on a folder and ports of its own.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+/** How long anything may take before the test fails: a busy machine takes its time. */
+export const PATIENCE = 120_000;
+
+export class Server {
+  /** Starts `encargo up` with settings of the environment, and waits until it is ready. */
+  static async start(settings = {}) {
+    const server = new Server();
+    server.folder = await mkdtemp(join(tmpdir(), 'encargo-browser-'));
+    server.settings = settings;
+    server.listen = { intake: '127.0.0.1:0', tracking: '127.0.0.1:0', ops: '127.0.0.1:0' };
+    await server.#spawn();
+    return server;
+  }
+
+  async #spawn() {
+    const env = { ...process.env, ...this.settings, ENCARGO_DATA: join(this.folder, 'data') };
+    for (const [name, address] of Object.entries(this.listen)) env[`ENCARGO_${name.toUpperCase()}_LISTEN`] = address;
+    this.child = spawn(process.env.ENCARGO_BINARY, ['up', '--json'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.log = '';
+    this.child.stderr.on('data', (text) => { this.log += text; });
+    for await (const line of createInterface({ input: this.child.stdout })) {
+      const said = JSON.parse(line);
+      for (const name of Object.keys(this.listen)) this.listen[name] = said[name]; // a port once given stays
+      break;
+    }
+    await eventually('the server is ready', async () => (await fetch(this.ops('/readyz'))).ok, () => this.log);
+  }
+
+  shop(path) { return `http://${this.listen.intake}${path}`; }
+  tracking(path) { return `http://${this.listen.tracking}${path}`; }
+  ops(path) { return `http://${this.listen.ops}${path}`; }
+
+  /** Places an order as a program does; its answer. */
+  async place(product, email = 'ana@example.org') {
+    const body = JSON.stringify({ product, email });
+    const answer = await fetch(this.shop('/orders'), { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+    if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+    return answer.json();
+  }
+
+  /** `kill -9`. */
+  async kill() {
+    const ended = once(this.child, 'exit');
+    this.child.kill('SIGKILL');
+    await ended;
+  }
+
+  /** The same on the same folder and ports, after `kill`. */
+  async again() { await this.#spawn(); }
+
+  async end() {
+    if (this.child.exitCode === null && this.child.signalCode === null) await this.kill();
+    await rm(this.folder, { recursive: true });
+  }
+}
+
+/** Asks until the answer is truthy; what stands in the way at the end goes into the error. */
+export async function eventually(what, ask, more = () => '') {
+  const end = Date.now() + PATIENCE;
+  let last;
+  while (Date.now() < end) {
+    try {
+      last = await ask();
+      if (last) return last;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+  }
+  throw new Error(`not within ${PATIENCE} ms: ${what}: ${last}\n${more()}`);
+}
