@@ -21,9 +21,9 @@ export class Server {
   }
 
   async #spawn() {
-    const env = { ...process.env, ...this.settings, ENCARGO_DATA: join(this.folder, 'data') };
+    const env = { ...process.env, ...this.settings };
     for (const [name, address] of Object.entries(this.listen)) env[`ENCARGO_${name.toUpperCase()}_LISTEN`] = address;
-    this.child = spawn(process.env.ENCARGO_BINARY, ['up', '--json'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = spawn(process.env.ENCARGO_BINARY, ['up', '--json'], { env, cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'] });
     this.log = '';
     this.child.stderr.on('data', (text) => { this.log += text; });
     for await (const line of createInterface({ input: this.child.stdout })) {
