@@ -3,7 +3,7 @@
 //! - Reads: the catalogue; the store's idempotency keys; how far the consumers of its orders are.
 //! - Writes: the orders topic (`compra_detalle`), the ids topic, idempotency keys; in the store, how far ids were given
 //!   out, by which an older log is known at the next start.
-//! - Serves: the shop's pages ([`shop`]), which order as programs do.
+//! - Serves: the shop's pages (`shop`), which order as programs do.
 //! - Guarantees: an order that was acknowledged is in the log once; one whose acknowledgement was lost is there once or
 //!   not at all, and a retry with the same `Idempotency-Key` finds out which without ordering twice, whatever changed meanwhile. Nothing is
 //!   acknowledged that is not durable: what cannot be taken in time is refused with 503 and `Retry-After`.
