@@ -71,7 +71,7 @@ async fn connection(
     stream.set_nodelay(true).expect("a TCP socket");
     let body = format!(r#"{{"product":"1010","email":"c{number}@example.org"}}"#);
     let request = format!(
-        "POST /orders HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut answer = Vec::with_capacity(4096);

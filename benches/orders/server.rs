@@ -68,7 +68,7 @@ impl Server {
 
     async fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.ops).await.expect("the ops listener listens");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("it reads");
         let mut text = String::new();
         stream.read_to_string(&mut text).await.expect("it answers");
