@@ -218,6 +218,23 @@ impl Verb {
         }
     }
 
+    /// What it asks for; two of them need to be told more: until when, or which address.
+    pub fn wish<E>(
+        self,
+        until: impl FnOnce() -> Result<Timestamp, E>,
+        address: impl FnOnce() -> Result<EmailAddress, E>,
+    ) -> Result<Wish, E> {
+        Ok(match self {
+            Self::Cancel => Wish::Cancel,
+            Self::Advance => Wish::Advance(Onward::Next),
+            Self::Refuse => Wish::Advance(Onward::Refused),
+            Self::Hold => Wish::Hold,
+            Self::Resume => Wish::Resume,
+            Self::Delay => Wish::Delay(until()?),
+            Self::Address => Wish::Readdress(address()?),
+        })
+    }
+
     /// The one with that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verb| verb.name() == name)

@@ -14,16 +14,17 @@ use crate::harness::{
     app::sample_in,
     changes::{self, Changes, change},
     eventually,
-    load::{Requests, random_below, send, settle_all},
+    load::{Requests, amid, send, settle_all},
     process::{Process, read_log},
 };
 
 const DWELL: &str = "150ms";
 const SENDERS: usize = 8;
 const CHANGERS: usize = 2;
+/// Most keyed orders in a round before the strike, each sender's every second.
+const ACKNOWLEDGED_MAX: u64 = 120;
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "how long a round lasts is the random part of this test, not a wait")]
 async fn nothing_acknowledged_is_lost_doubled_early_or_out_of_order() {
     let rounds: u32 = std::env::var("ENCARGO_KILL_ROUNDS").map_or(50, |text| text.parse().expect("a number"));
     let folder = tempfile::tempdir().unwrap();
@@ -33,15 +34,17 @@ async fn nothing_acknowledged_is_lost_doubled_early_or_out_of_order() {
     for round in 0..rounds {
         let mut process = Process::start(&data, &["--dwell", DWELL]).await;
         let mut senders = JoinSet::new();
-        for sender in 0..SENDERS {
-            senders.spawn(send(process.url("intake", "/orders"), round, sender, usize::MAX, requests.clone()));
-        }
+        let sending: Vec<_> = (0..SENDERS)
+            .map(|sender| {
+                let url = process.url("intake", "/orders");
+                senders.spawn(send(url, round, sender, usize::MAX, requests.clone()))
+            })
+            .collect();
         let mut changers = JoinSet::new();
         for changer in 0..CHANGERS {
             changers.spawn(change(process.url("tracking", ""), changer, requests.clone(), changes.clone()));
         }
-        let lasts = Duration::from_millis(random_below(600));
-        tokio::time::sleep(lasts).await;
+        amid(ACKNOWLEDGED_MAX, &requests, &sending).await;
         process.kill();
         while let Some(acknowledged) = senders.join_next().await {
             unkeyed.extend(acknowledged.unwrap());

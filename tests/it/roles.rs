@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use crate::harness::{
     cluster::{Cluster, needed},
     eventually,
-    load::{Requests, random_below, send, settle_all},
+    load::{Requests, amid, send, settle_all},
     process::Process,
 };
 
@@ -159,7 +159,6 @@ async fn a_process_waits_for_a_broker_that_is_away() {
 
 /// Two instances of each role; one of each is killed and comes back under load; then one fulfilment leaves for good.
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "how long a round lasts is the random part of this test, not a wait")]
 async fn instances_share_the_work_and_kills_lose_nothing() {
     let cluster = Cluster::prepare(&[]).await;
     let mut first = Vec::new();
@@ -173,10 +172,13 @@ async fn instances_share_the_work_and_kills_lose_nothing() {
     for round in 0..8_u32 {
         let victim = round as usize % ROLES.len();
         let mut senders = JoinSet::new();
-        for (sender, intake) in [&first[0], &second[0]].into_iter().enumerate() {
-            senders.spawn(send(intake.url("intake", "/orders"), round, sender, 30, requests.clone()));
-        }
-        tokio::time::sleep(Duration::from_millis(random_below(600))).await;
+        let intakes = [&first[0], &second[0]].into_iter().enumerate();
+        let sending: Vec<_> = intakes
+            .map(|(sender, intake)| {
+                senders.spawn(send(intake.url("intake", "/orders"), round, sender, 30, requests.clone()))
+            })
+            .collect();
+        amid(30, &requests, &sending).await; // of 60 orders every second one has a key
         first[victim].kill();
         first[victim] = cluster.start(ROLES[victim], 0).await;
         while let Some(acknowledged) = senders.join_next().await {

@@ -4,13 +4,16 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{COMMAND, FOR_COMMAND, HELD, Headers, malformed, plain_cloud_event};
+use super::{Headers, events::COMMAND, headers::plain_cloud_event, malformed};
 use crate::domain::{
     Closing, Command, CommandId, CommandOutcome, Exits, Invalid, OrderId, Timestamp, Waits,
-    command::{Onward, Standing, Verb, Verdict, Wish},
+    command::{Standing, Verb, Verdict, Wish},
     flow::Party,
 };
 
+/// What an order waits for, besides its timer.
+const FOR_COMMAND: &str = "command";
+const HELD: &str = "held";
 /// Longest name of who sends a command, in bytes.
 const BY_MAX: usize = 64;
 /// Longest reason, in bytes.
@@ -90,17 +93,10 @@ pub fn decode_command(value: &[u8]) -> Result<Command, Invalid> {
     let wire: WireCommand = serde_json::from_slice(value).map_err(|error| malformed(&error))?;
     let verb = Verb::named(&wire.verb)
         .ok_or(Invalid::because("do: must be cancel, advance, refuse, hold, resume, delay or address"))?;
-    let wish = match verb {
-        Verb::Cancel => Wish::Cancel,
-        Verb::Advance => Wish::Advance(Onward::Next),
-        Verb::Refuse => Wish::Advance(Onward::Refused),
-        Verb::Hold => Wish::Hold,
-        Verb::Resume => Wish::Resume,
-        Verb::Delay => Wish::Delay(wire.until.ok_or(Invalid::because("until: a delay needs it"))?),
-        Verb::Address => {
-            Wish::Readdress(wire.usermail.ok_or(Invalid::because("usermail: a new address needs it"))?.parse()?)
-        }
-    };
+    let wish = verb.wish(
+        || wire.until.ok_or(Invalid::because("until: a delay needs it")),
+        || wire.usermail.ok_or(Invalid::because("usermail: a new address needs it"))?.parse(),
+    )?;
     Ok(Command {
         id: wire.command.parse()?,
         order: OrderId::new(wire.orderid)?,
@@ -237,6 +233,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::command::Onward;
 
     fn command(wish: Wish, reason: Option<&str>) -> Command {
         Command {

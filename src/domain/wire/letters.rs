@@ -1,6 +1,7 @@
 //! Dead letters: a record as it was, and in headers of its own where it came from and why it was refused.
 
-use super::{DeadLetter, Headers, Source, Timestamp, UNREADABLE, header};
+use super::{Headers, UNREADABLE, headers::header};
+use crate::domain::{DeadLetter, Source, Timestamp};
 
 const DEAD: &str = "dead.";
 /// Says what was cut off a dead letter; it stays with the letter, and such a one is not driven again.

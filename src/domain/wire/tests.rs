@@ -1,7 +1,10 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::domain::{Closing, Command, HandleKey, Lang, TraceParent, command::Wish};
+use crate::domain::{
+    Cause, Closing, Command, DeadLetter, Exits, HandleKey, Lang, Source, StateEvent, TraceParent, Waits, command::Wish,
+    flow::Party,
+};
 
 const RECORD_TIME: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 

@@ -19,7 +19,7 @@ use crate::{
     commands::{self, Answer},
     domain::{
         Command, CommandId, CommandOutcome, Lang, Timestamp,
-        command::{Onward, Refusal, Verb, Verdict, Wish, allows},
+        command::{Refusal, Verb, Verdict, allows},
         flow::Party,
         parse_duration, wire,
     },
@@ -140,18 +140,11 @@ pub(super) async fn act(
 
 /// What the form wants.
 fn command(form: &Form, key: &CommandId, view: &OrderView, verb: Verb, now: Timestamp) -> Result<Command, Flaw> {
-    let wish = match verb {
-        Verb::Cancel => Wish::Cancel,
-        Verb::Advance => Wish::Advance(Onward::Next),
-        Verb::Refuse => Wish::Advance(Onward::Refused),
-        Verb::Hold => Wish::Hold,
-        Verb::Resume => Wish::Resume,
-        Verb::Delay => {
-            let more = parse_duration(form.get("value")).ok().filter(|more| !more.is_zero()).ok_or("bad_delay")?;
-            Wish::Delay(view.next_at().unwrap_or(now).max(now) + more)
-        }
-        Verb::Address => Wish::Readdress(form.get("value").parse().map_err(|_| "bad_address")?),
+    let delayed = || {
+        let more = parse_duration(form.get("value")).ok().filter(|more| !more.is_zero()).ok_or("bad_delay")?;
+        Ok(view.next_at().unwrap_or(now).max(now) + more)
     };
+    let wish = verb.wish(delayed, || form.get("value").parse().map_err(|_| "bad_address"))?;
     let by = form.given("by").map_or(Ok(DESK.into()), wire::read_by).map_err(|_| "bad_by")?;
     let reason = form.given("reason").map(wire::read_reason).transpose().map_err(|_| "bad_reason")?;
     Ok(Command { id: key.clone(), order: view.order.id, by, party: Party::Operator, wish, reason })

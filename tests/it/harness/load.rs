@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use encargo::audit::Placed;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::AbortHandle};
 
 use super::eventually;
 
@@ -28,6 +28,19 @@ pub async fn send(url: String, round: u32, sender: usize, most: usize, requests:
         }
     }
     acknowledged
+}
+
+/// Waits until less than `most` further requests with a key, how many is chance, are acknowledged, or until no sender goes on: a
+/// moment for a strike that is amid the work however slow the machine is.
+pub async fn amid(most: u64, requests: &Requests, senders: &[AbortHandle]) {
+    let acknowledged = async || requests.lock().await.values().flatten().count() as u64;
+    let enough = acknowledged().await + random_below(most);
+    eventually("acknowledgements", async || {
+        let so_far = acknowledged().await;
+        let is_over = so_far >= enough || senders.iter().all(AbortHandle::is_finished);
+        if is_over { Ok(()) } else { Err(format!("{so_far} of {enough}")) }
+    })
+    .await;
 }
 
 /// `None` when there is no answer: the order may be there or not.

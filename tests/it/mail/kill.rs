@@ -21,7 +21,6 @@ const ORDERS: usize = 250;
 
 /// Rounds: `ENCARGO_MAIL_KILL_ROUNDS` (4).
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "how long a round lasts is the random part of this test, not a wait")]
 async fn every_mail_arrives_in_order_and_repeats_are_among_the_counted() {
     let rounds: u32 = std::env::var("ENCARGO_MAIL_KILL_ROUNDS").map_or(4, |text| text.parse().expect("a number"));
     let folder = tempfile::tempdir().unwrap();
@@ -41,10 +40,15 @@ async fn every_mail_arrives_in_order_and_repeats_are_among_the_counted() {
         if process.is_none() {
             process = Some(Process::start(&data, &arguments).await);
         }
-        let Some(running) = &process else { unreachable!("it was just started") };
+        let (Some(running), Some(server)) = (&process, &sink) else { unreachable!("both were just started") };
+        let enough = server.accepted() + random_below(ORDERS as u64);
         place(&running.url("intake", "/orders")).await;
-        let (lasts, what) = (random_below(500), random_below(3));
-        tokio::time::sleep(Duration::from_millis(lasts)).await;
+        eventually("mails", async || {
+            let so_far = server.accepted();
+            if so_far >= enough { Ok(()) } else { Err(format!("{so_far} of {enough}")) }
+        })
+        .await;
+        let what = random_below(3);
         if what != 0
             && let Some(mut process) = process.take()
         {

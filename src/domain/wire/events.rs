@@ -1,0 +1,272 @@
+//! State events, as `compra_confirmada` carries them.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Headers, SEAL, VERSION,
+    commands::{fingerprints, read_fingerprints, read_waits, waits_name},
+    headers::header,
+    malformed,
+};
+use crate::domain::{
+    Cause, Change, EmailAddress, Exits, Invalid, Order, OrderId, Product, StateEvent, Timestamp, Waits, flow::Party,
+};
+
+/// Why a record is no event that this program can take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It is none.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// It may mean anything: whoever goes on without it is wrong about its order.
+    #[error("it was written by a newer Encargo (version {0} of the records, this one reads up to {VERSION})")]
+    Newer(u32),
+}
+
+// Not a flattened WireOrder: `flatten` buffers every field, which costs more than the rest of the parse.
+#[derive(Serialize, Deserialize)]
+struct WireEvent<'a> {
+    orderid: u64,
+    #[serde(borrow)]
+    gameid: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    price: Cow<'a, str>,
+    #[serde(borrow)]
+    usermail: Cow<'a, str>,
+    #[serde(borrow)]
+    estado: Cow<'a, str>,
+    // from here on ours
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seq: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next_at: Option<Timestamp>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    lang: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    placed_at: Option<Timestamp>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    handle: Option<Cow<'a, str>>,
+    // from here on since version 2
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    step: Option<u8>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    flow: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    next: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    change: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    waits: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left_ms: Option<u64>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    closes: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    cause: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    command: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    by: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    reason: Option<Cow<'a, str>>,
+    /// The least of the parties that may cancel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cancel: Option<Party>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    advance: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    refuse: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expect_at: Option<Timestamp>,
+    /// The template of its mail where that is not called like the state; empty when there is no mail.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    mail: Option<Cow<'a, str>>,
+    /// Fingerprints in hexadecimal, with spaces between them.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    commands: Option<Cow<'a, str>>,
+    /// The address with which it was placed, when that is not the one in `usermail` any more.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    placed_usermail: Option<Cow<'a, str>>,
+    /// None up to version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
+}
+
+const PLACED: &str = "placed";
+const TIMER: &str = "timer";
+pub(super) const COMMAND: &str = "command";
+
+/// The value of a `compra_confirmada` record.
+pub fn encode_event(event: &StateEvent) -> Vec<u8> {
+    let order = &event.order;
+    let (cause, command, by) = match &event.cause {
+        Cause::Placed => (PLACED, None, None),
+        Cause::Timer => (TIMER, None, None),
+        Cause::Command { id, by } => (COMMAND, Some(Cow::Borrowed(id.as_str())), Some(Cow::Borrowed(&**by))),
+    };
+    let left = if let Waits::Held(left) = event.waits { left } else { None };
+    let wire = WireEvent {
+        seq: Some(event.seq),
+        at: Some(event.at),
+        next_at: event.next_at(),
+        lang: order.lang.map(|lang| Cow::Borrowed(lang.code())),
+        placed_at: Some(order.placed_at),
+        handle: order.handle.map(|handle| Cow::Owned(handle.to_string())),
+        step: Some(event.step),
+        flow: event.flow.as_deref().map(Cow::Borrowed),
+        next: event.next.as_deref().map(Cow::Borrowed),
+        change: Some(event.change).filter(|change| *change != Change::Entered).map(|change| change.name().into()),
+        waits: waits_name(event.waits).map(Cow::Borrowed),
+        left_ms: left.map(|left| left.as_millis() as u64),
+        closes: event.closes().map(|closing| Cow::Borrowed(closing.name())),
+        cause: Some(Cow::Borrowed(cause)),
+        command,
+        by,
+        reason: event.reason.as_deref().map(Cow::Borrowed),
+        cancel: event.exits.cancel,
+        advance: event.exits.advance,
+        refuse: event.exits.refuse,
+        expect_at: event.exits.expect_at,
+        mail: mail_of(event),
+        commands: (!event.commands.is_empty()).then(|| fingerprints(&event.commands).into()),
+        placed_usermail: event.address.as_ref().map(|_| Cow::Borrowed(order.email.as_str())),
+        ..old_event(event)
+    };
+    serde_json::to_vec(&wire).expect("strings and numbers always serialise")
+}
+
+/// Most events are mailed with the template of their state's name.
+fn mail_of(event: &StateEvent) -> Option<Cow<'_, str>> {
+    let usual = if event.change == Change::Entered { Some(&event.estado) } else { None };
+    (event.mail.as_ref() != usual).then(|| event.mail.as_deref().unwrap_or_default().into())
+}
+
+/// The value of a `compra_confirmada` record with the fields of the old services alone.
+pub fn encode_old_event(event: &StateEvent) -> Vec<u8> {
+    serde_json::to_vec(&old_event(event)).expect("strings and numbers always serialise")
+}
+
+fn old_event(event: &StateEvent) -> WireEvent<'_> {
+    let order = &event.order;
+    WireEvent {
+        orderid: order.id.get(),
+        gameid: Cow::Borrowed(&order.product.id),
+        name: Cow::Borrowed(&order.product.name),
+        price: Cow::Borrowed(order.product.price.as_str()),
+        usermail: Cow::Borrowed(event.recipient().as_str()),
+        estado: Cow::Borrowed(&event.estado),
+        seq: None,
+        at: None,
+        next_at: None,
+        lang: None,
+        placed_at: None,
+        handle: None,
+        step: None,
+        flow: None,
+        next: None,
+        change: None,
+        waits: None,
+        left_ms: None,
+        closes: None,
+        cause: None,
+        command: None,
+        by: None,
+        reason: None,
+        cancel: None,
+        advance: false,
+        refuse: false,
+        expect_at: None,
+        mail: None,
+        commands: None,
+        placed_usermail: None,
+        version: None,
+    }
+}
+
+/// Reads a `compra_confirmada` record of any version up to ours, or an old service's; `at` is the record's time.
+pub fn decode_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Unreadable> {
+    read_event(value, headers, at)
+        .map_err(|invalid| newer(value, headers).map_or(Unreadable::Invalid(invalid), Unreadable::Newer))
+}
+
+/// A version after ours that an event bears. Only what is sealed counts: a stranger's record stops nobody.
+fn newer(value: &[u8], headers: &Headers) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    header(headers, SEAL)?;
+    let Versioned { version } = serde_json::from_slice(value).ok()?;
+    (version > VERSION).then_some(version)
+}
+
+fn read_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Invalid> {
+    let wire: WireEvent = serde_json::from_slice(value).map_err(|e| malformed(&e))?;
+    if wire.version.is_some_and(|version| version > VERSION) && header(headers, SEAL).is_some() {
+        return Err(Invalid::because("version: is of a newer Encargo"));
+    }
+    let entered_at = wire.at.unwrap_or(at);
+    if wire.estado.is_empty() || wire.estado.len() > 64 || wire.estado.contains(char::is_control) {
+        return Err(Invalid::because("estado: must have 1 to 64 bytes and no control characters"));
+    }
+    let recipient: EmailAddress = wire.usermail.parse()?;
+    let placed_for = wire.placed_usermail.map(|address| address.parse()).transpose()?;
+    let order = Arc::new(Order {
+        id: OrderId::new(wire.orderid)?,
+        product: Product::new(&wire.gameid, &wire.name, &wire.price)?,
+        email: placed_for.clone().unwrap_or_else(|| recipient.clone()),
+        lang: wire.lang.and_then(|lang| lang.parse().ok()),
+        placed_at: wire.placed_at.unwrap_or(entered_at),
+        handle: wire.handle.and_then(|handle| handle.parse().ok()),
+        trace: header(headers, "traceparent").and_then(|text| text.parse().ok()),
+    });
+    // the first event has 1; another writer's 0 tells as little as none
+    let Some(seq) = wire.seq.filter(|seq| *seq > 0) else {
+        return old_services_event(order, &wire.estado, entered_at);
+    };
+    let event = StateEvent::of_version_1(order, seq, &*wire.estado, entered_at, wire.next_at);
+    let Some(step) = wire.step else { return Ok(event) };
+    let cause = match (wire.cause.as_deref(), wire.command, wire.by) {
+        (Some(PLACED), ..) => Cause::Placed,
+        (Some(COMMAND), Some(id), Some(by)) => Cause::Command { id: id.parse()?, by: by.into() },
+        _ => Cause::Timer,
+    };
+    let waits = read_waits(wire.closes.as_deref(), wire.next_at, wire.waits.as_deref(), wire.left_ms)
+        .ok_or(Invalid::because("closes: an event after which nothing is due must have it"))?;
+    let change = wire.change.and_then(|name| Change::named(&name)).unwrap_or(Change::Entered);
+    let mail = match wire.mail.as_deref() {
+        None => Some(event.estado.clone()).filter(|_| change == Change::Entered),
+        Some(template) => Some(template.into()).filter(|_| !template.is_empty()),
+    };
+    Ok(StateEvent {
+        address: placed_for.map(|_| recipient),
+        step,
+        flow: wire.flow.map(Into::into),
+        change,
+        exits: Exits { cancel: wire.cancel, advance: wire.advance, refuse: wire.refuse, expect_at: wire.expect_at },
+        mail,
+        commands: read_fingerprints(wire.commands.as_deref().unwrap_or_default())?,
+        next: wire.next.map(Into::into),
+        waits,
+        cause,
+        reason: wire.reason.map(Into::into),
+        ..event
+    })
+}
+
+/// The states of the old services, in order: their records have a name and no number.
+pub const OLD_STATES: [&str; 4] = ["recibido", "preparando", "entregando", "finalizado"];
+
+fn old_services_event(order: Arc<Order>, estado: &str, at: Timestamp) -> Result<StateEvent, Invalid> {
+    let place = OLD_STATES.iter().position(|state| *state == estado);
+    let place = place.ok_or(Invalid::because("estado: a record without seq must have a state of the old services"))?;
+    let event = StateEvent::of_version_1(order, place as u8 + 1, estado, at, None);
+    let waits = if place + 1 == OLD_STATES.len() { event.waits } else { Waits::Untold };
+    Ok(StateEvent { waits, ..event })
+}
