@@ -235,7 +235,7 @@ async fn no_form_of_another_site_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failures_are_grouped_and_decided_about_by_the_number_that_was_shown() {
+async fn failures_are_grouped_and_only_those_that_were_shown_are_decided_about() {
     let app = TestApp::start().await;
     bounce(&app, 901, "rosa@example.org", "550 5.1.1 <rosa@example.org>: no such user").await;
     bounce(&app, 902, "leo@example.net", "550 5.1.1 <leo@example.net>: no such user").await;
@@ -256,6 +256,12 @@ async fn failures_are_grouped_and_decided_about_by_the_number_that_was_shown() {
     assert_eq!((store.dead(None, 10).await.unwrap().len(), store.ledger_counts().await.unwrap().suppressed), (3, 3));
     // one is given up, the others are tried again
     let one = page(&app, "/failures/decide?do=drop&id=mail%3A902.1").await;
+    let given_up = send(&app, "/failures/decide", &fields(&one), None).await;
+    assert_eq!(given_up.headers()["location"], "/failures?dropped=1");
+    bounce(&app, 904, "eva@example.com", "550 5.1.1 <eva@example.com>: no such user").await;
+    let as_many = send(&app, "/failures/decide", &fields(&asked), None).await;
+    assert_eq!(as_many.status(), StatusCode::CONFLICT, "as many, but others");
+    let one = page(&app, "/failures/decide?do=drop&id=mail%3A904.1").await;
     let given_up = send(&app, "/failures/decide", &fields(&one), None).await;
     assert_eq!(given_up.headers()["location"], "/failures?dropped=1");
     let asked = page(&app, &format!("/failures/decide?do=redrive&group={group}")).await;

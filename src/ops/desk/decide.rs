@@ -1,5 +1,7 @@
-//! Decisions about failures: a page that says how many there are and what will happen, and the form that does it, if there are
-//! still as many.
+//! Decisions about failures: a page that says how many there are and what will happen, and the form that does it, if they are
+//! still the same.
+
+use std::hash::Hasher as _;
 
 use axum::{
     body::Bytes,
@@ -8,6 +10,7 @@ use axum::{
     response::{IntoResponse as _, Redirect, Response},
 };
 use minijinja::context;
+use siphasher::sip::SipHasher13;
 use tokio::task::JoinSet;
 
 use super::{
@@ -104,6 +107,15 @@ impl Choice {
     }
 }
 
+/// Stands for these failures and no others. One that was tried again and failed again is another.
+fn digest(items: &[DeadItem]) -> String {
+    let mut names: Vec<String> = items.iter().map(|item| format!("{} {}\n", item.id, item.at.as_millis())).collect();
+    names.sort_unstable();
+    let mut hasher = SipHasher13::new();
+    hasher.write(names.concat().as_bytes());
+    format!("{:016x}", hasher.finish())
+}
+
 fn nothing() -> Problem {
     Problem::not_found("nobody has to decide about that any more").shown_as("decided")
 }
@@ -161,7 +173,7 @@ async fn asking(
         _ => items.first().map(failures::sample),
     };
     let values = context! {
-        title, label, effects => effects.collect::<Vec<_>>(), about, n, note => note.map(|key| voice.word(key)),
+        title, label, effects => effects.collect::<Vec<_>>(), about, shown => digest(&items), note => note.map(|key| voice.word(key)),
         fields => choice.fields(), form => desk.0.form.text(), is_drop => choice.verb == What::Drop,
         command => command(choice),
     };
@@ -192,7 +204,7 @@ pub(super) async fn act(State(desk): State<Desk>, reader: Reader, body: Bytes) -
         return Ok(Redirect::to(&format!("/failures?released={}", u8::from(released))).into_response());
     }
     let items = choice.items(store.as_ref()).await.map_err(unavailable)?;
-    if form.get("n").parse() != Ok(items.len()) {
+    if form.get("shown") != digest(&items) {
         return asking(&desk, &reader, &choice, Some("conf_changed")).await;
     }
     let now = desk.0.deps.env.clock.now();

@@ -2,7 +2,7 @@
 //!
 //! Reads the store and the log, and writes commands about orders to the log and decisions about dead letters to the store.
 //! Guarantees: whatever is changed is changed by a form of this desk, which was confirmed on a page of its own; a decision about
-//! many counts only while there are as many as that page said; an order's history tells that the desk changed it.
+//! many counts only while they are those that the page spoke of; an order's history tells that the desk changed it.
 //!
 //! Pages work without script; a small one asks for them again once a second.
 
