@@ -118,10 +118,10 @@ impl List {
         let mut out = Out::new();
         let mut table = Table::new(["ID", ">ORDER", "SINCE", ">TRIES", "REASON"]);
         for item in &items {
-            if self.json {
-                out.json(&as_json(item))?;
-            } else {
+            if !self.json {
                 table.row(row(item, now));
+            } else if let Some(whole) = store.dead_one(&item.id).await? {
+                out.json(&as_json(&whole))?;
             }
         }
         table.print(&mut out)?;

@@ -19,15 +19,11 @@ use crate::{
     eventlog::EventLog,
     fulfilment,
     store::{
-        Store,
         dead::DeadItem,
         orders::{HistoryEntry, OrderView},
     },
     tracking,
 };
-
-/// Most dead letters among which an order is looked for that is nowhere else.
-const DEAD_MAX: usize = 10_000;
 
 /// Flags of `encargo why`.
 #[derive(Debug, Args)]
@@ -55,7 +51,8 @@ impl WhyFlags {
                 let why = Why::of(view.waits, view.exits, road, now);
                 self.tell(&mut out, &view, &history, &why)?;
             }
-            None => match set_aside(store.as_ref(), self.id).await? {
+            // the record of an order that never became one
+            None => match store.dead_record_of(self.id).await? {
                 Some(item) => self.tell_dead(&mut out, &item)?,
                 None => bail!("there is no order {}; `encargo list` shows the newest ones", self.id),
             },
@@ -134,9 +131,4 @@ fn road(config: &Config, view: &OrderView) -> Road {
 /// Whether a member of fulfilment owns the partition; what cannot be asked is taken for owned.
 fn is_owned(log: &dyn EventLog, of: &crate::eventlog::TopicPartition) -> bool {
     log.owners(fulfilment::GROUP).map_or(true, |owners| owners.iter().any(|(owned, _)| owned == of))
-}
-
-/// The record of an order that never became one.
-async fn set_aside(store: &dyn Store, id: OrderId) -> Result<Option<DeadItem>> {
-    Ok(store.dead(None, DEAD_MAX).await?.into_iter().find(|item| item.order == Some(id)))
 }

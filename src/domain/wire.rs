@@ -22,7 +22,7 @@ pub use commands::{
 pub use events::{OLD_STATES, Unreadable, decode_event, encode_event, encode_old_event};
 pub use headers::{Headers, SEAL, UNREADABLE, event_headers, forwarded_headers, is_forwarded, order_headers};
 pub use letters::{
-    attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_unreadable, position_only,
+    CUT, attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_unreadable, position_only,
     redrive_headers,
 };
 

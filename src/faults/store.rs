@@ -162,6 +162,10 @@ impl DeadLetters for FaultyStore {
         self.call("dead_one", self.store.dead_one(id)).await
     }
 
+    async fn dead_record_of(&self, order: OrderId) -> Result<Option<DeadItem>> {
+        self.call("dead_record_of", self.store.dead_record_of(order)).await
+    }
+
     async fn decide(&self, id: &DeadId, action: Action, now: Timestamp) -> Result<bool> {
         self.call("decide", self.store.decide(id, action, now)).await
     }

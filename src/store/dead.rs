@@ -8,7 +8,10 @@ use super::{
     Result,
     ledger::{Class, MailId},
 };
-use crate::domain::{DeadLetter, Invalid, OrderId, Source, Timestamp};
+use crate::domain::{DeadLetter, Invalid, OrderId, Source, Timestamp, wire};
+
+/// Of a record's key, of its value and of its headers, most bytes in a list: a record can have a million.
+pub(super) const LISTED_MAX: usize = 4_096;
 
 /// The name of a dead letter: `mail:ORDER.SEQ`, or `TOPIC/PARTITION/OFFSET` of the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +67,8 @@ pub struct DeadItem {
     pub attempts: u32,
     /// Since when; of a mail, when the last attempt began.
     pub at: Timestamp,
-    /// The record, whole; `None` for mails, whose order tells everything.
+    /// The record; `None` for mails, whose order tells everything. Whole when it was asked for alone; in a list the beginnings
+    /// of its key and of its value, and of long headers only the one that says that it was not kept whole.
     pub letter: Option<DeadLetter>,
 }
 
@@ -92,6 +96,21 @@ fn order_of(letter: &DeadLetter) -> Option<OrderId> {
     })
 }
 
+/// What a list tells of a record.
+pub(super) fn beginning(letter: &DeadLetter) -> DeadLetter {
+    let start = |bytes: &[u8]| bytes[..bytes.len().min(LISTED_MAX)].to_vec();
+    let length: usize = letter.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let is_listed = |(name, _): &&(String, Vec<u8>)| length <= LISTED_MAX || name == wire::CUT;
+    DeadLetter {
+        source: letter.source.clone(),
+        reason: letter.reason.clone(),
+        key: letter.key.as_deref().map(start),
+        value: start(&letter.value),
+        headers: letter.headers.iter().filter(is_listed).cloned().collect(),
+        ..*letter
+    }
+}
+
 /// What an operator decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -104,11 +123,15 @@ pub enum Action {
 /// The operator's side of the store.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
-    /// Dead letters that nobody has decided about, oldest first; those with `reason` in their reason, if given.
+    /// Dead letters that nobody has decided about, oldest first; those with `reason` in their reason, if given. Records are not
+    /// whole.
     async fn dead(&self, reason: Option<&str>, limit: usize) -> Result<Vec<DeadItem>>;
 
     /// One dead letter that nobody has decided about.
     async fn dead_one(&self, id: &DeadId) -> Result<Option<DeadItem>>;
+
+    /// The oldest dead record about an order that nobody has decided about.
+    async fn dead_record_of(&self, order: OrderId) -> Result<Option<DeadItem>>;
 
     /// Carries out a decision. Returns false when there is no such dead letter any more.
     async fn decide(&self, id: &DeadId, action: Action, now: Timestamp) -> Result<bool>;

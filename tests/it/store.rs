@@ -252,6 +252,7 @@ macro_rules! every_check {
                 a_redriven_mail_is_sent_again,
                 a_redriven_mail_goes_before_later_ones,
                 a_redriven_mail_lets_the_running_one_finish,
+                a_list_tells_the_beginning_of_a_record,
                 the_order_of_a_record_is_found;
             overview:
                 all_that_is_in_flight_is_seen_at_a_glance,

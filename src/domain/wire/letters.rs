@@ -4,8 +4,8 @@ use super::{Headers, UNREADABLE, headers::header};
 use crate::domain::{DeadLetter, Source, Timestamp};
 
 const DEAD: &str = "dead.";
-/// Says what was cut off a dead letter; it stays with the letter, and such a one is not driven again.
-const CUT: &str = "dead.cut";
+/// The header that says what was cut off a dead letter; it stays with the letter, and such a one is not driven again.
+pub const CUT: &str = "dead.cut";
 /// Most bytes of a dead letter, with some room below the brokers' default for a whole batch (1,048,588): its own headers
 /// come on top of a record that was itself as large as they take.
 const LETTER_MAX: usize = 1_000_000;

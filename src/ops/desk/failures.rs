@@ -19,7 +19,7 @@ use crate::{
     web::Problem,
 };
 
-/// Most failures that are read and grouped.
+/// Most failures that are read and grouped, of records only the beginnings.
 pub(super) const ITEMS_MAX: usize = 5_000;
 /// Rows of a group that are shown.
 const ROWS: usize = 50;

@@ -4,10 +4,10 @@ use async_trait::async_trait;
 
 use super::{MemoryStore, Tables, ledger::Mailing};
 use crate::{
-    domain::{DeadLetter, Source, Timestamp},
+    domain::{DeadLetter, OrderId, Source, Timestamp},
     store::{
         Result,
-        dead::{Action, DeadId, DeadItem, DeadLetters},
+        dead::{Action, DeadId, DeadItem, DeadLetters, beginning},
         ledger::{MailId, MailStatus},
     },
 };
@@ -61,7 +61,7 @@ impl Tables {
     /// All that is dead and undecided, oldest first.
     fn dead(&self) -> Vec<DeadItem> {
         let mut items: Vec<_> = self.mails().filter_map(|(id, mail)| Self::dead_mail(id, mail)).collect();
-        items.extend(self.letters(Status::Dead).into_iter().map(|letter| DeadItem::of_record(letter.record.clone())));
+        items.extend(self.letters(Status::Dead).into_iter().map(|letter| DeadItem::of_record(beginning(&letter.record))));
         items.sort_by_key(|item| item.at);
         items
     }
@@ -100,7 +100,20 @@ impl DeadLetters for MemoryStore {
     }
 
     async fn dead_one(&self, id: &DeadId) -> Result<Option<DeadItem>> {
-        Ok(self.tables().dead().into_iter().find(|item| item.id == *id))
+        let tables = self.tables();
+        Ok(match id {
+            DeadId::Mail(_) => tables.dead().into_iter().find(|item| item.id == *id),
+            DeadId::Record(source) => {
+                let letter = tables.letters.get(source).filter(|letter| letter.status == Status::Dead);
+                letter.map(|letter| DeadItem::of_record(letter.record.clone()))
+            }
+        })
+    }
+
+    async fn dead_record_of(&self, order: OrderId) -> Result<Option<DeadItem>> {
+        let tables = self.tables();
+        let mut items = tables.letters(Status::Dead).into_iter().map(|dead| DeadItem::of_record(dead.record.clone()));
+        Ok(items.find(|item| item.order == Some(order)))
     }
 
     async fn decide(&self, id: &DeadId, action: Action, now: Timestamp) -> Result<bool> {

@@ -9,10 +9,10 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    domain::{DeadLetter, Source, Timestamp},
+    domain::{DeadLetter, OrderId, Source, Timestamp, wire},
     store::{
         Error, Result,
-        dead::{Action, DeadId, DeadItem, DeadLetters},
+        dead::{Action, DeadId, DeadItem, DeadLetters, LISTED_MAX},
         ledger::{Class, MailId, MailStatus},
     },
 };
@@ -27,6 +27,10 @@ impl DeadLetters for PgStore {
     async fn dead_one(&self, id: &DeadId) -> Result<Option<DeadItem>> {
         let id = id.clone();
         self.run(|client| Box::pin(async move { one(client, &id).await })).await
+    }
+
+    async fn dead_record_of(&self, order: OrderId) -> Result<Option<DeadItem>> {
+        self.run(|client| Box::pin(record_of(client, order))).await
     }
 
     async fn decide(&self, id: &DeadId, action: Action, now: Timestamp) -> Result<bool> {
@@ -100,7 +104,7 @@ async fn list(client: &Session, reason: Option<String>, limit: usize) -> Result<
     let records = "status = 'dead' AND ($1::text IS NULL OR position($1 IN reason) > 0) ORDER BY at, seen LIMIT $2";
     let mails = "NOT dropped AND ($1::text IS NULL OR position($1 IN reply) > 0) ORDER BY tried_at, id LIMIT $2";
     let mut items = dead_mails(client, mails, &[&reason, &rows_max]).await?;
-    let records = letters(client, records, &[&reason, &rows_max]).await?;
+    let records = letters(client, &listed(), records, &[&reason, &rows_max]).await?;
     items.extend(records.into_iter().map(DeadItem::of_record));
     items.sort_by_key(|item| item.at);
     items.truncate(limit);
@@ -112,10 +116,24 @@ async fn one(client: &Session, id: &DeadId) -> Result<Option<DeadItem>> {
         DeadId::Mail(id) => Ok(dead_mails(client, "NOT dropped AND id = $1", &[&ledger::key(*id)]).await?.pop()),
         DeadId::Record(Source { topic, partition, offset }) => {
             let condition = "topic = $1 AND partition = $2 AND \"offset\" = $3 AND status = 'dead'";
-            let found = letters(client, condition, &[topic, &(*partition as i32), &(*offset as i64)]).await?;
+            let found = letters(client, WHOLE, condition, &[topic, &(*partition as i32), &(*offset as i64)]).await?;
             Ok(found.into_iter().next().map(DeadItem::of_record))
         }
     }
+}
+
+/// Looks closer at each record that may be about the order, at one after the other.
+async fn record_of(client: &mut Session, order: OrderId) -> Result<Option<DeadItem>> {
+    let sql = "SELECT topic, partition, \"offset\" FROM dead_records
+         WHERE status = 'dead' AND (key = $1 OR encode(value, 'escape') ~ $2) ORDER BY at, seen";
+    let (key, value) = (order.to_string().into_bytes(), format!("\"orderid\"\\s*:\\s*{order}[^0-9]"));
+    for row in client.query(&client.prepare(sql).await?, &[&key, &value]).await? {
+        let item = one(client, &DeadId::Record(source(&row))).await?;
+        if item.as_ref().is_some_and(|item| item.order == Some(order)) {
+            return Ok(item);
+        }
+    }
+    Ok(None)
 }
 
 async fn dead_mails(client: &Session, condition: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<DeadItem>> {
@@ -136,17 +154,37 @@ async fn dead_mails(client: &Session, condition: &str, params: &[&(dyn ToSql + S
     found.iter().map(item).collect()
 }
 
-const LETTER_COLUMNS: &str = "topic, partition, \"offset\", reason, attempts, at, key, value, headers";
+const LETTER_COLUMNS: &str = "topic, partition, \"offset\", reason, attempts, at";
+/// The columns of a record as it is.
+const WHOLE: &str = "key, value, headers";
 
-async fn letters(client: &Session, condition: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<DeadLetter>> {
-    let sql = format!("SELECT {LETTER_COLUMNS} FROM dead_records WHERE {condition}");
+/// Those of what a list tells of it. The header that says that it is not whole is the last one.
+fn listed() -> String {
+    let cut = format!("position('[\"{}\",' IN headers)", wire::CUT);
+    format!(
+        "substring(key FROM 1 FOR {LISTED_MAX}), substring(value FROM 1 FOR {LISTED_MAX}),
+         CASE WHEN octet_length(headers) <= {LISTED_MAX} THEN headers
+             WHEN {cut} > 0 THEN '[' || substring(headers FROM {cut}) ELSE '[]' END"
+    )
+}
+
+async fn letters(
+    client: &Session,
+    columns: &str,
+    condition: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<DeadLetter>> {
+    let sql = format!("SELECT {LETTER_COLUMNS}, {columns} FROM dead_records WHERE {condition}");
     let found = client.query(&client.prepare(&sql).await?, params).await?;
     found.iter().map(letter).collect()
 }
 
+fn source(row: &Row) -> Source {
+    Source { topic: row.get(0), partition: row.get::<_, i32>(1) as u32, offset: row.get::<_, i64>(2) as u64 }
+}
+
 fn letter(row: &Row) -> Result<DeadLetter> {
-    let source =
-        Source { topic: row.get(0), partition: row.get::<_, i32>(1) as u32, offset: row.get::<_, i64>(2) as u64 };
+    let source = source(row);
     let headers = serde_json::from_str(row.get(8)).map_err(|_| {
         let Source { topic, partition, offset } = &source;
         Error::Fatal(format!("the dead record {topic}/{partition}/{offset} in the store has no valid headers"))
@@ -170,7 +208,7 @@ async fn claim(client: &mut Session, now: Timestamp, until: Timestamp, limit: us
                       ORDER BY at, seen LIMIT $3 FOR UPDATE SKIP LOCKED),
          claimed AS (UPDATE dead_records SET claimed_until = $2 FROM due
                      WHERE topic = due.t AND partition = due.p AND \"offset\" = due.o RETURNING dead_records.*)
-         SELECT {LETTER_COLUMNS} FROM claimed ORDER BY at, seen"
+         SELECT {LETTER_COLUMNS}, {WHOLE} FROM claimed ORDER BY at, seen"
     );
     let params: [&(dyn ToSql + Sync); 3] = [&now.as_millis(), &until.as_millis(), &(limit as i64)];
     let found = client.query(&client.prepare(&sql).await?, &params).await?;

@@ -8,9 +8,9 @@ use super::{
     tally::{Kind, Tally},
 };
 use crate::{
-    domain::{DeadLetter, Source, Timestamp},
+    domain::{DeadLetter, OrderId, Source, Timestamp, wire},
     store::{
-        dead::{Action, DeadId, DeadItem, DeadLetters},
+        dead::{Action, DeadId, DeadItem, DeadLetters, LISTED_MAX},
         ledger::{MailId, MailStatus},
     },
 };
@@ -25,6 +25,10 @@ impl DeadLetters for SqliteStore {
     async fn dead_one(&self, id: &DeadId) -> Result<Option<DeadItem>> {
         let id = id.clone();
         self.readers.read(move |conn| one(conn, &id)).await
+    }
+
+    async fn dead_record_of(&self, order: OrderId) -> Result<Option<DeadItem>> {
+        self.readers.read(move |conn| record_of(conn, order)).await
     }
 
     async fn decide(&self, id: &DeadId, action: Action, now: Timestamp) -> Result<bool> {
@@ -86,7 +90,8 @@ fn list(conn: &Connection, reason: Option<&str>, limit: usize) -> Result<Vec<Dea
     let records = "status = 'dead' AND (?1 IS NULL OR instr(reason, ?1)) ORDER BY at, rowid LIMIT ?2";
     let mails = "(?1 IS NULL OR instr(h.reply, ?1)) ORDER BY h.tried_at, h.id LIMIT ?2";
     let mut items = dead_mails(conn, mails, params![reason, rows_max])?;
-    items.extend(letters(conn, records, params![reason, rows_max])?.into_iter().map(DeadItem::of_record));
+    let records = letters(conn, &listed(), records, params![reason, rows_max])?;
+    items.extend(records.into_iter().map(DeadItem::of_record));
     items.sort_by_key(|item| item.at);
     items.truncate(limit);
     Ok(items)
@@ -97,10 +102,26 @@ fn one(conn: &Connection, id: &DeadId) -> Result<Option<DeadItem>> {
         DeadId::Mail(id) => Ok(dead_mails(conn, "d.id = ?", [ledger::key(*id)])?.pop()),
         DeadId::Record(source) => {
             let condition = "topic = ? AND partition = ? AND offset = ? AND status = 'dead'";
-            let found = letters(conn, condition, params![source.topic, source.partition, source.offset as i64])?;
+            let found = letters(conn, WHOLE, condition, params![source.topic, source.partition, source.offset as i64])?;
             Ok(found.into_iter().next().map(DeadItem::of_record))
         }
     }
+}
+
+/// Looks closer at each record with the number in its key or value, at one after the other.
+fn record_of(conn: &Connection, order: OrderId) -> Result<Option<DeadItem>> {
+    let condition = "status = 'dead' AND (key = ?1 OR instr(value, ?1)) ORDER BY at, rowid";
+    let number = order.to_string().into_bytes();
+    let sql = select_letters(WHOLE, condition);
+    let mut select = conn.prepare_cached(&sql)?;
+    let mut found = select.query([number])?;
+    while let Some(row) = found.next()? {
+        let item = DeadItem::of_record(letter(row)?);
+        if item.order == Some(order) {
+            return Ok(Some(item));
+        }
+    }
+    Ok(None)
 }
 
 fn dead_mails(conn: &Connection, condition: &str, params: impl Params) -> Result<Vec<DeadItem>> {
@@ -126,11 +147,24 @@ fn dead_mails(conn: &Connection, condition: &str, params: impl Params) -> Result
     Ok(items)
 }
 
-fn letters(conn: &Connection, condition: &str, params: impl Params) -> Result<Vec<DeadLetter>> {
-    let sql = format!(
-        "SELECT topic, partition, offset, reason, attempts, at, key, value, headers FROM dead_records WHERE {condition}"
-    );
-    let mut select = conn.prepare_cached(&sql)?;
+/// The columns of a record as it is.
+const WHOLE: &str = "key, value, headers";
+
+/// Those of what a list tells of it. The header that says that it is not whole is the last one.
+fn listed() -> String {
+    let cut = format!("instr(headers, '[\"{}\",')", wire::CUT);
+    format!(
+        "substr(key, 1, {LISTED_MAX}), substr(value, 1, {LISTED_MAX}), CASE WHEN length(headers) <= {LISTED_MAX} THEN headers
+             WHEN {cut} THEN '[' || substr(headers, {cut}) ELSE '[]' END"
+    )
+}
+
+fn select_letters(columns: &str, condition: &str) -> String {
+    format!("SELECT topic, partition, offset, reason, attempts, at, {columns} FROM dead_records WHERE {condition}")
+}
+
+fn letters(conn: &Connection, columns: &str, condition: &str, params: impl Params) -> Result<Vec<DeadLetter>> {
+    let mut select = conn.prepare_cached(&select_letters(columns, condition))?;
     let mut found = select.query(params)?;
     let mut letters = Vec::new();
     while let Some(row) = found.next()? {
@@ -158,7 +192,7 @@ fn letter(row: &Row) -> Result<DeadLetter> {
 
 fn claim(conn: &Connection, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<DeadLetter>> {
     let condition = "status = 'chosen' AND claimed_until <= ? ORDER BY at, rowid LIMIT ?";
-    let claimed = letters(conn, condition, params![now.as_millis(), limit as i64])?;
+    let claimed = letters(conn, WHOLE, condition, params![now.as_millis(), limit as i64])?;
     let mut mark = conn
         .prepare_cached("UPDATE dead_records SET claimed_until = ? WHERE topic = ? AND partition = ? AND offset = ?")?;
     for Source { topic, partition, offset } in claimed.iter().map(|letter| &letter.source) {

@@ -214,6 +214,31 @@ pub async fn a_redriven_mail_lets_the_running_one_finish(place: &dyn Place) {
     assert_eq!(attempts, [(mail_id(2, 2), 2, false), (mail_id(3, 2), 2, true)]);
 }
 
+pub async fn a_list_tells_the_beginning_of_a_record(place: &dyn Place) {
+    let store = place.open().await;
+    let (part, long) = (4_096, vec![b'7'; 900_000]);
+    let header = |name: &str, length: usize| (name.to_owned(), long[..length].to_vec());
+    let large = DeadLetter { key: Some(long.clone()), value: long.clone(), ..letter(1) };
+    let letters = [
+        large.clone(),
+        DeadLetter { headers: vec![header("a", 10)], ..letter(2) },
+        DeadLetter { headers: vec![header("a [\"dead.cut\",[", 9_000)], ..letter(3) },
+        DeadLetter { headers: vec![header("a", 9_000), header("dead.cut", 20)], ..letter(4) },
+    ];
+    bury(&*store, letters.to_vec()).await;
+    let listed: Vec<_> = store.dead(None, 10).await.unwrap().into_iter().map(|item| item.letter.unwrap()).collect();
+    assert_eq!((listed[0].key.as_ref().unwrap().len(), listed[0].value.len()), (part, part));
+    assert_eq!(listed[1], letters[1]);
+    assert_eq!((&*listed[2].headers, &*listed[3].headers), (&[][..], &[header("dead.cut", 20)][..]));
+    // alone it is whole, and goes back whole
+    for whole in &letters {
+        let id = DeadId::Record(whole.source.clone());
+        assert_eq!(store.dead_one(&id).await.unwrap().unwrap().letter.as_ref(), Some(whole));
+    }
+    decide(&*store, record(1), Action::Redrive).await;
+    assert_eq!(claim(&*store, 100, 10).await, [large]);
+}
+
 pub async fn the_order_of_a_record_is_found(place: &dyn Place) {
     let store = place.open().await;
     let with = |offset, key: Option<&[u8]>, value: &[u8]| DeadLetter {
@@ -231,4 +256,12 @@ pub async fn the_order_of_a_record_is_found(place: &dyn Place) {
     let dead = store.dead(None, 10).await.unwrap();
     let orders: Vec<_> = dead.iter().map(|item| item.order).collect();
     assert_eq!(orders, [Some(id(5)), Some(id(6)), None, None]);
+    let long = format!("{{\n  \"name\": \"\\u0000 {}\",\n  \"orderid\" : 60 }}", "\u{e9}".repeat(5_000));
+    bury(&*store, vec![with(5, None, long.as_bytes()), with(6, Some(b"60"), b"")]).await;
+    for (order, offset) in [(5, Some(1)), (6, Some(2)), (60, Some(5)), (7, None), (1, None)] {
+        let found = store.dead_record_of(id(order)).await.unwrap().map(|item| item.id);
+        assert_eq!(found, offset.map(record), "{order}");
+    }
+    decide(&*store, record(5), Action::Drop).await;
+    assert_eq!(store.dead_record_of(id(60)).await.unwrap().unwrap().id, record(6));
 }
