@@ -279,7 +279,7 @@ impl Done {
             _ if self.mails + self.records == 0 => "No such dead letters.".into(),
             (_, true) => format!("Would {} {mails} and {records}; nothing was changed.", word(action)),
             (Action::Drop, false) => format!("Gave up {mails} and {records}."),
-            (Action::Redrive, false) => {
+            (Action::Redrive | Action::Release, false) => {
                 format!(
                     "Trying {mails} and {records} again: the running server does it now, or else at its next start.{}",
                     self.warning()
@@ -317,7 +317,7 @@ fn died_of_its_address(item: &DeadItem) -> bool {
 
 const fn word(action: Action) -> &'static str {
     match action {
-        Action::Redrive => "redrive",
+        Action::Redrive | Action::Release => "redrive",
         Action::Drop => "drop",
     }
 }

@@ -116,6 +116,8 @@ pub(super) fn beginning(letter: &DeadLetter) -> DeadLetter {
 pub enum Action {
     /// Try again: a mail becomes pending, a record goes back to its topic (by the running server, or at its next start).
     Redrive,
+    /// The same, and the address of a mail gets mail again, in one step: the mail would die of it again.
+    Release,
     /// Give it up; it stays in the store, marked.
     Drop,
 }

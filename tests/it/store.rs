@@ -236,6 +236,7 @@ macro_rules! every_check {
                 an_address_that_was_refused_is_suppressed,
                 only_a_refusal_of_the_address_suppresses_it,
                 a_released_address_has_mail_again,
+                a_mail_is_driven_again_with_its_address_let_through,
                 suppressed_addresses_are_listed_by_text_and_page,
                 mails_are_counted_by_class,
                 the_mails_of_an_order_are_told,

@@ -1,7 +1,7 @@
 //! Decisions about failures: a page that says how many there are and what will happen, and the form that does it, if they are
 //! still the same.
 
-use std::hash::Hasher as _;
+use std::{hash::Hasher as _, sync::Arc};
 
 use axum::{
     body::Bytes,
@@ -208,34 +208,25 @@ pub(super) async fn act(State(desk): State<Desk>, reader: Reader, body: Bytes) -
         return asking(&desk, &reader, &choice, Some("conf_changed")).await;
     }
     let now = desk.0.deps.env.clock.now();
-    let action = if choice.verb == What::Drop { Action::Drop } else { Action::Redrive };
-    if action == Action::Redrive {
-        release(store.as_ref(), &items).await.map_err(unavailable)?;
-    }
-    let decided = decide(store, items, action, now).await.map_err(unavailable)?;
-    tracing::info!(decided, ?action, "failures were decided about at the desk");
-    let name = if action == Action::Drop { "dropped" } else { "redriven" };
+    // a task of its own: what was begun is carried through, whoever still waits for the answer
+    let deciding = tokio::spawn(decide(store.clone(), items, choice.verb, now));
+    let decided = deciding.await.map_err(|_| Problem::internal())?.map_err(unavailable)?;
+    tracing::info!(decided, verb = ?choice.verb, "failures were decided about at the desk");
+    let name = if choice.verb == What::Drop { "dropped" } else { "redriven" };
     Ok(Redirect::to(&format!("/failures?{name}={decided}")).into_response())
 }
 
-/// Lets the addresses of mails through that would die of them again.
-async fn release(store: &dyn Store, items: &[DeadItem]) -> store::Result<()> {
-    for item in items.iter().filter(|item| Kind::of(item).is_about_the_address()) {
-        let Some(order) = item.order else { continue };
-        if let Some((view, _)) = store.order(order).await? {
-            store.release_address(view.recipient()).await?;
-        }
+/// What is to be done with one failure. An address is let through in the same step, by who really decides.
+fn action(verb: What, item: &DeadItem) -> Action {
+    match verb {
+        What::Drop => Action::Drop,
+        _ if Kind::of(item).is_about_the_address() => Action::Release,
+        _ => Action::Redrive,
     }
-    Ok(())
 }
 
 /// Decides about each; returns about how many. Those that somebody else was faster with do not count.
-async fn decide(
-    store: &std::sync::Arc<dyn Store>,
-    items: Vec<DeadItem>,
-    action: Action,
-    now: Timestamp,
-) -> store::Result<u64> {
+async fn decide(store: Arc<dyn Store>, items: Vec<DeadItem>, verb: What, now: Timestamp) -> store::Result<u64> {
     let (mut running, mut decided, mut first) = (JoinSet::new(), 0, Ok(()));
     let mut take = |ended: Result<store::Result<bool>, tokio::task::JoinError>| match ended {
         Ok(Ok(is_new)) => decided += u64::from(is_new),
@@ -249,7 +240,7 @@ async fn decide(
             take(ended);
         }
         let store = store.clone();
-        running.spawn(async move { store.decide(&item.id, action, now).await });
+        running.spawn(async move { store.decide(&item.id, action(verb, &item), now).await });
     }
     while let Some(ended) = running.join_next().await {
         take(ended);

@@ -61,7 +61,9 @@ impl Tables {
     /// All that is dead and undecided, oldest first.
     fn dead(&self) -> Vec<DeadItem> {
         let mut items: Vec<_> = self.mails().filter_map(|(id, mail)| Self::dead_mail(id, mail)).collect();
-        items.extend(self.letters(Status::Dead).into_iter().map(|letter| DeadItem::of_record(beginning(&letter.record))));
+        items.extend(
+            self.letters(Status::Dead).into_iter().map(|letter| DeadItem::of_record(beginning(&letter.record))),
+        );
         items.sort_by_key(|item| item.at);
         items
     }
@@ -71,14 +73,18 @@ impl Tables {
             DeadId::Mail(id) => {
                 let Some(mail) = self.mail(*id).filter(|mail| mail.status == MailStatus::Dead) else { return false };
                 match action {
-                    Action::Redrive => mail.redrive(now),
+                    Action::Redrive | Action::Release => mail.redrive(now),
                     Action::Drop => mail.status = MailStatus::Dropped,
                 }
                 self.note_waiting(id.order);
+                if let (Action::Release, Some(row)) = (action, self.orders.get(&id.order)) {
+                    let address = row.details.address.as_ref().unwrap_or(&row.order.email);
+                    self.suppressed.remove(&address.as_str().to_ascii_lowercase());
+                }
                 true
             }
             DeadId::Record(source) => {
-                let to = if action == Action::Redrive { Status::Chosen } else { Status::Dropped };
+                let to = if action == Action::Drop { Status::Dropped } else { Status::Chosen };
                 self.move_letter(source, Status::Dead, to)
             }
         }

@@ -6,7 +6,8 @@ use deadpool_postgres::tokio_postgres::{Row, types::ToSql};
 use super::{
     PgStore, ledger, rows,
     session::{Session, Transaction},
-    tally::Tally,
+    suppressed,
+    tally::{Kind, Tally},
 };
 use crate::{
     domain::{DeadLetter, OrderId, Source, Timestamp, wire},
@@ -40,7 +41,7 @@ impl DeadLetters for PgStore {
                 match &id {
                     DeadId::Mail(mail) => decide_mail(client, *mail, action, now).await,
                     DeadId::Record(source) => {
-                        let to = if action == Action::Redrive { "chosen" } else { "dropped" };
+                        let to = if action == Action::Drop { "dropped" } else { "chosen" };
                         move_record(client, source, "dead", to).await
                     }
                 }
@@ -230,15 +231,18 @@ async fn decide_mail(client: &mut Session, id: MailId, action: Action, now: Time
     let key = ledger::key(id);
     let tx = client.transaction().await?;
     let decided = match action {
-        Action::Redrive => redrive(&tx, id, now).await?,
+        Action::Redrive | Action::Release => redrive(&tx, id, now).await?,
         Action::Drop => {
             let sql = "UPDATE dead_mails SET dropped = true WHERE id = $1 AND NOT dropped RETURNING class";
             tx.query_opt(&tx.prepare(sql).await?, &[&key]).await?.map(|row| rows::class(&row, 0))
         }
     };
     let Some(class) = decided else { return Ok(false) };
-    let becomes = if action == Action::Redrive { MailStatus::Pending } else { MailStatus::Dropped };
+    let becomes = if action == Action::Drop { MailStatus::Dropped } else { MailStatus::Pending };
     let mut tally = Tally::default();
+    if action == Action::Release {
+        tally.add(Kind::Suppressed, "", -suppressed::release_recipient(&tx, id.order).await?);
+    }
     tally.mail(MailStatus::Dead, -1);
     tally.mail(becomes, 1);
     tally.class(MailStatus::Dead, class, -1);

@@ -8,7 +8,7 @@ use super::{
     tally::{Kind, Tally},
 };
 use crate::{
-    domain::EmailAddress,
+    domain::{EmailAddress, OrderId},
     store::{
         Result,
         mails::{SuppressedQuery, Suppression},
@@ -58,4 +58,11 @@ pub(super) async fn release(client: &mut Session, address: EmailAddress) -> Resu
     tally.write(&tx).await?;
     tx.commit().await?;
     Ok(gone == 1)
+}
+
+/// Lets the address through to which an order's mails go. Returns 1, or 0 when it is not suppressed.
+pub(super) async fn release_recipient(tx: &Transaction<'_>, order: OrderId) -> Result<i64> {
+    let sql = "DELETE FROM suppressed WHERE address =
+         (SELECT lower(coalesce(address, usermail) COLLATE \"C\") FROM orders WHERE id = $1)";
+    Ok(tx.execute(&tx.prepare(sql).await?, &[&(order.get() as i64)]).await? as i64)
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Params, Row, params};
 
 use super::{
-    Error, Result, SqliteStore, ledger, rows,
+    Error, Result, SqliteStore, ledger, rows, suppressed,
     tally::{Kind, Tally},
 };
 use crate::{
@@ -37,7 +37,7 @@ impl DeadLetters for SqliteStore {
             .run(move |conn| match &id {
                 DeadId::Mail(mail) => decide_mail(conn, *mail, action, now),
                 DeadId::Record(source) => {
-                    let to = if action == Action::Redrive { "chosen" } else { "dropped" };
+                    let to = if action == Action::Drop { "dropped" } else { "chosen" };
                     move_record(conn, source, "dead", to)
                 }
             })
@@ -217,7 +217,7 @@ fn decide_mail(conn: &Connection, id: MailId, action: Action, now: Timestamp) ->
     }
     let class = conn.query_row("SELECT class FROM history WHERE id = ?", [key], |row| Ok(rows::class(row, 0)))??;
     let becomes = match action {
-        Action::Redrive => {
+        Action::Redrive | Action::Release => {
             ledger::redrive(conn, id, now)?;
             MailStatus::Pending
         }
@@ -226,6 +226,9 @@ fn decide_mail(conn: &Connection, id: MailId, action: Action, now: Timestamp) ->
             MailStatus::Dropped
         }
     };
+    if action == Action::Release {
+        suppressed::release_recipient(conn, id.order)?;
+    }
     let mut tally = Tally::default();
     tally.add(Kind::Mail, MailStatus::Dead.name(), -1);
     tally.add(Kind::Mail, becomes.name(), 1);

@@ -7,7 +7,7 @@ use super::{
     tally::{Kind, Tally},
 };
 use crate::{
-    domain::EmailAddress,
+    domain::{EmailAddress, OrderId},
     store::mails::{SuppressedQuery, Suppression},
 };
 
@@ -35,10 +35,22 @@ pub(super) fn one(conn: &Connection, address: &EmailAddress) -> Result<Option<Su
 
 pub(super) fn release(conn: &Connection, address: &EmailAddress) -> Result<bool> {
     let gone = conn.execute("DELETE FROM suppressed WHERE address = lower(?)", [address.as_str()])?;
+    count_released(conn, gone)?;
+    Ok(gone == 1)
+}
+
+/// The same for the address to which an order's mails go.
+pub(super) fn release_recipient(conn: &Connection, order: OrderId) -> Result<()> {
+    let sql =
+        "DELETE FROM suppressed WHERE address = (SELECT lower(coalesce(address, usermail)) FROM orders WHERE id = ?)";
+    let gone = conn.prepare_cached(sql)?.execute([order.get() as i64])?;
+    count_released(conn, gone)
+}
+
+fn count_released(conn: &Connection, gone: usize) -> Result<()> {
     let mut tally = Tally::default();
     tally.add(Kind::Suppressed, "", -(gone as i64));
-    tally.write(conn)?;
-    Ok(gone == 1)
+    tally.write(conn)
 }
 
 fn select(conn: &Connection, condition: &str, params: impl Params) -> Result<Vec<Suppression>> {

@@ -158,6 +158,35 @@ pub async fn a_released_address_has_mail_again(place: &dyn Place) {
     assert_eq!(store.suppression(&address).await.unwrap().unwrap().mail, mail_id(1, 3));
 }
 
+pub async fn a_mail_is_driven_again_with_its_address_let_through(place: &dyn Place) {
+    let store = place.open().await;
+    let release = async |order| {
+        let id = DeadId::Mail(mail_id(order, 1));
+        store.decide(&id, Action::Release, at(5)).await.unwrap()
+    };
+    for order in [1, 2] {
+        apply(&*store, events([(order, 1)])).await;
+        lease(&*store, 0).await;
+        settle(&*store, mail_id(order, 1), 1, dead(Class::Address)).await;
+    }
+    let others = events_for(3, "eva@example.org", &[1]);
+    apply(&*store, others).await;
+    lease(&*store, 0).await;
+    settle(&*store, mail_id(3, 1), 1, dead(Class::Address)).await;
+    assert_eq!(store.ledger_counts().await.unwrap().suppressed, 2);
+    assert!(release(1).await);
+    assert_eq!(store.ledger_counts().await.unwrap().suppressed, 1, "only that address");
+    let again = &lease(&*store, 5).await[0];
+    assert_eq!((again.id, &again.suppressed), (mail_id(1, 1), &None));
+    settle(&*store, mail_id(1, 1), 2, dead(Class::Address)).await;
+    // who comes too late lets nothing through
+    assert!(store.decide(&DeadId::Mail(mail_id(1, 1)), Action::Drop, at(5)).await.unwrap());
+    assert!(!release(1).await);
+    assert_eq!(store.ledger_counts().await.unwrap().suppressed, 2);
+    assert!(release(2).await);
+    assert_eq!(store.ledger_counts().await.unwrap().suppressed, 1);
+}
+
 pub async fn suppressed_addresses_are_listed_by_text_and_page(place: &dyn Place) {
     let store = place.open().await;
     let addresses = ["cy@b.example", "ana@a.example", "bo_b@a.example", "boxb@b.example"];

@@ -221,7 +221,7 @@ async fn take(store: &dyn Store, model: &mut Model, step: &Step) {
             assert_eq!(decided, row.is_some());
             if let Some(row) = row {
                 *row = match action {
-                    Action::Redrive => Row { status: MailStatus::Pending, due: now, ..*row },
+                    Action::Redrive | Action::Release => Row { status: MailStatus::Pending, due: now, ..*row },
                     Action::Drop => Row { status: MailStatus::Dropped, ..*row },
                 };
             }
