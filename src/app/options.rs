@@ -226,7 +226,8 @@ pub(super) fn watched(config: &Config, env: Env, registry: Arc<RwLock<Registry>>
         has_owners: config.log_url().is_shared(),
         read_accounts: |metadata| {
             let counters = fulfilment::Progress::parse(metadata).ok()??.counters;
-            Some(ops::Accounts { accepted: counters.accepted, dead: counters.dead })
+            let ended = counters.finished + counters.cancelled;
+            Some(ops::Accounts { accepted: counters.accepted, ended, dead: counters.dead })
         },
     }
 }

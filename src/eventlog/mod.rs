@@ -136,6 +136,13 @@ pub trait EventLog: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// What one group has committed for the partitions of some topics: cheap enough to be asked every second.
+    fn committed(&self, group: &str, topics: &[&str]) -> Result<Vec<GroupOffset>> {
+        let offsets = self.groups()?.into_iter().find(|info| info.name == group).map(|info| info.offsets);
+        let is_asked = |offset: &GroupOffset| topics.contains(&&*offset.of.topic);
+        Ok(offsets.unwrap_or_default().into_iter().filter(is_asked).collect())
+    }
+
     /// How far a group is behind in each partition of some topics: cheap enough to be asked every second.
     fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
         let (known, groups) = (self.topics()?, self.groups()?);

@@ -135,6 +135,10 @@ impl EventLog for FaultyLog {
         self.plan.call("owners", group, || self.log.owners(group))
     }
 
+    fn committed(&self, group: &str, topics: &[&str]) -> Result<Vec<GroupOffset>> {
+        self.plan.call("committed", group, || self.log.committed(group, topics))
+    }
+
     fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
         self.plan.call("lag", group, || self.log.lag(group, topics))
     }

@@ -36,6 +36,15 @@ impl Shared {
         Ok(client)
     }
 
+    /// All partitions of some topics.
+    pub(super) fn partitions(&self, topics: &[&str]) -> Result<Vec<TopicPartition>> {
+        let mut all = Vec::new();
+        for topic in topics {
+            all.extend((0..self.topics.count(topic)?).map(|number| part(topic, number)));
+        }
+        Ok(all)
+    }
+
     /// What a group has committed for these partitions.
     pub(super) fn committed(&self, group: &str, of: &[TopicPartition]) -> Result<Vec<GroupOffset>> {
         let client = self.group_client(group)?;
@@ -79,10 +88,7 @@ impl Shared {
     }
 
     pub(super) fn group_lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
-        let mut all = Vec::new();
-        for topic in topics {
-            all.extend((0..self.topics.count(topic)?).map(|number| part(topic, number)));
-        }
+        let all = self.partitions(topics)?;
         // offsets first: what is committed meanwhile must not look like a negative lag
         let committed = self.committed(group, &all)?;
         let committed: HashMap<_, _> = committed.into_iter().map(|offset| (offset.of, offset.offset)).collect();

@@ -48,7 +48,7 @@ use self::{
 };
 pub use self::{options::Options, setup::Difference};
 use super::{
-    BoxFuture, Error, EventLog, GroupInfo, Lag, Member, MemberMode, NewRecord, Position, Reader, Result, TopicInfo,
+    BoxFuture, Error, EventLog, GroupInfo, GroupOffset, Lag, Member, MemberMode, NewRecord, Position, Reader, Result, TopicInfo,
     TopicPartition, TopicSpec,
 };
 use crate::{clock::Clock, domain::Timestamp};
@@ -261,6 +261,10 @@ impl EventLog for KafkaLog {
 
     fn owners(&self, group: &str) -> Result<Vec<(TopicPartition, String)>> {
         self.0.group_owners(group)
+    }
+
+    fn committed(&self, group: &str, topics: &[&str]) -> Result<Vec<GroupOffset>> {
+        self.0.committed(group, &self.0.partitions(topics)?)
     }
 
     fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {

@@ -31,9 +31,7 @@ impl Item {
 /// Everything that does; nothing when all is well.
 pub(super) fn items(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Item> {
     let mut items = Vec::new();
-    if let Some(odd) = seen.odd_for.filter(|odd| *odd >= ODD_FOR) {
-        let accounts = seen.accounts.unwrap_or_default();
-        let missing = accounts.accepted.saturating_sub(seen.snapshot.counts.total + accounts.dead);
+    if let Some((missing, odd)) = odd(seen) {
         items.push(err("/", voice.count("td_odd", missing), voice.say("td_odd_since", &[("t", &voice.seconds(odd))])));
     }
     let failing: Vec<_> = desk.0.deps.checks.iter().filter(|(_, is_fine)| !is_fine()).map(|(name, _)| *name).collect();
@@ -45,6 +43,11 @@ pub(super) fn items(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Item> {
     mails(desk, seen, voice, &mut items);
     failures(seen, voice, &mut items);
     items
+}
+
+/// How many orders are missing, once they have been for long enough, and for how long.
+pub(super) fn odd(seen: &Seen) -> Option<(u64, Duration)> {
+    seen.odd.filter(|(_, odd)| *odd >= ODD_FOR)
 }
 
 fn behind(desk: &Desk, seen: &Seen, voice: Voice<'_>, items: &mut Vec<Item>) {

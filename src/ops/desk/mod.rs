@@ -6,6 +6,7 @@
 //!
 //! Pages work without script; a small one asks for them again once a second.
 
+mod accounts;
 mod actions;
 mod attention;
 mod charts;
@@ -31,7 +32,10 @@ use axum::{
 use minijinja::{Value, context};
 
 use self::watch::Seen;
-pub use self::watch::{Accounts, Group, ReadAccounts, Watch, Watched};
+pub use self::{
+    accounts::{Accounts, ReadAccounts},
+    watch::{Group, Watch, Watched},
+};
 use super::{Check, Relay};
 use crate::{
     commands::Commands,

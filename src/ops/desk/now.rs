@@ -7,6 +7,7 @@ use minijinja::{Value, context};
 
 use super::{
     Desk,
+    accounts::Sum,
     attention::{self, dead_mails},
     charts,
     lag::Reading,
@@ -32,9 +33,8 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader) -> Result<Res
     let seen = desk.look().await?;
     let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: seen.at };
     let items = attention::items(&desk, &seen, voice);
-    let is_empty = seen.snapshot.counts.total == 0
-        && items.is_empty()
-        && seen.accounts.is_none_or(|accounts| accounts.accepted == 0);
+    let is_empty =
+        seen.snapshot.counts.total == 0 && items.is_empty() && seen.sum.is_none_or(|sum| sum.accounts.accepted == 0);
     let title = match items.len() as u64 {
         _ if is_empty => voice.word("verdict_none").to_owned(),
         0 => voice.word("verdict_ok").to_owned(),
@@ -101,17 +101,17 @@ fn per_minute(seen: &Seen) -> Vec<(u64, u64)> {
     (this - MINUTES..this).map(count).collect()
 }
 
-/// All orders, accounted for.
+/// All orders, accounted for, as far as that is known.
 fn equation(seen: &Seen) -> Value {
     let counts = &seen.snapshot.counts;
-    let (aside, accepted) = match seen.accounts {
-        Some(accounts) => (accounts.dead, accounts.accepted.max(counts.total + accounts.dead)),
-        None => (0, counts.total),
-    };
-    let on_the_way = accepted - counts.total - aside;
+    let sum = seen.sum.map(|sum| {
+        let Sum { accounts, on_the_way, elsewhere } = sum;
+        let accepted = counts.total + accounts.dead + on_the_way + elsewhere;
+        context! { accepted, aside => accounts.dead, on_the_way, elsewhere }
+    });
     context! {
-        accepted, in_flight => counts.total - counts.finished - counts.cancelled, finished => counts.finished,
-        cancelled => counts.cancelled, aside, on_the_way, is_odd => seen.odd_for.is_some_and(|odd| odd >= Duration::from_secs(10)),
+        sum, in_flight => counts.total - counts.finished - counts.cancelled, finished => counts.finished,
+        cancelled => counts.cancelled, is_odd => attention::odd(seen).is_some(),
     }
 }
 

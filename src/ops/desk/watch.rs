@@ -11,6 +11,7 @@ use tokio::{sync::Mutex as AsyncMutex, task::spawn_blocking, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    accounts::{Accounts, Books, ReadAccounts, Sum},
     lag::{Lags, Reading},
     windows::{Window, Windows},
 };
@@ -19,7 +20,7 @@ use crate::{
     clock::Monotonic,
     domain::Timestamp,
     env::Env,
-    eventlog::{EventLog, TopicPartition},
+    eventlog::{self, EventLog, TopicPartition},
     ops::OnceHandle,
     store::{
         self, Store,
@@ -48,18 +49,6 @@ pub struct Group {
     /// What it reads.
     pub topics: Vec<String>,
 }
-
-/// Orders as fulfilment accounts for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Accounts {
-    /// Taken from the log.
-    pub accepted: u64,
-    /// Records that became dead letters instead.
-    pub dead: u64,
-}
-
-/// Reads accounts from what fulfilment commits with its offsets.
-pub type ReadAccounts = fn(&str) -> Option<Accounts>;
 
 /// What is watched.
 pub struct Watched {
@@ -97,8 +86,7 @@ struct Inner {
 struct Past {
     lags: Lags,
     windows: Windows,
-    /// Since when the orders have not added up.
-    odd_since: Option<Monotonic>,
+    books: Books,
 }
 
 /// What was seen in one look.
@@ -112,10 +100,10 @@ pub struct Seen {
     pub minutes: Vec<Minute>,
     /// How far each partition is read; empty when the log does not answer.
     pub readings: Vec<Reading>,
-    /// What fulfilment accounts for; none when that cannot be read.
-    pub accounts: Option<Accounts>,
-    /// For how long orders have not added up though everything that was written is told.
-    pub odd_for: Option<Duration>,
+    /// How the orders add up; nothing when what fulfilment accounts for cannot be read.
+    pub sum: Option<Sum>,
+    /// How many orders are missing though everything that was written is told, and for how long they have been.
+    pub odd: Option<(u64, Duration)>,
     /// How late orders changed their states in the last minutes.
     pub lateness: Option<Window>,
     /// How soon orders were acknowledged.
@@ -175,24 +163,26 @@ impl Watch {
     async fn gather(&self) -> store::Result<Seen> {
         let store = self.store()?;
         let at = self.clock().now();
-        // the log first: what it says of the orders must not be ahead of what the store is asked afterwards
+        // the log before the store: what it says of the orders must not be ahead of what the store is asked afterwards
         let read = self.read_log().await;
         let snapshot = store.snapshot(at).await?;
+        let accounts_after = self.ask_log(accounts).await.flatten();
         let minutes = store.minutes(at - Duration::from_mins(MINUTES)).await?;
         let now = self.0.of.env.pace.monotonic();
         self.note(read.as_ref(), now);
         let mut past = self.past();
         let (readings, accounts) = read.map_or_else(Default::default, |read| (read.readings, read.accounts));
         let readings = past.lags.told(readings, now);
-        let odd = accounts.is_some_and(|accounts| is_odd(&snapshot, accounts, &readings));
-        past.odd_since = odd.then(|| past.odd_since.unwrap_or(now));
+        let accounts = accounts.zip(accounts_after);
+        let is_told = is_told(&readings);
+        let sum = accounts.map(|accounts| past.books.note(accounts, &snapshot.counts, is_told, now));
         Ok(Seen {
             at,
             snapshot,
             minutes,
             readings,
-            accounts,
-            odd_for: past.odd_since.map(|since| now.saturating_sub(since)),
+            sum,
+            odd: past.books.odd(now),
             lateness: past.windows.of("encargo_transition_lateness_seconds"),
             acknowledged: past.windows.of("encargo_intake_request_seconds"),
         })
@@ -218,15 +208,22 @@ impl Watch {
 
     /// What the log says of its readers; nothing when it does not answer in time.
     async fn read_log(&self) -> Option<Read> {
+        self.ask_log(read).await
+    }
+
+    async fn ask_log<T: Send + 'static>(
+        &self,
+        question: fn(&dyn EventLog, &Watched) -> eventlog::Result<T>,
+    ) -> Option<T> {
         let log = self.log()?.clone();
         let inner = self.0.clone();
         let turn = self.0.asking.clone().try_lock_owned().ok()?;
         let ask = spawn_blocking(move || {
             let _turn = turn;
-            read(&*log, &inner.of)
+            question(&*log, &inner.of)
         });
         match timeout(LOG_MAX, ask).await {
-            Ok(Ok(Ok(read))) => Some(read),
+            Ok(Ok(Ok(answer))) => Some(answer),
             Ok(Ok(Err(error))) => {
                 tracing::debug!(%error, "the desk cannot read the log");
                 None
@@ -242,7 +239,9 @@ struct Read {
     accounts: Option<Accounts>,
 }
 
-fn read(log: &dyn EventLog, of: &Watched) -> crate::eventlog::Result<Read> {
+fn read(log: &dyn EventLog, of: &Watched) -> eventlog::Result<Read> {
+    // first: whatever they count is written before it is asked whether everything is told
+    let accounts = accounts(log, of)?;
     let mut readings = Vec::new();
     for group in &of.groups {
         let owners = if of.has_owners { log.owners(&group.name)? } else { Vec::new() };
@@ -256,22 +255,19 @@ fn read(log: &dyn EventLog, of: &Watched) -> crate::eventlog::Result<Read> {
             }
         }
     }
-    let fulfilment = of.groups.first().map(|group| group.name.as_str());
-    let groups = log.groups()?;
-    let offsets = groups.iter().filter(|info| Some(info.name.as_str()) == fulfilment).flat_map(|info| &info.offsets);
-    let accounts = offsets.filter_map(|offset| (of.read_accounts)(&offset.metadata)).reduce(add);
     Ok(Read { readings, accounts })
 }
 
-fn add(a: Accounts, b: Accounts) -> Accounts {
-    Accounts { accepted: a.accepted + b.accepted, dead: a.dead + b.dead }
+/// What fulfilment accounts for, by what it has committed.
+fn accounts(log: &dyn EventLog, of: &Watched) -> eventlog::Result<Option<Accounts>> {
+    let Some(fulfilment) = of.groups.first() else { return Ok(None) };
+    let topics: Vec<&str> = fulfilment.topics.iter().map(String::as_str).collect();
+    let committed = log.committed(&fulfilment.name, &topics)?;
+    Ok(committed.iter().filter_map(|offset| (of.read_accounts)(&offset.metadata)).reduce(Accounts::and))
 }
 
-/// Whether orders are missing that nothing in the log will still tell of.
-fn is_odd(snapshot: &Snapshot, accounts: Accounts, readings: &[Reading]) -> bool {
-    let is_told = readings
-        .iter()
-        .skip_while(|reading| reading.group == readings[0].group)
-        .all(|reading| reading.lag.records() == 0);
-    is_told && snapshot.counts.total + accounts.dead < accounts.accepted
+/// Whether nothing is left in the log that its other readers have not read.
+fn is_told(readings: &[Reading]) -> bool {
+    let mut others = readings.iter().skip_while(|reading| reading.group == readings[0].group).peekable();
+    others.peek().is_some() && others.all(|reading| reading.lag.records() == 0)
 }

@@ -135,6 +135,11 @@ pub fn groups_are_listed(harness: &dyn Harness) {
     groups.retain(|group| group.members > 0 || !group.offsets.is_empty());
     let wanted = [info("a", 1, vec![]), info("b", 0, vec![offset("in", 0, 1, ""), offset("in", 1, 2, "x")])];
     assert_eq!(groups, wanted);
+    let mut of_one = log.committed("b", &["in", "out"]).unwrap();
+    of_one.sort_by(|a, b| a.of.cmp(&b.of));
+    assert_eq!(of_one, wanted[1].offsets);
+    assert_eq!(log.committed("b", &["out"]).unwrap(), []);
+    assert_eq!(log.committed("a", &["in"]).unwrap(), []);
 }
 
 pub fn offsets_alone_and_outputs_alone(harness: &dyn Harness) {

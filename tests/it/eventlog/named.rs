@@ -153,6 +153,14 @@ impl<L: EventLog> EventLog for Named<L> {
             .collect())
     }
 
+    fn committed(&self, group: &str, topics: &[&str]) -> Result<Vec<GroupOffset>> {
+        let topics: Vec<String> = topics.iter().map(|topic| self.prefix().on(topic)).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let group = self.prefix().on(group);
+        let offsets = self.ours(|| self.log.committed(&group, &topics))?;
+        Ok(offsets.into_iter().map(|at| self.prefix().offset_off(at)).collect())
+    }
+
     fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
         let topics: Vec<String> = topics.iter().map(|topic| self.prefix().on(topic)).collect();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
