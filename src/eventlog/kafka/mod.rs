@@ -48,8 +48,8 @@ use self::{
 };
 pub use self::{options::Options, setup::Difference};
 use super::{
-    BoxFuture, Error, EventLog, GroupInfo, GroupOffset, Lag, Member, MemberMode, NewRecord, Position, Reader, Result, TopicInfo,
-    TopicPartition, TopicSpec,
+    BoxFuture, Error, EventLog, GroupInfo, GroupOffset, Lag, Member, MemberMode, NewRecord, Position, Reader, Result,
+    TopicInfo, TopicPartition, TopicSpec,
 };
 use crate::{clock::Clock, domain::Timestamp};
 

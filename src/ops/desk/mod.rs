@@ -17,6 +17,7 @@ mod lag;
 mod now;
 mod order;
 mod orders;
+mod paced;
 mod says;
 mod timeline;
 mod watch;

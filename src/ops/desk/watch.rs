@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     accounts::{Accounts, Books, ReadAccounts, Sum},
     lag::{Lags, Reading},
+    paced::Paced,
     windows::{Window, Windows},
 };
 use crate::{
@@ -30,10 +31,6 @@ use crate::{
 
 /// How often is watched while nobody looks.
 const WATCH_EVERY: Duration = Duration::from_secs(10);
-/// How old what is seen may be.
-const FRESH: Duration = Duration::from_secs(1);
-/// Looking may take this part of the time at most: what takes long is looked at less often.
-const PART: u32 = 20;
 /// How long a look waits for the log.
 const LOG_MAX: Duration = Duration::from_secs(2);
 /// How many minutes back orders are counted.
@@ -74,8 +71,8 @@ pub struct Watch(Arc<Inner>);
 
 struct Inner {
     of: Watched,
-    /// The last look, when it ended, and how long it took.
-    last: AsyncMutex<Option<(Monotonic, Duration, Arc<Seen>)>>,
+    /// The last look.
+    last: Paced<Arc<Seen>>,
     /// Held by whoever asks the log: one that hangs holds one thread.
     asking: Arc<AsyncMutex<()>>,
     past: Mutex<Past>,
@@ -146,18 +143,8 @@ impl Watch {
 
     /// What there is to see, not older than a second or a multiple of the time that it takes to look.
     pub(super) async fn look(&self) -> store::Result<Arc<Seen>> {
-        let pace = &self.0.of.env.pace;
-        let mut last = self.0.last.lock().await;
-        if let Some((at, took, seen)) = &*last
-            && pace.monotonic().saturating_sub(*at) < FRESH.max(*took * PART)
-        {
-            return Ok(seen.clone());
-        }
-        let begun = pace.monotonic();
-        let seen = Arc::new(self.gather().await?);
-        let ended = pace.monotonic();
-        *last = Some((ended, ended.saturating_sub(begun), seen.clone()));
-        Ok(seen)
+        let watch = self.clone();
+        self.0.last.look(&self.0.of.env.pace, async move { watch.gather().await.map(Arc::new) }).await
     }
 
     async fn gather(&self) -> store::Result<Seen> {

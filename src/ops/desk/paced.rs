@@ -1,0 +1,118 @@
+//! What is looked at again and again, by many, and takes its time.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::sync::Mutex;
+
+use crate::{
+    clock::{Clock, Monotonic},
+    store,
+};
+
+/// How old what was seen may be.
+const FRESH: Duration = Duration::from_secs(1);
+/// Looking may take this part of the time at most: what takes long is looked at less often.
+const PART: u32 = 20;
+
+/// The last look, shared by all who ask; a cheap handle.
+pub(super) struct Paced<T>(Arc<Mutex<Option<Look<T>>>>);
+
+struct Look<T> {
+    ended: Monotonic,
+    /// For how long it is good.
+    lasts: Duration,
+    seen: store::Result<T>,
+}
+
+impl<T> Default for Paced<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T: Clone + Send + 'static> Paced<T> {
+    /// What was seen last, or what `look` sees now if that is older than a second and a multiple of the time that it took.
+    /// A look that was begun is finished and counts, also when nobody waits for it any more.
+    pub(super) async fn look(
+        &self,
+        pace: &Clock,
+        look: impl Future<Output = store::Result<T>> + Send + 'static,
+    ) -> store::Result<T> {
+        let (last, pace) = (self.0.clone(), pace.clone());
+        let looking = tokio::spawn(async move {
+            let mut last = last.lock().await;
+            if let Some(look) = &*last
+                && pace.monotonic().saturating_sub(look.ended) < look.lasts
+            {
+                return look.seen.clone();
+            }
+            let begun = pace.monotonic();
+            let seen = look.await;
+            let ended = pace.monotonic();
+            // a store that is back is seen soon
+            let lasts = if seen.is_ok() { FRESH.max(ended.saturating_sub(begun) * PART) } else { FRESH };
+            *last = Some(Look { ended, lasts, seen: seen.clone() });
+            seen
+        });
+        looking.await.unwrap_or_else(|error| Err(store::Error::Unavailable(error.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::poll_fn,
+        sync::atomic::{AtomicU32, Ordering},
+        task::Poll,
+    };
+
+    use super::*;
+    use crate::domain::Timestamp;
+
+    #[tokio::test]
+    async fn a_look_that_nobody_waits_for_counts() {
+        let clock = Clock::manual(Timestamp::from_millis(0));
+        let (paced, looks) = (Paced::default(), Arc::new(AtomicU32::new(0)));
+        let look = || {
+            let (time, looks) = (clock.clone(), looks.clone());
+            paced.look(&clock, async move {
+                let number = looks.fetch_add(1, Ordering::SeqCst);
+                time.sleep(Duration::from_secs(6)).await;
+                Ok(number)
+            })
+        };
+        for _ in 0..3 {
+            let mut asked = Box::pin(look());
+            poll_fn(|context| Poll::Ready(assert!(asked.as_mut().poll(context).is_pending()))).await;
+            drop(asked); // who asked has gone
+            while looks.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        clock.advance(Duration::from_secs(6));
+        assert_eq!(look().await.unwrap(), 0);
+        clock.advance(Duration::from_secs(6) * PART - FRESH);
+        assert_eq!(look().await.unwrap(), 0, "it took six seconds, so it is good for two minutes");
+        assert_eq!(looks.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_look_that_fails_is_not_tried_again_by_each_who_waited() {
+        let clock = Clock::manual(Timestamp::from_millis(0));
+        let (paced, looks) = (Paced::<()>::default(), Arc::new(AtomicU32::new(0)));
+        let look = || {
+            let looks = looks.clone();
+            paced.look(&clock, async move {
+                looks.fetch_add(1, Ordering::SeqCst);
+                Err(store::Error::Unavailable("away".into()))
+            })
+        };
+        for _ in 0..3 {
+            look().await.unwrap_err();
+        }
+        assert_eq!(looks.load(Ordering::SeqCst), 1);
+        clock.advance(FRESH);
+        look().await.unwrap_err();
+        assert_eq!(looks.load(Ordering::SeqCst), 2);
+    }
+}
