@@ -22,7 +22,7 @@ use crate::{
         Store,
         ledger::MailStatus,
         orders::{HistoryEntry, OrderView, Query},
-        overview::LATE,
+        overview::{LATE, Snapshot},
     },
     web::Problem,
 };
@@ -31,6 +31,8 @@ use crate::{
 const PAGE: usize = 25;
 /// Late orders before them.
 const LATE_ROWS: usize = 10;
+/// A list for which the store may have to look at more orders than this is not kept up to date by itself.
+const LOOKED_AT_MAX: u64 = 10_000;
 /// Longest text that is searched for.
 const TEXT_MAX: usize = 256;
 
@@ -62,6 +64,7 @@ pub(super) async fn page(
     let seen = desk.look().await?;
     let is_late = !asked.late.is_empty();
     let is_all = text.is_empty() && asked.state.is_empty() && !is_late && asked.below.is_empty();
+    let is_live = looked_at(&seen.snapshot, &text, &asked.state, is_late) <= LOOKED_AT_MAX;
     let query = Query {
         estado: Some(asked.state.clone()).filter(|state| !state.is_empty()),
         overdue_at: is_late.then(|| seen.at - LATE),
@@ -85,10 +88,24 @@ pub(super) async fn page(
     let late_count: u64 = seen.snapshot.in_flight.iter().map(|state| state.late).sum();
     let values = context! {
         q => text, state => &asked.state, is_late, below => &asked.below,
-        chips => chips(&desk, &seen, &asked, voice), late => rows(&late), late_count, rows => rows(&found), older,
+        chips => chips(&desk, &seen, &asked, voice), late => rows(&late), late_count, rows => rows(&found), older, is_live,
         command => command(&asked, is_late),
     };
     Ok(desk.render("desk/orders.html", &reader, "/orders", Some(&seen), values))
+}
+
+/// How many orders the store may have to look at to find those that are asked for.
+fn looked_at(snapshot: &Snapshot, text: &str, state: &str, is_late: bool) -> u64 {
+    let counts = &snapshot.counts;
+    let in_state = counts.by_state.iter().find(|(name, _)| **name == *state).map_or(0, |(_, n)| *n);
+    let in_flight = snapshot.in_flight.iter().find(|found| *found.estado == *state).map_or(0, |found| found.count);
+    if text.is_empty() && state.is_empty() && !is_late {
+        0 // the newest are found by their numbers
+    } else if is_late || !state.is_empty() && in_state == in_flight {
+        counts.total - counts.finished - counts.cancelled
+    } else {
+        counts.total // a text, or a state in which orders have ended
+    }
 }
 
 /// Orders with their histories, all read at the same time.
@@ -159,5 +176,29 @@ fn row(desk: &Desk, (view, history): &Whole, voice: Voice<'_>) -> Value {
         late_by => late_by.map(|span| voice.seconds(span)), waits,
         mails => (mails > 0).then(|| voice.say("m_of", &[("a", &sent.to_string()), ("b", &mails.to_string())])),
         refused => (dead > 0).then(|| voice.count("n_refused", dead)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{orders::OrderCounts, overview::InState};
+
+    #[test]
+    fn a_list_costs_what_the_store_looks_at() {
+        let by_state = vec![("recibido".into(), 40), ("completado".into(), 900), ("cancelado".into(), 60)];
+        let counts = OrderCounts { total: 1_000, by_state, finished: 900, cancelled: 60 };
+        let in_flight = vec![InState { estado: "recibido".into(), count: 40, ..InState::default() }];
+        let snapshot = Snapshot { counts, in_flight, ..Snapshot::default() };
+        for (text, state, is_late, expected) in [
+            ("", "", false, 0),
+            ("", "", true, 40),
+            ("", "recibido", false, 40),
+            ("", "preparando", false, 40),
+            ("", "completado", false, 1_000),
+            ("xyz", "", false, 1_000),
+        ] {
+            assert_eq!(looked_at(&snapshot, text, state, is_late), expected, "{text} {state} {is_late}");
+        }
     }
 }

@@ -23,6 +23,13 @@ function replace(part, fresh) {
   if (focused) part.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus();
 }
 
+function setPaused(paused) {
+  isPaused = paused;
+  button.textContent = isPaused ? bar.dataset.goOn : pause;
+  bar.classList.toggle("end", isPaused);
+  tell(isPaused ? bar.dataset.paused : live, false);
+}
+
 async function refresh() {
   if (isPaused || isAsking || document.hidden) return;
   isAsking = true;
@@ -37,6 +44,7 @@ async function refresh() {
     document.title = page.title;
     prepare();
     tell(live, false);
+    if (!page.querySelector(".live")) setPaused(true); // it has become too dear to be asked for every second
   } catch {
     if (!isPaused) tell(bar.dataset.lost, true);
   } finally {
@@ -55,12 +63,7 @@ function prepare() {
 prepare();
 if (bar && button) {
   button.hidden = false;
-  button.onclick = () => {
-    isPaused = !isPaused;
-    button.textContent = isPaused ? bar.dataset.goOn : pause;
-    bar.classList.toggle("end", isPaused);
-    tell(isPaused ? bar.dataset.paused : live, false);
-  };
+  button.onclick = () => setPaused(!isPaused);
   tell(live, false);
   setInterval(refresh, EVERY_MS);
 }
