@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::{
     Desk,
     failures::{self, Group, Kind},
-    says::Voice,
+    says::{Voice, quoted},
     unavailable,
 };
 use crate::{
@@ -175,7 +175,7 @@ async fn asking(
     let values = context! {
         title, label, effects => effects.collect::<Vec<_>>(), about, shown => digest(&items), note => note.map(|key| voice.word(key)),
         fields => choice.fields(), form => desk.0.form.text(), is_drop => choice.verb == What::Drop,
-        command => command(choice),
+        command => command(choice, &items),
     };
     let mut page = desk.render("desk/decide.html", reader, "/failures", None, values);
     if note.is_some() {
@@ -184,13 +184,19 @@ async fn asking(
     Ok(page)
 }
 
-fn command(choice: &Choice) -> String {
-    let verb = if choice.verb == What::Drop { "drop" } else { "redrive" };
+/// What does the same on the command line, or shows what it is about: groups are made here only, and nothing there lets
+/// addresses through on the way.
+fn command(choice: &Choice, items: &[DeadItem]) -> String {
+    let is_drop = choice.verb == What::Drop;
+    let is_same = is_drop || !items.iter().any(|item| Kind::of(item).is_about_the_address());
+    let verb = if is_drop { "drop" } else { "redrive" };
     match &choice.about {
-        About::All => format!("encargo dead {verb} --all"),
-        About::One(id) => format!("encargo dead {verb} {id}"),
-        About::Group(_) => "encargo dead list".into(),
-        About::Address(address) => format!("encargo mail suppressed release {}", address.as_str()),
+        About::Address(address) => format!("encargo mail suppressed release {}", quoted(address.as_str())),
+        About::All if is_same => format!("encargo dead {verb} --all"),
+        About::All => "encargo dead list".into(),
+        About::One(id) if is_same => format!("encargo dead {verb} {id}"),
+        About::One(id) => format!("encargo dead show {id}"),
+        About::Group(_) => items.first().map_or_else(|| "encargo dead list".into(), failures::command),
     }
 }
 

@@ -6,7 +6,13 @@ use axum::{extract::State, response::Response};
 use minijinja::{Value, context};
 use siphasher::sip::SipHasher13;
 
-use super::{Desk, attention::dead_mails, says::Voice, unavailable, watch::Seen};
+use super::{
+    Desk,
+    attention::dead_mails,
+    says::{Voice, quoted},
+    unavailable,
+    watch::Seen,
+};
 use crate::{
     domain::{Timestamp, foreign_text::mask_addresses, wire},
     pages::Reader,
@@ -213,13 +219,13 @@ pub(super) fn sample(item: &DeadItem) -> String {
     legible.take(SAMPLE_MAX).collect()
 }
 
-/// What decides about the same on the command line.
+/// What lists those of the same reason on the command line, and perhaps more.
 pub(super) fn command(item: &DeadItem) -> String {
     let is_mail = matches!(item.id, DeadId::Mail(_));
-    let stable: String =
-        item.reason.split(['<', '"', '\'', '\n', '@']).next().unwrap_or_default().trim().chars().take(60).collect();
+    let is_apart = |c: char| matches!(c, '<' | '"' | '\'' | '@') || c.is_control();
+    let stable: String = item.reason.split(is_apart).next().unwrap_or_default().trim().chars().take(60).collect();
     if is_mail && stable.len() >= 3 {
-        format!("encargo dead redrive --reason '{stable}'")
+        format!("encargo dead list --reason={}", quoted(stable.trim()))
     } else {
         format!("encargo dead show {}", item.id)
     }

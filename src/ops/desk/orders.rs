@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{
     Desk,
-    says::{Voice, line, look_of, petals},
+    says::{Voice, line, look_of, petals, quoted},
     unavailable,
     watch::Seen,
 };
@@ -147,15 +147,10 @@ fn chips(desk: &Desk, seen: &Seen, asked: &Asked, voice: Voice<'_>) -> Vec<Value
 }
 
 fn command(asked: &Asked, is_late: bool) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
-    match asked.state.as_str() {
-        _ if is_late => "encargo list --stuck".into(),
-        "" => "encargo list".into(),
-        state if state.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
-            format!("encargo list --state {state}")
-        }
-        state => format!("encargo list --state {}", quoted(state)),
-    }
+    let stuck = if is_late { " --stuck" } else { "" };
+    let state = Some(&*asked.state).filter(|state| !state.is_empty());
+    let state = state.map_or_else(String::new, |state| format!(" --state={}", quoted(state)));
+    format!("encargo list{stuck}{state}")
 }
 
 fn row(desk: &Desk, (view, history): &Whole, voice: Voice<'_>) -> Value {

@@ -73,6 +73,15 @@ impl Voice<'_> {
     }
 }
 
+/// A word as a shell takes it.
+pub(super) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.+@".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// How many petals the flower of an order has: 1 to 4, or `x`.
 pub(super) fn petals(flow: &Flow, view: &OrderView) -> &'static str {
     match view.closes() {
