@@ -84,6 +84,19 @@ test('a page that is open while the server dies comes back, and is right', STORY
   await close();
 }));
 
+test('the empty desk fills with the first order, whose page follows it to its end', STORY, () => withServer({ ENCARGO_DWELL: '2s' }, async (server) => {
+  const { page, close } = await reader(browser);
+  await page.goto(server.ops('/?lang=es'));
+  await page.locator('#first').waitFor();
+  const { orderid } = await server.place('1080');
+  await page.locator('#equation').getByText('Cuadra.').waitFor();
+  assert.equal(await page.locator('#first').count(), 0);
+  await eventually('the order on the desk', async () => (await page.goto(server.ops(`/orders/${orderid}?lang=es`))).ok());
+  await page.locator('#facts .state', { hasText: 'Completado' }).waitFor();
+  await page.locator('#why', { hasText: 'Está completo' }).waitFor();
+  await close();
+}));
+
 test('the shop holds an order on the desk, lets it go on, and cancels another', STORY, () => withServer({ ENCARGO_DWELL: '5s' }, async (server) => {
   const { page, close } = await reader(browser);
   const [first, second] = [await server.place('1080'), await server.place('1050')];

@@ -15,6 +15,9 @@ function tell(text, isLost) {
   bar?.classList.toggle("re", isLost);
 }
 
+// Parts come and go: when they are others, what holds them all is put in place as a whole.
+const parts = (page) => [...page.querySelectorAll("[data-live]")].map((part) => part.id).join();
+
 // What has the focus keeps it: its successor is found by where it leads.
 function replace(part, fresh) {
   if (part.innerHTML === fresh.innerHTML) return;
@@ -37,7 +40,8 @@ async function refresh() {
     const response = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(5000) });
     if (!response.ok || isPaused) throw new Error(response.status);
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    for (const part of document.querySelectorAll("[data-live], #sprite")) {
+    const whole = parts(document) === parts(page) ? "" : "#board, ";
+    for (const part of document.querySelectorAll(`${whole}[data-live], #sprite`)) {
       const fresh = page.getElementById(part.id);
       if (fresh) replace(part, fresh);
     }
