@@ -14,9 +14,9 @@ use crate::{
     config::Config,
     domain::{
         Lang, OrderId,
-        why::{Facts, Road, Why},
+        why::{Road, Stretch, Why},
     },
-    eventlog::EventLog,
+    eventlog::{EventLog, Lag},
     fulfilment,
     store::{
         dead::DeadItem,
@@ -62,11 +62,11 @@ impl WhyFlags {
     }
 
     fn tell(&self, out: &mut Out, view: &OrderView, history: &[HistoryEntry], why: &Why) -> Result<()> {
-        let facts = facts(view, history);
+        let facts = view.facts(history);
         let details = why.details(&facts, Lang::En, &time::full, &time::span);
         if self.json {
             return out.json(&json!({
-                "orderid": self.id.get(), "code": why.code(), "late": why.is_late(), "estado": view.estado, "since": view.at,
+                "orderid": self.id.get(), "code": why.code(), "late": why.is_late(), "estado": view.estado, "since": facts.at,
                 "next_at": view.next_at(), "expect_at": view.exits.expect_at, "by": facts.by, "reason": facts.reason,
                 "title": why.title(Lang::En), "detail": details,
             }));
@@ -93,39 +93,26 @@ impl WhyFlags {
     }
 }
 
-/// Who made it what it is, and why.
-fn facts<'a>(view: &OrderView, history: &'a [HistoryEntry]) -> Facts<'a> {
-    let last = history.last();
-    Facts {
-        at: view.at,
-        waits: view.waits,
-        exits: view.exits,
-        by: last.and_then(|entry| entry.by.as_deref()),
-        reason: last.and_then(|entry| entry.reason.as_deref()),
-    }
-}
-
 /// What is between an order and its next state; unknown where the log cannot be looked at.
 fn road(config: &Config, view: &OrderView) -> Road {
     let Some(partition) = view.partition else { return Road::Unknown };
     let Ok(log) = open::log(config) else { return Road::Unknown };
-    let behind = |group: &str, topic: &str| {
+    let lag = |group: &str, topic: &str| {
         let lags = log.lag(group, &[topic]).ok()?;
         lags.into_iter().find(|lag| lag.of.partition == partition)
     };
+    let of = |lag: Lag, is_read| Stretch {
+        partition: lag.of.to_string(),
+        records: lag.records(),
+        is_read,
+        is_behind: lag.records() > 0,
+    };
     let (orders, states) = (&config.topics.orders, &config.topics.states);
-    let Some(input) = behind(fulfilment::GROUP, orders) else { return Road::Unknown };
-    if config.log_url().is_shared() && !is_owned(&*log, &input.of) {
-        return Road::Unread { partition: input.of.to_string() };
-    }
-    if input.records() > 0 {
-        return Road::Behind { partition: input.of.to_string(), records: input.records() };
-    }
-    match behind(tracking::GROUP, states) {
-        Some(lag) if lag.records() > 0 => Road::Untold { partition: lag.of.to_string(), records: lag.records() },
-        Some(_) => Road::Clear,
-        None => Road::Unknown,
-    }
+    let input = lag(fulfilment::GROUP, orders).map(|lag| {
+        let is_read = !config.log_url().is_shared() || is_owned(&*log, &lag.of);
+        of(lag, is_read)
+    });
+    Road::over(input, || Some(of(lag(tracking::GROUP, states)?, true)))
 }
 
 /// Whether a member of fulfilment owns the partition; what cannot be asked is taken for owned.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::{Closing, Exits, Lang, Timestamp, Waits};
 
 /// An order is late once its time was over for longer than this.
-const LATE: Duration = Duration::from_secs(1);
+pub const LATE: Duration = Duration::from_secs(1);
 
 /// What is known of an order, beside the words of a language.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// Since when it is like this: its latest event.
+    /// Since when it is like this: its latest event that is about more than an address.
     pub at: Timestamp,
     /// What it waits for.
     pub waits: Waits,
@@ -85,6 +85,37 @@ pub enum Why {
     Closed(Closing),
     /// An old service wrote it, which does not tell.
     Untold,
+}
+
+/// How far one partition on that way is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// The partition.
+    pub partition: String,
+    /// How many records are left in it.
+    pub records: u64,
+    /// Whether somebody reads it.
+    pub is_read: bool,
+    /// Whether its reader is behind, by what can be seen: in records to who looks once, in seconds to who watches.
+    pub is_behind: bool,
+}
+
+impl Road {
+    /// Over the partition in which the next state is decided, and the one in which it is told.
+    pub fn over(input: Option<Stretch>, output: impl FnOnce() -> Option<Stretch>) -> Self {
+        let Some(Stretch { partition, records, is_read, is_behind }) = input else { return Self::Unknown };
+        if !is_read {
+            return Self::Unread { partition };
+        }
+        if is_behind {
+            return Self::Behind { partition, records };
+        }
+        match output() {
+            Some(Stretch { partition, records, is_behind: true, .. }) => Self::Untold { partition, records },
+            Some(_) => Self::Clear,
+            None => Self::Unknown,
+        }
+    }
 }
 
 impl Why {
@@ -259,6 +290,23 @@ mod tests {
         let span = |span: Duration| format!("{} s", span.as_secs());
         let of = |lang| format!("{} {}", why.title(lang), why.details(&facts, lang, &time, &span));
         format!("{}: {}\n{}", why.code(), of(Lang::Es), of(Lang::En))
+    }
+
+    #[test]
+    fn the_first_thing_in_the_way_is_told() {
+        let stretch =
+            |records, is_read, is_behind| Some(Stretch { partition: "p/0".to_owned(), records, is_read, is_behind });
+        let (partition, fine) = ("p/0".to_owned(), stretch(1, true, false));
+        for (input, output, road) in [
+            (None, fine.clone(), Road::Unknown),
+            (stretch(3, false, true), fine.clone(), Road::Unread { partition: partition.clone() }),
+            (stretch(3, true, true), fine.clone(), Road::Behind { partition: partition.clone(), records: 3 }),
+            (fine.clone(), stretch(2, true, true), Road::Untold { partition, records: 2 }),
+            (fine.clone(), fine.clone(), Road::Clear),
+            (fine, None, Road::Unknown),
+        ] {
+            assert_eq!(Road::over(input, || output), road);
+        }
     }
 
     #[test]

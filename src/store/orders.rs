@@ -8,7 +8,7 @@ use super::Result;
 use crate::{
     domain::{
         Change, Closing, CommandId, CommandOutcome, DeadLetter, EmailAddress, Exits, Order, OrderId, StateEvent,
-        Timestamp, Waits, command::Standing, lifecycle::Relation,
+        Timestamp, Waits, command::Standing, lifecycle::Relation, why::Facts,
     },
     eventlog::TopicPartition,
 };
@@ -190,6 +190,18 @@ impl OrderView {
     /// Where mails about it go.
     pub fn recipient(&self) -> &EmailAddress {
         self.address.as_ref().unwrap_or(&self.order.email)
+    }
+
+    /// Who made it what it is, when, and why. A corrected address explains nothing.
+    pub fn facts<'a>(&self, history: &'a [HistoryEntry]) -> Facts<'a> {
+        let last = history.iter().rev().find(|entry| entry.change != Change::Readdressed);
+        Facts {
+            at: last.map_or(self.at, |entry| entry.at),
+            waits: self.waits,
+            exits: self.exits,
+            by: last.and_then(|entry| entry.by.as_deref()),
+            reason: last.and_then(|entry| entry.reason.as_deref()),
+        }
     }
 
     /// Where it stands, as far as that matters for what may be done to it.

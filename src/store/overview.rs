@@ -5,12 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Result, ledger::LedgerCounts, orders::OrderCounts};
+pub use crate::domain::why::LATE;
 use crate::domain::{OrderId, Timestamp};
 
 /// Into how many parts the time in a state is divided.
 pub const AGES: usize = 16;
-/// An order is late once it should have left its state for longer than this.
-pub const LATE: Duration = Duration::from_secs(1);
 /// Most late orders that are named.
 pub const LATE_MAX: usize = 50;
 

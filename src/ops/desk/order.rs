@@ -1,7 +1,5 @@
 //! `/orders/{id}`: one order, why it stands where it stands, everything that happened to it, and what can be done.
 
-use std::time::Duration;
-
 use axum::{
     extract::{Path, State},
     http::Uri,
@@ -17,10 +15,10 @@ use super::{
 };
 use crate::{
     domain::{
-        Change, OrderId,
+        OrderId,
         command::{Verb, allows},
         flow::Party,
-        why::{Facts, Road, Why},
+        why::{LATE, Road, Stretch, Why},
     },
     pages::{Reader, format},
     store::orders::{HistoryEntry, OrderView},
@@ -61,45 +59,27 @@ pub(super) async fn find(desk: &Desk, id: &str) -> Result<(OrderView, Vec<Histor
 }
 
 fn why_values(why: &Why, view: &OrderView, history: &[HistoryEntry], voice: Voice<'_>) -> Value {
-    // an amended address explains nothing
-    let last = history.last().filter(|entry| entry.change != Change::Readdressed);
-    let facts = Facts {
-        at: view.at,
-        waits: view.waits,
-        exits: view.exits,
-        by: last.and_then(|entry| entry.by.as_deref()),
-        reason: last.and_then(|entry| entry.reason.as_deref()),
-    };
-    let detail = why.details(&facts, voice.lang, &|at| voice.time(at), &format::duration);
+    let detail = why.details(&view.facts(history), voice.lang, &|at| voice.time(at), &format::duration);
     context! { code => why.code(), title => why.title(voice.lang), detail, is_late => why.is_late() }
 }
 
 /// What is between the order and its next state, as far as this process sees.
 fn road(desk: &Desk, seen: &Seen, view: &OrderView) -> Road {
-    let Some(partition) = view.partition else { return Road::Unknown };
     let groups = desk.0.deps.watch.groups();
     // each group's first topic is the one that orders move on
-    let reading = |place: usize| {
-        let group = groups.get(place)?;
+    let stretch = |place: usize| {
+        let (partition, group) = (view.partition?, groups.get(place)?);
         let of_topic =
             |of: &crate::eventlog::TopicPartition| Some(&of.topic) == group.topics.first() && of.partition == partition;
-        seen.readings.iter().find(|reading| reading.group == group.word && of_topic(&reading.lag.of))
+        let reading = seen.readings.iter().find(|reading| reading.group == group.word && of_topic(&reading.lag.of))?;
+        Some(Stretch {
+            partition: reading.lag.of.to_string(),
+            records: reading.lag.records(),
+            is_read: !reading.is_unread,
+            is_behind: reading.behind > LATE,
+        })
     };
-    let Some(input) = reading(0) else { return Road::Unknown };
-    let (name, records) = (input.lag.of.to_string(), input.lag.records());
-    if input.is_unread {
-        return Road::Unread { partition: name };
-    }
-    if input.behind > Duration::from_secs(1) {
-        return Road::Behind { partition: name, records };
-    }
-    match reading(1) {
-        Some(output) if output.behind > Duration::from_secs(1) => {
-            Road::Untold { partition: output.lag.of.to_string(), records: output.lag.records() }
-        }
-        Some(_) => Road::Clear,
-        None => Road::Unknown,
-    }
+    Road::over(stretch(0), || stretch(1))
 }
 
 fn facts(view: &OrderView) -> Value {

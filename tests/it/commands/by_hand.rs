@@ -76,8 +76,16 @@ async fn the_command_line_changes_one_order_and_many() {
     let delayed = run(&["delay", "1", "--by", "20m", "--json"]).await.json();
     assert_eq!((&delayed[0]["result"], &delayed[0]["next_at"]), (&json!("done"), &json!("2025-11-24T17:20:00.000Z")));
     run(&["delay", "1", "--until", "2025-11-24T18:00:00Z"]).await.ok();
-    run(&["readdress", "1", "--to", "ana.b@example.org"]).await.ok();
-    run(&["hold", "1"]).await.ok();
+    run(&["hold", "1", "--as", "cocina", "--reason", "sin luz"]).await.ok();
+    let held = beside(&app, &["why", "1", "--json"]).await.json();
+    app.clock.advance(Duration::from_secs(1));
+    run(&["readdress", "1", "--to", "ana.b@example.org", "--as", "leo", "--reason", "typo"]).await.ok();
+    assert_eq!((&held[0]["by"], &held[0]["reason"]), (&json!("cocina"), &json!("sin luz")));
+    assert_eq!(beside(&app, &["why", "1", "--json"]).await.json(), held, "who corrects an address holds nothing");
+    let page = app.http.get(app.ops("/orders/1")).header("accept", "text/html").header("accept-language", "en");
+    let page = page.send().await.unwrap().text().await.unwrap();
+    let why = page.split("id=\"why\"").nth(1).unwrap().split("</div>").next().unwrap();
+    assert!(why.contains("cocina") && why.contains("sin luz") && !why.contains("typo"), "{why}");
     let text = beside(&app, &["show", "1"]).await.ok();
     for part in ["preparando, held", "ana.b@example.org", "placed as ana@example.org", "preparando (readdressed)"] {
         assert!(text.contains(part), "{part} is not in {text}");
