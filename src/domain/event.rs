@@ -120,6 +120,11 @@ impl Waits {
         }
     }
 
+    /// When the next state is due if the time ends so much later than it would: what is overdue would end now.
+    pub fn delayed_by(&self, more: Duration, now: Timestamp) -> Timestamp {
+        self.next_at().map_or(now, |due| due.max(now)) + more
+    }
+
     /// How the order's life ended, if it did.
     pub const fn closes(&self) -> Option<Closing> {
         match *self {
@@ -207,5 +212,22 @@ impl StateEvent {
     /// Where mails about it go.
     pub fn recipient(&self) -> &EmailAddress {
         self.address.as_ref().unwrap_or(&self.order.email)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_overdue_is_delayed_from_now_on() {
+        let (minute, now) = (Duration::from_mins(1), Timestamp::from_millis(1_764_000_000_000));
+        for (waits, due) in [
+            (Waits::Until(now + minute), now + minute * 21),
+            (Waits::Until(now - minute), now + minute * 20),
+            (Waits::ForCommand, now + minute * 20),
+        ] {
+            assert_eq!(waits.delayed_by(minute * 20, now), due, "{waits:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Who may see customers' addresses on the operations listener: whoever is on this machine.
+//! Who may see customers' addresses and change orders on the operations listener: whoever is on this machine.
 
 use axum::{
     extract::{Request, State},
@@ -9,8 +9,8 @@ use axum::{
 
 use crate::web::{Problem, is_from_here};
 
-const OFF_LOOPBACK: &str = "el buzón y el libro de correos muestran direcciones de clientes, y este puerto no está solo en \
-                            esta máquina\nthe mailbox and the ledger show customers' addresses, and this listener is not on \
+const OFF_LOOPBACK: &str = "estas páginas muestran direcciones de clientes y cambian pedidos, y este puerto no está solo en \
+                            esta máquina\nthese pages show customers' addresses and change orders, and this listener is not on \
                             loopback: leave ops.listen at 127.0.0.1:9000 and come through a tunnel (ssh -L \
                             9000:127.0.0.1:9000 HOST)";
 const FROM_ELSEWHERE: &str = "esta página se pide como localhost o por una dirección de esta máquina, sin proxy\nask for this \

@@ -142,7 +142,7 @@ pub(super) async fn act(
 fn command(form: &Form, key: &CommandId, view: &OrderView, verb: Verb, now: Timestamp) -> Result<Command, Flaw> {
     let delayed = || {
         let more = parse_duration(form.get("value")).ok().filter(|more| !more.is_zero()).ok_or("bad_delay")?;
-        Ok(view.next_at().unwrap_or(now).max(now) + more)
+        Ok(view.waits.delayed_by(more, now))
     };
     let wish = verb.wish(delayed, || form.get("value").parse().map_err(|_| "bad_address"))?;
     let by = form.given("by").map_or(Ok(DESK.into()), wire::read_by).map_err(|_| "bad_by")?;

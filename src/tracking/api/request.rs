@@ -53,7 +53,7 @@ impl What {
     pub(super) fn wish(self, view: &OrderView, now: Timestamp) -> Wish {
         match self {
             Self::Wish(wish) => wish,
-            Self::DelayFor(more) => Wish::Delay(view.next_at().unwrap_or(now) + more),
+            Self::DelayFor(more) => Wish::Delay(view.waits.delayed_by(more, now)),
         }
     }
 }
