@@ -91,12 +91,12 @@ fn flow(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Value {
     context! { states => states.collect::<Vec<_>>(), total, placed => last.0, ended => last.1, ages => AGES }
 }
 
-/// Orders placed and completed in each of the last minutes, the last of which is over.
+/// Orders placed and ended in each of the last minutes, the last of which is over.
 fn per_minute(seen: &Seen) -> Vec<(u64, u64)> {
     let this = seen.at.as_millis().div_euclid(60_000);
     let count = |minute: i64| {
         let found = seen.minutes.iter().find(|found| found.at.as_millis() == minute * 60_000);
-        found.map_or((0, 0), |found| (found.placed, found.finished))
+        found.map_or((0, 0), |found| (found.placed, found.finished + found.cancelled))
     };
     (this - MINUTES..this).map(count).collect()
 }

@@ -118,7 +118,7 @@ fn counted(how: &str, row: &Row) -> InState {
 async fn minutes(client: &Session, from: Timestamp) -> Result<Vec<Minute>> {
     let select = client
         .prepare(
-            "SELECT kind, name, sum(n)::bigint FROM tally WHERE kind = ANY($1) AND name COLLATE \"C\" >= $2
+            "SELECT kind, name, sum(n)::bigint FROM minutes WHERE kind = ANY($1) AND name >= $2
              GROUP BY kind, name HAVING sum(n) > 0 ORDER BY name",
         )
         .await?;
@@ -136,7 +136,7 @@ async fn minutes(client: &Session, from: Timestamp) -> Result<Vec<Minute>> {
 /// Forgets the minutes before a time.
 pub(super) async fn prune(client: &Session, before: Timestamp) -> Result<()> {
     let kinds = tally::MINUTES.map(|(kind, _)| kind.name()).to_vec();
-    let delete = client.prepare("DELETE FROM tally WHERE kind = ANY($1) AND name COLLATE \"C\" < $2").await?;
+    let delete = client.prepare("DELETE FROM minutes WHERE kind = ANY($1) AND name < $2").await?;
     client.execute(&delete, &[&kinds, &minute_name(before)]).await?;
     Ok(())
 }

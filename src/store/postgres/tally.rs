@@ -123,9 +123,11 @@ impl Tally {
         let names: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();
         let add = tx
             .prepare(
-                "INSERT INTO tally (kind, name, slot, n)
-                 SELECT d.kind, d.name, (pg_backend_pid() % 64)::smallint, d.n
-                 FROM unnest($1::text[], $2::text[], $3::bigint[]) AS d(kind, name, n)
+                "WITH d AS (SELECT kind, name, (pg_backend_pid() % 64)::smallint AS slot, n
+                            FROM unnest($1::text[], $2::text[], $3::bigint[]) AS d(kind, name, n)),
+                 m AS (INSERT INTO minutes (kind, name, slot, n) SELECT * FROM d WHERE kind LIKE 'minute/%'
+                       ON CONFLICT (kind, name, slot) DO UPDATE SET n = minutes.n + EXCLUDED.n)
+                 INSERT INTO tally (kind, name, slot, n) SELECT * FROM d WHERE kind NOT LIKE 'minute/%'
                  ON CONFLICT (kind, name, slot) DO UPDATE SET n = tally.n + EXCLUDED.n",
             )
             .await?;
