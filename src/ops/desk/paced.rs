@@ -83,7 +83,7 @@ mod tests {
         };
         for _ in 0..3 {
             let mut asked = Box::pin(look());
-            poll_fn(|context| Poll::Ready(assert!(asked.as_mut().poll(context).is_pending()))).await;
+            assert!(poll_fn(|context| Poll::Ready(asked.as_mut().poll(context).is_pending())).await);
             drop(asked); // who asked has gone
             while looks.load(Ordering::SeqCst) == 0 {
                 tokio::task::yield_now().await;
@@ -91,7 +91,7 @@ mod tests {
         }
         clock.advance(Duration::from_secs(6));
         assert_eq!(look().await.unwrap(), 0);
-        clock.advance(Duration::from_secs(6) * PART - FRESH);
+        clock.advance(Duration::from_secs(6) * (PART - 1));
         assert_eq!(look().await.unwrap(), 0, "it took six seconds, so it is good for two minutes");
         assert_eq!(looks.load(Ordering::SeqCst), 1);
     }
