@@ -293,8 +293,9 @@ impl Wiring {
         let (topics, pace) = (log.clone(), env.pace.clone());
         let topic = self.config.topics.flows.clone();
         services.spawn("flows", move |stop| flows::follow(topics, topic, newest, pace, stop));
+        let author = fulfilment::author(log.clone(), self.config.topics.orders.clone());
         let forward = options::forward(&self.config)
-            .map(|options| Arc::new(Forward::new(log.clone(), env.clone(), options, Handle::current())));
+            .map(|options| Arc::new(Forward::new(log.clone(), env.clone(), options, author, Handle::current())));
         let (runtime, first, pace) = (Handle::current(), forward.clone(), env.clone());
         services.blocking("fulfilment", move |stop| {
             again(&pace, &runtime, stop, "fulfilment", || {
@@ -328,6 +329,7 @@ impl Wiring {
             env: env.clone(),
             projected: opened.projected.clone(),
             feed: opened.feed.clone(),
+            author: fulfilment::author(log.clone(), self.config.topics.orders.clone()),
             metrics: metrics.clone(),
         };
         let mail = !self.config.mail_url().is_off();

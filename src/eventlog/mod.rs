@@ -9,7 +9,7 @@
 //!
 //! Deliberately absent: seeking by anything but offset, compaction, reading what is not yet committed.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::domain::Timestamp;
 
@@ -81,6 +81,10 @@ pub trait Reader: Send {
     /// At most `limit` records, in order; empty at the stable end, and then perhaps more at a later call.
     fn next(&mut self, limit: usize) -> Result<Vec<Record>>;
 }
+
+/// Whether a record in a partition of a topic was written by the service whose topic it is, and not by a stranger who may write
+/// there, too. It asks the log, so it is for records on which much depends.
+pub type Author = Arc<dyn Fn(u32, &Record) -> Result<bool> + Send + Sync>;
 
 /// An event log. All calls block but `append`; async callers go through `spawn_blocking`.
 pub trait EventLog: Send + Sync {

@@ -62,14 +62,15 @@ pub struct Forward {
     log: Arc<dyn EventLog>,
     env: Env,
     options: Options,
+    author: eventlog::Author,
     runtime: Handle,
     begun: watch::Sender<bool>,
 }
 
 impl Forward {
-    /// A service that owns nothing yet; `runtime` runs the appends.
-    pub fn new(log: Arc<dyn EventLog>, env: Env, options: Options, runtime: Handle) -> Self {
-        Self { log, env, options, runtime, begun: watch::Sender::new(false) }
+    /// A service that owns nothing yet; `author` tells who wrote a state, and `runtime` runs the appends.
+    pub fn new(log: Arc<dyn EventLog>, env: Env, options: Options, author: eventlog::Author, runtime: Handle) -> Self {
+        Self { log, env, options, author, runtime, begun: watch::Sender::new(false) }
     }
 
     /// Waits until it is durable where the group begins; blocks its thread.
@@ -177,7 +178,7 @@ impl Forward {
                 // anybody can write a state of the year 9999, and the brokers take no record of the future
                 at: event.at.min(self.env.pace.now()),
             })),
-            Err(newer @ wire::Unreadable::Newer(_)) => {
+            Err(newer @ wire::Unreadable::Newer(_)) if (self.author)(of.partition, &record)? => {
                 let offset = record.offset;
                 Err(eventlog::Error::Fatal(format!(
                     "offset {offset} of {of} cannot be forwarded to old readers: {newer}"
@@ -236,7 +237,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let options = Options { from: "ours".into(), to: "theirs".into(), tracking: "tracking".into(), slot: 0 };
         let env = Env::real(Clock::manual(Timestamp::default()));
-        let forward = Forward::new(log, env.clone(), options, runtime.handle().clone());
+        let forward = Forward::new(log, env.clone(), options, Arc::new(|_, _| Ok(true)), runtime.handle().clone());
         let value = br#"{"orderid":1,"gameid":"1","name":"n","price":"1","usermail":"a@b.example","estado":"recibido","seq":1,"at":"9999-12-30T00:00:00.000Z"}"#;
         let record =
             Record { offset: 0, key: None, value: value.to_vec(), headers: Vec::new(), at: Timestamp::from_millis(0) };

@@ -39,7 +39,7 @@ pub use metrics::Metrics;
 pub use plan::Broken;
 pub use processor::{CommandTopics, Deps, Options, Processor};
 pub use progress::{Counters, Progress, Unreadable};
-pub use seal::Seal;
+pub use seal::{Seal, author};
 
 pub(crate) use machine::Limits;
 pub(crate) use processor::Stepped;

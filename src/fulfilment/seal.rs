@@ -1,8 +1,12 @@
-use std::{fmt, hash::Hasher as _, str::FromStr};
+use std::{fmt, hash::Hasher as _, str::FromStr, sync::Arc};
 
 use siphasher::sip::SipHasher24;
 
-use crate::{domain::wire, eventlog::Record};
+use super::{GROUP, Progress};
+use crate::{
+    domain::wire,
+    eventlog::{self, EventLog, Record},
+};
 
 /// Tells our own states from those that anybody can write to the same partition.
 ///
@@ -41,6 +45,20 @@ impl Seal {
         let seal = record.headers.iter().find(|(name, _)| name == wire::SEAL);
         seal.is_some_and(|(_, seal)| *seal == self.of(&record.value))
     }
+}
+
+/// Who wrote a record of the states' topic: fulfilment itself, as far as the seal tells that stands with its offsets in the
+/// topic of orders. Where no offset stands there is no telling, and of metadata of a newer version none either: then it did.
+pub fn author(log: Arc<dyn EventLog>, orders: String) -> eventlog::Author {
+    Arc::new(move |partition, record| {
+        let committed = log.committed(GROUP, &[&orders])?;
+        let offset = committed.into_iter().find(|offset| offset.of.partition == partition);
+        let progress = offset.map(|offset| Progress::parse(&offset.metadata));
+        Ok(match progress {
+            Some(Ok(Some(Progress { seal, .. }))) => seal.is_some_and(|seal| seal.admits(record)),
+            _ => true,
+        })
+    })
 }
 
 impl fmt::Display for Seal {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     peer::Peer,
-    setup::{FLOWS, Setup},
+    setup::{FLOWS, ORDERS, Setup},
     trouble::Trouble,
 };
 use crate::{
@@ -261,12 +261,14 @@ impl Service for Projection {
 
     fn start(shared: &Shared, log: Arc<dyn EventLog>, slot: u32) -> Result<Self, Ended> {
         let store = FaultyStore::new(Arc::new(shared.store.clone()), shared.trouble.clone(), shared.env.clock.clone());
+        let author = fulfilment::author(log.clone(), ORDERS.into());
         let deps = tracking::Deps {
             log,
             store: Arc::new(store),
             env: shared.env.clone(),
             projected: shared.projected.clone(),
             feed: tracking::Feed::default(),
+            author,
             metrics: shared.tracking.clone(),
         };
         Ok(Self::new(deps, shared.setup.tracking(slot), shared.runtime.handle().clone()))

@@ -33,6 +33,8 @@ pub struct Deps {
     pub projected: Arc<Notify>,
     /// Told whose orders have changed.
     pub feed: Feed,
+    /// Who wrote a record of the states' topic.
+    pub author: eventlog::Author,
     /// Where it counts.
     pub metrics: Metrics,
 }
@@ -269,11 +271,13 @@ impl Projection {
                 let partition = is_ours.then_some(of.partition);
                 batch.events.push(Incoming { event, partition, letter: dead_letter(of, record, batch.now) });
             }
-            Err(source @ wire::Unreadable::Newer(_)) => {
+            Err(source @ wire::Unreadable::Newer(_))
+                if of.topic == self.options.states && (self.deps.author)(of.partition, &record)? =>
+            {
                 let (topic, partition, offset) = (of.topic.clone(), of.partition, record.offset);
                 return Err(Error::Newer { topic, partition, offset, source });
             }
-            Err(wire::Unreadable::Invalid(reason)) => Self::add_unreadable(batch, of, record, reason.to_string()),
+            Err(reason) => Self::add_unreadable(batch, of, record, reason.to_string()),
         }
         Ok(())
     }

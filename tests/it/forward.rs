@@ -42,8 +42,8 @@ impl Shop {
     fn start(&self) -> Running {
         let options =
             forward::Options { from: "ours".into(), to: "theirs".into(), tracking: "tracking".into(), slot: 0 };
-        let forward =
-            Forward::new(self.log.clone(), Env::real(crate::harness::real_clock()), options, Handle::current());
+        let env = Env::real(crate::harness::real_clock());
+        let forward = Forward::new(self.log.clone(), env, options, Arc::new(|_, _| Ok(true)), Handle::current());
         let stop = CancellationToken::new();
         let token = stop.clone();
         Running { stop, thread: std::thread::spawn(move || forward.run(&token)) }

@@ -69,23 +69,28 @@ fn own_states(log: &dyn EventLog, config: &Config) -> BTreeMap<u64, Vec<String>>
     own
 }
 
-/// Forged states of orders: finished by an impostor, and with the right content too early.
+/// Forged states of orders: finished by an impostor, with the right content too early, and of an Encargo that is yet to come,
+/// which would stop whoever took it for one of ours. All bear the seal of another record.
 fn forgeries(log: &dyn EventLog, states: &str) -> Vec<NewRecord> {
     let mut forged = Vec::new();
     for ((topic, partition, _), record) in records(log, states) {
         let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at) else { continue };
         let json: Value = serde_json::from_slice(&record.value).unwrap();
-        for (estado, seq, name) in [
-            ("finalizado", 4, Some("Impostor")),
-            ("preparando", 2, None),
-            ("finalizado", 4, None),
-            ("extraviado", 200, None),
+        for (estado, seq, name, version) in [
+            ("finalizado", 4, Some("Impostor"), None),
+            ("preparando", 2, None, None),
+            ("finalizado", 4, None, None),
+            ("extraviado", 200, None, None),
+            ("recibido", 1, None, Some(9)),
         ] {
             let mut json = json.clone();
             json["estado"] = estado.into();
             json["seq"] = seq.into();
             if let Some(name) = name {
                 json["name"] = name.into();
+            }
+            if let Some(version) = version {
+                json["version"] = version.into();
             }
             json.as_object_mut().unwrap().remove("next_at");
             forged.push(NewRecord {
@@ -202,7 +207,7 @@ async fn no_record_stops_the_embedded_form() {
     let mut good = BTreeMap::new();
     place_good(&app, 0..12, &mut good).await;
     let forged = forgeries(app.app().log().as_ref(), &config.topics.states);
-    assert_eq!(forged.len(), 48);
+    assert_eq!(forged.len(), 60);
     app.app().log().append(forged).await.unwrap();
     let topics = [&config.topics.orders, &config.topics.states, &config.topics.dead, &config.topics.ids];
     let mut random = Random(15);

@@ -150,11 +150,13 @@ fn dead_mails(conn: &Connection, condition: &str, params: impl Params) -> Result
 /// The columns of a record as it is.
 const WHOLE: &str = "key, value, headers";
 
-/// Those of what a list tells of it. The header that says that it is not whole is the last one.
+/// Those of what a list tells of it. The header that says that it is not whole is the last one. `substr` makes NULL of what is
+/// empty.
 fn listed() -> String {
-    let cut = format!("instr(headers, '[\"{}\",')", wire::CUT);
+    let start = |column| format!("iif(length({column}) > {LISTED_MAX}, substr({column}, 1, {LISTED_MAX}), {column})");
+    let (key, value, cut) = (start("key"), start("value"), format!("instr(headers, '[\"{}\",')", wire::CUT));
     format!(
-        "substr(key, 1, {LISTED_MAX}), substr(value, 1, {LISTED_MAX}), CASE WHEN length(headers) <= {LISTED_MAX} THEN headers
+        "{key}, {value}, CASE WHEN length(headers) <= {LISTED_MAX} THEN headers
              WHEN {cut} THEN '[' || substr(headers, {cut}) ELSE '[]' END"
     )
 }

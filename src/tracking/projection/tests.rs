@@ -44,6 +44,7 @@ fn projection(path: &dyn Fn(&str) -> PathBuf, runtime: &Runtime) -> Projection {
         env: Env::simulated(Clock::manual(Timestamp::default()), 1),
         projected: Arc::default(),
         feed: crate::tracking::Feed::default(),
+        author: Arc::new(|_, record| Ok(record.headers.contains(&(wire::SEAL.to_owned(), b"x".to_vec())))),
         metrics: Metrics::new(&mut Registry::default()),
     };
     let options = Options {
@@ -97,8 +98,11 @@ fn an_event_of_a_newer_version_is_neither_taken_nor_passed_over() {
     let newer = Record { headers: sealed, ..of_value(5, br#"{"version":3,"orderid":"seven"}"#) };
     let refused = try_read("states", vec![newer.clone()]);
     assert!(matches!(refused, Err(Error::Newer { offset: 5, source: wire::Unreadable::Newer(3), .. })));
-    let strangers = Record { headers: Vec::new(), ..newer };
-    assert_eq!(try_read("states", vec![strangers]).unwrap().dead.len(), 1, "a stranger's stops nobody");
+    let forged = vec![(wire::SEAL.to_owned(), b"y".to_vec())];
+    for (topic, headers) in [("states", Vec::new()), ("states", forged), ("old", newer.headers.clone())] {
+        let strangers = Record { headers, ..newer.clone() };
+        assert_eq!(try_read(topic, vec![strangers]).unwrap().dead.len(), 1, "a stranger's stops nobody: {topic}");
+    }
 }
 
 #[test]

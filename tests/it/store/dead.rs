@@ -224,12 +224,15 @@ pub async fn a_list_tells_the_beginning_of_a_record(place: &dyn Place) {
         DeadLetter { headers: vec![header("a", 10)], ..letter(2) },
         DeadLetter { headers: vec![header("a [\"dead.cut\",[", 9_000)], ..letter(3) },
         DeadLetter { headers: vec![header("a", 9_000), header("dead.cut", 20)], ..letter(4) },
+        DeadLetter { key: Some(Vec::new()), value: Vec::new(), ..letter(5) },
+        DeadLetter { key: None, value: Vec::new(), ..letter(6) },
     ];
     bury(&*store, letters.to_vec()).await;
     let listed: Vec<_> = store.dead(None, 10).await.unwrap().into_iter().map(|item| item.letter.unwrap()).collect();
     assert_eq!((listed[0].key.as_ref().unwrap().len(), listed[0].value.len()), (part, part));
     assert_eq!(listed[1], letters[1]);
     assert_eq!((&*listed[2].headers, &*listed[3].headers), (&[][..], &[header("dead.cut", 20)][..]));
+    assert_eq!(listed[4..], letters[4..]);
     // alone it is whole, and goes back whole
     for whole in &letters {
         let id = DeadId::Record(whole.source.clone());
