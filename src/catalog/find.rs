@@ -128,8 +128,64 @@ impl<'a> Found<'a> {
                     Some(word.place(at..at + wanted.len()))
                 })
             };
-            matched.extend(words(&product.name).iter().filter_map(in_word));
+            for place in words(&product.name).iter().filter_map(in_word) {
+                match matched.last_mut() {
+                    // one character can have letters of several words: ½ is 1 and 2
+                    Some(last) if place.start < last.end => last.end = last.end.max(place.end),
+                    _ => matched.push(place),
+                }
+            }
         }
         Hit { row: place + 1, product, matched }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog(name: &str) -> Option<Catalog> {
+        let csv = format!("appid,name,price\n1,\"{}\",1\n", name.replace('"', "\"\""));
+        Catalog::parse("test", csv.as_bytes()).ok()
+    }
+
+    fn check(catalog: &Catalog, words: &str) {
+        let found = catalog.find(&Search { words, ..Search::default() });
+        for hit in found.page(1, 1) {
+            assert_eq!(hit.parts().concat(), hit.product.name.as_ref(), "{words:?}");
+            let mut at = 0;
+            for matched in &hit.matched {
+                assert!(at <= matched.start && matched.start < matched.end, "{words:?}: {:?}", hit.matched);
+                at = matched.end;
+            }
+        }
+    }
+
+    #[test]
+    fn a_character_that_is_several_words_is_marked_once() {
+        for (name, words, parts) in [
+            ("½ kilo", "½", &["", "½", " kilo"][..]),
+            ("1 ½ kilos", "1 2", &["", "1", " ", "½", " kilos"]),
+            ("A/C o ℀", "a c", &["", "A", "/", "C", " o ", "℀", ""]),
+        ] {
+            let catalog = catalog(name).unwrap();
+            let found = catalog.find(&Search { words, ..Search::default() });
+            assert_eq!(found.page(1, 1)[0].parts(), parts, "{name}: {words}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_matched_is_ascending_and_apart(name in "[½⅞℀㏂ﬁß本a-c1-3 é.]{1,8}", words in "[½℀㏂a-c1-3 .]{0,6}") {
+            let Some(catalog) = catalog(&name) else { return Ok(()) };
+            check(&catalog, &words);
+            check(&catalog, &name);
+        }
+
+        #[test]
+        fn whatever_a_name_is_it_finds_itself(name in "\\PC{1,16}") {
+            let Some(catalog) = catalog(&name) else { return Ok(()) };
+            check(&catalog, &name);
+        }
     }
 }
