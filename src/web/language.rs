@@ -1,9 +1,6 @@
-use axum::http::{
-    HeaderMap,
-    header::{ACCEPT_LANGUAGE, COOKIE},
-};
+use axum::http::{HeaderMap, header::ACCEPT_LANGUAGE};
 
-use super::accept::weighted;
+use super::{accept::weighted, request::cookie};
 use crate::domain::Lang;
 
 /// The cookie in which a reader's choice of a language is kept.
@@ -27,14 +24,12 @@ pub fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {
 }
 
 fn chosen(headers: &HeaderMap) -> Option<Lang> {
-    let lines = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut cookies = lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
-    cookies.find(|(name, _)| *name == LANG_COOKIE).and_then(|(_, value)| Lang::meant_by(value))
+    cookie(headers, LANG_COOKIE).and_then(Lang::meant_by)
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderValue, header::COOKIE};
 
     use super::*;
 

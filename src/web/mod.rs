@@ -27,7 +27,7 @@ pub use accept::{accepts_gzip, accepts_html};
 pub use guard::{Guard, HostName, Origin, ParseName, cors, is_cross_origin, is_from_here, is_loopback_name};
 pub use language::{LANG_COOKIE, language};
 pub use problem::{FieldError, Problem, with_fallbacks};
-pub use request::{Stopping, client, query_field, query_fields};
+pub use request::{Stopping, client, cookie, query_field, query_fields};
 pub use routes::{Browser, Dress, Routes};
 pub use server::serve;
 

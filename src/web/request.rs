@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts, Request},
-    http::{HeaderMap, Uri, request::Parts},
+    http::{HeaderMap, Uri, header::COOKIE, request::Parts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,13 @@ pub fn query_fields(uri: &Uri) -> impl Iterator<Item = (String, String)> {
 /// The first field of that name.
 pub fn query_field(uri: &Uri, name: &str) -> Option<String> {
     query_fields(uri).find(|(field, _)| field == name).map(|(_, value)| value)
+}
+
+/// The first cookie of that name.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut cookies = lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+    cookies.find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
 /// Who sent a request: the peer; or, behind `trusted_hops` proxies, whom the outermost of them served, as

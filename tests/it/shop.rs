@@ -19,19 +19,27 @@ struct Checkout {
     key: String,
     action: String,
     html: String,
+    /// What the browser keeps.
+    cookie: String,
 }
 
 impl Checkout {
     async fn of(shop: &Shop, product: &str) -> Self {
         let made = shop.browse(&format!("/checkout?product={product}")).send().await.unwrap();
         assert_eq!(made.status(), StatusCode::SEE_OTHER);
-        Self::at(shop, header(&made, "location")).await
+        Self::at(shop, header(&made, "location"), "").await
     }
 
-    async fn at(shop: &Shop, address: &str) -> Self {
-        let page = shop.browse(address).send().await.unwrap();
+    async fn at(shop: &Shop, address: &str, cookie: &str) -> Self {
+        let page = shop.browse(address).header("cookie", cookie).send().await.unwrap();
         assert_eq!(page.status(), StatusCode::OK);
-        Self::read(page.text().await.unwrap())
+        let set = header(&page, "set-cookie").split(';').next().unwrap_or_default();
+        let cookie = if set.is_empty() { cookie.to_owned() } else { set.to_owned() };
+        Self { cookie, ..Self::read(page.text().await.unwrap()) }
+    }
+
+    async fn reload(&self, shop: &Shop) -> Self {
+        Self::at(shop, &self.action, &self.cookie).await
     }
 
     fn read(html: String) -> Self {
@@ -39,6 +47,7 @@ impl Checkout {
             key: value(&html, "key"),
             action: between(&html, "method=\"post\" action=\"").replace("&amp;", "&"),
             html,
+            cookie: String::new(),
         }
     }
 
@@ -142,7 +151,7 @@ async fn one_form_is_one_order_however_often_it_is_sent() {
     let checkout = Checkout::of(&shop, "1050").await;
     assert!(checkout.html.contains("Cuaderno de Ñandú") && checkout.html.contains("Pedir por 4,75\u{a0}€"));
     assert!(checkout.html.contains("+8\u{a0}s") && checkout.html.contains("+24\u{a0}s"), "{}", checkout.html);
-    let reloaded = Checkout::at(&shop, &checkout.action).await;
+    let reloaded = checkout.reload(&shop).await;
     assert_eq!(reloaded.key, checkout.key, "a reload keeps the key");
 
     let clicks: Vec<_> = (0..8)
@@ -180,6 +189,33 @@ async fn one_form_is_one_order_however_often_it_is_sent() {
     let placed = other.send(&shop, "ana@example.org", BROWSER).await;
     assert_eq!(header(&placed, "location"), tracked(shop.orders().last().unwrap().0.id));
     assert_eq!(shop.orders().len(), 2);
+}
+
+#[tokio::test]
+async fn who_chose_the_address_of_a_form_does_not_know_its_key() {
+    let shop = Shop::start().await;
+    let chosen = "0123456789abcdef0123456789abcdef";
+    let address = format!("/checkout?product=1050&key={chosen}");
+    let ana = Checkout::at(&shop, &address, "").await;
+    assert!(ana.cookie.starts_with("checkout="), "{}", ana.cookie);
+    assert_eq!(ana.reload(&shop).await.key, ana.key);
+    assert!(!ana.action.contains(&ana.key) && ana.action.contains(chosen), "{}", ana.action);
+    assert_eq!(header(&ana.send(&shop, "ana@example.org", BROWSER).await, "location"), tracked(id(1)));
+
+    let order = json!({"product": "1050", "email": "ana@example.org", "lang": "en"}).to_string();
+    let asked = shop.json(order).header("idempotency-key", chosen).send().await.unwrap();
+    assert_eq!(asked.json::<Value>().await.unwrap()["orderid"], 2);
+    for cookie in ["", "checkout=", "checkout=0123", &format!("checkout={chosen}")] {
+        let other = Checkout::at(&shop, &address, cookie).await;
+        let placed = other.send(&shop, "ana@example.org", BROWSER).await;
+        assert_ne!(header(&placed, "location"), tracked(id(1)), "{cookie}");
+    }
+    // without cookies, what is sent twice is still ordered once
+    let bare = Checkout::at(&shop, &address, "").await;
+    let places =
+        [bare.send(&shop, "eva@example.org", BROWSER).await, bare.send(&shop, "eva@example.org", BROWSER).await];
+    assert_eq!(header(&places[0], "location"), header(&places[1], "location"));
+    assert_eq!(shop.orders().len(), 7);
 }
 
 #[tokio::test]
@@ -289,11 +325,12 @@ async fn a_form_without_a_key_of_ours_gets_one_and_orders_nothing() {
     let checkout = Checkout::of(&shop, "1050").await;
     let (long, half) = ("f".repeat(255), format!("{}.x", checkout.key));
     for key in ["", "x", "\r\nSet-Cookie: a=b", &long, "../../../etc", &half] {
-        let form = Checkout { key: key.to_owned(), action: "/checkout".into(), html: checkout.html.clone() };
+        let (action, html) = ("/checkout".into(), checkout.html.clone());
+        let form = Checkout { key: key.to_owned(), action, html, cookie: String::new() };
         let answer = form.send(&shop, "ana@example.org", BROWSER).await;
         assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{key}");
         assert!(answer.headers().get("set-cookie").is_none());
-        assert_eq!(value(&Checkout::at(&shop, header(&answer, "location")).await.html, "product"), "1050");
+        assert_eq!(value(&Checkout::at(&shop, header(&answer, "location"), "").await.html, "product"), "1050");
         let script = form.send(&shop, "ana@example.org", "application/json").await;
         assert_eq!(script.status(), StatusCode::UNPROCESSABLE_ENTITY);
         let shown = format!("/checkout?{}", encoded([("product", "1050"), ("key", key)]));

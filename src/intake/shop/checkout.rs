@@ -1,7 +1,8 @@
 //! `/checkout`: one product, one field, one order.
 //!
-//! The key of the order is made when the page is asked for, and the browser is sent on to the address that has it: a reload shows
-//! the same form, the back button leads to it again, and whatever it sends twice is answered as the first time. The form is
+//! The page has an address of its own, to which the browser is sent on, and the browser a secret in a cookie; both together make
+//! the key of the order. So a reload shows the same form, the back button leads to it again, whatever it sends twice is answered as the
+//! first time, and nobody who knows the address knows the key. A browser without cookies has a new form with each reload. The form is
 //! answered by JSON to the page's script, which repeats it while there is too much to do, and by pages to everybody else.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -12,7 +13,7 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode, Uri,
-        header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
+        header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE},
     },
     response::{IntoResponse, Response},
 };
@@ -22,7 +23,7 @@ use serde_json::json;
 use super::{
     Shop,
     asked::Asked,
-    form::{Form, is_ours},
+    form::{Form, hex, is_ours, key_of, number},
 };
 use crate::{
     domain::{Lang, Product, TraceParent},
@@ -41,6 +42,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long a new order is waited for where it is looked up, and how often that is asked.
 const SHOWN_PATIENCE: Duration = Duration::from_secs(1);
 const SHOWN_PAUSE: Duration = Duration::from_millis(20);
+
+/// The cookie with the browser's secret.
+const BROWSER: &str = "checkout";
 
 /// What became of a form.
 enum Outcome {
@@ -63,13 +67,24 @@ pub(super) async fn show(State(shop): State<Arc<Shop>>, request: Request) -> Res
     if shop.desk.catalog.by_id(&product).is_none() {
         return shop.gone(&reader, uri);
     }
-    match query_field(uri, "key").filter(|key| is_ours(key)) {
-        Some(key) => {
-            let form = Form { key, product, ..Form::default() };
-            shop.page(StatusCode::OK, &reader, uri, &form, Value::UNDEFINED)
-        }
-        None => shop.with_key(&product, uri),
+    let Some(address) = address_key(uri) else { return shop.with_key(&product, uri) };
+    let known = web::cookie(request.headers(), BROWSER).and_then(number);
+    let browser = match known.map_or_else(|| shop.random(), Ok) {
+        Ok(browser) => browser,
+        Err(problem) => return problem.into_response(),
+    };
+    let form = Form { key: key_of(address, browser), product, ..Form::default() };
+    let mut response = shop.page(StatusCode::OK, &reader, uri, &form, Value::UNDEFINED);
+    if known.is_none() {
+        let cookie = format!("{BROWSER}={}; Path=/checkout; SameSite=Lax; HttpOnly", hex(browser));
+        response.headers_mut().append(SET_COOKIE, cookie.parse().expect("digits are plain"));
     }
+    response
+}
+
+/// What tells this page from others of the same product.
+fn address_key(uri: &Uri) -> Option<u128> {
+    query_field(uri, "key").as_deref().and_then(number)
 }
 
 pub(super) async fn order(State(shop): State<Arc<Shop>>, request: Request) -> Response {
@@ -222,7 +237,8 @@ impl Shop {
     fn page(&self, status: StatusCode, reader: &Reader, uri: &Uri, form: &Form, values: Value) -> Response {
         let Some((_, product)) = self.desk.catalog.by_id(&form.product) else { return self.gone(reader, uri) };
         let asked = Asked::of(uri);
-        let action = asked.link("/checkout", &[("product", &form.product), ("key", &form.key)]);
+        let key = address_key(uri).map(hex).unwrap_or_default();
+        let action = asked.link("/checkout", &[("product", &form.product), ("key", &key)]);
         let lang = if form.lang.is_empty() { reader.lang.code() } else { &form.lang };
         let defaults = context! { note => (), error => (), seconds => () };
         let shown = context! {
@@ -267,15 +283,21 @@ impl Shop {
         self.pages.render("placed.html", reader, context! { number => placed.id.to_string() })
     }
 
-    /// Leads to the form with a key of its own.
+    /// Leads to a form with an address of its own.
     fn with_key(&self, product: &str, uri: &Uri) -> Response {
-        let mut bytes = [0; 16];
-        if let Err(error) = self.desk.random.fill(&mut bytes) {
-            tracing::error!(%error, "a form cannot have a key");
-            return Problem::internal().into_response();
+        match self.random() {
+            Ok(key) => see_other(&Asked::of(uri).link("/checkout", &[("product", product), ("key", &hex(key))])),
+            Err(problem) => problem.into_response(),
         }
-        let key = format!("{:032x}", u128::from_be_bytes(bytes));
-        see_other(&Asked::of(uri).link("/checkout", &[("product", product), ("key", &key)]))
+    }
+
+    fn random(&self) -> Result<u128, Problem> {
+        let mut bytes = [0; 16];
+        self.desk.random.fill(&mut bytes).map_err(|error| {
+            tracing::error!(%error, "a form cannot have a key");
+            Problem::internal()
+        })?;
+        Ok(u128::from_be_bytes(bytes))
     }
 }
 

@@ -1,5 +1,10 @@
 //! The form of the checkout, and its key.
 
+use aes::{
+    Aes128,
+    cipher::{BlockCipherEncrypt, KeyInit},
+};
+
 use crate::domain::{EmailAddress, Invalid, Lang, fingerprint};
 
 /// A form as it was sent.
@@ -50,9 +55,30 @@ impl Form {
     }
 }
 
+/// The key of the form at an address in a browser, which has a secret of its own. Whoever made up the address knows what
+/// is in it, but not the key: nobody else can ask with it for the answer that an order had.
+pub(super) fn key_of(address: u128, browser: u128) -> String {
+    let mut block = address.to_be_bytes().into();
+    Aes128::new(&browser.to_be_bytes().into()).encrypt_block(&mut block);
+    hex(u128::from_be_bytes(block.into()))
+}
+
+/// As addresses and cookies have it.
+pub(super) fn hex(number: u128) -> String {
+    format!("{number:032x}")
+}
+
+/// What [`hex`] wrote, if it is that.
+pub(super) fn number(text: &str) -> Option<u128> {
+    is_hex(text, 32).then(|| u128::from_str_radix(text, 16).ok()).flatten()
+}
+
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The keys that pages make, and no others.
 pub(super) fn is_ours(key: &str) -> bool {
-    let is_hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (first, renewed) = key.split_once('.').map_or((key, None), |(first, renewed)| (first, Some(renewed)));
     is_hex(first, 32) && renewed.is_none_or(|renewed| is_hex(renewed, 16))
 }
@@ -68,6 +94,18 @@ mod tests {
         assert_eq!((&*form.lang, &*form.price), ("en", ""));
         assert_eq!(Form::of(b"lang=%0d%0aX:y").lang, "");
         assert_eq!(Form::of(b"\xff\xfe=%ff&email=%ff").email, "\u{fffd}");
+    }
+
+    #[test]
+    fn a_key_is_that_of_one_address_in_one_browser() {
+        let keys = [(1, 1), (1, 2), (2, 1)].map(|(address, browser)| key_of(address, browser));
+        assert!(keys.iter().all(|key| is_ours(key) && number(key).is_some()), "{keys:?}");
+        assert_eq!(keys[0], key_of(1, 1));
+        assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[1] != keys[2], "{keys:?}");
+        for text in ["", "1", "+0000000000000000000000000000001", "0x000000000000000000000000000001"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+        assert_eq!(number(&hex(u128::MAX)), Some(u128::MAX));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The shop window: the catalogue and the checkout as pages, on the addresses of the listener for orders.
 //!
 //! `GET /` is a page for whoever names HTML, and for others what it always was. An order from a page is placed like any
-//! other with an `Idempotency-Key`: the key is made with the page and stands in its address and in its form, so that
-//! whatever is sent twice is ordered once (`checkout`).
+//! other with an `Idempotency-Key`: the key is made of the page's address and a secret of the browser, and stands in the form
+//! alone, so that whatever is sent twice is ordered once (`checkout`).
 
 mod asked;
 mod checkout;
