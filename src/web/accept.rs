@@ -4,8 +4,14 @@ use axum::http::{
 };
 
 /// Whether a page is wanted and not JSON: `text/html` is named, and JSON is not, or later and no more wanted. Programs
-/// name neither, or `*/*`.
+/// name neither, or `*/*`; those that name `text/html` beside `*/*`, as Java's do, take what they are given. Only browsers
+/// name XHTML as well, or say what they fetch for.
 pub fn accepts_html(headers: &HeaderMap) -> bool {
+    let is_named = |name: &str| weighted(headers, ACCEPT).any(|(range, _)| range.eq_ignore_ascii_case(name));
+    let is_browser = is_named("application/xhtml+xml") || headers.contains_key("sec-fetch-mode");
+    if !is_browser && (is_named("*/*") || is_named("*")) {
+        return false;
+    }
     let mut json = 0.0;
     for (range, weight) in weighted(headers, ACCEPT) {
         if range.eq_ignore_ascii_case("text/html") {
@@ -62,6 +68,9 @@ mod tests {
             ("application/json;q=0.5, text/html", true),
             ("text/html;q=0.5, application/json", false),
             ("text/html;q=0", false),
+            ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", false),
+            ("text/html, */*", false),
+            ("text/html, text/plain, application/xhtml+xml, */*;q=0.01", true),
             ("application/problem+json, text/html", false),
             ("*/*", false),
             ("text/*", false),
@@ -71,6 +80,9 @@ mod tests {
             assert_eq!(accepts_html(&headers), expected, "{accept}");
         }
         assert!(!accepts_html(&HeaderMap::new()));
+        let by_script = [("accept", "text/html, */*; q=0.01"), ("sec-fetch-mode", "cors")];
+        let by_script = by_script.map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+        assert!(accepts_html(&HeaderMap::from_iter(by_script)));
     }
 
     #[test]
