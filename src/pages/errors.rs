@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::http::{
     Method, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONNECTION, RETRY_AFTER, SET_COOKIE},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, VARY},
 };
 use minijinja::context;
 
@@ -44,10 +44,15 @@ fn dress(
     };
     let mut page = pages.render("error.html", &reader, values);
     *page.status_mut() = status;
-    for name in [RETRY_AFTER, ALLOW, CACHE_CONTROL, CONNECTION, SET_COOKIE] {
-        if let Some(value) = plain.headers().get(&name) {
-            page.headers_mut().insert(name, value.clone());
-        }
+    let mut headers = plain.into_parts().0.headers;
+    // all that it says but of its body
+    for name in [CONTENT_TYPE, CONTENT_LENGTH] {
+        headers.remove(name);
+    }
+    let vary = headers.remove(VARY);
+    page.headers_mut().extend(headers);
+    if let Some(vary) = vary {
+        page.headers_mut().append(VARY, vary);
     }
     page
 }

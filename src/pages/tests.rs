@@ -107,6 +107,28 @@ async fn problems_are_pages_for_browsers_with_the_same_status() {
 }
 
 #[tokio::test]
+async fn a_problems_page_says_in_its_headers_what_the_problem_says() {
+    let mut plain = Problem::new(StatusCode::UNAUTHORIZED, "x", "x", "x").into_response();
+    let said = [
+        (header::WWW_AUTHENTICATE, "Bearer"),
+        (header::WWW_AUTHENTICATE, "Basic"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "https://shop.example"),
+        (header::VARY, "origin"),
+        (header::CONTENT_LENGTH, "7"),
+    ];
+    for (name, value) in said {
+        plain.headers_mut().append(name, HeaderValue::from_static(value));
+    }
+    let page = errors(&site())(&browser(Method::GET, "/x"), plain);
+    let all = |name| page.headers().get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(all(header::WWW_AUTHENTICATE), ["Bearer", "Basic"]);
+    assert_eq!(all(header::ACCESS_CONTROL_ALLOW_ORIGIN), ["https://shop.example"]);
+    assert!(all(header::VARY).len() == 2 && all(header::VARY)[1] == "origin", "{page:?}");
+    assert_eq!(all(CONTENT_TYPE), ["text/html; charset=utf-8"]);
+    assert!(all(header::CONTENT_LENGTH).is_empty(), "{page:?}");
+}
+
+#[tokio::test]
 async fn what_is_no_problem_or_answers_the_old_form_stays() {
     let dress = errors(&site());
     let fine = dress(&browser(Method::GET, "/x"), (StatusCode::NOT_FOUND, "plain").into_response());
