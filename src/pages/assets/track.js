@@ -1,13 +1,14 @@
 // Brings the page of an order to life: follows its changes, counts down, tells times in the reader's own zone. The page
 // works without; all that a change does is to fetch it again.
 
-const LOST_AFTER = 10_000, POLL_EVERY = 5_000, LATE_AFTER = 6_000;
+const GIVEN_UP_AFTER = 15_000, LOST_AFTER = 10_000, POLL_EVERY = 5_000, LATE_AFTER = 6_000;
 const find = (id, root = document) => root.getElementById(id);
 const lang = document.documentElement.lang.replace(/^en$/, "en-GB"); // days before months, as the server writes them
 
 let skew = 0; // of this clock from the server's
 let news = new Date(); // when the server was last heard
-let source, lost, polling, fetching;
+let source, lost, polling, lateTold;
+let isFetching = false, isStale = false;
 
 const state = () => find("live").dataset;
 const isFollowed = () => "followed" in state();
@@ -54,7 +55,8 @@ function offline() {
 
 /** Shows the page as it is now, changing only what differs. */
 async function update() {
-  const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
+  const signal = AbortSignal.timeout(GIVEN_UP_AFTER);
+  const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store", signal });
   if (!answer.ok) throw new Error(answer.status);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   skew = Number(find("live", page).dataset.now) - Date.now();
@@ -78,8 +80,15 @@ async function update() {
 }
 
 /** One update at a time; one more if something changed meanwhile. */
-function refresh() {
-  fetching = (fetching ?? Promise.resolve()).then(update).catch(offline);
+async function refresh() {
+  isStale = true;
+  if (isFetching) return;
+  isFetching = true;
+  while (isStale) {
+    isStale = false;
+    await update().catch(offline);
+  }
+  isFetching = false;
 }
 
 /** Nothing can change any more. */
@@ -126,8 +135,8 @@ function tick() {
   const tiles = document.querySelectorAll(".seg")[at - 1]?.children ?? [];
   const glaze = document.querySelector(".item .tile").classList[1];
   [...tiles].forEach((tile, i) => tile.setAttribute("class", i < share ? glaze : i === share ? "bq next" : "bq"));
-  if (now() > Number(due) + LATE_AFTER && state().late !== due) {
-    state().late = due; // once, and the page says so
+  if (now() > Number(due) + LATE_AFTER && lateTold !== due) {
+    lateTold = due; // once, and the page says so
     refresh();
   }
 }
