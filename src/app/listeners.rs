@@ -28,6 +28,8 @@ pub(super) struct Listeners {
     intake: Option<TcpListener>,
     tracking: Option<TcpListener>,
     ops: TcpListener,
+    /// At each of them, as many as are wanted and the system allows.
+    pub(super) connections_max: usize,
 }
 
 /// The routes of the listeners whose service starts later.
@@ -52,22 +54,22 @@ impl Listeners {
         let ops = bind(config.ops.listen).await?;
         let address = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
         let addresses = Addresses { intake: address(&intake)?, tracking: address(&tracking)?, ops: ops.local_addr()? };
-        Ok(Self { addresses, intake, tracking, ops })
+        let listeners = 1 + usize::from(intake.is_some()) + usize::from(tracking.is_some());
+        let connections_max = descriptors::connections_max(config.http.connections_max, listeners);
+        Ok(Self { addresses, intake, tracking, ops, connections_max })
     }
 
     /// Answers from now on: operations at once, the others when their doors open.
     pub(super) fn serve(self, config: &Config, ops: Router, doors: &DeferredRoutes) -> Services {
         let mut serving = Services::default();
-        let listeners = 1 + usize::from(self.intake.is_some()) + usize::from(self.tracking.is_some());
         let dress = pages::errors(&options::site(config, self.addresses));
-        let connections_max = descriptors::connections_max(config.http.connections_max, listeners);
         for (name, listener, routes) in [
             ("intake listener", self.intake, doors.intake.clone()),
             ("tracking listener", self.tracking, doors.tracking.clone()),
             ("operations listener", Some(self.ops), Routes::from(ops).dressed(dress)),
         ] {
             let Some(listener) = listener else { continue };
-            let limits = web::Limits { connections_max, ..options::limits(config) };
+            let limits = options::limits(config);
             serving.spawn(name, move |stop| async move { Ok(web::serve(listener, routes, limits, stop).await?) });
         }
         serving

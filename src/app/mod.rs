@@ -88,6 +88,10 @@ impl App {
         roles::require_shared(roles, config)?;
         let listeners = Listeners::bind(config, roles).await?;
         let addresses = listeners.addresses;
+        // what goes by this number goes by what it can be here
+        let mut config = config.clone();
+        config.http.connections_max = listeners.connections_max;
+        let config = &config;
         let plan = Wiring::new(config, roles, addresses, Env::real(clock))?;
         let (log, store) = (plan.log.clone(), plan.store.clone());
         let guard = options::guard(config, addresses.ops, &[]);
