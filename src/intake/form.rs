@@ -217,7 +217,7 @@ impl FormError {
                 Some(5),
             ),
             // the form has no idempotency keys, so the other two cannot come
-            Refusal::Internal | Refusal::Running | Refusal::Mismatch => (
+            Refusal::Internal | Refusal::Running | Refusal::Mismatch { .. } => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Error interno; el registro del servidor tiene el motivo.",
                 "Internal error; the server's log has the reason.",

@@ -159,7 +159,7 @@ fn answer(reserved: Reserved) -> Result<Placed, Refusal> {
     match reserved {
         Reserved::Done { order: id, track } => Ok(Placed { id, track }),
         Reserved::Running | Reserved::Run { .. } => Err(Refusal::Running),
-        Reserved::Mismatch => Err(Refusal::Mismatch),
+        Reserved::Mismatch { is_done } => Err(Refusal::Mismatch { is_placed: is_done }),
     }
 }
 

@@ -197,7 +197,7 @@ pub(super) fn problem(refusal: Refusal, reservation_s: u32) -> Problem {
             "an earlier request with this Idempotency-Key still runs",
         )
         .retry_after(1),
-        Refusal::Mismatch => Problem::new(
+        Refusal::Mismatch { .. } => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "key-reused",
             "Idempotency-Key of another request",

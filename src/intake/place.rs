@@ -72,7 +72,10 @@ pub(super) enum Refusal {
     /// A request with the same idempotency key still runs.
     Running,
     /// The idempotency key belongs to another request.
-    Mismatch,
+    Mismatch {
+        /// Whether that one's order is known to be placed.
+        is_placed: bool,
+    },
     /// It will not get better by itself.
     Internal,
 }
@@ -164,7 +167,7 @@ impl OrderService {
             Refusal::TooMany(_) => &metrics.refused_limited,
             Refusal::Unavailable | Refusal::Internal => &metrics.refused_unavailable,
             Refusal::Unconfirmed => &metrics.refused_unconfirmed,
-            Refusal::Running | Refusal::Mismatch => &metrics.refused_conflict,
+            Refusal::Running | Refusal::Mismatch { .. } => &metrics.refused_conflict,
         };
         counter.inc();
     }

@@ -50,7 +50,10 @@ pub enum Reserved {
     /// An earlier request with this key still runs.
     Running,
     /// The key belongs to another request.
-    Mismatch,
+    Mismatch {
+        /// Whether that one is done.
+        is_done: bool,
+    },
 }
 
 /// The intake's side of the store.

@@ -298,6 +298,31 @@ async fn while_there_is_too_much_to_do_the_form_waits_with_its_key() {
 }
 
 #[tokio::test]
+async fn a_form_that_may_have_ordered_says_no_more_when_it_comes_with_something_else() {
+    let shop = Shop::start().await;
+    let checkout = Checkout::of(&shop, "1050").await;
+    shop.faults.then(Fault::Unanswered(Error::Unconfirmed("no answer".into())));
+    let unsure = checkout.send(&shop, "ana@example.org", BROWSER).await;
+    assert_eq!(unsure.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let told = checkout.send(&shop, "eva@example.org", BROWSER).await;
+    assert_eq!(told.status(), StatusCode::CONFLICT);
+    let html = told.text().await.unwrap();
+    assert!(html.contains("Puede que aquí ya se hiciera un pedido con otros datos"), "{html}");
+    assert!(!html.contains("Aquí ya se hizo") && !html.contains("Intentar ya"), "{html}");
+}
+
+#[tokio::test]
+async fn a_refused_form_counts_once_though_the_script_asks_for_the_page() {
+    let shop = Shop::start().await;
+    let checkout = Checkout::of(&shop, "1050").await;
+    for accept in ["application/json", BROWSER] {
+        let refused = checkout.send(&shop, "ana", accept).await;
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    assert_eq!(shop.metric("encargo_orders_refused_total{reason=\"invalid\"}"), 1);
+}
+
+#[tokio::test]
 async fn what_is_not_for_sale_any_more_is_not_ordered_and_a_new_price_is_shown_first() {
     let shop = Shop::start().await;
     let (sold, repriced) = (Checkout::of(&shop, "1010").await, Checkout::of(&shop, "1050").await);

@@ -60,6 +60,17 @@ enum Outcome {
     Keyless,
 }
 
+impl Outcome {
+    /// Whether the page's script has no words of its own for it.
+    fn is_left_to_page(&self) -> bool {
+        match self {
+            Self::Placed(_) => false,
+            Self::Refused(refusal) => matches!(refusal, Refusal::Mismatch { .. } | Refusal::Internal),
+            _ => true,
+        }
+    }
+}
+
 pub(super) async fn show(State(shop): State<Arc<Shop>>, request: Request) -> Response {
     let uri = request.uri();
     let reader = Reader::of(request.method(), uri, request.headers());
@@ -92,8 +103,13 @@ pub(super) async fn order(State(shop): State<Arc<Shop>>, request: Request) -> Re
     let reader = Reader::of(request.method(), request.uri(), request.headers());
     let (uri, wants_page) = (request.uri().clone(), accepts_html(request.headers()));
     let response = match shop.read(request).await {
-        Ok((form, outcome)) if wants_page => shop.answer_page(&reader, &uri, form, outcome),
-        Ok((_, outcome)) => shop.answer_json(outcome),
+        Ok((form, outcome)) => {
+            // what is left to a page is asked for again, and counts then
+            if wants_page || !outcome.is_left_to_page() {
+                shop.count(&outcome);
+            }
+            if wants_page { shop.answer_page(&reader, &uri, form, outcome) } else { shop.answer_json(outcome) }
+        }
         Err(problem) => problem.into_response(),
     };
     shop.desk.metrics.seconds.observe(shop.desk.clock.monotonic().saturating_sub(start).as_secs_f64());
@@ -109,7 +125,6 @@ impl Shop {
         let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::malformed("the body cannot be read"))?;
         let form = Form::of(&bytes);
         if !is_ours(&form.key) {
-            self.desk.metrics.refused_invalid.inc();
             return Ok((form, Outcome::Keyless));
         }
         let trace = self.desk.traces.of(&parts.headers);
@@ -122,14 +137,17 @@ impl Shop {
         if let Outcome::Placed(placed) = &outcome {
             self.until_shown(placed).await;
         }
-        match &outcome {
+        Ok((form, outcome))
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        match outcome {
             Outcome::Placed(_) => {}
             Outcome::Refused(refusal) => self.desk.count(*refusal),
             _ => {
                 self.desk.metrics.refused_invalid.inc();
             }
         }
-        Ok((form, outcome))
     }
 
     async fn place(&self, form: &Form, once: Once, client: Option<IpAddr>, trace: Option<TraceParent>) -> Outcome {
@@ -178,12 +196,19 @@ impl Shop {
 
     /// Waits until an order can be followed, so that nobody is led to a page on which there is none yet; not long, for it is placed.
     async fn until_shown(&self, placed: &Placed) {
-        let until = self.desk.pace.monotonic() + SHOWN_PATIENCE;
-        while self.has_tracking
-            && matches!(self.desk.is_known(placed.id).await, Ok(false))
-            && self.desk.pace.monotonic() < until
-        {
-            self.desk.pace.sleep(SHOWN_PAUSE).await;
+        if !self.has_tracking {
+            return;
+        }
+        let pace = &self.desk.pace;
+        let shown = async {
+            while matches!(self.desk.is_known(placed.id).await, Ok(false)) {
+                pace.sleep(SHOWN_PAUSE).await;
+            }
+        };
+        // a look itself may take longer than its reader's request
+        tokio::select! {
+            () = shown => {}
+            () = pace.sleep(SHOWN_PATIENCE) => {}
         }
     }
 
@@ -214,9 +239,10 @@ impl Shop {
             Outcome::Repriced => {
                 return self.page(StatusCode::CONFLICT, reader, uri, &form, context! { note => "repriced" });
             }
-            Outcome::Refused(Refusal::Mismatch) => {
+            Outcome::Refused(Refusal::Mismatch { is_placed }) => {
                 form.renew();
-                return self.page(StatusCode::CONFLICT, reader, uri, &form, context! { note => "ordered" });
+                let note = if is_placed { "ordered" } else { "perhaps" };
+                return self.page(StatusCode::CONFLICT, reader, uri, &form, context! { note });
             }
             Outcome::Refused(refusal) => refusal,
         };
@@ -305,9 +331,9 @@ impl Shop {
 fn note_of(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::TooMany(_) => "many",
-        Refusal::Unconfirmed | Refusal::Running => "unsure",
+        Refusal::Overloaded => "busy",
         Refusal::Unavailable => "away",
-        _ => "busy",
+        _ => "unsure",
     }
 }
 

@@ -70,8 +70,8 @@ async function explain() {
 
 function kindOf(status, type) {
   if (status === 429) return "many";
-  if (type.endsWith(":unconfirmed") || status === 409) return "unsure";
-  return type.endsWith(":unavailable") ? "away" : "busy";
+  if (type.endsWith(":overloaded")) return "busy";
+  return type.endsWith(":unavailable") ? "away" : "unsure"; // who gave no answer in time may have taken it
 }
 
 function wait(kind, seconds) {

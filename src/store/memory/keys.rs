@@ -29,7 +29,7 @@ impl Tables {
     fn held(&self, key: &str, request: u64, at: Timestamp) -> Option<Reserved> {
         let Key { order, track, value, until, request: first, .. } = self.keys.get(key)?;
         if *first != request {
-            return Some(Reserved::Mismatch);
+            return Some(Reserved::Mismatch { is_done: value.is_none() });
         }
         let (order, track) = (*order, Some(track.clone()));
         Some(match value {

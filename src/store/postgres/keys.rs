@@ -101,10 +101,10 @@ async fn resume(
 /// What a key that is there stands for.
 fn stands_for(row: &Row, request: u64, own: Option<OrderId>, at: Timestamp) -> Result<Reserved> {
     let order = rows::order_id(row.get(0))?;
-    if row.get::<_, i64>(1) != request.cast_signed() {
-        return Ok(Reserved::Mismatch);
-    }
     let (value, track): (Option<Vec<u8>>, _) = (row.get(2), row.get(4));
+    if row.get::<_, i64>(1) != request.cast_signed() {
+        return Ok(Reserved::Mismatch { is_done: value.is_none() });
+    }
     Ok(match value {
         None => Reserved::Done { order, track },
         // nobody else has this order's number: it is this very reservation, whose answer was lost

@@ -84,11 +84,11 @@ fn held(conn: &Connection, key: &str, request: u64, at: Timestamp) -> Result<Opt
 /// What a key that is there stands for.
 fn stands_for(row: &Row, request: i64, at: i64) -> Result<Reserved> {
     let order = rows::order_id(row, 0)?;
+    let (value, track): (Option<Vec<u8>>, _) = (row.get(2)?, row.get(4)?);
     if row.get::<_, i64>(1)? != request {
-        return Ok(Reserved::Mismatch);
+        return Ok(Reserved::Mismatch { is_done: value.is_none() });
     }
-    let track = row.get(4)?;
-    Ok(match row.get::<_, Option<Vec<u8>>>(2)? {
+    Ok(match value {
         None => Reserved::Done { order, track },
         Some(_) if row.get::<_, i64>(3)? > at => Reserved::Running,
         Some(value) => Reserved::Run { order, value, track, again: true },

@@ -55,10 +55,10 @@ pub async fn a_key_belongs_to_one_request(place: &dyn Place) {
     let store = place.open().await;
     reserve(&*store, 1, 0).await;
     let other = |second| Reservation { request: 7, ..wish("k", 2, second) };
-    assert_eq!(store.reserve(other(1)).await.unwrap(), Reserved::Mismatch, "while it runs");
-    assert_eq!(store.reserve(other(11)).await.unwrap(), Reserved::Mismatch, "when it was given up");
+    assert_eq!(store.reserve(other(1)).await.unwrap(), Reserved::Mismatch { is_done: false }, "while it runs");
+    assert_eq!(store.reserve(other(11)).await.unwrap(), Reserved::Mismatch { is_done: false }, "when it was given up");
     store.confirm("k").await.unwrap();
-    assert_eq!(store.reserve(other(12)).await.unwrap(), Reserved::Mismatch, "when it is done");
+    assert_eq!(store.reserve(other(12)).await.unwrap(), Reserved::Mismatch { is_done: true }, "when it is done");
 }
 
 pub async fn a_key_is_looked_up_without_taking_it(place: &dyn Place) {
@@ -72,8 +72,8 @@ pub async fn a_key_is_looked_up_without_taking_it(place: &dyn Place) {
     assert_eq!((resume(10).await, resume(10).await), (Some(run(1, true)), Some(Reserved::Running)), "now somebody has");
     store.confirm("k").await.unwrap();
     assert_eq!((held(99).await, resume(99).await), (Some(done(1)), Some(done(1))));
-    assert_eq!(store.held("k", 7, at(99)).await.unwrap(), Some(Reserved::Mismatch));
-    assert_eq!(store.resume("k", 7, at(99), at(109)).await.unwrap(), Some(Reserved::Mismatch));
+    assert_eq!(store.held("k", 7, at(99)).await.unwrap(), Some(Reserved::Mismatch { is_done: true }));
+    assert_eq!(store.resume("k", 7, at(99), at(109)).await.unwrap(), Some(Reserved::Mismatch { is_done: true }));
 }
 
 pub async fn a_running_request_is_left_alone(place: &dyn Place) {
