@@ -8,7 +8,7 @@ import { PATIENCE, Server } from './server.mjs';
 let browser; let server; let pages;
 before(async () => {
   browser = await launch();
-  server = await Server.start({ ENCARGO_DWELL: '1s' });
+  server = await Server.start();
   pages = await scene(server);
 }, { timeout: 2 * PATIENCE });
 after(async () => { await browser.close(); await server.end(); });

@@ -10,9 +10,9 @@ const json = async (url, options) => {
 /** Makes one order that is finished, one that is held and one that is cancelled; the address of each page by its name. */
 export async function scene(server) {
   const [finished, held, cancelled] = [await server.place('1080'), await server.place('1050'), await server.place('1100')];
-  const change = (order, verb) => eventually(`${verb} of ${order.orderid}`, () => json(server.tracking(`/orders/${order.orderid}/${verb}`), { method: 'POST' }));
-  await change(held, 'hold');
-  await change(cancelled, 'cancel');
+  await server.change(held, 'hold');
+  await server.change(cancelled, 'cancel');
+  for (let state = 1; state < 4; state += 1) await server.change(finished, 'advance');
   await eventually('the end of the first order', async () => (await json(server.tracking(`/orders/${finished.orderid}`))).finished);
   const track = ({ handle }) => server.tracking(`/track/${handle}`);
   return {

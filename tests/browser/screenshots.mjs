@@ -8,7 +8,7 @@ const widths = (process.env.WIDTHS ?? '360,1280,2560').split(',').map(Number);
 const langs = (process.env.LANGS ?? 'es,en').split(',');
 const schemes = (process.env.SCHEMES ?? 'light,dark').split(',');
 const browser = await launch();
-const server = await Server.start({ ENCARGO_DWELL: '1s' });
+const server = await Server.start();
 try {
   const pages = await scene(server);
   for (const colorScheme of schemes) {

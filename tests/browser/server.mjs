@@ -1,7 +1,7 @@
 // The real binary as a child process, on a folder and ports of its own.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,12 +9,17 @@ import { createInterface } from 'node:readline';
 /** How long anything may take before the test fails: a busy machine takes its time. */
 export const PATIENCE = 120_000;
 
+// The states of always, in which an order stays until somebody moves it on: nothing has to be seen in time.
+const FLOW = `name = "patient"\nversion = 1\n${['recibido', 'preparando', 'entregando']
+  .map((state) => `[[step]]\nstate = "${state}"\nleave = "either"\ndwell = "1h"\n`).join('')}[[step]]\nstate = "finalizado"\n`;
+
 export class Server {
-  /** Starts `encargo up` with settings of the environment, and waits until it is ready. */
+  /** Starts `encargo up` with settings of the environment, and waits until it is ready. Orders wait for `change`. */
   static async start(settings = {}) {
     const server = new Server();
     server.folder = await mkdtemp(join(tmpdir(), 'encargo-browser-'));
-    server.settings = settings;
+    server.settings = { ENCARGO_FLOW_FILE: 'flow.toml', ...settings };
+    await writeFile(join(server.folder, 'flow.toml'), FLOW);
     server.listen = { intake: '127.0.0.1:0', tracking: '127.0.0.1:0', ops: '127.0.0.1:0' };
     await server.#spawn();
     return server;
@@ -44,6 +49,22 @@ export class Server {
     const answer = await fetch(this.shop('/orders'), { method: 'POST', headers: { 'content-type': 'application/json' }, body });
     if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
     return answer.json();
+  }
+
+  /** Changes an order as the shop does: `advance`, `hold`, `cancel`. */
+  async change({ orderid }, verb) {
+    const headers = { accept: 'application/json', 'idempotency-key': crypto.randomUUID() }; // once, however often it is asked
+    await eventually(`${verb} of ${orderid}`, async () => {
+      const answer = await fetch(this.tracking(`/orders/${orderid}/${verb}`), { method: 'POST', headers });
+      if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+      return true;
+    });
+  }
+
+  /** A metric's value. */
+  async metric(sample) {
+    const line = (await (await fetch(this.ops('/metrics'))).text()).split('\n').find((text) => text.startsWith(`${sample} `));
+    return Number(line?.split(' ')[1]);
   }
 
   /** `kill -9`. */

@@ -10,8 +10,8 @@ let browser;
 before(async () => { browser = await launch(); });
 after(() => browser.close());
 
-async function withServer(settings, story) {
-  const server = await Server.start(settings);
+async function withServer(story) {
+  const server = await Server.start();
   try { await story(server); } finally { await server.end(); }
 }
 
@@ -24,14 +24,16 @@ async function order(page, server, { words = 'cafetera', email = 'ana@example.or
   await page.getByLabel('Tu correo').fill(email);
   await page.getByRole('button', { name: /^Pedir/ }).click();
   await page.waitForURL(/\/track\/[^/]+$/);
+  return (await fetch(page.url(), { headers: { accept: 'application/json' } })).json();
 }
 
-test('an order is found, placed, followed to its end, and its mails are read', STORY, () => withServer({ ENCARGO_DWELL: '2s' }, async (server) => {
+test('an order is found, placed, followed to its end, and its mails are read', STORY, () => withServer(async (server) => {
   const { page, close } = await reader(browser);
-  await order(page, server, { words: 'cafetra' }); // a typo
+  const placed = await order(page, server, { words: 'cafetra' }); // a typo
   const follower = await reader(browser);
   await follower.page.goto(page.url());
   for (const state of ['Lo estamos preparando', 'Va en camino', 'Está completo']) {
+    await server.change(placed, 'advance');
     await Promise.all([heading(page, state).waitFor(), heading(follower.page, state).waitFor()]); // both live
   }
   assert.match(await page.title(), /^(Está completo|Completado)/);
@@ -42,7 +44,7 @@ test('an order is found, placed, followed to its end, and its mails are read', S
   await close();
 }));
 
-test('without JavaScript, on a phone, everything works by links and forms', STORY, () => withServer({ ENCARGO_DWELL: '20s' }, async (server) => {
+test('without JavaScript, on a phone, everything works by links and forms', STORY, () => withServer(async (server) => {
   const { page, close } = await reader(browser, { javaScriptEnabled: false, viewport: { width: 360, height: 740 } });
   await order(page, server);
   await heading(page, 'Lo tenemos').waitFor();
@@ -53,7 +55,7 @@ test('without JavaScript, on a phone, everything works by links and forms', STOR
   await close();
 }));
 
-test('however often the button is pressed, one order is placed', STORY, () => withServer({ ENCARGO_DWELL: '20s' }, async (server) => {
+test('however often the button is pressed, one order is placed', STORY, () => withServer(async (server) => {
   const { page, close } = await reader(browser);
   await page.goto(server.shop('/'));
   await page.getByRole('searchbox').fill('cafetera');
@@ -70,34 +72,39 @@ test('however often the button is pressed, one order is placed', STORY, () => wi
   await page.getByRole('button', { name: /^Pedir/ }).click();
   await page.waitForURL(/\/track\/[^/]+$/);
   assert.equal(page.url(), first);
+  assert.equal(await server.metric('encargo_orders_accepted_total{via="page"}'), 1);
   await close();
 }));
 
-test('a page that is open while the server dies comes back, and is right', STORY, () => withServer({ ENCARGO_DWELL: '4s' }, async (server) => {
+test('a page that is open while the server dies comes back, and is right', STORY, () => withServer(async (server) => {
   const { page, close } = await reader(browser, {}, [/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE/]);
-  await order(page, server);
+  const placed = await order(page, server);
+  await server.change(placed, 'advance');
   await heading(page, 'Lo estamos preparando').waitFor();
   await server.kill();
   await page.getByText('Reconectando…').first().waitFor();
   await server.again();
+  for (let state = 2; state < 4; state += 1) await server.change(placed, 'advance');
   await heading(page, 'Está completo').waitFor();
   await close();
 }));
 
-test('the empty desk fills with the first order, whose page follows it to its end', STORY, () => withServer({ ENCARGO_DWELL: '2s' }, async (server) => {
+test('the empty desk fills with the first order, whose page follows it to its end', STORY, () => withServer(async (server) => {
   const { page, close } = await reader(browser);
   await page.goto(server.ops('/?lang=es'));
   await page.locator('#first').waitFor();
-  const { orderid } = await server.place('1080');
+  const placed = await server.place('1080');
+  const { orderid } = placed;
   await page.locator('#equation').getByText('Cuadra.').waitFor();
   assert.equal(await page.locator('#first').count(), 0);
   await eventually('the order on the desk', async () => (await page.goto(server.ops(`/orders/${orderid}?lang=es`))).ok());
+  for (let state = 1; state < 4; state += 1) await server.change(placed, 'advance');
   await page.locator('#facts .state', { hasText: 'Completado' }).waitFor();
   await page.locator('#why', { hasText: 'Está completo' }).waitFor();
   await close();
 }));
 
-test('the shop holds an order on the desk, lets it go on, and cancels another', STORY, () => withServer({ ENCARGO_DWELL: '5s' }, async (server) => {
+test('the shop holds an order on the desk, lets it go on, and cancels another', STORY, () => withServer(async (server) => {
   const { page, close } = await reader(browser);
   const [first, second] = [await server.place('1080'), await server.place('1050')];
   const act = async ({ orderid }, action, shown) => {
@@ -109,9 +116,47 @@ test('the shop holds an order on the desk, lets it go on, and cancels another', 
   await act(first, 'Detener', 'Está detenido.');
   await act(second, 'Cancelar el pedido', 'Cancelado');
   await act(first, 'Reanudar', 'Reanudado');
+  for (let state = 1; state < 4; state += 1) await server.change(first, 'advance');
   await page.goto(server.tracking(`/track/${first.handle}?lang=es`));
   await heading(page, 'Está completo').waitFor();
   await page.goto(server.tracking(`/track/${second.handle}?lang=es`));
   await heading(page, 'Pedido cancelado').waitFor();
+  await close();
+}));
+
+test('the page of a late order is asked for once more, not for ever', STORY, () => withServer(async (server) => {
+  const { page, close } = await reader(browser);
+  const placed = await server.place('1080');
+  const address = server.tracking(`/track/${placed.handle}`);
+  await eventually('the page of the order', async () => (await fetch(address)).ok);
+  const due = Date.now() - 60_000;
+  let asked = 0;
+  await page.route(address, async (route) => {
+    asked += 1;
+    const html = (await (await route.fetch()).text()).replace(/data-due="\d+"/, `data-due="${due}"`);
+    await route.fulfill({ body: html, contentType: 'text/html; charset=utf-8' });
+  });
+  await page.goto(address);
+  await eventually('the page once more', () => asked > 1);
+  const ticks = 10; // of this page's clock, as its script has them
+  await page.evaluate((last) => new Promise((resolve) => {
+    let n = 0;
+    const ticking = setInterval(() => { n += 1; if (n === last) { clearInterval(ticking); resolve(); } }, 1000);
+  }), ticks);
+  assert.ok(asked < ticks / 2, `asked ${asked} times`); // its mails may have changed
+  await close();
+}));
+
+test('an order that got no answer in time is said to be uncertain', STORY, () => withServer(async (server) => {
+  const { page, close } = await reader(browser, {}, [/503/]);
+  await page.route(/\/checkout/, async (route) => {
+    if (route.request().method() !== 'POST') return route.continue();
+    const body = JSON.stringify({ type: 'urn:encargo:problem:timeout', status: 503 });
+    return route.fulfill({ status: 503, contentType: 'application/problem+json', headers: { 'retry-after': '3600' }, body });
+  });
+  await page.goto(server.shop('/checkout?product=1080&lang=es'));
+  await page.getByLabel('Tu correo').fill('ana@example.org');
+  await page.getByRole('button', { name: /^Pedir/ }).click();
+  await page.locator('#note').getByText('No sabemos si tu pedido está hecho').waitFor();
   await close();
 }));

@@ -77,7 +77,7 @@ async fn an_order_is_followed_to_its_end_in_both_languages() {
 }
 
 #[tokio::test]
-async fn times_to_come_are_told_and_a_late_order_is_promised_none() {
+async fn times_to_come_are_told() {
     let app = TestApp::start_with(&[("mail.time_zone", "Europe/Madrid")]).await;
     let (_, url) = placed(&app).await;
     // the clock stands at 16:00 UTC
@@ -169,7 +169,7 @@ async fn who_cancels_too_late_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_held_order_and_one_that_waits_for_a_person_say_so() {
+async fn a_held_order_says_so() {
     let app = TestApp::start().await;
     let (id, url) = placed(&app).await;
     let hold = app.http.post(app.tracking(&format!("/orders/{id}/hold"))).send().await.unwrap();
