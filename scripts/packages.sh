@@ -26,7 +26,7 @@ missing_for_tls() {
   perl -MFindBin -MIPC::Cmd -MTime::Piece -e 1 2>/dev/null || echo perl
 }
 
-# The pages are tried in a real browser, with the letters of their pictures.
+# The pages are tried in a real browser; scripts/screenshots says what its letters want besides.
 missing_for_browser() {
   [[ -x /usr/bin/chromium ]] || echo chromium
   command -v node >/dev/null || echo nodejs
