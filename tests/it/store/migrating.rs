@@ -19,7 +19,7 @@ use super::{
     support::*,
 };
 
-/// Takes away what version 8 of the tables has brought: what is left is what the version before had written.
+/// Takes away what versions 8 and later of the tables have brought: what is left is what the version before had written.
 const BACK_TO_7: &str = "
     DROP TABLE outcomes;
     ALTER TABLE orders DROP COLUMN partition;
@@ -38,7 +38,10 @@ const BACK_TO_7: &str = "
     ALTER TABLE history DROP COLUMN command;
     ALTER TABLE history DROP COLUMN reason;
     ALTER TABLE history DROP COLUMN template;
-    DELETE FROM refinery_schema_history WHERE version = 8";
+    DELETE FROM refinery_schema_history WHERE version > 7";
+
+/// Orders by minute, where version 9 of PostgreSQL's tables found them.
+const BACK_TO_8: &str = "INSERT INTO tally SELECT * FROM minutes; DROP TABLE minutes;";
 
 /// Runs statements in a place that nobody has open.
 type Run<'a> = dyn Fn(&'static str) -> Pin<Box<dyn Future<Output = ()> + 'a>> + 'a;
@@ -73,7 +76,9 @@ async fn a_store_of_the_version_before_goes_on(place: &dyn Place, run: &Run<'_>)
         for number in numbers.clone() {
             all.push((store.order(id(number)).await.unwrap(), store.mails_of(id(number)).await.unwrap()));
         }
-        (all, store.order_counts().await.unwrap(), store.ledger_counts().await.unwrap())
+        let minutes = store.minutes(at(0)).await.unwrap();
+        assert!(!minutes.is_empty());
+        (all, minutes, store.order_counts().await.unwrap(), store.ledger_counts().await.unwrap())
     };
     let before = all(&*store).await;
     let stuck = Query { overdue_at: Some(at(1_000)), limit: 10, ..Query::default() };
@@ -134,6 +139,11 @@ async fn sqlite_a_file_of_the_version_before_goes_on() {
 #[tokio::test]
 async fn postgres_a_database_of_the_version_before_goes_on() {
     let place = PgSchema::new();
-    let run: &Run<'_> = &|sql| Box::pin(place.run(sql));
+    let run: &Run<'_> = &|sql| {
+        Box::pin(async {
+            place.run(BACK_TO_8).await;
+            place.run(sql).await;
+        })
+    };
     a_store_of_the_version_before_goes_on(&place, run).await;
 }
