@@ -7,10 +7,9 @@ use super::values::{
 };
 use crate::{
     domain::{EmailAddress, Flow, Lang, Step, Timestamp, flow::Flaw},
-    intake::Rate,
     mail::{Destination, Password},
     store::postgres::Pooling,
-    web::{HostName, Origin},
+    web::{HostName, Origin, Rate},
 };
 
 /// All settings; `default.toml` says what each means.

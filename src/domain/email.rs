@@ -34,6 +34,15 @@ impl EmailAddress {
         self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
     }
 
+    /// What stands for the mailbox that it leads to in all likelihood: whatever its letters' case, and without a `+tag`.
+    pub fn mailbox(&self) -> String {
+        let address = self.0.to_lowercase();
+        match address.rsplit_once('@').map(|(local, domain)| (local.split_once('+'), domain)) {
+            Some((Some((local, _)), domain)) if !local.is_empty() => format!("{local}@{domain}"),
+            _ => address,
+        }
+    }
+
     /// The address in ASCII as headers and commands have it: its domain as RFC 5890 A-labels, its local part in quotes
     /// where the dots need them. `None` when the local part is not ASCII, which only SMTPUTF8 (RFC 6531) can carry, or
     /// when the domain has no such form.
@@ -134,6 +143,15 @@ impl fmt::Debug for EmailAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_one_mailbox_are_told() {
+        let of = |text: &str| text.parse::<EmailAddress>().unwrap().mailbox();
+        for same in ["Ana@Example.org", "ana+1@example.org", "ana+@example.org", "ana+a+b@example.org"] {
+            assert_eq!(of(same), "ana@example.org", "{same}");
+        }
+        assert_ne!(of("+a@example.org"), of("+b@example.org"));
+    }
 
     #[test]
     fn accepts_what_customers_have() {

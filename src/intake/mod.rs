@@ -44,10 +44,9 @@ use crate::{
     pages::{self, Site},
     store::Store,
     telemetry::ThrottledLog,
-    web,
+    web::{self, Rate},
 };
 
-pub use self::rates::{ParseRate, Rate};
 use self::{
     admission::Admission, ids::Ids, metrics::Metrics, place::OrderService, rates::Rates, shop::Shop, trace::Traces,
 };

@@ -1,194 +1,35 @@
 //! How many orders are taken for one address and from one client, so that nobody has the shop's relay write to a stranger
 //! without end.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, Hash, RandomState},
-    net::IpAddr,
-    str::FromStr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
+use std::net::IpAddr;
+
+use crate::{
+    clock::Monotonic,
+    domain::EmailAddress,
+    web::{self, Limiter, Rate},
 };
-
-use crate::{clock::Monotonic, domain::EmailAddress};
-
-/// Most addresses or clients that are remembered.
-const REMEMBERED_MAX: usize = 100_000;
-
-/// So many at once, and as many again in each span: `100/h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    count: u32,
-    per: Duration,
-}
-
-/// Why a text is no rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a number and s, min, h or d, like 100/h, or off")]
-pub struct ParseRate;
-
-impl Rate {
-    /// The mean time between one and the next.
-    pub fn gap(self) -> Duration {
-        self.per / self.count
-    }
-}
-
-impl FromStr for Rate {
-    type Err = ParseRate;
-
-    fn from_str(text: &str) -> Result<Self, ParseRate> {
-        let (count, unit) = text.split_once('/').ok_or(ParseRate)?;
-        let seconds = match unit.trim() {
-            "s" => 1,
-            "m" | "min" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            _ => return Err(ParseRate),
-        };
-        let count = count.trim().parse().ok().filter(|count| *count > 0).ok_or(ParseRate)?;
-        Ok(Self { count, per: Duration::from_secs(seconds) })
-    }
-}
 
 /// The rates of an intake.
 pub(super) struct Rates {
-    addresses: Option<Buckets>,
-    clients: Option<Buckets>,
+    addresses: Option<Limiter>,
+    clients: Option<Limiter>,
     pub(super) trusted_hops: usize,
 }
 
 impl Rates {
     pub(super) fn new(per_address: Option<Rate>, per_client: Option<Rate>, trusted_hops: usize) -> Self {
-        Self { addresses: per_address.map(Buckets::new), clients: per_client.map(Buckets::new), trusted_hops }
+        Self { addresses: per_address.map(Limiter::new), clients: per_client.map(Limiter::new), trusted_hops }
     }
 
     /// Counts an order for an address and from a client, as far as they are bounded; after one too many, the seconds to
     /// wait.
     pub(super) fn take(&self, now: Monotonic, client: Option<IpAddr>, email: Option<&EmailAddress>) -> Result<(), u32> {
         if let (Some(clients), Some(client)) = (&self.clients, client) {
-            clients.take(now, network(client))?;
+            clients.take(now, web::network(client))?;
         }
         if let (Some(addresses), Some(email)) = (&self.addresses, email) {
-            addresses.take(now, mailbox(email))?;
+            addresses.take(now, email.mailbox())?;
         }
         Ok(())
-    }
-}
-
-/// One host, or the network that a host with IPv6 can call from as it likes.
-fn network(client: IpAddr) -> [u8; 8] {
-    match client.to_canonical() {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            [0, 0, 0, 0, a, b, c, d] // no global IPv6 address begins like that
-        }
-        IpAddr::V6(address) => *address.octets().first_chunk().expect("sixteen bytes have eight"),
-    }
-}
-
-/// The mailbox that an address leads to in all likelihood: whatever its letters' case, and without a `+tag`.
-fn mailbox(email: &EmailAddress) -> String {
-    let address = email.as_str().to_lowercase();
-    match address.rsplit_once('@').map(|(local, domain)| (local.split_once('+'), domain)) {
-        Some((Some((local, _)), domain)) if !local.is_empty() => format!("{local}@{domain}"),
-        _ => address,
-    }
-}
-
-/// The generic cell rate algorithm (GCRA): of each bucket, when it will be full again.
-struct Buckets {
-    rate: Rate,
-    remembered_max: usize,
-    hasher: RandomState,
-    full_at: Mutex<HashMap<u64, Monotonic>>,
-}
-
-impl Buckets {
-    fn new(rate: Rate) -> Self {
-        let (hasher, full_at) = (RandomState::new(), Mutex::default());
-        Self { rate, remembered_max: REMEMBERED_MAX, hasher, full_at }
-    }
-
-    fn take(&self, now: Monotonic, of: impl Hash) -> Result<(), u32> {
-        let mut buckets = self.full_at.lock().unwrap_or_else(PoisonError::into_inner); // whole after each step
-        if buckets.len() >= self.remembered_max {
-            // full ones are as good as forgotten; when none is, rather no bound for a moment than no memory
-            buckets.retain(|_, full_at| *full_at > now);
-            if buckets.len() > self.remembered_max / 2 {
-                buckets.clear();
-            }
-        }
-        let full_at = buckets.entry(self.hasher.hash_one(of)).or_default();
-        let next = (*full_at).max(now) + self.rate.per / self.rate.count;
-        let wait = next.saturating_sub(now + self.rate.per);
-        if wait.is_zero() {
-            *full_at = next;
-            return Ok(());
-        }
-        Err(wait.as_secs_f64().ceil() as u32)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn buckets(rate: &str) -> Buckets {
-        Buckets::new(rate.parse().unwrap())
-    }
-
-    #[test]
-    fn a_rate_is_a_number_and_a_unit() {
-        for (text, count, seconds) in [("100/h", 100, 3_600), ("5/s", 5, 1), (" 30 / min ", 30, 60), ("1/d", 1, 86_400)]
-        {
-            assert_eq!(text.parse(), Ok(Rate { count, per: Duration::from_secs(seconds) }), "{text}");
-        }
-        for text in ["", "100", "0/h", "-1/h", "1/w", "/h", "1/", "1.5/h", "99999999999/h"] {
-            assert_eq!(text.parse::<Rate>(), Err(ParseRate), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn as_many_as_the_rate_says_at_once_and_one_more_when_its_time_has_passed() {
-        let buckets = buckets("4/min");
-        let begin = SECOND * 1_000;
-        for _ in 0..4 {
-            assert_eq!(buckets.take(begin, "ana"), Ok(()));
-        }
-        assert_eq!(buckets.take(begin, "ana"), Err(15));
-        assert_eq!(buckets.take(begin, "eva"), Ok(()), "another one's");
-        assert_eq!(buckets.take(begin + SECOND * 14, "ana"), Err(1), "what was refused does not count");
-        assert_eq!(buckets.take(begin + SECOND * 15, "ana"), Ok(()));
-        assert_eq!(buckets.take(begin + SECOND * 15, "ana"), Err(15));
-        for _ in 0..4 {
-            assert_eq!(buckets.take(begin + SECOND * 600, "ana"), Ok(()), "and no more than that saved up");
-        }
-        assert!(buckets.take(begin + SECOND * 600, "ana").is_err());
-    }
-
-    #[test]
-    fn memory_is_bounded_whoever_comes() {
-        let buckets = Buckets { remembered_max: 100, ..buckets("1/h") };
-        for n in 0..10_000_u64 {
-            assert_eq!(buckets.take(SECOND * (n / 7) as u32, n), Ok(()));
-            assert!(buckets.full_at.lock().unwrap().len() <= 100);
-        }
-    }
-
-    #[test]
-    fn an_address_is_one_mailbox_and_a_client_one_network() {
-        let of = |text: &str| mailbox(&text.parse().unwrap());
-        for same in ["Ana@Example.org", "ana+1@example.org", "ana+@example.org", "ana+a+b@example.org"] {
-            assert_eq!(of(same), "ana@example.org", "{same}");
-        }
-        assert_ne!(of("+a@example.org"), of("+b@example.org"));
-        let network = |text: &str| network(text.parse().unwrap());
-        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:2"));
-        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
-        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
-        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
     }
 }

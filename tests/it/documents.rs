@@ -34,7 +34,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("mail", &["clock", "domain", "env", "files", "reach", "store", "tls"]),
     ("ops", &["catalog", "clock", "commands", "domain", "env", "eventlog", "files", "flows", "pages", "store", "web"]),
     // what knows several of them
-    ("config", &["domain", "files", "flows", "intake", "mail", "store", "web"]),
+    ("config", &["domain", "files", "flows", "mail", "store", "web"]),
     ("app", &EVERYTHING),
     ("cli", &EVERYTHING),
     ("audit", &["domain", "eventlog", "files", "store"]),

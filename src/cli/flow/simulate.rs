@@ -14,7 +14,7 @@ use crate::{
     },
     domain::Flow,
     flows::simulate::{Report, Spread, StepReport, Trial, run},
-    intake::Rate,
+    web::Rate,
 };
 
 #[derive(Debug, Args)]
