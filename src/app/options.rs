@@ -131,6 +131,8 @@ pub(super) fn api(config: &Config, addresses: Addresses) -> tracking::ApiOptions
         site: site(config, addresses),
         // those who look once find a place, too
         streams_max: config.http.connections_max * 3 / 4,
+        lookup_rate_per_client: config.tracking.lookup_rate_per_client,
+        trusted_hops: config.http.trusted_hops,
     }
 }
 
@@ -276,7 +278,8 @@ pub(super) fn site(config: &Config, addresses: Addresses) -> Site {
         Some(address) if is_local && !address.ip().is_unspecified() => Some(format!("http://{address}")),
         _ => None,
     };
-    Site { shop, tracking, zone: config.mail.time_zone.0.clone(), currency: config.catalog.currency.clone() }
+    let lookup = tracking.as_ref().filter(|_| !config.mail_url().is_off()).map(|tracking| format!("{tracking}/lookup"));
+    Site { shop, tracking, lookup, zone: config.mail.time_zone.0.clone(), currency: config.catalog.currency.clone() }
 }
 
 /// Whether links can be followed at all.

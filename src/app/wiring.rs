@@ -72,7 +72,7 @@ struct Opened {
     flow: Arc<Flow>,
     /// Through which orders are commanded, if they can be.
     commands: Option<CommandTopics>,
-    /// Rung after every projected batch, for the mailer.
+    /// Rung when there may be new mails, for the mailer.
     projected: Arc<Notify>,
     /// Told whose orders have changed, for those who follow them.
     feed: tracking::Feed,
@@ -349,6 +349,7 @@ impl Wiring {
             handles: opened.handles.clone(),
             metrics: self.tracking.clone(),
             feed: opened.feed.clone(),
+            mails: opened.projected.clone(),
         };
         let (feed, watched, pace) = (opened.feed.clone(), store.clone(), self.env.pace.clone());
         services.spawn("feed of changes", move |stop| async move {

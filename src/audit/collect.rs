@@ -192,6 +192,7 @@ fn noted(value: &Value, arrival: u64) -> Option<Mail> {
         estado: text("estado")?,
         message_id: text("message_id")?,
         to: text("to")?,
+        is_link: text("estado")?.is_empty(),
         arrival: Some(arrival),
     })
 }
@@ -207,9 +208,11 @@ pub fn parse_mail(text: &str) -> Option<Mail> {
     };
     let to = header("To")?;
     let to = to.rsplit_once('<').map_or(to, |(_, address)| address.trim_end_matches('>'));
+    let is_link = header("X-Order-Mail") == Some("link");
     Some(Mail {
         id: header("X-Order-Id")?.parse().ok()?,
-        estado: header("X-Order-State")?.to_owned(),
+        estado: if is_link { String::new() } else { header("X-Order-State")?.to_owned() },
+        is_link,
         message_id: header("Message-ID")?.to_owned(),
         to: to.to_owned(),
         arrival: None,

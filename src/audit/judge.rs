@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Commanded, Counts, Event, Facts, Placed};
+use super::{Commanded, Counts, Event, Facts, Mail, Placed};
 
 /// What is expected.
 #[derive(Debug, Clone)]
@@ -140,13 +140,15 @@ fn judge_views(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, report: &m
     }
 }
 
-/// I3: each (order, state) at least once, in order, to the right address; repeats have the same Message-ID and are
+/// I3: each (order, state) at least once, in order, to the right address, beside the links that were asked for; repeats have the same Message-ID and are
 /// no more than the ledger counted. Only an order that was cancelled or refused may lack some: those that its end dropped,
 /// as the ledger says of each.
 fn judge_mails(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, rules: &Rules, report: &mut Report) {
     let mut arrived: BTreeMap<(u64, &str), &str> = BTreeMap::new();
     let mut latest: HashMap<u64, (u64, usize)> = HashMap::new();
-    for mail in &facts.mails {
+    let (links, mails): (Vec<_>, Vec<_>) = facts.mails.iter().partition(|mail| mail.is_link);
+    judge_links(&links, histories, report);
+    for mail in mails {
         let history = histories.get(&mail.id).map(Vec::as_slice).unwrap_or_default();
         let place = history.iter().position(|event| event.change.is_none() && event.estado == mail.estado);
         let Some(place) = place else {
@@ -180,6 +182,19 @@ fn judge_mails(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, rules: &Ru
         for (id, history) in histories {
             judge_missing_mails(*id, history, facts, &arrived, report);
         }
+    }
+}
+
+/// Links go to the order's own address only, wherever that was; asked for as often as anybody likes, each under a Message-ID of
+/// its own.
+fn judge_links(links: &[&Mail], histories: &BTreeMap<u64, Vec<&Event>>, report: &mut Report) {
+    let mut arrived = BTreeSet::new();
+    for mail in links {
+        let history = histories.get(&mail.id).map(Vec::as_slice).unwrap_or_default();
+        if history.iter().all(|event| event.to != mail.to) {
+            report.object("I3", mail.id, "has its link mailed to another address");
+        }
+        report.repeats += u64::from(!arrived.insert(&mail.message_id));
     }
 }
 

@@ -118,8 +118,10 @@ pub struct View {
 pub struct Mail {
     /// `X-Order-Id`.
     pub id: u64,
-    /// `X-Order-State`.
+    /// `X-Order-State`; empty where it is the mail with the link that somebody asked for.
     pub estado: String,
+    /// Whether it is that one.
+    pub is_link: bool,
     /// `Message-ID`.
     pub message_id: String,
     /// `To`.

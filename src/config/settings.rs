@@ -171,6 +171,8 @@ mod sections {
         pub listen: SocketAddr,
         pub public_url: String,
         pub api_key: String,
+        #[serde(deserialize_with = "limit")]
+        pub lookup_rate_per_client: Option<Rate>,
     }
 
     #[derive(Debug, Clone, Deserialize)]

@@ -10,10 +10,11 @@ use crate::{
     domain::{CommandId, CommandOutcome, DeadLetter, EmailAddress, OrderId, Source, Timestamp},
     eventlog::TopicPartition,
     store::{
-        DeadLetters, Error, Keys, Ledger, Mails, Marks, Orders, Overview, Past, Pruned, Result, Store,
+        DeadLetters, Error, Keys, Ledger, Links, Mails, Marks, Orders, Overview, Past, Pruned, Result, Store,
         dead::{Action, DeadId, DeadItem},
         keys::{Reservation, Reserved},
         ledger::{LedgerCounts, Mail, MailId, Settlement},
+        links::LinkRequest,
         mails::{MailEntry, SuppressedQuery, Suppression},
         marks::Mark,
         orders::{Applied, Batch, HistoryEntry, OrderCounts, OrderView, Query},
@@ -99,6 +100,13 @@ impl Overview for FaultyStore {
 
     async fn minutes(&self, from: Timestamp) -> Result<Vec<Minute>> {
         self.call("minutes", self.store.minutes(from)).await
+    }
+}
+
+#[async_trait]
+impl Links for FaultyStore {
+    async fn ask_link(&self, request: LinkRequest) -> Result<bool> {
+        self.call("ask_link", self.store.ask_link(request)).await
     }
 }
 

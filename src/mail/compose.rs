@@ -127,7 +127,13 @@ impl Composer {
 
     /// Composes a mail. It fails only when an overriding template does not cope with this order.
     pub fn compose(&self, mail: &Mail) -> Result<Message> {
-        self.compose_as(self.message_id(mail.id), mail)
+        let message_id = if mail.id.is_link() {
+            // each that is asked for is a mail of its own
+            format!("{}.link.{}.{}@{}", mail.id.order, mail.at.as_millis(), self.options.deployment, self.domain)
+        } else {
+            self.message_id(mail.id)
+        };
+        self.compose_as(message_id, mail)
     }
 
     fn compose_as(&self, message_id: String, mail: &Mail) -> Result<Message> {
@@ -147,9 +153,13 @@ impl Composer {
             let first = self.message_id(MailId { seq: 1, ..mail.id });
             builder = builder.in_reply_to(MessageId::new(first.clone())).references(MessageId::new(first));
         }
+        let builder = builder.header("X-Order-Id", Raw::new(mail.id.order.to_string()));
+        let builder = if mail.id.is_link() {
+            builder.header("X-Order-Mail", Raw::new("link"))
+        } else {
+            builder.header("X-Order-State", unstructured(visible(&mail.estado)))
+        };
         let builder = builder
-            .header("X-Order-Id", Raw::new(mail.id.order.to_string()))
-            .header("X-Order-State", unstructured(visible(&mail.estado)))
             // all mails of the shop about orders, for filters (RFC 2919)
             .header("List-Id", Raw::new(format!("<orders.{}>", self.domain)))
             // nobody wants an out-of-office notice back: RFC 3834, and the same for Exchange
@@ -227,6 +237,9 @@ impl Composer {
     /// Whether the order goes through the states of the settings, as far as the mail tells. It may be in another flow or in
     /// another version, it may have left the line, and records of the old services may number their states differently.
     fn is_in_flow(&self, mail: &Mail) -> bool {
+        if mail.id.is_link() {
+            return false;
+        }
         let flow = &self.options.flow;
         let follows = mail.step.checked_add(1).and_then(|step| flow.step(step));
         flow.step(mail.step).is_some_and(|step| *step.state == *mail.estado)

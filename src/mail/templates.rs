@@ -23,7 +23,7 @@ macro_rules! built_in {
     ($($name:literal)*) => { [$(($name, include_str!(concat!("templates/", $name)))),*] };
 }
 
-const BUILT_IN: [(&str, &str); 44] = built_in! {
+const BUILT_IN: [(&str, &str); 50] = built_in! {
     "layout.html" "layout.txt"
     "es/recibido.subject" "es/recibido.txt" "es/recibido.html"
     "es/preparando.subject" "es/preparando.txt" "es/preparando.html"
@@ -31,6 +31,7 @@ const BUILT_IN: [(&str, &str); 44] = built_in! {
     "es/finalizado.subject" "es/finalizado.txt" "es/finalizado.html"
     "es/cancelado.subject" "es/cancelado.txt" "es/cancelado.html"
     "es/rechazado.subject" "es/rechazado.txt" "es/rechazado.html"
+    "es/enlace.subject" "es/enlace.txt" "es/enlace.html"
     "es/generic.subject" "es/generic.txt" "es/generic.html"
     "en/recibido.subject" "en/recibido.txt" "en/recibido.html"
     "en/preparando.subject" "en/preparando.txt" "en/preparando.html"
@@ -38,6 +39,7 @@ const BUILT_IN: [(&str, &str); 44] = built_in! {
     "en/finalizado.subject" "en/finalizado.txt" "en/finalizado.html"
     "en/cancelado.subject" "en/cancelado.txt" "en/cancelado.html"
     "en/rechazado.subject" "en/rechazado.txt" "en/rechazado.html"
+    "en/enlace.subject" "en/enlace.txt" "en/enlace.html"
     "en/generic.subject" "en/generic.txt" "en/generic.html"
 };
 

@@ -4,7 +4,10 @@ use std::{borrow::Cow, time::Duration};
 
 use jiff::{ZonedDateTime, tz::TimeZone};
 
-use crate::domain::{Lang, Timestamp};
+use crate::{
+    domain::{Lang, Timestamp},
+    store::links::LINK,
+};
 
 /// Steps shorter than this are told to the second.
 const SECONDS_SHOWN_BELOW: Duration = Duration::from_mins(10);
@@ -42,12 +45,14 @@ pub(super) fn state(lang: Lang, state: &str) -> Cow<'_, str> {
         (Lang::Es, "finalizado") => "Completado",
         (Lang::Es, "cancelado") => "Cancelado",
         (Lang::Es, "rechazado") => "No aceptado",
+        (Lang::Es, LINK) => "Enlace al pedido",
         (Lang::En, "recibido") => "Received",
         (Lang::En, "preparando") => "Being prepared",
         (Lang::En, "entregando") => "On its way",
         (Lang::En, "finalizado") => "Complete",
         (Lang::En, "cancelado") => "Cancelled",
         (Lang::En, "rechazado") => "Not accepted",
+        (Lang::En, LINK) => "Link to the order",
         _ => return capitalised(state),
     };
     Cow::Borrowed(known)

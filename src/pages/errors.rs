@@ -39,6 +39,7 @@ fn dress(
         text => words::find(reader.lang, &text),
         detail => (status.is_client_error() && words::find(reader.lang, &text).is_none()).then(|| detail(problem, reader.lang)),
         code => status.as_u16(),
+        lost_link => key == "unk",
         retry_after => problem.retry_after_s().filter(|_| reader.is_get),
         can_reload => reader.is_get && (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS),
     };

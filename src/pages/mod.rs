@@ -56,6 +56,8 @@ pub struct Site {
     pub shop: Option<String>,
     /// Where orders are followed, likewise.
     pub tracking: Option<String>,
+    /// Where the link to an order is asked for, if links are mailed.
+    pub lookup: Option<String>,
     /// The time zone in which times are told.
     pub zone: TimeZone,
     /// What stands beside prices: `€`, `EUR`, or nothing.
@@ -64,7 +66,7 @@ pub struct Site {
 
 impl Default for Site {
     fn default() -> Self {
-        Self { shop: None, tracking: None, zone: TimeZone::UTC, currency: String::new() }
+        Self { shop: None, tracking: None, lookup: None, zone: TimeZone::UTC, currency: String::new() }
     }
 }
 
@@ -93,7 +95,7 @@ impl Pages {
         for (name, source) in SHARED.iter().chain(templates) {
             env.add_template(name, source).expect("a built-in template parses");
         }
-        let value = context! { shop => &site.shop, tracking => &site.tracking };
+        let value = context! { shop => &site.shop, tracking => &site.tracking, lookup => &site.lookup };
         Self { env, site: value, policy: policy(site), words: None }
     }
 

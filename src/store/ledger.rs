@@ -1,16 +1,17 @@
-//! The mail ledger: one row per event of an order that is mailed, pending → sending(attempt) → sent(reply) | dead(reason).
+//! The mail ledger: one row per event of an order that is mailed, and one for its link ([`super::links`]), pending →
+//! sending(attempt) → sent(reply) | dead(reason).
 
 use async_trait::async_trait;
 
 use super::{Result, mails::Suppression, orders::is_dropped};
 use crate::domain::{EmailAddress, Order, OrderId, Timestamp, Waits};
 
-/// Which mail: that about the event `seq` of an order.
+/// Which mail: that about the event `seq` of an order; 0 is the one with its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailId {
     /// The order.
     pub order: OrderId,
-    /// The event's number.
+    /// The event's number, from 1.
     pub seq: u8,
 }
 
@@ -239,11 +240,7 @@ impl Settlement {
             Verdict::Retry(at, reason) => (Some(*at), reason, false),
             Verdict::Unknown(at, reason) => (Some(*at), reason, true),
         };
-        if is_dropped(self.id.seq, mails_from) {
-            Fate::Dropped { unknown }
-        } else {
-            Fate::Waits { until, reason, unknown }
-        }
+        if is_dropped(self.id, mails_from) { Fate::Dropped { unknown } } else { Fate::Waits { until, reason, unknown } }
     }
 
     /// Why its address gets no mail from now on, if it gets none.
@@ -288,7 +285,7 @@ pub struct LedgerCounts {
 /// The mailer's side of the store.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Takes due mails, at most one per order and none whose order has an earlier unsettled one, and marks them
+    /// Takes due mails, of each order at most one about an event and none with an earlier unsettled one, and marks them
     /// `sending` with one more attempt, durably, before it returns. A mail not settled by `until` is due again and then
     /// ambiguous; the caller must not send it after that.
     async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>>;

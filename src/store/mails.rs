@@ -62,7 +62,8 @@ pub struct SuppressedQuery {
 /// The operator's view of the mails.
 #[async_trait]
 pub trait Mails: Send + Sync {
-    /// The mails of an order, in the order of its states; none when mail was off.
+    /// The mails of an order: the one with its link, if that was asked for, then those about its events in their order; none
+    /// when mail was off.
     async fn mails_of(&self, order: OrderId) -> Result<Vec<MailEntry>>;
 
     /// Mails that wait for an attempt or are in one and do not wait for another of their order, first due first.

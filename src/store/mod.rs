@@ -1,7 +1,7 @@
 //! The store: the read model of orders, the mail ledger, dead letters, idempotency keys, and the projection's own
 //! offsets, changed together in one transaction.
 //!
-//! One trait per user of it; a back end implements all seven. Every call is one transaction, durable when it returns.
+//! One trait per user of it; a back end implements all eight. Every call is one transaction, durable when it returns.
 
 use async_trait::async_trait;
 
@@ -11,6 +11,7 @@ mod columns;
 pub mod dead;
 pub mod keys;
 pub mod ledger;
+pub mod links;
 pub mod mails;
 pub mod marks;
 pub mod memory;
@@ -22,6 +23,7 @@ pub mod sqlite;
 pub use dead::DeadLetters;
 pub use keys::Keys;
 pub use ledger::Ledger;
+pub use links::Links;
 pub use mails::Mails;
 pub use marks::Marks;
 pub use orders::Orders;
@@ -72,7 +74,7 @@ pub struct Pruned {
 
 /// A store.
 #[async_trait]
-pub trait Store: Orders + Ledger + Mails + DeadLetters + Keys + Marks + Overview {
+pub trait Store: Orders + Ledger + Links + Mails + DeadLetters + Keys + Marks + Overview {
     /// Deletes what is past its time.
     async fn prune(&self, past: Past) -> Result<Pruned>;
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::Result;
+use super::{Result, ledger::MailId};
 use crate::{
     domain::{
         Change, Closing, CommandId, CommandOutcome, DeadLetter, EmailAddress, Exits, Order, OrderId, StateEvent,
@@ -121,9 +121,9 @@ pub(super) struct Details {
 }
 
 impl Details {
-    /// Whether the mail about an event is not sent any more.
-    pub(super) fn drops(&self, seq: u8) -> bool {
-        is_dropped(seq, self.mails_from)
+    /// Whether a mail is not sent any more.
+    pub(super) fn drops(&self, mail: MailId) -> bool {
+        is_dropped(mail, self.mails_from)
     }
 
     /// What they are once an event was taken; `None` when they stay the same, as they nearly always do.
@@ -146,9 +146,9 @@ impl Details {
     }
 }
 
-/// Whether the mail about an event is not sent any more, since the order was cancelled or refused by a later one.
-pub(super) fn is_dropped(seq: u8, mails_from: Option<u8>) -> bool {
-    mails_from.is_some_and(|from| seq < from)
+/// Whether a mail is not sent any more, since the order was cancelled or refused by an event after its own.
+pub(super) fn is_dropped(mail: MailId, mails_from: Option<u8>) -> bool {
+    !mail.is_link() && mails_from.is_some_and(|from| mail.seq < from)
 }
 
 /// An order as it stands.

@@ -55,9 +55,34 @@ pub struct OrderJson<'a> {
     /// The tracking handle.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub handle: Option<Handle>,
-    /// The states so far; left out of lists.
+    /// What happened so far; left out of lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryJson<'a>>,
+    /// Its line and what is to come, where tracking tells it.
+    #[serde(flatten)]
+    pub line: Option<LineJson>,
+}
+
+/// The line of an order, as its page shows it.
+#[derive(Debug, Serialize)]
+pub struct LineJson {
+    /// All states: those of its flow, or, where that is not known here, those that it has been in.
+    pub steps: Vec<StepJson>,
+    /// When it is expected to be complete, if that can be told.
+    pub expected_end_at: Option<Timestamp>,
+}
+
+/// A state of the line.
+#[derive(Debug, Serialize)]
+pub struct StepJson {
+    /// The state.
+    pub estado: String,
+    /// `past`, `now`, `ahead`, or `off`: it will not be entered.
+    pub place: &'static str,
+    /// When it was entered.
+    pub at: Option<Timestamp>,
+    /// When it is expected to be entered.
+    pub expected_at: Option<Timestamp>,
 }
 
 /// Something that happened to an order: a state that it entered, or a change in it.
@@ -111,7 +136,14 @@ impl<'a> OrderJson<'a> {
             allowed: allowed(view.waits, view.exits, Party::Customer),
             handle: None,
             history: history.iter().map(entry).collect(),
+            line: None,
         }
+    }
+
+    /// With its line.
+    #[must_use]
+    pub fn with_line(self, line: LineJson) -> Self {
+        Self { line: Some(line), ..self }
     }
 
     /// The same for the shop, with all of that and, where it is asked for, the handle.

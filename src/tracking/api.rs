@@ -1,5 +1,6 @@
 mod commands;
 mod events;
+mod lookup;
 mod outcome;
 mod request;
 
@@ -14,7 +15,7 @@ use axum::{
 };
 use serde::Serialize;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{
     Feed, Metrics, OrderJson,
@@ -31,7 +32,7 @@ use crate::{
         orders::{HistoryEntry, OrderView},
     },
     telemetry::ThrottledLog,
-    web::{self, FieldError, Problem},
+    web::{self, FieldError, Limiter, Problem, Rate},
 };
 
 /// What the old service answers for an order that it does not know.
@@ -55,6 +56,10 @@ pub struct Options {
     pub site: Site,
     /// Most clients that follow an order at the same time.
     pub streams_max: usize,
+    /// How often a client may ask for the link to an order.
+    pub lookup_rate_per_client: Option<Rate>,
+    /// Proxies before the listener that say whom they serve.
+    pub trusted_hops: usize,
 }
 
 /// What the listener works with.
@@ -71,6 +76,8 @@ pub struct Deps {
     pub metrics: Metrics,
     /// What tells of changes.
     pub feed: Feed,
+    /// Notified when there is a new mail.
+    pub mails: Arc<Notify>,
 }
 
 /// The tracking listener: where is my order, and what is to happen to it?
@@ -84,6 +91,9 @@ struct Inner {
     handles: HandleKey,
     metrics: Metrics,
     feed: Feed,
+    mails: Arc<Notify>,
+    /// Counts who asks for links.
+    lookups: Option<Limiter>,
     streams: Arc<Semaphore>,
     pages: TrackingPages,
     options: Options,
@@ -93,12 +103,15 @@ struct Inner {
 impl Api {
     /// A listener that answers from the store and writes commands to the log.
     pub fn new(deps: Deps, options: Options) -> Self {
-        let Deps { log, store, env, handles, metrics, feed } = deps;
+        let Deps { log, store, env, handles, metrics, feed, mails } = deps;
         let streams = Arc::new(Semaphore::new(options.streams_max));
         let pages = TrackingPages::new(options.site.clone(), log.clone(), env.clock.clone(), options.flows.clone());
         let commands = Commands::new(log, store.clone(), env.clone(), options.commands.clone());
+        let lookups = options.lookup_rate_per_client.map(Limiter::new);
         let denials = ThrottledLog::default();
-        Self(Arc::new(Inner { commands, store, env, handles, metrics, feed, streams, pages, options, denials }))
+        let inner =
+            Inner { commands, store, env, handles, metrics, feed, mails, lookups, streams, pages, options, denials };
+        Self(Arc::new(inner))
     }
 
     /// The routes.
@@ -111,6 +124,10 @@ impl Api {
                 route = route.options(StatusCode::NO_CONTENT).layer(cors.clone()); // which answers the preflights
             }
             routes = routes.route(path, route);
+        }
+        // where there are no mails, or no links in them, nobody is sent one
+        if self.0.options.site.lookup.is_some() {
+            routes = routes.merge(lookup::routes());
         }
         web::with_fallbacks(routes.with_state(self).merge(pages::assets()))
     }
@@ -250,7 +267,8 @@ async fn by_id(
     let id: OrderId = id.parse().map_err(|_| no_such_order())?;
     let (view, history) = api.find(id).await?.ok_or_else(no_such_order)?;
     let handle = api.0.handles.seal(id);
-    Ok(Json(OrderJson::for_shop(&view, &history, Some(handle))).into_response())
+    let line = api.0.pages.line(&view, &history).await;
+    Ok(Json(OrderJson::for_shop(&view, &history, Some(handle)).with_line(line)).into_response())
 }
 
 /// `GET /track/{handle}`: the same for the customer, without the address; a page for browsers.
@@ -263,7 +281,8 @@ async fn by_handle(
 ) -> Result<Response, Problem> {
     let (view, history) = api.by_handle(&handle).await?;
     if !web::accepts_html(&headers) {
-        return Ok(Json(OrderJson::new(&view, &history)).into_response());
+        let line = api.0.pages.line(&view, &history).await;
+        return Ok(Json(OrderJson::new(&view, &history).with_line(line)).into_response());
     }
     let command = web::query_field(&uri, "command").and_then(|command| command.parse().ok());
     let cancellation = match command {

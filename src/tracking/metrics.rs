@@ -20,6 +20,7 @@ pub struct Metrics {
     events: Family<[(&'static str, &'static str); 1], Counter>,
     denied: Family<[(&'static str, &'static str); 1], Counter>,
     commands: Family<[(&'static str, &'static str); 2], Counter>,
+    links: Family<[(&'static str, &'static str); 1], Counter>,
     delay: Histogram,
     ready: Arc<AtomicBool>,
 }
@@ -28,8 +29,8 @@ impl Metrics {
     /// Registers them.
     pub fn new(registry: &mut Registry) -> Self {
         let delay = Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
-        let (events, denied, commands, ready) = Default::default();
-        let metrics = Self { events, denied, commands, delay, ready };
+        let (events, denied, commands, links, ready) = Default::default();
+        let metrics = Self { events, denied, commands, links, delay, ready };
         let help = "State events by what became of them";
         registry.register("encargo_events_projected", help, metrics.events.clone());
         let help = "Lookups by number that were refused, for a wrong key or for none";
@@ -39,6 +40,11 @@ impl Metrics {
         }
         let help = "Commands about orders by what was asked and how that was answered";
         registry.register("encargo_commands", help, metrics.commands.clone());
+        let help = "Links to orders that somebody asked for, by whether one was mailed";
+        registry.register("encargo_links_asked", help, metrics.links.clone());
+        for mailed in ["yes", "no"] {
+            drop(metrics.links.get_or_create(&[("mailed", mailed)]));
+        }
         let help = "Age of the newest event of a batch once it can be looked up, in seconds";
         registry.register("encargo_projection_delay_seconds", help, metrics.delay.clone());
         metrics
@@ -60,6 +66,10 @@ impl Metrics {
 
     pub(super) fn denied(&self, has_key: bool) {
         self.denied.get_or_create(&[("key", if has_key { "wrong" } else { "none" })]).inc();
+    }
+
+    pub(super) fn link_asked(&self, is_mailed: bool) {
+        self.links.get_or_create(&[("mailed", if is_mailed { "yes" } else { "no" })]).inc();
     }
 
     pub(super) fn commanded(&self, verb: Verb, answered: StatusCode) {

@@ -14,7 +14,7 @@ mod pages;
 mod projection;
 mod redrive;
 
-pub use answer::{HistoryJson, OrderJson};
+pub use answer::{HistoryJson, LineJson, OrderJson, StepJson};
 pub use api::{Api, Deps as ApiDeps, Options as ApiOptions};
 pub use feed::Feed;
 pub use metrics::Metrics;

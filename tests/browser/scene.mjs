@@ -24,6 +24,8 @@ export async function scene(server) {
     'track-held': track(held),
     'track-cancelled': track(cancelled),
     'track-cancel': `${track(held)}/cancel`,
+    lookup: server.tracking('/lookup'),
+    'lookup-sent': server.tracking('/lookup/sent'),
     'track-unknown': server.tracking('/track/none'),
     'desk-now': server.ops('/'),
     'desk-orders': server.ops('/orders'),

@@ -55,6 +55,34 @@ test('without JavaScript, on a phone, everything works by links and forms', STOR
   await close();
 }));
 
+test('who has lost the link asks for it, and finds it in the mailbox', STORY, () => withServer(async (server) => {
+  const { page, close } = await reader(browser, { viewport: { width: 360, height: 740 } });
+  const placed = await server.place('1080');
+  await eventually('the page of the order', async () => (await fetch(server.tracking(`/track/${placed.handle}`))).ok);
+  await page.goto(server.shop('/'));
+  await page.getByRole('link', { name: 'Mi pedido' }).click();
+  const ask = async (number, email) => {
+    await page.getByLabel('Número de pedido').fill(String(number));
+    await page.getByLabel('Tu correo').fill(email);
+    await page.getByRole('button', { name: 'Enviarme el enlace' }).click();
+    await heading(page, 'Mira tu correo').waitFor();
+    return page.locator('main').innerHTML();
+  };
+  const told = await ask(placed.orderid, 'eva@example.org');
+  await page.getByRole('link', { name: 'Probar con otros datos' }).click();
+  assert.equal(await ask(placed.orderid, 'ana@example.org'), told);
+  assert.ok(!told.includes(placed.handle));
+  await eventually('the mail', async () => {
+    await page.goto(server.ops('/mailbox?lang=es'));
+    return page.getByText(/El enlace a tu pedido/).count();
+  });
+  await page.getByText(/El enlace a tu pedido/).first().click();
+  const link = page.frameLocator('iframe').getByRole('link', { name: 'Seguir mi pedido' });
+  await page.goto(await link.getAttribute('href'));
+  await heading(page, 'Lo tenemos').waitFor();
+  await close();
+}));
+
 test('however often the button is pressed, one order is placed', STORY, () => withServer(async (server) => {
   const { page, close } = await reader(browser);
   await page.goto(server.shop('/'));

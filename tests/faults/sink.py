@@ -38,7 +38,7 @@ class Sink:
             if found and not line[0].isspace():
                 headers.setdefault(name.lower(), value)
         line = {
-            "id": int(headers["x-order-id"]), "estado": headers["x-order-state"],
+            "id": int(headers["x-order-id"]), "estado": headers.get("x-order-state", ""),
             "message_id": headers["message-id"], "to": headers["to"].rpartition("<")[2].rstrip(">"),
             "at": int(time.time() * 1000),
         }

@@ -285,7 +285,7 @@ async fn the_check_says_what_is_fine_and_what_is_not() {
     assert_eq!(
         report.fine,
         [
-            "7 states in 2 languages render".to_owned(),
+            "8 states in 2 languages render".to_owned(),
             format!("{} answers, in clear text, offers pipelining and non-ASCII addresses", sink.addr)
         ]
     );

@@ -158,7 +158,7 @@ async fn the_gallery_shows_every_state_in_every_language() {
     let app = TestApp::start().await;
     let gallery = get(&app, "/mailbox/gallery?lang=en").await;
     let count = gallery.assert_page().text.matches("<iframe sandbox").count();
-    assert_eq!(count, 7 * Lang::ALL.len(), "{}", gallery.text);
+    assert_eq!(count, 8 * Lang::ALL.len(), "{}", gallery.text);
     for number in 0..count {
         let sample = get(&app, &format!("/mailbox/gallery/{number}")).await;
         assert!(sample.text.contains("color-scheme") && sample.policy.contains("sandbox"), "{}", sample.text);

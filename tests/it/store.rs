@@ -15,6 +15,7 @@ mod endings;
 mod faults;
 mod keys;
 mod ledger;
+mod links;
 mod lives;
 mod mails;
 mod marks;
@@ -228,6 +229,13 @@ macro_rules! every_check {
                 it_knows_when_the_next_mail_is_due,
                 mails_are_counted,
                 no_mail_is_leased_twice_at_once;
+            links:
+                a_link_is_mailed_to_who_knows_number_and_address,
+                links_and_other_mails_do_not_wait_for_each_other,
+                a_link_is_mailed_again_after_a_while,
+                a_refused_link_is_a_dead_letter_until_it_is_asked_for_again,
+                a_link_outlives_the_order_and_follows_its_address,
+                of_many_who_ask_at_once_one_is_mailed;
             mails:
                 what_comes_late_goes_first_in_its_lane,
                 states_of_before_are_not_mailed,

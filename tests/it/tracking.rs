@@ -268,3 +268,128 @@ async fn open_streams_end_at_a_stop_and_are_bounded() {
         stream.rest().await;
     }
 }
+
+/// Asks for the link to an order as the page's form does. The answer has its time, by the clock that the test drives.
+async fn ask_link(app: &TestApp, number: &str, email: &str) -> (StatusCode, String, String) {
+    let body = form_urlencoded::Serializer::new(String::new())
+        .append_pair("order", number)
+        .append_pair("email", email)
+        .finish();
+    let form = browser().post(app.tracking("/lookup")).header("accept", BROWSER).header("origin", app.tracking(""));
+    let form =
+        form.header("content-type", "application/x-www-form-urlencoded").header("accept-language", "es").body(body);
+    let asking = tokio::spawn(async move {
+        let answer = form.send().await.unwrap();
+        (answer.status(), header(&answer, "location").to_owned(), answer.text().await.unwrap())
+    });
+    in_its_time(app, asking).await
+}
+
+/// What a task answers that waits for the clock.
+async fn in_its_time<T>(app: &TestApp, task: tokio::task::JoinHandle<T>) -> T {
+    eventually("an answer", async || {
+        app.clock.advance(Duration::from_millis(100));
+        if task.is_finished() { Ok(()) } else { Err("none yet".to_owned()) }
+    })
+    .await;
+    task.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_lost_link_comes_by_mail_and_nobody_else_learns_anything() {
+    let app = TestApp::start_with(&[("flow.dwell", "1h")]).await;
+    let (id, url) = placed(&app).await;
+    app.mails(1).await;
+    for lang in [Lang::Es, Lang::En] {
+        let form = page(&app.tracking("/lookup"), lang).await;
+        assert!(form.contains("name=\"order\"") && form.contains("name=\"email\""), "{form}");
+        let sent = page(&app.tracking("/lookup/sent"), lang).await;
+        assert!(!sent.contains("/track/"), "{sent}");
+        let at_home = page(&app.intake("/"), lang).await.replace("&#x2f;", "/");
+        assert!(at_home.contains(&format!("href=\"{}\"", app.tracking("/lookup"))), "{at_home}");
+    }
+    let number = id.to_string();
+    let long = "1".repeat(300);
+    let mut answers = Vec::new();
+    for (number, email) in [
+        (&*number, "eva@example.org"),
+        ("999", "cliente@example.org"),
+        ("", ""),
+        ("x", "cliente@example.org"),
+        (&*number, "cliente"),
+        (&*long, "cliente@example.org"),
+        ("-1", "\0\r\nBcc: eva@example.org"),
+        (&*number, "CLIENTE@example.org"),
+        (&*number, "cliente@example.org"), // again
+    ] {
+        answers.push(ask_link(&app, number, email).await);
+    }
+    assert_eq!(answers[0], (StatusCode::SEE_OTHER, "lookup/sent".into(), String::new()));
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    let mails = app.mails(2).await;
+    let links: Vec<_> = mails.iter().filter(|mail| mail.is_link).collect();
+    assert_eq!(links.iter().map(|mail| (mail.id, &*mail.to)).collect::<Vec<_>>(), [(id, "cliente@example.org")]);
+    let folder = app.config.data.join("mail/new");
+    let texts = std::fs::read_dir(folder).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let link = texts.filter(|text| text.contains("X-Order-Mail: link")).collect::<String>().replace("=\r\n", "");
+    assert!(link.contains(&url.replace('=', "=3D")), "{link}");
+    assert_eq!(app.metric("encargo_links_asked_total{mailed=\"yes\"}").await, 1);
+    // the desk tells of it, and the history of the order does not
+    let desk = browse(&app.ops(&format!("/orders/{id}")), Lang::Es).await.text().await.unwrap();
+    assert!(desk.contains("Enlace al pedido"), "{desk}");
+    assert_eq!(app.in_state(id, "recibido").await["history"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn who_asks_for_too_many_links_is_told_to_wait() {
+    let app = TestApp::start_with(&[("tracking.lookup_rate_per_client", "2/h"), ("http.trusted_hops", "1")]).await;
+    let ask = async |client: &str| {
+        let request = app.http.post(app.tracking("/lookup")).header("x-forwarded-for", client);
+        let asking =
+            tokio::spawn(request.header("content-type", "application/x-www-form-urlencoded").body("order=1").send());
+        let answer = in_its_time(&app, asking).await.unwrap();
+        (answer.status(), !header(&answer, "retry-after").is_empty())
+    };
+    // a program follows to the page
+    assert_eq!(ask("192.0.2.7").await, (StatusCode::OK, false));
+    assert_eq!(ask("192.0.2.7").await, (StatusCode::OK, false));
+    assert_eq!(ask("192.0.2.7").await, (StatusCode::TOO_MANY_REQUESTS, true));
+    assert_eq!(ask("192.0.2.8").await, (StatusCode::OK, false));
+}
+
+#[tokio::test]
+async fn without_mail_nobody_is_promised_a_link() {
+    let app = TestApp::start_with(&[("mail.url", "none:")]).await;
+    assert_eq!(browse(&app.tracking("/lookup"), Lang::Es).await.status(), StatusCode::NOT_FOUND);
+    assert!(!page(&app.intake("/"), Lang::Es).await.contains("lookup\""));
+}
+
+#[tokio::test]
+async fn programs_read_what_is_to_come() {
+    let app = TestApp::start().await;
+    let (id, url) = placed(&app).await;
+    for url in [&url, &app.tracking(&format!("/orders/{id}"))] {
+        let order: Value = app.http.get(url).send().await.unwrap().json().await.unwrap();
+        let step = |index: usize| order["steps"][index].clone();
+        assert_eq!((&step(0)["estado"], &step(0)["place"]), (&"recibido".into(), &"now".into()), "{order}");
+        assert_eq!((&step(0)["at"], &step(0)["expected_at"]), (&order["at"], &Value::Null));
+        assert_eq!((&step(1)["place"], &step(1)["expected_at"]), (&"ahead".into(), &order["next_at"]));
+        assert_eq!(step(3)["expected_at"], order["expected_end_at"]);
+        assert_eq!(order["steps"].as_array().unwrap().len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn short_and_long_lines_have_a_strip_of_their_own() {
+    let states = ["recibido", "b", "c", "d", "e", "f", "g", "h", "i", "finalizado"];
+    for (count, shape) in [(2, "few"), (6, "some"), (10, "many")] {
+        let line = [&states[..count - 1], &states[9..]].concat();
+        let app = TestApp::start_with(&[("flow.states", &line.join(","))]).await;
+        let (_, url) = placed(&app).await;
+        let html = page(&url, Lang::Es).await;
+        assert!(html.contains(&format!("class=\"strip {shape}\"")), "{html}");
+        assert!(html.contains(&format!("class=\"steps {shape}\"")), "{html}");
+        assert_eq!(html.matches("<use href=\"#tt\"/>").count(), 4 * count);
+    }
+}

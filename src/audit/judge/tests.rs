@@ -29,6 +29,7 @@ fn sound() -> Facts {
                 estado: (*estado).into(),
                 message_id: format!("<{id}.{seq}@x>"),
                 to: format!("c{id}@example.org"),
+                is_link: false,
                 arrival: Some(seq as u64 * 3 + id),
             });
         }
@@ -215,7 +216,14 @@ fn amended() -> Facts {
     facts.views.insert(3, View { estado: "cancelado".into(), history, dropped: vec!["entregando".into()] });
     for (estado, to) in [("preparando", "c3@example.org"), ("cancelado", to)] {
         let message_id = format!("<3.{estado}@x>");
-        facts.mails.push(Mail { id: 3, estado: estado.into(), message_id, to: to.into(), arrival: Some(30) });
+        facts.mails.push(Mail {
+            id: 3,
+            estado: estado.into(),
+            message_id,
+            to: to.into(),
+            is_link: false,
+            arrival: Some(30),
+        });
     }
     facts.commanded = vec![
         Commanded { id: 3, command: "c-8".into(), is_done: true },
@@ -296,6 +304,7 @@ fn it_objects_to_mails_of_a_cancelled_order() {
         estado: estado.into(),
         message_id: "<late@x>".into(),
         to: "eva@example.org".into(),
+        is_link: false,
         arrival: Some(arrival),
     };
     assert_objects_to("I3", |facts| facts.mails.push(mail("finalizado", 40)));
@@ -315,4 +324,22 @@ fn it_objects_to_what_clients_were_told_of_commands() {
 fn it_objects_to_other_counts() {
     assert_objects_to("I5", |facts| facts.counts = Some(Counts { total: 3, finished: 3, cancelled: 0 }));
     assert_objects_to("I5", |facts| facts.counts = Some(Counts { total: 3, finished: 2, cancelled: 0 }));
+}
+
+#[test]
+fn links_that_were_asked_for_are_no_mails_too_many() {
+    let link = |facts: &Facts, message_id: &str, to: &str| {
+        let mail = facts.mails.iter().find(|mail| mail.id == 3).unwrap().clone();
+        let (message_id, to) = (message_id.into(), to.into());
+        Mail { estado: String::new(), is_link: true, message_id, to, ..mail }
+    };
+    let mut facts = amended();
+    facts.mails.extend([link(&facts, "<a@x>", "eva@example.org"), link(&facts, "<b@x>", "c3@example.org")]);
+    let report = judge(&facts, &rules());
+    assert_eq!((report.objections, report.repeats), (vec![], 0));
+    assert_objects_to("I3", |facts| facts.mails.push(link(facts, "<a@x>", "foreign@example.org")));
+    assert_objects_to("I3", |facts| {
+        facts.mails.extend([(); 2].map(|()| link(facts, "<a@x>", "eva@example.org")));
+        facts.repeats_counted = 0;
+    });
 }

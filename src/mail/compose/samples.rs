@@ -10,7 +10,10 @@ use crate::{
         Message, Result,
         templates::{CANCELLED, REFUSED, Rendered},
     },
-    store::ledger::{Mail, MailId},
+    store::{
+        ledger::{Mail, MailId},
+        links::LINK,
+    },
 };
 
 impl Composer {
@@ -39,7 +42,10 @@ impl Composer {
             _ => None,
         };
         let step = flow.seq_of(state).unwrap_or(1);
-        let seq = step + u8::from(closing.is_some()); // whoever changes their mind does it early
+        let seq = match state {
+            LINK => 0,
+            _ => step + u8::from(closing.is_some()), // whoever changes their mind does it early
+        };
         let id = OrderId::new(1_024).expect("it is between 1 and 2^53");
         let order = Order {
             id,

@@ -85,6 +85,31 @@ fn the_mails_of_an_order_form_one_thread() {
 }
 
 #[test]
+fn a_link_is_a_mail_of_its_own_in_the_thread_of_its_order() {
+    let composer = composer();
+    for (lang, subject) in [(Lang::Es, "El enlace a tu pedido 1024"), (Lang::En, "The link to your order 1024")] {
+        let sample = composer.sample("enlace", lang);
+        let message = composer.compose(&sample).unwrap();
+        let mail = MessageParser::new().parse(&message.raw).unwrap();
+        assert!(mail.subject().unwrap().starts_with(subject), "{:?}", mail.subject());
+        assert_eq!(mail.in_reply_to().as_text(), Some("1024.1.d3@shop.example"));
+        assert_eq!((mail.header_raw("X-Order-Mail"), mail.header_raw("X-Order-State")), (Some(" link\r\n"), None));
+        let (text, html) = (mail.body_text(0).unwrap(), mail.body_html(0).unwrap());
+        for body in [&text.into_owned(), &html.replace("&#x2f;", "/")] {
+            assert!(
+                body.contains("http://127.0.0.1:5000/track/") && !body.contains(words::labels(lang)[6].1),
+                "{body}"
+            );
+        }
+        assert!(!mail.body_text(0).unwrap().contains(words::state(lang, "enlace").as_ref()));
+        let again = Mail { at: sample.at + Duration::from_mins(10), ..sample.clone() };
+        assert_ne!(composer.compose(&again).unwrap().message_id, message.message_id);
+        let repeat = Mail { attempt: 2, ambiguous: true, ..sample };
+        assert_eq!(composer.compose(&repeat).unwrap().raw, message.raw);
+    }
+}
+
+#[test]
 fn the_order_decides_the_language_and_then_the_settings() {
     let composer = Composer::new(Options { lang: Lang::En, ..options() }).unwrap();
     let mail = composer.sample("finalizado", Lang::Es);
@@ -173,7 +198,9 @@ fn a_flow_decides_which_states_are_mailed_and_how() {
     let mailed = ["recibido", "horneando", "finalizado", "tirado", "sin sitio"];
     assert_eq!(composer.states()[..5], mailed, "and those for which there are templates");
     let refused = Composer::new(Options { flow: kitchen("aviso"), ..options() }).err().unwrap().to_string();
-    for named in ["cocina", "horneando", "\"aviso\"", "cancelado, entregando, finalizado, generic", "mail.templates"] {
+    for named in
+        ["cocina", "horneando", "\"aviso\"", "cancelado, enlace, entregando, finalizado, generic", "mail.templates"]
+    {
         assert!(refused.contains(named), "{named} in {refused}");
     }
 }

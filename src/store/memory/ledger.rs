@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::{
-    MemoryStore, Tables,
-    orders::{Row, State},
-};
+use super::{MemoryStore, Tables, orders::Row};
 use crate::{
-    domain::{OrderId, Timestamp},
+    domain::{OrderId, Timestamp, Waits},
     store::{
         Result,
         ledger::{Class, Fate, Ledger, LedgerCounts, Mail, MailId, MailStatus, Reason, Settlement},
+        links::{LINK, LinkRequest, Links},
         mails::Suppression,
     },
 };
@@ -111,24 +109,38 @@ impl Mailing {
 
 impl Tables {
     pub(super) fn mail(&mut self, id: MailId) -> Option<&mut Mailing> {
-        self.orders.get_mut(&id.order)?.states.get_mut(&id.seq)?.mail.as_mut()
+        let row = self.orders.get_mut(&id.order)?;
+        if id.is_link() {
+            return row.link.as_mut().map(|(_, mail)| mail);
+        }
+        row.states.get_mut(&id.seq)?.mail.as_mut()
     }
 
     /// All rows of the ledger.
     pub(super) fn mails(&self) -> impl Iterator<Item = (MailId, &Mailing)> {
-        self.orders.keys().flat_map(|order| self.lane(*order))
+        self.orders.keys().flat_map(|order| self.link(*order).into_iter().chain(self.lane(*order)))
     }
 
-    /// The mails of an order.
+    /// The mail with the link to an order.
+    fn link(&self, order: OrderId) -> Option<(MailId, &Mailing)> {
+        let (_, mail) = self.orders.get(&order)?.link.as_ref()?;
+        Some((MailId::link(order), mail))
+    }
+
+    /// The mails about the events of an order.
     fn lane(&self, order: OrderId) -> impl Iterator<Item = (MailId, &Mailing)> {
         let states = self.orders.get(&order).into_iter().flat_map(|row| &row.states);
         states.filter_map(move |(seq, state)| Some((MailId { order, seq: *seq }, state.mail.as_ref()?)))
     }
 
-    /// The first unsettled mail of each order, first due first: only these are leased.
+    /// Of each order its link and the first unsettled mail about an event, first due first: only these are leased.
     pub(super) fn heads(&self) -> Vec<(Timestamp, MailId)> {
-        let head = |order: &OrderId| self.lane(*order).find(|(_, mail)| mail.status.is_unsettled());
-        let heads = self.waiting.iter().filter_map(head);
+        let is_unsettled = |(_, mail): &(MailId, &Mailing)| mail.status.is_unsettled();
+        let of_order = |order: &OrderId| {
+            let link = self.link(*order).filter(is_unsettled);
+            link.into_iter().chain(self.lane(*order).find(is_unsettled))
+        };
+        let heads = self.waiting.iter().flat_map(of_order);
         let mut heads: Vec<_> = heads.map(|(id, mail)| (mail.due_at, id)).collect();
         heads.sort_unstable();
         heads
@@ -136,7 +148,7 @@ impl Tables {
 
     /// Notes whether an order has mails to be sent; to be called whenever one of them has changed.
     pub(super) fn note_waiting(&mut self, order: OrderId) {
-        if self.lane(order).any(|(_, mail)| mail.status.is_unsettled()) {
+        if self.link(order).into_iter().chain(self.lane(order)).any(|(_, mail)| mail.status.is_unsettled()) {
             self.waiting.insert(order);
         } else {
             self.waiting.remove(&order);
@@ -144,38 +156,63 @@ impl Tables {
     }
 
     fn lease(&mut self, id: MailId, now: Timestamp, until: Timestamp) -> Option<Mail> {
-        let row = self.orders.get_mut(&id.order)?;
-        let is_dropped = row.details.drops(id.seq);
-        let State { event, mail } = row.states.get_mut(&id.seq)?;
-        let mail = mail.as_mut()?;
+        let is_dropped = self.orders.get(&id.order)?.details.drops(id);
+        let mail = self.mail(id)?;
         if is_dropped {
             mail.cancel();
             self.note_waiting(id.order);
             return None;
         }
         mail.lease(now, until);
-        self.repeated += u64::from(mail.ambiguous);
+        let is_repeat = mail.ambiguous;
+        self.repeated += u64::from(is_repeat);
+        self.told(id, now)
+    }
+
+    /// A mail as it is once leased.
+    fn told(&self, id: MailId, now: Timestamp) -> Option<Mail> {
+        let row = self.orders.get(&id.order)?;
         let address = row.details.address.clone();
-        let suppressed =
-            self.suppressed.get(&address.as_ref().unwrap_or(&row.order.email).as_str().to_ascii_lowercase());
+        let recipient = address.as_ref().unwrap_or(&row.order.email).as_str().to_ascii_lowercase();
+        let event = row.states.get(&id.seq).map(|state| &state.event);
+        let (at, mail) = row.mail(id)?;
+        let estado = event.map_or(LINK, |event| &event.estado);
         Some(Mail {
             id,
             order: row.order.clone(),
             address,
-            estado: (&*event.estado).into(),
-            template: event.mail.as_deref().unwrap_or(&event.estado).into(),
-            step: event.step,
-            at: event.at,
-            next: event.next.as_deref().map(Into::into),
-            waits: event.waits,
-            expect_at: event.exits.expect_at,
+            estado: estado.into(),
+            template: event.and_then(|event| event.mail.as_deref()).unwrap_or(estado).into(),
+            step: event.map_or(0, |event| event.step),
+            at,
+            next: event.and_then(|event| event.next.as_deref()).map(Into::into),
+            waits: event.map_or(Waits::Untold, |event| event.waits),
+            expect_at: event.and_then(|event| event.exits.expect_at),
             attempt: mail.attempts,
             begun_at: mail.begun_at.unwrap_or(now),
             tries: mail.tries,
             copies: mail.copies,
             ambiguous: mail.ambiguous,
-            suppressed: suppressed.cloned(),
+            suppressed: self.suppressed.get(&recipient).cloned(),
         })
+    }
+
+    fn ask_link(&mut self, request: &LinkRequest) -> bool {
+        let Some(row) = self.orders.get_mut(&request.order) else { return false };
+        let recipient = row.details.address.as_ref().unwrap_or(&row.order.email);
+        if !recipient.as_str().eq_ignore_ascii_case(request.email.as_str()) {
+            return false;
+        }
+        let mut mail = Mailing::pending(request.at);
+        if let Some((asked_at, last)) = &row.link {
+            if last.status.is_unsettled() || *asked_at > request.unless_since {
+                return false;
+            }
+            mail.attempts = last.attempts; // so that a late settlement of the last one is void
+        }
+        row.link = Some((request.at, mail));
+        self.note_waiting(request.order);
+        true
     }
 
     /// Returns whether the attempt was the current one.
@@ -198,13 +235,13 @@ impl Tables {
 
     /// Takes reply and attempts from what was sent or dropped, last tried before then. Returns how many rows.
     pub(super) fn compact(&mut self, before: Timestamp) -> u64 {
-        let mails = self.orders.values_mut().flat_map(|row| row.states.values_mut());
+        let mails = self.orders.values_mut().flat_map(Row::mails_mut);
         let is_old = |mail: &&mut Mailing| {
             let is_settled = matches!(mail.status, MailStatus::Sent | MailStatus::Dropped);
             is_settled && !mail.compacted && mail.tried_at.is_some_and(|at| at < before)
         };
         let mut compacted = 0;
-        for mail in mails.filter_map(|state| state.mail.as_mut()).filter(is_old) {
+        for mail in mails.filter(is_old) {
             (mail.reply, mail.tried_at, mail.attempts, mail.compacted) = (None, None, 0, true);
             compacted += 1;
         }
@@ -215,6 +252,13 @@ impl Tables {
 impl Mailing {
     fn is_attempt(&self, attempt: u32) -> bool {
         self.status == MailStatus::Sending && self.attempts == attempt
+    }
+}
+
+#[async_trait]
+impl Links for MemoryStore {
+    async fn ask_link(&self, request: LinkRequest) -> Result<bool> {
+        Ok(self.tables().ask_link(&request))
     }
 }
 
@@ -274,14 +318,13 @@ impl Ledger for MemoryStore {
             let status = MailStatus::ALL.into_iter().find(|status| status.name() == name)?;
             Some((status, class, n))
         };
-        let states = tables.waiting.iter().flat_map(|order| tables.orders[order].states.values());
-        let unsettled = states.filter(|state| state.mail.as_ref().is_some_and(|mail| mail.status.is_unsettled()));
+        let heads = tables.heads().into_iter().filter_map(|(_, id)| tables.orders.get(&id.order)?.mail(id));
         Ok(LedgerCounts {
             by_status: MailStatus::ALL.into_iter().filter_map(status).collect(),
             by_class: by_class.into_iter().filter_map(class).collect(),
             suppressed: tables.suppressed.len() as u64,
             repeated: tables.repeated,
-            oldest_unsettled_at: unsettled.map(|state| state.event.at).min(),
+            oldest_unsettled_at: heads.map(|(at, _)| at).min(),
         })
     }
 }

@@ -2,25 +2,26 @@
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, Tables, ledger::Mailing};
+use super::{MemoryStore, Tables};
 use crate::{
     domain::{EmailAddress, OrderId},
     store::{
         Result,
         ledger::MailId,
+        links::LINK,
         mails::{MailEntry, Mails, SuppressedQuery, Suppression},
     },
 };
 
 impl Tables {
     fn entry(&self, id: MailId) -> Option<MailEntry> {
-        let state = self.orders.get(&id.order)?.states.get(&id.seq)?;
-        let mail: &Mailing = state.mail.as_ref()?;
+        let row = self.orders.get(&id.order)?;
+        let (at, mail) = row.mail(id)?;
         Some(MailEntry {
             id,
-            estado: (&*state.event.estado).into(),
+            estado: row.states.get(&id.seq).map_or(LINK, |state| &state.event.estado).into(),
             status: mail.status,
-            at: state.event.at,
+            at,
             due_at: Some(mail.due_at).filter(|_| mail.status.is_unsettled()),
             attempts: mail.attempts,
             ambiguous: mail.ambiguous,
@@ -36,8 +37,9 @@ impl Tables {
 impl Mails for MemoryStore {
     async fn mails_of(&self, order: OrderId) -> Result<Vec<MailEntry>> {
         let tables = self.tables();
-        let seqs = tables.orders.get(&order).into_iter().flat_map(|row| row.states.keys());
-        Ok(seqs.filter_map(|seq| tables.entry(MailId { order, seq: *seq })).collect())
+        let seqs = tables.orders.get(&order).into_iter().flat_map(|row| row.states.keys().copied());
+        let ids = [MailId::link(order)].into_iter().chain(seqs.map(|seq| MailId { order, seq }));
+        Ok(ids.filter_map(|id| tables.entry(id)).collect())
     }
 
     async fn mails_waiting(&self, limit: usize) -> Result<Vec<MailEntry>> {

@@ -13,7 +13,7 @@ use crate::{
     eventlog::TopicPartition,
     store::{
         Error, Result, columns,
-        ledger::MailStatus,
+        ledger::{MailId, MailStatus},
         orders::{
             Advance, Applied, Batch, Details, HistoryEntry, Incoming, OrderCounts, OrderView, Orders, Query, conflict,
         },
@@ -25,6 +25,8 @@ pub(super) struct Row {
     pub(super) order: Order,
     pub(super) details: Details,
     pub(super) states: BTreeMap<u8, State>,
+    /// The mail with its link, and when that was asked for.
+    pub(super) link: Option<(Timestamp, Mailing)>,
 }
 
 /// What happened to an order, and the mail about it.
@@ -37,6 +39,20 @@ impl Row {
     pub(super) fn current(&self) -> (u8, &State) {
         let (seq, state) = self.states.last_key_value().expect("an order is stored with its first state");
         (*seq, state)
+    }
+
+    /// A mail of the order, and when what it is about happened.
+    pub(super) fn mail(&self, id: MailId) -> Option<(Timestamp, &Mailing)> {
+        if id.is_link() {
+            return self.link.as_ref().map(|(asked_at, mail)| (*asked_at, mail));
+        }
+        let State { event, mail } = self.states.get(&id.seq)?;
+        Some((event.at, mail.as_ref()?))
+    }
+
+    pub(super) fn mails_mut(&mut self) -> impl Iterator<Item = &mut Mailing> {
+        let link = self.link.iter_mut().map(|(_, mail)| mail);
+        link.chain(self.states.values_mut().filter_map(|state| state.mail.as_mut()))
     }
 
     fn view(&self) -> OrderView {
@@ -127,12 +143,13 @@ impl Tables {
             order: Order { handle: None, ..(*event.order).clone() },
             details: Details::default(),
             states: BTreeMap::new(),
+            link: None,
         };
         let row = self.orders.entry(event.order.id).or_insert_with(new);
         if let Some(details) = row.details.after(relation, incoming) {
             row.details = details;
         }
-        let is_dropped = row.details.drops(event.seq);
+        let is_dropped = row.details.drops(MailId { order: event.order.id, seq: event.seq });
         let mail = batch.mails(event).then(|| Mailing::new(batch.now, is_dropped));
         let seq = event.seq;
         #[cfg(test)]

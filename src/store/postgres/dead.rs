@@ -254,7 +254,8 @@ async fn decide_mail(client: &mut Session, id: MailId, action: Action, now: Time
     Ok(true)
 }
 
-/// Puts a dead mail back at its place in the lane: a later one that was the head waits behind it again. Returns the
+/// Puts a dead mail back at its place in the lane: a later one that was the head waits behind it again, but not behind the one
+/// with the link. Returns the
 /// class that it had; `None` when it is not dead.
 async fn redrive(tx: &Transaction<'_>, id: MailId, now: Timestamp) -> Result<Option<Option<Class>>> {
     // as whoever adds to a lane does: the order first, then what waits
@@ -265,11 +266,14 @@ async fn redrive(tx: &Transaction<'_>, id: MailId, now: Timestamp) -> Result<Opt
     tx.execute(&tx.prepare(lane).await?, &[&first]).await?;
     let back = "WITH d AS (DELETE FROM dead_mails WHERE id = $1 AND NOT dropped RETURNING *),
          l AS (INSERT INTO lane (id, at, head, sending, due_at, tried_at, attempts, ambiguous, reply)
-               SELECT d.id, h.at, 0, false, $2, d.tried_at, d.attempts, d.ambiguous, d.reply
+               SELECT d.id, h.at, (d.id & 255 = 0)::int, false, $2, d.tried_at, d.attempts, d.ambiguous, d.reply
                FROM d JOIN history h ON h.id = d.id)
          SELECT class FROM d";
     let class = tx.query_opt(&tx.prepare(back).await?, &[&key, &now.as_millis()]).await?;
     let Some(class) = class.map(|row| rows::class(&row, 0)) else { return Ok(None) };
+    if id.is_link() {
+        return Ok(Some(class));
+    }
     let wait = "UPDATE lane SET head = CASE WHEN sending THEN 2 ELSE 0 END WHERE id > $1 AND id < $2 AND head = 1";
     tx.execute(&tx.prepare(wait).await?, &[&key, &(first + 256)]).await?;
     ledger::promote(tx, &[key]).await?;

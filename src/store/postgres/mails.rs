@@ -16,7 +16,7 @@ use crate::{
 impl Mails for PgStore {
     async fn mails_of(&self, order: OrderId) -> Result<Vec<MailEntry>> {
         let from = format!("history h {} LEFT JOIN sent s ON s.id = h.id", rows::MAIL_JOINS);
-        let condition = "h.id > $1 AND h.id < $1 + 256 AND h.mail ORDER BY h.id";
+        let condition = "h.id >= $1 AND h.id < $1 + 256 AND h.mail ORDER BY h.id";
         self.run(|client| Box::pin(entries(client, from, condition, rows::key(order, 0)))).await
     }
 

@@ -17,6 +17,7 @@ mod dead;
 mod error;
 mod keys;
 mod ledger;
+mod links;
 mod mails;
 mod marks;
 mod options;

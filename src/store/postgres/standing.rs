@@ -12,7 +12,7 @@ use crate::{
         lifecycle::{self, Relation},
     },
     store::{
-        ledger::{Class, MailStatus},
+        ledger::{Class, MailId, MailStatus},
         orders::{Applied, Batch, Details, Incoming},
     },
 };
@@ -168,7 +168,7 @@ impl<'a> OrderRow<'a> {
             .added
             .iter()
             .filter(|(_, incoming)| batch.mails(&incoming.event))
-            .partition(|(seq, _)| self.details.drops(**seq));
+            .partition(|(seq, _)| self.details.drops(MailId { order: id, seq: **seq }));
         changes.unsent.extend(dropped.iter().map(|(seq, _)| rows::key(id, **seq)));
         changes.tally.mail(MailStatus::Pending, mailed.len() as i64);
         let first = mailed.iter().map(|(seq, _)| *seq).chain(self.lane.keys()).min();

@@ -14,7 +14,7 @@ use crate::{
     eventlog::TopicPartition,
     store::{
         columns::{self, Columns},
-        ledger::MailStatus,
+        ledger::{MailId, MailStatus},
         orders::{Advance, Applied, Batch, Details, Incoming, conflict, is_dropped},
     },
 };
@@ -143,7 +143,7 @@ impl<'conn> Projection<'conn> {
             return Ok(());
         }
         let mails_from = self.note(held.as_ref(), relation, incoming)?;
-        self.enter(incoming, is_dropped(event.seq, mails_from))?;
+        self.enter(incoming, is_dropped(MailId { order: event.order.id, seq: event.seq }, mails_from))?;
         let key = rows::key(event.order.id, event.seq);
         if relation == Relation::Late {
             // its mail goes before those of later states that are still to be sent

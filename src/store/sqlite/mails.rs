@@ -12,7 +12,7 @@ use crate::{
 #[async_trait]
 impl Mails for SqliteStore {
     async fn mails_of(&self, order: OrderId) -> Result<Vec<MailEntry>> {
-        let condition = "id > ?1 AND id < ?1 + 256 AND mail IS NOT NULL ORDER BY id";
+        let condition = "id >= ?1 AND id < ?1 + 256 AND mail IS NOT NULL ORDER BY id";
         self.readers.read(move |conn| entries(conn, "history", condition, [rows::key(order, 0)])).await
     }
 

@@ -12,6 +12,7 @@ mod compact;
 mod dead;
 mod keys;
 mod ledger;
+mod links;
 mod mails;
 mod marks;
 mod orders;

@@ -85,7 +85,7 @@ impl Stream {
             let mut wait = HEARTBEAT;
             // without the store there is no news, and the next heartbeat looks again
             if let Ok(Some((view, history))) = self.api.0.store.order(self.id).await {
-                is_written = self.tell(&view, &history);
+                is_written = self.tell(&view, &history).await;
                 let waits_for_mail = history.iter().any(|entry| entry.mail.is_some_and(MailStatus::is_unsettled));
                 if waits_for_mail {
                     wait = looks.pause();
@@ -104,12 +104,14 @@ impl Stream {
     }
 
     /// Writes an event if there is something new.
-    fn tell(&mut self, view: &OrderView, history: &[HistoryEntry]) -> bool {
+    async fn tell(&mut self, view: &OrderView, history: &[HistoryEntry]) -> bool {
         let version = version(view.seq, history);
         if self.seen.as_deref() == Some(&version) {
             return true;
         }
-        let order = serde_json::to_string(&OrderJson::new(view, history)).expect("texts and numbers always serialise");
+        let line = self.api.0.pages.line(view, history).await;
+        let order = OrderJson::new(view, history).with_line(line);
+        let order = serde_json::to_string(&order).expect("texts and numbers always serialise");
         let event = format!("id: {version}\nevent: change\ndata: {order}\n\n");
         self.seen = Some(version);
         self.write(event)

@@ -26,6 +26,18 @@ pub(super) enum Place {
     Off,
 }
 
+impl Place {
+    /// As style sheet and programs know it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Past => "past",
+            Self::Now => "now",
+            Self::Ahead => "ahead",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// When something was or will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {

@@ -15,16 +15,20 @@ use axum::{
 };
 use minijinja::{Value, context};
 
-use self::{flows::Flows, journey::Journey};
+use self::{
+    flows::Flows,
+    journey::{Journey, When},
+};
 use crate::{
     clock::Clock,
     domain::{CommandId, Flow, Timestamp},
     eventlog::EventLog,
     pages::{Pages, Reader, Site},
     store::orders::{HistoryEntry, OrderView},
+    tracking::answer::{LineJson, StepJson},
 };
 
-/// The pages about one order.
+/// The pages about one order, and the way back to it.
 pub(super) struct TrackingPages {
     pages: Pages,
     site: Site,
@@ -65,6 +69,8 @@ impl TrackingPages {
         let templates = [
             ("track.html", include_str!("templates/track.html")),
             ("cancel.html", include_str!("templates/cancel.html")),
+            ("lookup.html", include_str!("templates/lookup.html")),
+            ("lookup-sent.html", include_str!("templates/lookup-sent.html")),
         ];
         let pages = Pages::new(&site, &templates);
         Self { pages, site, flows: Flows::new(log, clock.clone(), flows), clock }
@@ -91,6 +97,21 @@ impl TrackingPages {
         self.pages.render("track.html", look.reader, values)
     }
 
+    /// The same states and times for programs.
+    pub(super) async fn line(&self, view: &OrderView, history: &[HistoryEntry]) -> LineJson {
+        let flow = self.flow(view).await;
+        let journey = Journey::of(view, history, flow.as_deref(), self.clock.now());
+        let steps = journey.steps.into_iter().map(|step| {
+            let (at, expected_at) = match step.when {
+                When::At(at) => (Some(at), None),
+                When::About(at) => (None, Some(at)),
+                When::AnyMoment | When::Unknown | When::Never => (None, None),
+            };
+            StepJson { estado: step.state, place: step.place.name(), at, expected_at }
+        });
+        LineJson { steps: steps.collect(), expected_end_at: journey.ends }
+    }
+
     /// The question whether to cancel, under a name of its own so that it is done once however often it is sent; or the
     /// order itself, if that is no question any more.
     pub(super) async fn question(&self, look: &Look<'_>, key: &CommandId, trouble: Option<Trouble>) -> Response {
@@ -113,6 +134,16 @@ impl TrackingPages {
             *page.status_mut() = status;
         }
         page
+    }
+
+    /// Where somebody asks for the link to their order.
+    pub(super) fn lookup(&self, reader: &Reader) -> Response {
+        self.pages.render("lookup.html", reader, context! {})
+    }
+
+    /// The answer to everybody who asked for a link.
+    pub(super) fn lookup_sent(&self, reader: &Reader) -> Response {
+        self.pages.render("lookup-sent.html", reader, context! {})
     }
 
     async fn flow(&self, view: &OrderView) -> Option<Arc<Flow>> {

@@ -182,12 +182,7 @@ impl Speaker<'_> {
     }
 
     fn step(&self, step: &super::journey::Step) -> Value {
-        let place = match step.place {
-            Place::Past => "past",
-            Place::Now => "now",
-            Place::Ahead => "ahead",
-            Place::Off => "off",
-        };
+        let place = step.place.name();
         let when = match step.when {
             When::At(at) => self.time(at),
             When::About(at) => fill(word(self.lang, "about"), &[("t", self.time(at))]),

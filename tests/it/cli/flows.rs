@@ -138,7 +138,9 @@ fn a_flow_with_a_template_that_is_not_there_is_refused_at_the_start() {
     let listen = ["--intake-listen", "127.0.0.1:0", "--tracking-listen", "127.0.0.1:0"];
     let done: Done = end(PATIENCE, &mut encargo(path, &[&["up"], &listen[..]].concat())).into();
     assert_eq!(done.status, 1, "{done:?}");
-    for named in ["the flow cocina mails mostrador with the template \"aviso\"", "there are cancelado, entregando,"] {
+    for named in
+        ["the flow cocina mails mostrador with the template \"aviso\"", "there are cancelado, enlace, entregando,"]
+    {
         assert!(done.err.contains(named), "{done:?}");
     }
 }

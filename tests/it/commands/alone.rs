@@ -66,6 +66,7 @@ impl Desk {
             handles: handles(),
             metrics: Metrics::new(&mut Registry::default()),
             feed: Feed::default(),
+            mails: Arc::default(),
         };
         let options = ApiOptions {
             open: true,
@@ -75,6 +76,8 @@ impl Desk {
             flows: "flows".into(),
             site: Site::default(),
             streams_max: 1,
+            lookup_rate_per_client: None,
+            trusted_hops: 0,
         };
         let router = Api::new(deps, options).router();
         let desk = Self { router, log, store, clock, faults };

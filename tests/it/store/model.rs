@@ -11,6 +11,7 @@ use encargo::{
         Store,
         dead::{Action, DeadId},
         ledger::{Class, MailId, MailStatus, Reason, Verdict},
+        links::LinkRequest,
         orders::Incoming,
     },
 };
@@ -23,6 +24,8 @@ use super::{Place, support::*};
 
 const ORDERS: u64 = 2; // few, so that much happens to each
 const SEQS: u8 = 4;
+/// After so long another link can be asked for.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -44,6 +47,10 @@ enum Step {
         mail: (u64, u8),
         action: Action,
     },
+    /// Somebody asks for the link to an order.
+    Ask {
+        order: u64,
+    },
     Wait {
         seconds: u64,
     },
@@ -51,17 +58,18 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let event = (1..=ORDERS, 1..=SEQS);
+    let mail = (1..=ORDERS, 0..=SEQS);
     prop_oneof![
         5 => (prop::collection::vec((1..=ORDERS, 1..=SEQS, prop::bool::weighted(0.1)), 1..6), prop::bool::weighted(0.9))
             .prop_map(|(events, mail)| Step::Apply { events, mail }),
         6 => (1_usize..5, 1_u64..10).prop_map(|(limit, seconds)| Step::Lease { limit, seconds }),
         8 => (0_usize..6, 0_u8..6).prop_map(|(leased, verdict)| Step::Settle { leased, verdict }),
         2 => Just(Step::Expire),
-        3 => (event, prop::bool::weighted(0.8)).prop_map(|(mail, again)| Step::Decide {
+        3 => (mail, prop::bool::weighted(0.8)).prop_map(|(mail, again)| Step::Decide {
             mail,
             action: if again { Action::Redrive } else { Action::Drop },
         }),
+        3 => (1..=ORDERS).prop_map(|order| Step::Ask { order }),
         3 => (1_u64..10).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Reopen),
     ]
@@ -88,6 +96,8 @@ struct Model {
     /// And whether they are ends.
     states: BTreeMap<u64, BTreeMap<u8, bool>>,
     mails: BTreeMap<MailId, Row>,
+    /// When the link to an order was last asked for.
+    asked: BTreeMap<u64, Timestamp>,
     leased: Vec<(MailId, u32)>,
     repeated: u64,
 }
@@ -115,7 +125,7 @@ impl Model {
                 self.mails.insert(id, Row { status, due, attempt: 0, ambiguous: false });
             }
             if is_end && self.states[&order].range(seq + 1..).all(|(_, is_end)| !is_end) {
-                let earlier = self.mails.range_mut(MailId { seq: 0, ..id }..id).map(|(_, row)| row);
+                let earlier = self.mails.range_mut(MailId { seq: 1, ..id }..id).map(|(_, row)| row);
                 for row in earlier.filter(|row| row.status == MailStatus::Pending) {
                     row.status = MailStatus::Dropped;
                 }
@@ -126,12 +136,26 @@ impl Model {
 
     /// Whether its order was cancelled by a later event.
     fn is_dropped(&self, id: MailId) -> bool {
-        self.states[&id.order.get()].range(id.seq + 1..).any(|(_, is_end)| *is_end)
+        !id.is_link() && self.states[&id.order.get()].range(id.seq + 1..).any(|(_, is_end)| *is_end)
     }
 
-    /// Unsettled mails whose order has no earlier unsettled one.
+    /// Makes the mail with the link to an order; returns whether it did.
+    fn ask(&mut self, order: u64) -> bool {
+        let (now, id) = (self.now(), mail_id(order, 0));
+        let attempt = match self.mails.get(&id) {
+            _ if !self.states.contains_key(&order) => return false,
+            Some(row) if row.unsettled() || self.asked[&order] + ASKED_AGAIN > now => return false,
+            row => row.map_or(0, |row| row.attempt),
+        };
+        self.mails.insert(id, Row { status: MailStatus::Pending, due: now, attempt, ambiguous: false });
+        self.asked.insert(order, now);
+        true
+    }
+
+    /// Unsettled mails whose order has no earlier unsettled one about an event, and unsettled links.
     fn heads(&self) -> impl Iterator<Item = (MailId, Row)> {
-        let earlier = |id: MailId| self.mails.range(MailId { seq: 0, ..id }..id).any(|(_, row)| row.unsettled());
+        let earlier =
+            |id: MailId| !id.is_link() && self.mails.range(MailId { seq: 1, ..id }..id).any(|(_, row)| row.unsettled());
         self.mails.iter().filter(move |(id, row)| row.unsettled() && !earlier(**id)).map(|(id, row)| (*id, *row))
     }
 
@@ -226,6 +250,11 @@ async fn take(store: &dyn Store, model: &mut Model, step: &Step) {
                 };
             }
         }
+        Step::Ask { order: number } => {
+            let unless_since = now - ASKED_AGAIN + Duration::from_millis(1);
+            let request = LinkRequest { order: id(*number), email: order(*number).email, at: now, unless_since };
+            assert_eq!(store.ask_link(request).await.unwrap(), model.ask(*number));
+        }
         Step::Wait { seconds } => model.seconds += seconds,
         Step::Settle { .. } | Step::Reopen => {}
     }
@@ -291,7 +320,8 @@ async fn compare(store: &dyn Store, model: &Model) {
     }
     assert_eq!(counts.repeated, model.repeated);
     let unsettled = model.mails.iter().filter(|(_, row)| row.unsettled());
-    let oldest = unsettled.map(|(id, _)| at(8 * (u64::from(id.seq) - 1))).min();
+    let told = |id: &MailId| if id.is_link() { model.asked[&id.order.get()] } else { at(8 * (u64::from(id.seq) - 1)) };
+    let oldest = unsettled.map(|(id, _)| told(id)).min();
     assert_eq!(counts.oldest_unsettled_at, oldest);
     assert_eq!(store.next_due().await.unwrap(), model.heads().map(|(_, row)| row.due).min());
     let dead = store.dead(None, 100).await.unwrap().len();

@@ -1,4 +1,5 @@
-//! The mails of an order, one behind the other: which is the first, which wait for it, and which are dropped.
+//! The mails about an order's events, one behind the other: which is the first, which wait for it, and which are dropped. The
+//! mail with its link stands before the lane, and is always a head while it is unsettled.
 
 use rusqlite::{Connection, params};
 
@@ -31,6 +32,10 @@ pub(in crate::store::sqlite) fn redrive(conn: &Connection, id: MailId, now: Time
         "UPDATE history SET mail = 'pending', class = NULL, due_at = ?, begun_at = NULL, tries = 0, copies = 0 WHERE id = ?",
         (now, key),
     )?;
+    if id.is_link() {
+        conn.execute("UPDATE history SET head = 1 WHERE id = ?", [key])?;
+        return Ok(());
+    }
     wait_behind(conn, key)?;
     promote(conn, lane(key).0)
 }
@@ -50,7 +55,7 @@ pub(in crate::store::sqlite) const fn key(id: MailId) -> i64 {
     rows::key(id.order, id.seq)
 }
 
-/// The keys between which the lane of `key` lies.
+/// The keys between which the lane of `key` lies, both exclusive.
 pub(super) const fn lane(key: i64) -> (i64, i64) {
     let first = key & !0xff;
     (first, first + 0x100)

@@ -64,7 +64,7 @@ fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<Due> {
     let (mut due, mut tally) = (Due::default(), Tally::default());
     while let Some(row) = found.next()? {
         let id = rows::mail_id(row, FIRST)?;
-        if is_dropped(id.seq, row.get(FIRST + 15)?) {
+        if is_dropped(id, row.get(FIRST + 15)?) {
             due.dropped.push(id);
             continue;
         }
