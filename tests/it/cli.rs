@@ -179,6 +179,8 @@ fn mails_are_previewed_and_checked() {
     run(path, &["mail", "preview", "--format", "html", "--out", "mail.html"]).ok();
     assert!(std::fs::read_to_string(path.join("mail.html")).unwrap().contains("<html"));
     assert!(run(path, &["mail", "preview", "--format", "raw"]).ok().contains("X-Order-State: recibido\r\n"));
+    let link = run(path, &["mail", "preview", "--state", "enlace", "--format", "raw"]);
+    assert!(link.out.contains("X-Order-Mail: link\r\n") && !link.err.contains("none of the states"), "{link:?}");
     let strange = run(path, &["mail", "preview", "--state", "perdido"]);
     assert!(strange.err.contains("none of the states recibido, preparando"), "{}", strange.err);
     strange.ok();
