@@ -164,7 +164,13 @@ async fn metrics(State(ops): State<Ops>, headers: HeaderMap) -> Response {
 
 /// The sections of the desk for its layout, `here` being one of them, with the failures that nobody has decided about.
 fn sections(here: &str, mails: &'static str, open: u64) -> Vec<Value> {
-    let sections = [("/", "nav_now"), ("/orders", "nav_orders"), ("/failures", "nav_failures"), (mails, "nav_mail")];
+    let sections = [
+        ("/", "nav_now"),
+        ("/orders", "nav_orders"),
+        ("/failures", "nav_failures"),
+        ("/log", "nav_log"),
+        (mails, "nav_mail"),
+    ];
     let section = |(path, word): (&'static str, &'static str)| {
         context! { path, word, is_here => path == here, open => if path == "/failures" { open } else { 0 } }
     };

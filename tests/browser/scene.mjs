@@ -31,6 +31,8 @@ export async function scene(server) {
     'desk-orders': server.ops('/orders'),
     'desk-order': server.ops(`/orders/${held.orderid}`),
     'desk-failures': server.ops('/failures'),
+    'desk-log': server.ops('/log'),
+    'desk-log-read': server.ops('/log?topic=compra_confirmada'),
     'desk-mailbox': server.ops('/mailbox'),
     'desk-ledger': server.ops('/ledger'),
     'desk-gallery': server.ops('/mailbox/gallery'),

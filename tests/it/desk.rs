@@ -1,5 +1,6 @@
 //! The operations desk over HTTP, with its forms.
 
+mod log;
 mod shown;
 
 use std::time::Duration;

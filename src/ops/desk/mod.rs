@@ -9,11 +9,13 @@
 mod accounts;
 mod actions;
 mod attention;
+mod browse;
 mod charts;
 mod decide;
 mod failures;
 mod form;
 mod lag;
+mod log;
 mod now;
 mod order;
 mod orders;
@@ -79,6 +81,8 @@ struct Inner {
     pages: Pages,
     form: form::Secret,
     commands: OnceLock<Commands>,
+    /// Held by whoever reads records.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The layout of all pages of this listener.
@@ -92,11 +96,12 @@ impl Desk {
     pub(super) fn new(deps: Deps) -> Self {
         let templates = built_in! {
             "live.html" "now.html" "orders.html" "row.html" "order.html" "act.html" "failures.html" "decide.html"
+            "log.html"
         };
         let templates: Vec<_> = [LAYOUT].into_iter().chain(templates).collect();
         let pages = Pages::new(&deps.site, &templates);
         let form = form::Secret::new(&deps.env);
-        Self(Arc::new(Inner { deps, pages, form, commands: OnceLock::new() }))
+        Self(Arc::new(Inner { deps, pages, form, commands: OnceLock::new(), reading: Arc::default() }))
     }
 
     pub(super) fn router(self) -> Router {
@@ -108,6 +113,7 @@ impl Desk {
             .route("/failures", get(failures::page))
             .route("/failures/decide", get(decide::ask))
             .route("/failures/decide", post(decide::act))
+            .route("/log", get(log::page))
             .with_state(self)
     }
 

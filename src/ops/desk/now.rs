@@ -179,12 +179,19 @@ fn lag(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Value> {
     groups.iter().filter_map(|group| {
         let of_group: Vec<&Reading> = seen.readings.iter().filter(|reading| reading.group == group.word).collect();
         let worst = of_group.iter().rev().max_by_key(|reading| (reading.behind, reading.lag.records()))?;
-        let most = worst.past.iter().copied().fold(0.0, f64::max);
-        let trend = if most < 1.0 { voice.word("trend_ok").to_owned() } else { voice.say("trend_up", &[("t", &voice.seconds(Duration::from_secs_f64(most)))]) };
         Some(context! {
             name => voice.word(group.word), of => of_group.len(), partition => worst.lag.of.to_string(),
             behind => voice.seconds(worst.behind), is_behind => worst.is_behind || worst.is_unread, records => worst.lag.records(),
-            spark => charts::spark(&worst.past), trend, caught_up => worst.caught_up_in.map(|span| voice.seconds(span)),
+            spark => charts::spark(&worst.past), trend => trend(worst, voice), caught_up => worst.caught_up_in.map(|span| voice.seconds(span)),
         })
     }).collect()
+}
+
+/// How far behind it was at worst in the last minutes, in words.
+pub(super) fn trend(reading: &Reading, voice: Voice<'_>) -> String {
+    let most = reading.past.iter().copied().fold(0.0, f64::max);
+    if most < 1.0 {
+        return voice.word("trend_ok").to_owned();
+    }
+    voice.say("trend_up", &[("t", &voice.seconds(Duration::from_secs_f64(most)))])
 }

@@ -42,6 +42,7 @@ pub(super) async fn page(
         id => view.order.id.get(), title => voice.state(&view.estado), petals => petals(&desk.0.deps.flow, &view),
         look => look_of(&view, why.is_late()), estado => view.estado.to_string(), done, pending,
         why => why_values(&why, &view, &history, voice),
+        records => records(&desk, &view),
         line => timeline::entries(&desk, &view, &history, &mails, voice),
         lane => timeline::lane(&view, &history, voice),
         facts => facts(&view), actions => actions(&desk, &view, voice),
@@ -80,6 +81,13 @@ fn road(desk: &Desk, seen: &Seen, view: &OrderView) -> Road {
         })
     };
     Road::over(stretch(0), || stretch(1))
+}
+
+/// Where the log holds what happened to it: on the topic of the second group, from when it was placed.
+fn records(desk: &Desk, view: &OrderView) -> Option<String> {
+    let topic = desk.0.deps.watch.groups().get(1)?.topics.first()?;
+    let (id, from) = (view.order.id.get(), view.order.placed_at - std::time::Duration::from_mins(1));
+    Some(format!("/log?topic={topic}&partition={}&at={from}&holds={id}#read", view.partition?))
 }
 
 fn facts(view: &OrderView) -> Value {
