@@ -17,7 +17,14 @@ try {
       for (const lang of langs) {
         for (const [name, address] of Object.entries(pages)) {
           await page.goto(inLanguage(address, lang));
+          // frames are loaded and painted when they come into view: all of them are brought there
+          const [height, frames] = await page.evaluate(() => [document.documentElement.scrollHeight, document.querySelectorAll('iframe').length]);
+          if (frames) {
+            await page.setViewportSize({ width, height });
+            await page.waitForLoadState('networkidle');
+          }
           await page.screenshot({ path: `${folder}/${name}-${lang}-${colorScheme}-${width}.png`, fullPage: true });
+          await page.setViewportSize({ width, height: 900 });
         }
       }
       await close();
