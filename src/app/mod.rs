@@ -92,11 +92,13 @@ impl App {
         let mut config = config.clone();
         config.http.connections_max = listeners.connections_max;
         let config = &config;
-        let plan = Wiring::new(config, roles, addresses, Env::real(clock))?;
+        let env = Env::real(clock);
+        let access = options::access(config, addresses, &env)?;
+        let plan = Wiring::new(config, roles, addresses, env)?;
         let (log, store) = (plan.log.clone(), plan.store.clone());
         let guard = options::guard(config, addresses.ops, &[]);
-        let (ops, doors) = (guard.wrap(plan.ops()?.router(), plan.env.clock.clone()), plan.doors.clone());
-        if let Some(trouble) = plan.link_trouble() {
+        let (ops, doors) = (guard.wrap(plan.ops(access)?.router(), plan.env.clock.clone()), plan.doors.clone());
+        for trouble in [plan.link_trouble(), options::access_trouble(config, addresses)].into_iter().flatten() {
             tracing::warn!("{trouble}");
         }
         let is_local = !config.log_url().is_shared() && !config.store_url().is_shared();

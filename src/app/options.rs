@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::{Context as _, Result, bail};
 use prometheus_client::registry::Registry;
 
 use super::Addresses;
@@ -146,6 +147,34 @@ pub(super) fn guard(config: &Config, at: SocketAddr, origins: &[web::Origin]) ->
         hosts.extend(public);
     }
     web::Guard { on_loopback, hosts, origins: origins.to_vec() }
+}
+
+/// Who is let in at the operations listener. Off loopback nothing stands in front of it but a token.
+pub(super) fn access(config: &Config, addresses: Addresses, env: &Env) -> Result<ops::Access> {
+    let token = Some(config.ops.token.clone()).filter(|token| !token.is_empty());
+    let Addresses { ops: at, .. } = addresses;
+    if token.is_none() && !at.ip().is_loopback() {
+        bail!(
+            "ops.listen is {at}, not on loopback, and there is no token: whoever reaches it could read customers' addresses \
+             and change orders. Make one (openssl rand -hex 16 > FILE; chmod 600 FILE) and set ops.token_file or \
+             ENCARGO_OPS_TOKEN_FILE to FILE; or leave ops.listen at 127.0.0.1:9000 and come through a tunnel (ssh -L \
+             9000:127.0.0.1:9000 HOST)"
+        );
+    }
+    let options = ops::AccessOptions { token, trusted_hops: config.http.trusted_hops, port: at.port() };
+    ops::Access::new(options, env, &site(config, addresses)).context("the system has no random numbers")
+}
+
+/// What is odd about who can listen in on the desk.
+pub(super) fn access_trouble(config: &Config, addresses: Addresses) -> Option<String> {
+    let is_bare = !addresses.ops.ip().is_loopback() && config.http.trusted_hops == 0;
+    is_bare.then(|| {
+        format!(
+            "the desk is on {} without TLS, so its token and customers' addresses cross the network in the clear: put a proxy \
+             with TLS before it, and set http.trusted_hops to 1",
+            addresses.ops
+        )
+    })
 }
 
 /// For samples: links are made with a key of no order.

@@ -124,7 +124,7 @@ impl Wiring {
     }
 
     /// What the operations listener looks at.
-    pub(super) fn ops(&self) -> Result<Ops> {
+    pub(super) fn ops(&self, access: ops::Access) -> Result<Ops> {
         let composing = options::composing(&self.config, self.addresses, &self.flow);
         let site = options::site(&self.config, self.addresses);
         let mailbox = self
@@ -142,7 +142,7 @@ impl Wiring {
             mailbox: mailbox.transpose()?,
             relay: self.relay.clone(),
             site,
-            on_loopback: self.addresses.ops.ip().is_loopback(),
+            access,
             asking: Arc::default(),
         })
     }

@@ -52,7 +52,7 @@ flags! {
     IntakeListen: --"intake-listen" "ADDR" sets "intake.listen";
     /// Where orders are looked up [env: ENCARGO_TRACKING_LISTEN] [default: 127.0.0.1:5000]
     TrackingListen: --"tracking-listen" "ADDR" sets "tracking.listen";
-    /// Where health and metrics are [env: ENCARGO_OPS_LISTEN] [default: 127.0.0.1:9000]
+    /// Where the desk, health and metrics are; off loopback it wants ops.token [env: ENCARGO_OPS_LISTEN] [default: 127.0.0.1:9000]
     OpsListen: --"ops-listen" "ADDR" sets "ops.listen";
 }
 

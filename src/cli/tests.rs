@@ -169,7 +169,8 @@ fn help_of_commands_fits_80_columns() {
           --tracking-listen <ADDR>  Where orders are looked up [env:
                                     ENCARGO_TRACKING_LISTEN] [default:
                                     127.0.0.1:5000]
-          --ops-listen <ADDR>       Where health and metrics are [env:
+          --ops-listen <ADDR>       Where the desk, health and metrics are; off
+                                    loopback it wants ops.token [env:
                                     ENCARGO_OPS_LISTEN] [default: 127.0.0.1:9000]
           --config <FILE>           Configuration file [default: encargo.toml in the
                                     working folder, if there] [env: ENCARGO_CONFIG]

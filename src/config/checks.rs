@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::settings::{Config, FlowSettings, Topics, Tracking};
+use super::settings::{Config, FlowSettings, Topics};
 use crate::{domain::Flow, mail::Destination};
 
-/// Shortest key for lookups by number.
-const API_KEY_MIN: usize = 16;
+/// Shortest key or token that opens something.
+const KEY_MIN: usize = 16;
 
 /// The default of `flow.dwell`.
 const DWELL: Duration = Duration::from_secs(8);
@@ -68,6 +68,7 @@ impl Config {
         }
         self.check_forwarding()?;
         self.check_tracking()?;
+        self.check_keys()?;
         let level = self.logging.level.as_str();
         if !["off", "error", "warn", "info", "debug", "trace"].contains(&level) && !level.contains('=') {
             return bad(
@@ -108,14 +109,19 @@ impl Config {
                 return bad(key, wrong);
             }
         }
-        let Tracking { api_key, .. } = &self.tracking;
-        if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return bad("tracking.api_key", "must be visible ASCII characters: no header can carry others");
-        }
-        if (1..API_KEY_MIN).contains(&api_key.len()) {
-            let text =
-                format!("must have {API_KEY_MIN} characters at least, or it can be guessed: openssl rand -hex 16");
-            return bad("tracking.api_key", &text);
+        Ok(())
+    }
+
+    fn check_keys(&self) -> Result<(), (String, String)> {
+        for (name, key) in [("tracking.api_key", &self.tracking.api_key), ("ops.token", &self.ops.token)] {
+            if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err((name.into(), "must be visible ASCII characters: no header can carry others".into()));
+            }
+            if (1..KEY_MIN).contains(&key.len()) {
+                let text =
+                    format!("must have {KEY_MIN} characters at least, or it can be guessed: openssl rand -hex 16");
+                return Err((name.into(), text));
+            }
         }
         Ok(())
     }

@@ -209,6 +209,7 @@ mod sections {
     pub struct Ops {
         #[serde(deserialize_with = "listen")]
         pub listen: SocketAddr,
+        pub token: String,
     }
 
     #[derive(Debug, Clone, Deserialize)]

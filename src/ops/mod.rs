@@ -18,7 +18,6 @@ use axum::{
     Json, Router,
     extract::State,
     http::{HeaderMap, StatusCode, header},
-    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -37,6 +36,7 @@ use crate::{
     web,
 };
 
+pub use access::{Access, AccessOptions};
 pub use desk::{Accounts, Deps as DeskDeps, Group, ReadAccounts, Watch, Watched};
 pub use mailbox::{Mailbox, Place, Sample, Samples};
 pub use relay::{Relay, RelayState, Trouble};
@@ -74,8 +74,8 @@ pub struct Ops {
     pub desk: Option<DeskDeps>,
     /// What all pages know of the shop.
     pub site: Site,
-    /// Whether only this machine reaches the listener, which alone may see addresses.
-    pub on_loopback: bool,
+    /// Who is let in where addresses are shown.
+    pub access: Access,
     /// Held by who asks the log whether it is there.
     pub asking: Arc<Mutex<()>>,
 }
@@ -86,14 +86,13 @@ impl Ops {
         let mailbox = self.mailbox.clone().map_or_else(Router::new, Mailbox::router);
         let ledger = Ledger::of(&self).map_or_else(Router::new, Ledger::router);
         let desk = self.desk.clone().map_or_else(Router::new, |deps| desk::Desk::new(deps).router());
-        let with_addresses =
-            mailbox.merge(ledger).merge(desk).layer(middleware::from_fn_with_state(self.on_loopback, access::guard));
+        let access = self.access.clone();
+        let numbers = Router::new().route("/metrics", get(metrics)).with_state(self.clone());
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics))
             .with_state(self)
-            .merge(with_addresses)
+            .merge(access.protect(mailbox.merge(ledger).merge(desk), numbers))
             .merge(pages::assets());
         web::with_fallbacks(routes)
     }

@@ -38,7 +38,7 @@ use reqwest::Url;
 pub use assets::assets;
 pub use errors::errors;
 pub use functions::filled;
-pub use reader::Reader;
+pub use reader::{Reader, Visit};
 pub use tile::Tile;
 
 use crate::{domain::Lang, web::Problem};
@@ -116,7 +116,8 @@ impl Pages {
             None => words::values(reader.lang),
             Some(own) => context! { ..Value::from(own), ..words::values(reader.lang) },
         };
-        let shared = context! { lang => reader.lang.code(), t, languages, site => self.site.clone() };
+        let visit = reader.visit.as_ref().map(|visit| context! { form => &visit.form, session => &visit.session });
+        let shared = context! { visit, lang => reader.lang.code(), t, languages, site => self.site.clone() };
         let rendered =
             self.env.get_template(name).and_then(|template| template.render(context! { ..values, ..shared }));
         match rendered {

@@ -10,6 +10,15 @@ use crate::{
     web::{LANG_COOKIE, accepts_gzip, language, query_fields},
 };
 
+/// A visit to pages on which something can be changed. Who lets a request in puts it into its extensions.
+#[derive(Debug, Clone, Default)]
+pub struct Visit {
+    /// What stands in the visit's forms, and no other site can read.
+    pub form: String,
+    /// The name of the session, where somebody has logged in.
+    pub session: Option<String>,
+}
+
 /// Who reads a page: in which language, and where they are.
 #[derive(Debug, Clone)]
 pub struct Reader {
@@ -21,6 +30,8 @@ pub struct Reader {
     pub(super) is_get: bool,
     /// The address's fields, without the language.
     query: Vec<(String, String)>,
+    /// Their visit, where there are visits.
+    pub visit: Option<Visit>,
 }
 
 impl Reader {
@@ -34,7 +45,13 @@ impl Reader {
             takes_gzip: accepts_gzip(headers),
             is_get: method == Method::GET || method == Method::HEAD,
             query,
+            visit: None,
         }
+    }
+
+    /// The name of the session, where they have logged in.
+    pub fn session(&self) -> Option<&str> {
+        self.visit.as_ref()?.session.as_deref()
     }
 
     /// The link to the same page in a language.
@@ -55,7 +72,8 @@ impl<S: Sync> FromRequestParts<S> for Reader {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(&parts.method, &parts.uri, &parts.headers))
+        let visit = parts.extensions.get().cloned();
+        Ok(Self { visit, ..Self::of(&parts.method, &parts.uri, &parts.headers) })
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -159,7 +159,7 @@ impl Api {
     /// A number can be guessed and its answer shows an address, so only the shop itself may ask by number.
     fn authorize(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let Options { open, api_key, .. } = &self.0.options;
-        let given = headers.get(header::AUTHORIZATION).map(bearer);
+        let given = headers.get(header::AUTHORIZATION).map(web::bearer);
         if let (Some(key), Some(Some(given))) = (api_key, given)
             && bool::from(given.ct_eq(key.as_bytes()))
         {
@@ -187,12 +187,6 @@ impl Api {
         };
         Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "API key wanted", detail).challenge(challenge))
     }
-}
-
-/// The key of an `Authorization` header; schemes are the same in any case (RFC 9110 §11.1).
-fn bearer(value: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, key) = value.as_bytes().split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
 }
 
 fn unavailable(error: store::Error) -> Problem {

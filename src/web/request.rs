@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts, Request},
-    http::{HeaderMap, Uri, header::COOKIE, request::Parts},
+    http::{HeaderMap, HeaderValue, Uri, header::COOKIE, request::Parts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,19 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let lines = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut cookies = lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
     cookies.find(|(found, _)| *found == name).map(|(_, value)| value)
+}
+
+/// The key of an `Authorization` header; schemes are the same in any case (RFC 9110 §11.1).
+pub fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, key) = value.as_bytes().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
+}
+
+/// Whether the client speaks TLS with a trusted proxy, as that one says. A client that lies about it harms only itself.
+pub fn is_tls(headers: &HeaderMap, trusted_hops: usize) -> bool {
+    let said = || headers.get_all("x-forwarded-proto").iter().filter_map(|value| value.to_str().ok());
+    trusted_hops > 0
+        && said().flat_map(|value| value.split(',')).any(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
 /// Who sent a request: the peer; or, behind `trusted_hops` proxies, whom the outermost of them served, as

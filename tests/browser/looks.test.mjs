@@ -5,13 +5,15 @@ import { launch, reader, violations } from './browser.mjs';
 import { inLanguage, scene } from './scene.mjs';
 import { PATIENCE, Server } from './server.mjs';
 
-let browser; let server; let pages;
+let browser; let server; let guarded; let pages;
 before(async () => {
   browser = await launch();
   server = await Server.start();
   pages = await scene(server);
+  guarded = await Server.start({ ENCARGO_OPS_TOKEN: 'let-me-in-0123456789' });
+  pages['desk-login'] = guarded.ops('/login');
 }, { timeout: 2 * PATIENCE });
-after(async () => { await browser.close(); await server.end(); });
+after(async () => { await browser.close(); await server.end(); await guarded.end(); });
 
 for (const colorScheme of ['light', 'dark']) {
   for (const width of [360, 1280]) {
@@ -34,3 +36,25 @@ for (const colorScheme of ['light', 'dark']) {
     }
   }
 }
+
+test('people log in, and are led on to where a link on another site leads', { timeout: PATIENCE }, async () => {
+  const { page, close } = await reader(browser, { bypassCSP: true }, [/401/]);
+  const elsewhere = `data:text/html,${encodeURIComponent(`<a href="${guarded.ops('/orders?q=x')}">a link</a>`)}`;
+  const follow = async () => { await page.goto(elsewhere); await page.click('a'); };
+  await follow();
+  for (const token of ['wrong', 'let-me-in-0123456789']) {
+    await page.waitForURL(/\/login\?next=/);
+    await page.fill('#token', token);
+    await page.click('main button');
+    if (token === 'wrong') {
+      await page.waitForSelector('#token-e');
+      assert.deepEqual(await violations(page), []);
+    }
+  }
+  await page.waitForURL(guarded.ops('/orders?q=x'));
+  await follow();
+  await page.waitForURL(guarded.ops('/orders?q=x')); // the cookie does not come with the link, but is not asked for again
+  await page.click('form[action="/logout"] button');
+  await page.waitForURL(guarded.ops('/login'));
+  await close();
+});

@@ -32,7 +32,23 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
         &["catalog", "clock", "commands", "domain", "env", "eventlog", "flows", "pages", "store", "telemetry", "web"],
     ),
     ("mail", &["clock", "domain", "env", "files", "reach", "store", "tls"]),
-    ("ops", &["catalog", "clock", "commands", "domain", "env", "eventlog", "files", "flows", "pages", "store", "web"]),
+    (
+        "ops",
+        &[
+            "catalog",
+            "clock",
+            "commands",
+            "domain",
+            "env",
+            "eventlog",
+            "files",
+            "flows",
+            "pages",
+            "store",
+            "telemetry",
+            "web",
+        ],
+    ),
     // what knows several of them
     ("config", &["domain", "files", "flows", "mail", "store", "web"]),
     ("app", &EVERYTHING),
@@ -215,4 +231,18 @@ fn these_checks_can_object() {
     assert_eq!(paths_in(document), ["src/lib.rs", "docs/none.md"]);
     let seen = imports_of("fulfilment");
     assert!(seen.iter().any(|(_, name)| name == "eventlog"), "{seen:?}");
+}
+
+#[test]
+fn the_tests_that_show_what_holds_are_there() {
+    let document = read(&root().join("docs/security.md"));
+    let tests: String = sources(&root().join("tests")).iter().map(|path| read(path)).collect();
+    let named = document.split('`').skip(1).step_by(2);
+    let named =
+        named.filter(|name| name.matches('_').count() > 2 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+    let named: Vec<_> = named.collect();
+    assert!(named.len() > 10, "{named:?}");
+    for name in named {
+        assert!(tests.contains(&format!("fn {name}(")), "docs/security.md names {name}, which is no test");
+    }
 }

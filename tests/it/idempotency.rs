@@ -214,14 +214,15 @@ async fn every_keyed_answer_outlives_every_change(mut app: TestApp) {
 
 #[tokio::test]
 async fn every_keyed_answer_outlives_every_change_on_sqlite() {
-    every_keyed_answer_outlives_every_change(TestApp::start().await).await;
+    Box::pin(every_keyed_answer_outlives_every_change(TestApp::start().await)).await;
 }
 
 #[tokio::test]
 async fn every_keyed_answer_outlives_every_change_on_postgres() {
     let schema = PgSchema::new();
     drop(schema.open().await);
-    every_keyed_answer_outlives_every_change(TestApp::start_with(&[("store.url", &schema.url())]).await).await;
+    Box::pin(every_keyed_answer_outlives_every_change(TestApp::start_with(&[("store.url", &schema.url())]).await))
+        .await;
 }
 
 #[tokio::test]

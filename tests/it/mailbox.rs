@@ -179,11 +179,6 @@ async fn says_where_mails_go_when_none_are_kept() {
 
 #[tokio::test]
 async fn only_this_machine_sees_addresses() {
-    let app = TestApp::start_with(&[("ops.listen", "0.0.0.0:0")]).await;
-    let refused = get(&app, "/mailbox").await;
-    assert_eq!(refused.status, 403);
-    assert!(refused.text.contains("not on loopback") && refused.text.contains("ssh -L"), "{}", refused.text);
-    assert_eq!(get(&app, "/livez").await.status, 200);
     let app = TestApp::start().await;
     let request = app.http.get(app.ops("/mailbox")).header("Host", "evil.example");
     assert_eq!(Page::read(request.send().await.unwrap()).await.status, 403);

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a file per promise or part.
 
+mod access;
 mod agreement;
 mod browser;
 mod catalog;

@@ -32,6 +32,7 @@ async fn what_is_not_there_is_a_page_for_browsers_and_a_problem_for_programs() {
             assert_eq!(header(&page, "x-content-type-options"), "nosniff");
             let policy = header(&page, "content-security-policy");
             assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+            assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
             let html = page.text().await.unwrap();
             assert!(html.contains(words), "{html}");
             assert_eq!(check::flaws(&html), Vec::<String>::new(), "{html}");

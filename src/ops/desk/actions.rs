@@ -78,9 +78,9 @@ fn asking(desk: &Desk, reader: &Reader, view: &OrderView, verb: Verb, asking: &A
     let values = context! {
         id => view.order.id.get(), verb => verb.name(), title => voice.say(question, &[("n", &id)]), effect => voice.word(effect),
         label => voice.word(label_key(verb)), is_end, product => view.order.product.name.to_string(),
-        state => voice.state(&view.estado), customer => view.recipient().as_str(), form => desk.0.form.text(),
+        state => voice.state(&view.estado), customer => view.recipient().as_str(),
         key => asking.key, reason => asking.reason, by => asking.by, value => asking.value, note => &asking.note,
-        desk => DESK, is_possible => asking.is_possible,
+        desk => desk_name(reader), is_possible => asking.is_possible,
     };
     desk.render("desk/act.html", reader, "/orders", None, values)
 }
@@ -92,7 +92,7 @@ pub(super) async fn act(
     Path((id, verb)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let form = desk.0.form.read(&body)?;
+    let form = Form::of(&body);
     let verb = Verb::named(&verb).ok_or_else(no_such_action)?;
     let (view, history) = find(&desk, &id).await?;
     let commands = desk.commands().ok_or_else(no_commands)?;
@@ -113,7 +113,7 @@ pub(super) async fn act(
         *page.status_mut() = status;
         page
     };
-    let command = match command(&form, &key, &view, verb, desk.0.deps.env.clock.now()) {
+    let command = match command(&form, &key, &view, verb, &reader, desk.0.deps.env.clock.now()) {
         Ok(command) => command,
         Err(flaw) => return Ok(again(words::word(reader.lang, flaw).to_owned(), StatusCode::UNPROCESSABLE_ENTITY)),
     };
@@ -139,15 +139,37 @@ pub(super) async fn act(
 }
 
 /// What the form wants.
-fn command(form: &Form, key: &CommandId, view: &OrderView, verb: Verb, now: Timestamp) -> Result<Command, Flaw> {
+fn command(
+    form: &Form,
+    key: &CommandId,
+    view: &OrderView,
+    verb: Verb,
+    reader: &Reader,
+    now: Timestamp,
+) -> Result<Command, Flaw> {
     let delayed = || {
         let more = parse_duration(form.get("value")).ok().filter(|more| !more.is_zero()).ok_or("bad_delay")?;
         Ok(view.waits.delayed_by(more, now))
     };
     let wish = verb.wish(delayed, || form.get("value").parse().map_err(|_| "bad_address"))?;
-    let by = form.given("by").map_or(Ok(DESK.into()), wire::read_by).map_err(|_| "bad_by")?;
+    let by = wire::read_by(&by(form.given("by"), reader)).map_err(|_| "bad_by")?;
     let reason = form.given("reason").map(wire::read_reason).transpose().map_err(|_| "bad_reason")?;
     Ok(Command { id: key.clone(), order: view.order.id, by, party: Party::Operator, wish, reason })
+}
+
+/// What the desk is called in an order's history: with a session, that one.
+fn desk_name(reader: &Reader) -> String {
+    reader.session().map_or_else(|| DESK.to_owned(), |session| format!("{DESK}-{session}"))
+}
+
+/// Who acts. Anybody can write any name, so that of the session is always told.
+fn by(given: Option<&str>, reader: &Reader) -> String {
+    let desk = desk_name(reader);
+    match given {
+        Some(name) if reader.session().is_none() => name.to_owned(),
+        Some(name) if name != desk => format!("{name} ({desk})"),
+        _ => desk,
+    }
 }
 
 /// Why an action is not possible for an order as it stands.

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::{
     Desk,
     failures::{self, Group, Kind},
+    form::Form,
     says::{Voice, quoted},
     unavailable,
 };
@@ -174,7 +175,7 @@ async fn asking(
     };
     let values = context! {
         title, label, effects => effects.collect::<Vec<_>>(), about, shown => digest(&items), note => note.map(|key| voice.word(key)),
-        fields => choice.fields(), form => desk.0.form.text(), is_drop => choice.verb == What::Drop,
+        fields => choice.fields(), is_drop => choice.verb == What::Drop,
         command => command(choice, &items),
     };
     let mut page = desk.render("desk/decide.html", reader, "/failures", None, values);
@@ -202,7 +203,7 @@ fn command(choice: &Choice, items: &[DeadItem]) -> String {
 
 /// `POST /failures/decide`: does it.
 pub(super) async fn act(State(desk): State<Desk>, reader: Reader, body: Bytes) -> Result<Response, Problem> {
-    let form = desk.0.form.read(&body)?;
+    let form = Form::of(&body);
     let choice = Choice::of(|name| form.given(name).map(str::to_owned)).ok_or_else(nothing)?;
     let store = desk.0.deps.watch.store().map_err(unavailable)?;
     if let About::Address(address) = &choice.about {
@@ -217,7 +218,8 @@ pub(super) async fn act(State(desk): State<Desk>, reader: Reader, body: Bytes) -
     // a task of its own: what was begun is carried through, whoever still waits for the answer
     let deciding = tokio::spawn(decide(store.clone(), items, choice.verb, now));
     let decided = deciding.await.map_err(|_| Problem::internal())?.map_err(unavailable)?;
-    tracing::info!(decided, verb = ?choice.verb, "failures were decided about at the desk");
+    let session = reader.session();
+    tracing::info!(decided, verb = ?choice.verb, session, "failures were decided about at the desk");
     let name = if choice.verb == What::Drop { "dropped" } else { "redriven" };
     Ok(Redirect::to(&format!("/failures?{name}={decided}")).into_response())
 }

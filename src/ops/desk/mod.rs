@@ -79,7 +79,6 @@ pub(super) struct Desk(Arc<Inner>);
 struct Inner {
     deps: Deps,
     pages: Pages,
-    form: form::Secret,
     commands: OnceLock<Commands>,
     /// Held by whoever reads records.
     reading: Arc<tokio::sync::Mutex<()>>,
@@ -100,8 +99,7 @@ impl Desk {
         };
         let templates: Vec<_> = [LAYOUT].into_iter().chain(templates).collect();
         let pages = Pages::new(&deps.site, &templates);
-        let form = form::Secret::new(&deps.env);
-        Self(Arc::new(Inner { deps, pages, form, commands: OnceLock::new(), reading: Arc::default() }))
+        Self(Arc::new(Inner { deps, pages, commands: OnceLock::new(), reading: Arc::default() }))
     }
 
     pub(super) fn router(self) -> Router {

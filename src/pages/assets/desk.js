@@ -38,6 +38,7 @@ async function refresh() {
   isAsking = true;
   try {
     const response = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(5000) });
+    if (response.status === 401) return location.reload(); // the session has ended: to the log-in, and back here
     if (!response.ok || isPaused) throw new Error(response.status);
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const whole = parts(document) === parts(page) ? "" : "#board, ";
