@@ -1,6 +1,6 @@
 //! `/log`: how far the log is read and by whom, its topics, and the records of one partition.
 
-use std::time::Duration;
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use axum::{extract::State, http::Uri, response::Response};
 use jiff::civil::DateTime;
@@ -20,8 +20,9 @@ use crate::{
         Timestamp,
         foreign_text::{is_legible, mask_addresses},
     },
-    eventlog::{Error, EventLog, Record, TopicInfo, TopicPartition, partitioner},
+    eventlog::{self, Error, EventLog, Record, TopicInfo, TopicPartition, partitioner},
     pages::Reader,
+    store,
     web::{Problem, query_field},
 };
 
@@ -50,12 +51,6 @@ enum Start {
     Time(Timestamp),
 }
 
-/// The log at this moment, and what was read of it.
-struct Look {
-    topics: Vec<TopicInfo>,
-    read: Option<(TopicPartition, Found)>,
-}
-
 pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> Result<Response, Problem> {
     let field = |name| query_field(&uri, name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let query = Query {
@@ -69,9 +64,13 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
     let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: desk.0.deps.env.clock.now() };
     let start = start(&query, voice);
     let is_unclear = start.is_none();
-    let look = look(&desk, &query, start).await?;
-    let topic = look.read.as_ref().map(|(of, _)| of.topic.clone()).or(query.topic);
-    let rows = look.read.as_ref().map(|(of, found)| {
+    let topics = topics(&desk).await?;
+    let of = query.topic.clone().map(|topic| choose(&topics, topic, query.partition, &query.holds));
+    let read = match of.zip(start) {
+        Some((of, start)) => Some(read(&desk, of, start, &query.holds).await?),
+        None => None,
+    };
+    let rows = read.as_ref().map(|(of, found)| {
         let mut rows: Vec<_> = found.records.iter().map(|record| row(of, record)).collect();
         if query.at.is_empty() {
             rows.reverse(); // the newest first
@@ -79,11 +78,11 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
         rows
     });
     let values = context! {
-        groups => groups(&desk, &seen, voice), topics => look.topics.iter().map(topic_row).collect::<Vec<_>>(),
-        command => topic.as_deref().map(|topic| format!("encargo log read {} --tail 50", quoted(topic))),
-        topic, at => &query.at, holds => &query.holds, is_unclear, rows,
-        partition => look.read.as_ref().map(|(of, _)| of.partition),
-        looked => look.read.as_ref().map(|(_, found)| context! {
+        groups => groups(&desk, &seen, voice), topics => topics.iter().map(topic_row).collect::<Vec<_>>(),
+        command => query.topic.as_deref().map(|topic| format!("encargo log read {} --tail 50", quoted(topic))),
+        topic => &query.topic, at => &query.at, holds => &query.holds, is_unclear, rows,
+        partition => read.as_ref().map(|(of, _)| of.partition),
+        looked => read.as_ref().map(|(_, found)| context! {
             n => found.looked, from => found.span.0, to => found.span.1,
             // where it goes on, towards older records or newer ones
             older => (found.has_more && query.at.is_empty()).then_some(found.span.0),
@@ -109,33 +108,48 @@ fn start(query: &Query, voice: Voice<'_>) -> Option<Start> {
     Some(Start::Time(Timestamp::from_millis(at.as_millisecond())))
 }
 
-/// Asks the log, one page after the other: one that hangs holds one thread.
-async fn look(desk: &Desk, query: &Query, start: Option<Start>) -> Result<Look, Problem> {
-    let silent = || Problem::unavailable("the log does not answer; nothing is lost, ask again in a moment");
-    let log = desk.0.deps.watch.log().ok_or_else(silent)?.clone();
-    let (topic, partition, holds) = (query.topic.clone(), query.partition, query.holds.clone());
-    let ask = async {
+/// The topics of the log, of one look for all open pages.
+async fn topics(desk: &Desk) -> Result<Arc<Vec<TopicInfo>>, Problem> {
+    let this = desk.clone();
+    let look = async move {
+        let topics = ask(&this, |log| log.topics()).await;
+        topics.map(Arc::new).map_err(|error| store::Error::Unavailable(error.to_string()))
+    };
+    desk.0.topics.look(&desk.0.deps.env.pace, look).await.map_err(silent)
+}
+
+async fn read(desk: &Desk, of: TopicPartition, start: Start, holds: &str) -> Result<(TopicPartition, Found), Problem> {
+    let (from, holds) = (of.clone(), holds.to_owned());
+    match ask(desk, move |log| find(log, &from, start, &holds)).await {
+        Ok(found) => Ok((of, found)),
+        Err(Error::Unknown(of)) => Err(Problem::not_found(format!("the log has no topic or partition {of}"))),
+        Err(error) => Err(silent(error)),
+    }
+}
+
+fn silent(error: impl Display) -> Problem {
+    tracing::warn!(%error, "the desk cannot read the log");
+    Problem::unavailable("the log does not answer; nothing is lost, ask again in a moment")
+}
+
+/// Asks the log, one question after the other: one that hangs holds one thread.
+async fn ask<T: Send + 'static>(
+    desk: &Desk,
+    question: impl FnOnce(&dyn EventLog) -> eventlog::Result<T> + Send + 'static,
+) -> eventlog::Result<T> {
+    let log = desk.0.deps.watch.log().ok_or_else(|| Error::Unavailable("it is not open yet".into()))?.clone();
+    let answer = async {
         let turn = desk.0.reading.clone().lock_owned().await;
         let ask = spawn_blocking(move || {
             let _turn = turn;
-            let topics = log.topics()?;
-            let of = topic.map(|topic| choose(&topics, topic, partition, &holds));
-            let read = match (of, start) {
-                (Some(of), Some(start)) => Some((of.clone(), read(&*log, &of, start, &holds)?)),
-                _ => None,
-            };
-            Ok(Look { topics, read })
+            question(&*log)
         });
         ask.await
     };
-    match timeout(LOG_MAX, ask).await {
-        Ok(Ok(Ok(look))) => Ok(look),
-        Ok(Ok(Err(Error::Unknown(of)))) => Err(Problem::not_found(format!("the log has no topic or partition {of}"))),
-        Ok(Ok(Err(error))) => {
-            tracing::warn!(%error, "the desk cannot read the log");
-            Err(silent())
-        }
-        Ok(Err(_)) | Err(_) => Err(silent()),
+    match timeout(LOG_MAX, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => Err(Error::Unavailable(error.to_string())),
+        Err(_) => Err(Error::Unavailable(format!("no answer within {LOG_MAX:?}"))),
     }
 }
 
@@ -146,7 +160,7 @@ fn choose(topics: &[TopicInfo], topic: String, partition: Option<u32>, holds: &s
     TopicPartition { topic, partition: partition.unwrap_or_else(of_key) }
 }
 
-fn read(log: &dyn EventLog, of: &TopicPartition, start: Start, holds: &str) -> crate::eventlog::Result<Found> {
+fn find(log: &dyn EventLog, of: &TopicPartition, start: Start, holds: &str) -> eventlog::Result<Found> {
     let from = match start {
         Start::Offset(from) => from,
         Start::Time(at) => From::Offset(log.offset_at(of, at)?),

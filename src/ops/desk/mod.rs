@@ -34,16 +34,17 @@ use axum::{
 };
 use minijinja::{Value, context};
 
-use self::watch::Seen;
 pub use self::{
     accounts::{Accounts, ReadAccounts},
     watch::{Group, Watch, Watched},
 };
+use self::{paced::Paced, watch::Seen};
 use super::{Check, Relay};
 use crate::{
     commands::Commands,
     domain::Flow,
     env::Env,
+    eventlog::TopicInfo,
     pages::{Pages, Reader, Site},
     store,
     web::Problem,
@@ -80,7 +81,9 @@ struct Inner {
     deps: Deps,
     pages: Pages,
     commands: OnceLock<Commands>,
-    /// Held by whoever reads records.
+    /// The topics of the log, as they were seen last.
+    topics: Paced<Arc<Vec<TopicInfo>>>,
+    /// Held by whoever asks the log for topics or records.
     reading: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -99,7 +102,13 @@ impl Desk {
         };
         let templates: Vec<_> = [LAYOUT].into_iter().chain(templates).collect();
         let pages = Pages::new(&deps.site, &templates);
-        Self(Arc::new(Inner { deps, pages, commands: OnceLock::new(), reading: Arc::default() }))
+        Self(Arc::new(Inner {
+            deps,
+            pages,
+            commands: OnceLock::new(),
+            topics: Paced::default(),
+            reading: Arc::default(),
+        }))
     }
 
     pub(super) fn router(self) -> Router {
