@@ -140,9 +140,9 @@ fn judge_views(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, report: &m
     }
 }
 
-/// I3: each (order, state) at least once, in order, to the right address, beside the links that were asked for; repeats have the same Message-ID and are
-/// no more than the ledger counted. Only an order that was cancelled or refused may lack some: those that its end dropped,
-/// as the ledger says of each.
+/// I3: each (order, state) at least once, in order, to the right address, beside the links that were asked for; repeats
+/// have the same Message-ID and are no more than the ledger counted. Only an order that was cancelled or refused may lack
+/// some: those that its end dropped, as the ledger says of each.
 fn judge_mails(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, rules: &Rules, report: &mut Report) {
     let mut arrived: BTreeMap<(u64, &str), &str> = BTreeMap::new();
     let mut latest: HashMap<u64, (u64, usize)> = HashMap::new();
