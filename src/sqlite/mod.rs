@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 pub use writer::Writer;
 
@@ -102,6 +102,7 @@ pub fn open_writer(path: &Path, access: Access) -> Result<Connection> {
     let conn = Connection::open_with_flags(path, flags).map_err(|e| describe(path, e))?;
     let set_up = || -> Result<()> {
         conn.busy_timeout(Duration::from_secs(5))?;
+        keep_plans(&conn)?;
         let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
         if mode != "wal" {
             return Err(Error::Fatal("its file system cannot share memory; is it a network folder?".into()));
@@ -119,6 +120,12 @@ pub fn open_writer(path: &Path, access: Access) -> Result<Connection> {
     Ok(conn)
 }
 
+/// Without it, SQLite plans a query anew for each value that is bound to it, in case another plan is better for that one. Ours
+/// name their index where there is a choice.
+fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
 /// Opens a connection that only reads. It sees whole commits, and never blocks the writer.
 pub fn open_reader(path: &Path) -> Result<Connection> {
     require_file(path)?;
@@ -130,6 +137,7 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
     let conn = Connection::open_with_flags(path, flags).map_err(|e| describe(path, e))?;
     let set_up = || {
         conn.busy_timeout(Duration::from_secs(5))?;
+        keep_plans(&conn)?;
         conn.pragma_update(None, "query_only", "ON")?;
         conn.pragma_update(None, "cache_size", -8_000)?; // 8 MB
         // reads the header, so that a file that is no database is refused here and not later
