@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use encargo::{
     clock::Clock,
-    domain::Timestamp,
+    domain::{Timestamp, wire},
     eventlog::{
         EventLog, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, TopicPartition, TopicSpec,
         sqlite::{Options, SqliteLog},
@@ -51,8 +51,8 @@ fn record(number: u64) -> NewRecord {
         key: Some(number.to_string().into_bytes()),
         value: vec![b'v'; 200],
         headers: vec![
-            ("ce_id".into(), number.to_string().into_bytes()),
-            ("traceparent".into(), b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_vec()),
+            wire::read_header("ce_id", number.to_string().as_bytes()),
+            wire::read_header("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ],
         at: Timestamp::from_millis(1_764_000_000_000 + number as i64),
     }

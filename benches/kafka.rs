@@ -64,8 +64,8 @@ fn record(topic: &str, number: u64) -> NewRecord {
         key: Some(number.to_string().into_bytes()),
         value: vec![b'v'; 200],
         headers: vec![
-            ("ce_id".into(), number.to_string().into_bytes()),
-            ("traceparent".into(), b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_vec()),
+            wire::read_header("ce_id", number.to_string().as_bytes()),
+            wire::read_header("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ],
         at: Clock::system().now(),
     }

@@ -1,4 +1,4 @@
-use super::Timestamp;
+use super::{Timestamp, wire::Headers};
 
 /// Where a record came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,5 +27,5 @@ pub struct DeadLetter {
     /// Its value, unchanged.
     pub value: Vec<u8>,
     /// Its headers, unchanged but for those of the dead letter itself.
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: Headers,
 }

@@ -20,7 +20,9 @@ pub use commands::{
     read_reason, read_waits, waits_name,
 };
 pub use events::{OLD_STATES, Unreadable, decode_event, encode_event, encode_old_event};
-pub use headers::{Headers, SEAL, UNREADABLE, event_headers, forwarded_headers, is_forwarded, order_headers};
+pub use headers::{
+    Header, Headers, SEAL, UNREADABLE, event_headers, forwarded_headers, is_forwarded, order_headers, read_header,
+};
 pub use letters::{
     CUT, attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_unreadable, position_only,
     redrive_headers,

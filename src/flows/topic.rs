@@ -200,7 +200,7 @@ pub async fn publish(
             partition: Some(0),
             key: Some(flow.id().as_bytes().to_vec()),
             value: flow.to_json().into_bytes(),
-            headers: vec![(FROM.to_owned(), configured.from.clone().into_bytes())],
+            headers: vec![(FROM.into(), configured.from.clone().into_bytes().into())],
             at,
         };
         let failed = |source| Error::Log { topic: topic.to_owned(), source };

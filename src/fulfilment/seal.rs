@@ -83,7 +83,7 @@ mod tests {
     use crate::domain::Timestamp;
 
     fn record(offset: u64, value: &[u8], seal: Option<&[u8]>) -> Record {
-        let headers = seal.map(|seal| (wire::SEAL.to_owned(), seal.to_vec())).into_iter().collect();
+        let headers = seal.map(|seal| wire::read_header(wire::SEAL, seal)).into_iter().collect();
         Record { offset, key: None, value: value.to_vec(), headers, at: Timestamp::from_millis(0) }
     }
 

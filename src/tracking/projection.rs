@@ -242,7 +242,8 @@ impl Projection {
             && let Some(record) = records.pop_front()
         {
             room.spend(record.size());
-            reached = Some((record.offset + 1, Some(record.fingerprint())));
+            let is_last = records.is_empty() || room.is_spent();
+            reached = Some((record.offset + 1, is_last.then(|| record.fingerprint())));
             if of.topic == self.options.dead {
                 batch.dead.push(self.read_dead_letter(&of, record));
             } else if self.options.outcomes.as_ref() == Some(&of.topic) {

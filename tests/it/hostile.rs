@@ -177,15 +177,15 @@ async fn known(store: &dyn Store, id: u64) {
 }
 
 fn appended(topic: &str, partition: Option<u32>, poison: Poison) -> NewRecord {
-    let text = |(name, value): (Vec<u8>, Option<Vec<u8>>)| {
-        (String::from_utf8_lossy(&name).into_owned(), value.unwrap_or_default())
+    let read = |(name, value): (Vec<u8>, Option<Vec<u8>>)| {
+        wire::read_header(&String::from_utf8_lossy(&name), &value.unwrap_or_default())
     };
     NewRecord {
         topic: topic.to_owned(),
         partition,
         key: poison.key,
         value: poison.value.unwrap_or_default(),
-        headers: poison.headers.into_iter().map(text).collect(),
+        headers: poison.headers.into_iter().map(read).collect(),
         at: Timestamp::from_millis(poison.at),
     }
 }

@@ -167,7 +167,7 @@ impl<'a> RecordJson<'a> {
             offset: record.offset,
             at: record.at,
             key: record.key.as_deref().map(bytes_as_json),
-            headers: record.headers.iter().map(|(name, value)| (name.as_str(), bytes_as_json(value))).collect(),
+            headers: record.headers.iter().map(|(name, value)| (&**name, bytes_as_json(value))).collect(),
             value: serde_json::from_slice(&record.value).unwrap_or_else(|_| bytes_as_json(&record.value)),
         }
     }

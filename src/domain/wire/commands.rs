@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Headers, events::COMMAND, headers::plain_cloud_event, malformed};
+use super::{Headers, headers::plain_cloud_event, malformed};
 use crate::domain::{
     Closing, Command, CommandId, CommandOutcome, Exits, Invalid, OrderId, Timestamp, Waits,
     command::{Standing, Verb, Verdict, Wish},
@@ -220,7 +220,7 @@ pub(super) fn read_fingerprints(text: &str) -> Result<Box<[u64]>, Invalid> {
 
 /// The headers of a command; `ce_id` is its id.
 pub fn command_headers(id: &CommandId) -> Headers {
-    plain_cloud_event(id.to_string(), "/encargo/tracking", &format!("encargo.order.{COMMAND}"))
+    plain_cloud_event(id.to_string(), "/encargo/tracking", "encargo.order.command")
 }
 
 /// The headers of what became of a command.

@@ -98,9 +98,12 @@ struct WireEvent<'a> {
     version: Option<u32>,
 }
 
+/// Bytes of most events: less would be moved as it grows.
+const USUAL_SIZE: usize = 512;
+
 const PLACED: &str = "placed";
 const TIMER: &str = "timer";
-pub(super) const COMMAND: &str = "command";
+const COMMAND: &str = "command";
 
 /// The value of a `compra_confirmada` record.
 pub fn encode_event(event: &StateEvent) -> Vec<u8> {
@@ -138,7 +141,9 @@ pub fn encode_event(event: &StateEvent) -> Vec<u8> {
         placed_usermail: event.address.as_ref().map(|_| Cow::Borrowed(order.email.as_str())),
         ..old_event(event)
     };
-    serde_json::to_vec(&wire).expect("strings and numbers always serialise")
+    let mut value = Vec::with_capacity(USUAL_SIZE);
+    serde_json::to_writer(&mut value, &wire).expect("strings and numbers always serialise");
+    value
 }
 
 /// Most events are mailed with the template of their state's name.

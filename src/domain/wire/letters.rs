@@ -1,9 +1,10 @@
 //! Dead letters: a record as it was, and in headers of its own where it came from and why it was refused.
 
-use super::{Headers, UNREADABLE, headers::header};
+use super::{Header, Headers, UNREADABLE, headers::header};
 use crate::domain::{DeadLetter, Source, Timestamp};
 
 const DEAD: &str = "dead.";
+const ATTEMPTS: &str = "dead.attempts";
 /// The header that says what was cut off a dead letter; it stays with the letter, and such a one is not driven again.
 pub const CUT: &str = "dead.cut";
 /// Most bytes of a dead letter, with some room below the brokers' default for a whole batch (1,048,588): its own headers
@@ -22,7 +23,7 @@ const ATTEMPTS_MAX: u32 = 1_000_000;
 /// their beginning, and the whole record is where it came from for as long as its topic keeps it.
 pub fn fit_dead_letter(letter: &mut DeadLetter) {
     letter.headers = without_dead(&letter.headers);
-    let cost = |(name, value): &(String, Vec<u8>)| name.len() + value.len() + HEADER_COST;
+    let cost = |(name, value): &Header| name.len() + value.len() + HEADER_COST;
     let key = letter.key.as_ref().map_or(0, Vec::len);
     let headers: usize = letter.headers.iter().map(cost).sum();
     let (value, count) = (letter.value.len(), letter.headers.len());
@@ -34,7 +35,7 @@ pub fn fit_dead_letter(letter: &mut DeadLetter) {
         key.truncate(PART_MAX);
     }
     let mut kept = 0;
-    let fits = |header: &&(String, Vec<u8>)| {
+    let fits = |header: &&Header| {
         kept += cost(header);
         kept <= PART_MAX
     };
@@ -46,7 +47,7 @@ pub fn fit_dead_letter(letter: &mut DeadLetter) {
         letter.headers.len(),
         letter.value.len()
     );
-    letter.headers.push((CUT.to_owned(), text.into_bytes()));
+    letter.headers.push((CUT.into(), text.into_bytes().into()));
 }
 
 /// Has a letter say that headers are missing whose names are not UTF-8; where they stood is left to be seen.
@@ -54,14 +55,14 @@ pub fn note_unreadable(letter: &mut DeadLetter) {
     let missing = letter.headers.iter().filter(|(name, _)| name == UNREADABLE).count();
     if missing > 0 && cut(&letter.headers).is_none() {
         let text = format!("{missing} of {} headers are not kept: their names are not UTF-8", letter.headers.len());
-        letter.headers.push((CUT.to_owned(), text.into_bytes()));
+        letter.headers.push((CUT.into(), text.into_bytes().into()));
     }
 }
 
 /// The headers of a dead letter of which nothing is kept but where it came from and why; it has neither key nor value.
 /// `None` when it is cut so far already.
 pub fn position_only(key: Option<&[u8]>, value: &[u8], headers: &Headers) -> Option<Headers> {
-    let own = |(name, _): &&(String, Vec<u8>)| name.starts_with(DEAD) && name != CUT;
+    let own = |(name, _): &&Header| name.starts_with(DEAD) && name != CUT;
     let mut kept: Headers = headers.iter().filter(own).cloned().collect();
     if key.is_none() && value.is_empty() && headers.len() <= kept.len() + 1 {
         return None;
@@ -76,7 +77,7 @@ pub fn position_only(key: Option<&[u8]>, value: &[u8], headers: &Headers) -> Opt
             value.len()
         ),
     };
-    kept.push((CUT.to_owned(), text.into_bytes()));
+    kept.push((CUT.into(), text.into_bytes().into()));
     Some(kept)
 }
 
@@ -97,7 +98,7 @@ pub fn dead_letter_headers(letter: &DeadLetter) -> Headers {
         ("reason", letter.reason.clone()),
         ("attempts", letter.attempts.to_string()),
     ] {
-        headers.push((format!("{DEAD}{name}"), value.into_bytes()));
+        headers.push((format!("{DEAD}{name}").into(), value.into_bytes().into()));
     }
     headers
 }
@@ -129,13 +130,13 @@ pub fn decode_dead_letter(key: Option<&[u8]>, value: &[u8], headers: &Headers, a
 /// The headers of a dead letter that goes back to its topic: its own, and how often that has happened.
 pub fn redrive_headers(letter: &DeadLetter) -> Headers {
     let mut headers = without_dead(&letter.headers);
-    headers.push((format!("{DEAD}attempts"), (letter.attempts + 1).to_string().into_bytes()));
+    headers.push((ATTEMPTS.into(), (letter.attempts + 1).to_string().into_bytes().into()));
     headers
 }
 
 /// How often a record was driven again, from its headers.
 pub fn attempts(headers: &Headers) -> u32 {
-    let said: u32 = header(headers, "dead.attempts").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let said: u32 = header(headers, ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or(0);
     said.min(ATTEMPTS_MAX)
 }
 

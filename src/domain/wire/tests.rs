@@ -126,7 +126,7 @@ fn unknown_fields_are_ignored() {
 
 #[test]
 fn an_event_of_a_newer_version_is_told_from_poison() {
-    let sealed = vec![(SEAL.to_owned(), b"x".to_vec())];
+    let sealed = vec![read_header(SEAL, b"x")];
     let of_version = |version: u32| {
         let text = String::from_utf8(encode_event(&event())).unwrap();
         text.replacen('{', &format!("{{\"version\":{version},"), 1).into_bytes()
@@ -178,7 +178,7 @@ fn a_dead_letter_keeps_the_record_and_counts_attempts() {
         at: RECORD_TIME,
         key: None,
         value: b"hola".to_vec(),
-        headers: vec![("x".into(), vec![0xff])],
+        headers: vec![read_header("x", &[0xff])],
     };
     let headers = dead_letter_headers(&letter);
     assert_eq!(decode_dead_letter(None, b"hola", &headers, RECORD_TIME), Some(letter.clone()));
@@ -192,9 +192,9 @@ fn a_dead_letter_that_is_too_large_is_kept_cut_and_says_so() {
     for (key, value, headers) in [
         (0, 1_048_300, vec![]),
         (1_000_000, 0, vec![]),
-        (0, 0, vec![("h".to_owned(), big(1_000_000))]),
-        (300_000, 700_000, vec![("n".repeat(40_000), big(9)); 3]),
-        (0, 10, vec![(String::new(), vec![]); 90_000]),
+        (0, 0, vec![read_header("h", &big(1_000_000))]),
+        (300_000, 700_000, vec![read_header(&"n".repeat(40_000), &big(9)); 3]),
+        (0, 10, vec![read_header("", b""); 90_000]),
     ] {
         let mut letter = DeadLetter {
             source: Source { topic: "compra_detalle".into(), partition: 2, offset: 77 },
@@ -223,7 +223,7 @@ fn what_is_no_source_in_a_dead_letter_is_not_believed() {
     let letter = |topic: &str, partition: &str, offset: &str, reason: &str, attempts: &str| {
         let fields = [("topic", topic), ("partition", partition), ("offset", offset), ("reason", reason)];
         let fields = fields.into_iter().chain([("attempts", attempts)]);
-        let headers = fields.map(|(name, value)| (format!("dead.{name}"), value.as_bytes().to_vec())).collect();
+        let headers = fields.map(|(name, value)| read_header(&format!("dead.{name}"), value.as_bytes())).collect();
         decode_dead_letter(None, b"", &headers, RECORD_TIME)
     };
     let long = "t".repeat(250);
@@ -239,7 +239,7 @@ fn what_is_no_source_in_a_dead_letter_is_not_believed() {
     }
     let read = letter("t", "0", "0", &format!("a\0b{}", "é".repeat(5_000)), "4294967295").expect("a source");
     assert!(read.reason.len() <= 2_000 && !read.reason.contains('\0'));
-    assert!(redrive_headers(&read).iter().any(|(_, value)| value == b"1000001"));
+    assert!(redrive_headers(&read).iter().any(|(_, value)| **value == *b"1000001"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use rdkafka::{
 use crate::{
     domain::{
         Timestamp,
-        wire::{Headers, UNREADABLE},
+        wire::{Headers, UNREADABLE, read_header},
     },
     eventlog::{Record, TopicPartition},
 };
@@ -40,10 +40,10 @@ thread_local! {
 fn headers_of(headers: &BorrowedHeaders) -> Headers {
     let read = |index| {
         let header = headers.get(index);
-        (header.key.to_owned(), header.value.unwrap_or_default().to_vec())
+        read_header(header.key, header.value.unwrap_or_default())
     };
     quietly(|| (0..headers.count()).map(read).collect()).unwrap_or_else(|| {
-        let read = |index| quietly(|| read(index)).unwrap_or_else(|| (UNREADABLE.to_owned(), Vec::new()));
+        let read = |index| quietly(|| read(index)).unwrap_or_else(|| read_header(UNREADABLE, &[]));
         (0..headers.count()).map(read).collect()
     })
 }

@@ -78,7 +78,7 @@ impl Model {
         let (partition, offset) = source.ok_or("a dead letter does not say where it came from")?;
         let partition = partition as u32;
         let is_command =
-            record.headers.iter().any(|(name, value)| name == "dead.topic" && value == COMMANDS.as_bytes());
+            record.headers.iter().any(|(name, value)| name == "dead.topic" && **value == *COMMANDS.as_bytes());
         if is_command {
             self.partitions[partition as usize].answered += 1;
             return Ok(());

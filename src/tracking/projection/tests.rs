@@ -44,7 +44,7 @@ fn projection(path: &dyn Fn(&str) -> PathBuf, runtime: &Runtime) -> Projection {
         env: Env::simulated(Clock::manual(Timestamp::default()), 1),
         projected: Arc::default(),
         feed: crate::tracking::Feed::default(),
-        author: Arc::new(|_, record| Ok(record.headers.contains(&(wire::SEAL.to_owned(), b"x".to_vec())))),
+        author: Arc::new(|_, record| Ok(record.headers.contains(&wire::read_header(wire::SEAL, b"x")))),
         metrics: Metrics::new(&mut Registry::default()),
     };
     let options = Options {
@@ -94,11 +94,11 @@ fn an_order_is_where_our_own_states_of_it_are() {
 /// An older program that went on would show orders where they are not, and mail it.
 #[test]
 fn an_event_of_a_newer_version_is_neither_taken_nor_passed_over() {
-    let sealed = vec![(wire::SEAL.to_owned(), b"x".to_vec())];
+    let sealed = vec![wire::read_header(wire::SEAL, b"x")];
     let newer = Record { headers: sealed, ..of_value(5, br#"{"version":3,"orderid":"seven"}"#) };
     let refused = try_read("states", vec![newer.clone()]);
     assert!(matches!(refused, Err(Error::Newer { offset: 5, source: wire::Unreadable::Newer(3), .. })));
-    let forged = vec![(wire::SEAL.to_owned(), b"y".to_vec())];
+    let forged = vec![wire::read_header(wire::SEAL, b"y")];
     for (topic, headers) in [("states", Vec::new()), ("states", forged), ("old", newer.headers.clone())] {
         let strangers = Record { headers, ..newer.clone() };
         assert_eq!(try_read(topic, vec![strangers]).unwrap().dead.len(), 1, "a stranger's stops nobody: {topic}");

@@ -1,6 +1,6 @@
 //! The page of the log.
 
-use encargo::eventlog::NewRecord;
+use encargo::{domain::wire, eventlog::NewRecord};
 use reqwest::StatusCode;
 
 use super::{BROWSER, page, page_with, placed};
@@ -46,7 +46,7 @@ async fn whatever_stands_in_a_record_is_shown_as_text() {
         partition: Some(1),
         key: Some(b"<b>rosa@example.org\0</b>".to_vec()),
         value: format!("<script>{n} leo@example.org</script>\u{202e}").into_bytes(),
-        headers: vec![("<i>x".into(), b"\xff eva@example.org".to_vec())],
+        headers: vec![wire::read_header("<i>x", b"\xff eva@example.org")],
         at: app.clock.now(),
     };
     app.app().log().append((0..120).map(record).collect()).await.unwrap();

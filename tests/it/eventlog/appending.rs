@@ -1,6 +1,6 @@
 //! What `append` promises.
 
-use encargo::eventlog::partitioner;
+use encargo::{domain::wire::read_header, eventlog::partitioner};
 
 use super::*;
 
@@ -23,12 +23,12 @@ pub fn keeps_every_byte(harness: &dyn Harness) {
         key: Some(all_bytes.clone()),
         value: all_bytes.iter().rev().copied().collect(),
         headers: vec![
-            ("repeated".into(), b"1".to_vec()),
-            ("repeated".into(), b"2".to_vec()),
-            ("bytes".into(), all_bytes.clone()),
-            ("empty".into(), Vec::new()),
-            ("ñ→\u{1f4e6}".into(), b"\0\r\n".to_vec()),
-            ("long".into(), vec![b'x'; 20_000]),
+            read_header("repeated", b"1"),
+            read_header("repeated", b"2"),
+            read_header("bytes", &all_bytes),
+            read_header("empty", &[]),
+            read_header("ñ→\u{1f4e6}", b"\0\r\n"),
+            read_header("long", &[b'x'; 20_000]),
         ],
         at: Timestamp::from_millis(1),
         ..record("t", 0, "")

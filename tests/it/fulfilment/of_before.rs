@@ -1,6 +1,7 @@
 //! Topics of an earlier version with orders in flight: see `upgrade.rs`.
 
 use encargo::{
+    domain::wire::{Headers, read_header},
     eventlog::{GroupOffset, MemberEvent, MemberMode},
     fulfilment::GROUP,
 };
@@ -54,9 +55,9 @@ impl Written {
     }
 }
 
-fn headers(lines: &Value) -> encargo::domain::wire::Headers {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    lines.as_array().unwrap().iter().map(|pair| (text(&pair[0]), text(&pair[1]).into_bytes())).collect()
+fn headers(lines: &Value) -> Headers {
+    let read = |pair: &Value| read_header(pair[0].as_str().unwrap(), pair[1].as_str().unwrap().as_bytes());
+    lines.as_array().unwrap().iter().map(read).collect()
 }
 
 #[test]

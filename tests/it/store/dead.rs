@@ -1,7 +1,7 @@
 //! Dead letters: records and mails, and what an operator decides about them.
 
 use encargo::{
-    domain::DeadLetter,
+    domain::{DeadLetter, wire},
     store::{
         Store,
         dead::{Action, DeadId, DeadItem},
@@ -217,7 +217,7 @@ pub async fn a_redriven_mail_lets_the_running_one_finish(place: &dyn Place) {
 pub async fn a_list_tells_the_beginning_of_a_record(place: &dyn Place) {
     let store = place.open().await;
     let (part, long) = (4_096, vec![b'7'; 900_000]);
-    let header = |name: &str, length: usize| (name.to_owned(), long[..length].to_vec());
+    let header = |name: &str, length: usize| wire::read_header(name, &long[..length]);
     let large = DeadLetter { key: Some(long.clone()), value: long.clone(), ..letter(1) };
     let letters = [
         large.clone(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use encargo::{
-    domain::{DeadLetter, Flow, Order, OrderId, Product, Source, StateEvent, Timestamp},
+    domain::{DeadLetter, Flow, Order, OrderId, Product, Source, StateEvent, Timestamp, wire},
     eventlog::TopicPartition,
     store::{
         Store,
@@ -72,7 +72,7 @@ pub fn letter(offset: u64) -> DeadLetter {
         at: at(offset),
         key: Some(b"17".to_vec()),
         value: b"{\"orderid\":".to_vec(),
-        headers: vec![("ce_id".into(), b"17.2".to_vec()), ("raw".into(), vec![0, 255, 10])],
+        headers: vec![wire::read_header("ce_id", b"17.2"), wire::read_header("raw", &[0, 255, 10])],
     }
 }
 
