@@ -3,7 +3,7 @@
 use csv::{ReaderBuilder, StringRecord};
 
 use super::{
-    load::{Wrong, line_of, read},
+    records::{Wrong, line_of, read},
     text::trim,
 };
 

@@ -10,6 +10,7 @@ mod fold;
 mod header;
 mod load;
 mod prices;
+mod records;
 mod search;
 mod set;
 mod spelling;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::load::Wrong;
+use super::records::Wrong;
 
 const SAVE: &str =
     "save it as \"CSV UTF-8\" (Excel), or as text CSV with the character set Unicode (UTF-8) (LibreOffice)";

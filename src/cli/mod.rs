@@ -25,6 +25,7 @@ mod table;
 mod time;
 mod up;
 mod why;
+mod width;
 
 use std::{path::PathBuf, process::ExitCode};
 

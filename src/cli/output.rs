@@ -108,7 +108,7 @@ impl StatusLine {
 
     pub(super) fn show(&self, text: &str) {
         if let Some(width) = self.width {
-            let text = super::table::cut(text, width.saturating_sub(1));
+            let text = super::width::cut(text, width.saturating_sub(1));
             let _ = write!(io::stderr(), "\r\x1b[2K{text}");
         }
     }

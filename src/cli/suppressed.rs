@@ -16,8 +16,8 @@ use crate::{
     store::{
         Store,
         dead::{Action, DeadId},
-        ledger::Class,
-        mails::{SuppressedQuery, Suppression},
+        ledger::{Class, Suppression},
+        mails::SuppressedQuery,
     },
 };
 

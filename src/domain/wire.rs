@@ -7,6 +7,7 @@ mod commands;
 mod events;
 mod headers;
 mod letters;
+mod waits;
 
 use std::borrow::Cow;
 
@@ -17,7 +18,7 @@ use super::{Invalid, Order, OrderId, Product, Timestamp};
 
 pub use commands::{
     command_headers, decode_command, decode_outcome, encode_command, encode_outcome, outcome_headers, read_by,
-    read_reason, read_waits, waits_name,
+    read_reason,
 };
 pub use events::{OLD_STATES, Unreadable, decode_event, encode_event, encode_old_event};
 pub use headers::{
@@ -27,6 +28,7 @@ pub use letters::{
     CUT, attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_unreadable, position_only,
     redrive_headers,
 };
+pub use waits::{read_waits, waits_name};
 
 /// The version of what stands in records. A program reads all versions up to its own. Whoever changes records so that older
 /// programs would misread them counts this up, and has each event say so (`version`).

@@ -9,10 +9,13 @@
 
 use std::collections::HashMap;
 
-use super::Error;
+use super::{
+    Error,
+    scan::{ranges, read_to_end},
+};
 use crate::{
     domain::{Order, OrderId, Timestamp, wire},
-    eventlog::{self, EventLog, PartitionRange, TopicPartition},
+    eventlog::{EventLog, TopicPartition},
 };
 
 /// The last state of each order that an old service worked on; an id that it gave twice is two orders.
@@ -63,7 +66,7 @@ impl Legacy {
         for (range, partition) in ranges(log, states)?.into_iter().zip(0..) {
             let of = TopicPartition { topic: states.to_owned(), partition };
             let mut first = None;
-            super::restore::read_to_end(log, &of, range.start, |record| {
+            read_to_end(log, &of, range.start, |record| {
                 first.get_or_insert(record.at);
                 if record.key.is_some() {
                     return;
@@ -78,11 +81,4 @@ impl Legacy {
         }
         Ok(legacy)
     }
-}
-
-/// The ranges of a topic's partitions.
-pub(super) fn ranges(log: &dyn EventLog, topic: &str) -> Result<Vec<PartitionRange>, Error> {
-    let found = log.topic(topic)?;
-    // it was there when the service started, so it comes back
-    Ok(found.ok_or_else(|| eventlog::Error::Unavailable(format!("topic {topic} is not there now")))?.partitions)
 }

@@ -31,6 +31,7 @@ mod processor;
 mod progress;
 mod restore;
 pub mod retention;
+mod scan;
 mod seal;
 
 pub use engine::{Accepted, Engine, Mismatch, Now, Restore, Staged, TakeOver};

@@ -9,16 +9,18 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use super::{Engine, Error, Legacy, Now, Progress, Restore, Seal, TakeOver, legacy::ranges, plan::Ticket};
+use super::{
+    Engine, Error, Legacy, Now, Progress, Restore, Seal, TakeOver,
+    plan::Ticket,
+    scan::{ranges, read_to_end},
+};
 use crate::{
     domain::{Flow, wire},
     env::{Env, Random},
-    eventlog::{self, EventLog, GroupOffset, Record, TopicPartition},
+    eventlog::{self, EventLog, GroupOffset, TopicPartition},
     flows::{self, topic::Versions},
 };
 
-/// Records read at a time; bounds memory, not the length of the output.
-const READ_MAX: usize = 10_000;
 /// Partitions restored at once.
 const THREADS: usize = 4;
 /// Pause after the log could not be read.
@@ -241,23 +243,6 @@ fn random_key(random: &Random) -> Result<u128, Error> {
         .fill(&mut key)
         .map_err(|error| eventlog::Error::Fatal(format!("the system has no random numbers: {error}")))?;
     Ok(u128::from_be_bytes(key))
-}
-
-/// Every record of a partition from an offset to its stable end.
-pub(super) fn read_to_end(
-    log: &dyn EventLog,
-    of: &TopicPartition,
-    from: u64,
-    mut each: impl FnMut(Record),
-) -> Result<(), Error> {
-    let mut reader = log.read(of, from)?;
-    loop {
-        let records = reader.next(READ_MAX)?;
-        if records.is_empty() {
-            return Ok(());
-        }
-        records.into_iter().for_each(&mut each);
-    }
 }
 
 #[cfg(test)]

@@ -26,8 +26,8 @@ use crate::{
     store::{
         self, Store,
         dead::DeadItem,
-        ledger::{LedgerCounts, MailStatus},
-        mails::{MailEntry, SuppressedQuery, Suppression},
+        ledger::{LedgerCounts, MailStatus, Suppression},
+        mails::{MailEntry, SuppressedQuery},
     },
     web::{Problem, accepts_html},
 };

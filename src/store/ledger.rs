@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use super::{Result, mails::Suppression, orders::is_dropped};
+use super::Result;
 use crate::domain::{EmailAddress, Order, OrderId, Timestamp, Waits};
 
 /// Which mail: that about the event `seq` of an order; 0 is the one with its link.
@@ -13,6 +13,13 @@ pub struct MailId {
     pub order: OrderId,
     /// The event's number, from 1.
     pub seq: u8,
+}
+
+impl MailId {
+    /// Whether the mail is not sent any more, since its order was cancelled or refused by an event after the mail's own.
+    pub(super) fn is_dropped(self, mails_from: Option<u8>) -> bool {
+        !self.is_link() && mails_from.is_some_and(|from| self.seq < from)
+    }
 }
 
 /// Where a mail stands.
@@ -187,6 +194,19 @@ pub struct Mail {
     pub suppressed: Option<Suppression>,
 }
 
+/// An address that gets no mail any more, because a server refused it for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppression {
+    /// The address, its ASCII letters in lower case: however a customer writes it, it is the same.
+    pub address: EmailAddress,
+    /// Since when: when the attempt began that was refused.
+    pub at: Timestamp,
+    /// The refusal.
+    pub reason: String,
+    /// The mail that was refused.
+    pub mail: MailId,
+}
+
 impl Mail {
     /// Where it goes.
     pub fn recipient(&self) -> &EmailAddress {
@@ -240,7 +260,7 @@ impl Settlement {
             Verdict::Retry(at, reason) => (Some(*at), reason, false),
             Verdict::Unknown(at, reason) => (Some(*at), reason, true),
         };
-        if is_dropped(self.id, mails_from) { Fate::Dropped { unknown } } else { Fate::Waits { until, reason, unknown } }
+        if self.id.is_dropped(mails_from) { Fate::Dropped { unknown } } else { Fate::Waits { until, reason, unknown } }
     }
 
     /// Why its address gets no mail from now on, if it gets none.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     Result,
-    ledger::{Class, MailId, MailStatus},
+    ledger::{Class, MailId, MailStatus, Suppression},
 };
 use crate::domain::{EmailAddress, OrderId, Timestamp};
 
@@ -31,19 +31,6 @@ pub struct MailEntry {
     pub class: Option<Class>,
     /// The transport's reply, or why the last attempt failed; `None` also when the row was compacted.
     pub reply: Option<String>,
-}
-
-/// An address that gets no mail any more, because a server refused it for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suppression {
-    /// The address, its ASCII letters in lower case: however a customer writes it, it is the same.
-    pub address: EmailAddress,
-    /// Since when: when the attempt began that was refused.
-    pub at: Timestamp,
-    /// The refusal.
-    pub reason: String,
-    /// The mail that was refused.
-    pub mail: MailId,
 }
 
 /// Which suppressed addresses to list, in the order of the alphabet.

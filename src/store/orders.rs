@@ -123,7 +123,7 @@ pub(super) struct Details {
 impl Details {
     /// Whether a mail is not sent any more.
     pub(super) fn drops(&self, mail: MailId) -> bool {
-        is_dropped(mail, self.mails_from)
+        mail.is_dropped(self.mails_from)
     }
 
     /// What they are once an event was taken; `None` when they stay the same, as they nearly always do.
@@ -144,11 +144,6 @@ impl Details {
         }
         Some(Self { partition, flow: flow.map(Into::into), address: address.cloned(), mails_from })
     }
-}
-
-/// Whether a mail is not sent any more, since the order was cancelled or refused by an event after its own.
-pub(super) fn is_dropped(mail: MailId, mails_from: Option<u8>) -> bool {
-    !mail.is_link() && mails_from.is_some_and(|from| mail.seq < from)
 }
 
 /// An order as it stands.

@@ -137,16 +137,16 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The modules of this crate that a source names: `crate::a::…`, and the members of `use crate::{a, b::…}`.
-/// Comments do not count.
-fn imports(source: &str) -> Vec<String> {
+/// The modules that a source names below `root`, which is `crate::` or `super::`: `crate::a::…`, and the members of
+/// `use crate::{a, b::…}`. Comments do not count.
+fn imports(source: &str, root: &str) -> Vec<String> {
     let code: String =
         source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let mut modules = Vec::new();
-    for (at, found) in code.match_indices("crate::") {
-        // `mycrate::` is another crate
-        let is_name = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        if is_name {
+    for (at, found) in code.match_indices(root) {
+        // `mycrate::` is another crate, and the second `super::` in a row another folder
+        let goes_on = code[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ':'));
+        if goes_on {
             continue;
         }
         let rest = &code[at + found.len()..];
@@ -180,12 +180,41 @@ fn first_name(path: &str) -> String {
     path.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
+/// The modules of one folder, by name; those with a folder of their own by its `mod.rs`.
+fn siblings(folder: &Path) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("cannot list {}: {e}", folder.display())) {
+        let path = entry.expect("a folder entry").path();
+        let name = path.file_stem().expect("a name").to_str().expect("UTF-8").to_owned();
+        let file = if path.is_dir() { path.join("mod.rs") } else { path };
+        if name != "mod" && file.extension().is_some_and(|extension| extension == "rs") && file.exists() {
+            found.push((name, file));
+        }
+    }
+    found
+}
+
+/// Pairs of modules of a folder that import each other: neither can be read, or moved, without the other.
+fn circles(folder: &Path) -> Vec<String> {
+    let named: Vec<_> =
+        siblings(folder).into_iter().map(|(name, file)| (name, imports(&read(&file), "super::"))).collect();
+    let mut found = Vec::new();
+    for (i, (one, of_one)) in named.iter().enumerate() {
+        for (other, of_other) in &named[..i] {
+            if of_one.contains(other) && of_other.contains(one) {
+                found.push(format!("{}: {one} and {other} import each other", folder.display()));
+            }
+        }
+    }
+    found
+}
+
 /// Every import of a module under `src`, with the file it stands in.
 fn imports_of(module: &str) -> Vec<(PathBuf, String)> {
     let folder = root().join("src").join(module);
     let files = sources(&folder);
     assert!(!files.is_empty(), "{} has no sources", folder.display());
-    let named = |file: PathBuf| imports(&read(&file)).into_iter().map(move |name| (file.clone(), name));
+    let named = |file: PathBuf| imports(&read(&file), "crate::").into_iter().map(move |name| (file.clone(), name));
     files.into_iter().flat_map(named).collect()
 }
 
@@ -223,10 +252,23 @@ fn folders_import_only_what_the_table_allows() {
 }
 
 #[test]
+fn no_two_files_of_a_folder_import_each_other() {
+    let mut folders: Vec<_> =
+        sources(&root().join("src")).iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
+    folders.sort();
+    folders.dedup();
+    let found: Vec<_> = folders.iter().flat_map(|folder| circles(folder)).collect();
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
 fn these_checks_can_object() {
     let source = "use crate::{\n    clock::Clock, // crate::ops\n    store::{self, ledger::{Mail, MailId}},\n    \
                   intake,\n};\nfn f() -> crate::mail::Result<()> { mycrate::tracking::f() }\n//! crate::fulfilment\n";
-    assert_eq!(imports(source), ["clock", "store", "intake", "mail"]);
+    assert_eq!(imports(source, "crate::"), ["clock", "store", "intake", "mail"]);
+    let source = "use super::{One, ledger::{Mail, MailId}};\nuse super::super::mails;\nfn f() { super::orders::f() }";
+    assert_eq!(imports(source, "super::"), ["One", "ledger", "super", "orders"]);
+    assert!(siblings(&root().join("src/store")).iter().any(|(name, _)| name == "memory"));
     let document = "`src/lib.rs` and `cargo run`\n```\n`src/fenced.rs`\n```\n`docs/none.md`";
     assert_eq!(paths_in(document), ["src/lib.rs", "docs/none.md"]);
     let seen = imports_of("fulfilment");

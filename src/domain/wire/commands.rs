@@ -1,19 +1,21 @@
 //! Commands about orders, and what became of them.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Headers, headers::plain_cloud_event, malformed};
+use super::{
+    Headers,
+    headers::plain_cloud_event,
+    malformed,
+    waits::{read_waits, waits_name},
+};
 use crate::domain::{
-    Closing, Command, CommandId, CommandOutcome, Exits, Invalid, OrderId, Timestamp, Waits,
+    Command, CommandId, CommandOutcome, Exits, Invalid, OrderId, Timestamp, Waits,
     command::{Standing, Verb, Verdict, Wish},
     flow::Party,
 };
 
-/// What an order waits for, besides its timer.
-const FOR_COMMAND: &str = "command";
-const HELD: &str = "held";
 /// Longest name of who sends a command, in bytes.
 const BY_MAX: usize = 64;
 /// Longest reason, in bytes.
@@ -182,42 +184,6 @@ pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Invalid> {
     })
 }
 
-/// What an order waits for, where that is not a time and not its end.
-pub const fn waits_name(waits: Waits) -> Option<&'static str> {
-    match waits {
-        Waits::ForCommand => Some(FOR_COMMAND),
-        Waits::Held(_) => Some(HELD),
-        Waits::Until(_) | Waits::Closed(_) | Waits::Untold => None,
-    }
-}
-
-/// What an order waits for, from the fields that tell; `None` when they tell nothing.
-pub fn read_waits(
-    closes: Option<&str>,
-    next_at: Option<Timestamp>,
-    waits: Option<&str>,
-    left_ms: Option<u64>,
-) -> Option<Waits> {
-    match (closes.and_then(Closing::named), next_at, waits) {
-        (Some(closing), ..) => Some(Waits::Closed(closing)),
-        (None, _, Some(HELD)) => Some(Waits::Held(left_ms.map(Duration::from_millis))),
-        (None, Some(due), _) => Some(Waits::Until(due)),
-        (None, None, Some(FOR_COMMAND)) => Some(Waits::ForCommand),
-        (None, None, _) => None,
-    }
-}
-
-/// Fingerprints of commands as a text.
-pub(super) fn fingerprints(commands: &[u64]) -> String {
-    commands.iter().map(|print| format!("{print:x}")).collect::<Vec<_>>().join(" ")
-}
-
-pub(super) fn read_fingerprints(text: &str) -> Result<Box<[u64]>, Invalid> {
-    let read = |word| u64::from_str_radix(word, 16);
-    let prints = text.split_ascii_whitespace().map(read).collect::<Result<_, _>>();
-    prints.map_err(|_| Invalid::because("commands: must be hexadecimal numbers"))
-}
-
 /// The headers of a command; `ce_id` is its id.
 pub fn command_headers(id: &CommandId) -> Headers {
     plain_cloud_event(id.to_string(), "/encargo/tracking", "encargo.order.command")
@@ -230,10 +196,12 @@ pub fn outcome_headers(id: &CommandId) -> Headers {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::command::Onward;
+    use crate::domain::{Closing, command::Onward};
 
     fn command(wish: Wish, reason: Option<&str>) -> Command {
         Command {
@@ -310,12 +278,6 @@ mod tests {
             let (command, order) = ("c-1".parse().unwrap(), OrderId::new(9).unwrap());
             let outcome = CommandOutcome { command, order, verdict, standing, at };
             prop_assert_eq!(decode_outcome(&encode_outcome(&outcome)), Ok(outcome));
-        }
-
-        #[test]
-        fn what_orders_remember_round_trips(prints in prop::collection::vec(any::<u64>(), 0..9)) {
-            let read = read_fingerprints(&fingerprints(&prints));
-            prop_assert_eq!(read.as_deref(), Ok(&prints[..]));
         }
     }
 }

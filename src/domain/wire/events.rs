@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Headers, SEAL, VERSION,
-    commands::{fingerprints, read_fingerprints, read_waits, waits_name},
     headers::header,
     malformed,
+    waits::{read_waits, waits_name},
 };
 use crate::domain::{
     Cause, Change, EmailAddress, Exits, Invalid, Order, OrderId, Product, StateEvent, Timestamp, Waits, flow::Party,
@@ -274,4 +274,30 @@ fn old_services_event(order: Arc<Order>, estado: &str, at: Timestamp) -> Result<
     let event = StateEvent::of_version_1(order, place as u8 + 1, estado, at, None);
     let waits = if place + 1 == OLD_STATES.len() { event.waits } else { Waits::Untold };
     Ok(StateEvent { waits, ..event })
+}
+
+/// Fingerprints of commands as a text.
+fn fingerprints(commands: &[u64]) -> String {
+    commands.iter().map(|print| format!("{print:x}")).collect::<Vec<_>>().join(" ")
+}
+
+fn read_fingerprints(text: &str) -> Result<Box<[u64]>, Invalid> {
+    let read = |word| u64::from_str_radix(word, 16);
+    let prints = text.split_ascii_whitespace().map(read).collect::<Result<_, _>>();
+    prints.map_err(|_| Invalid::because("commands: must be hexadecimal numbers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_orders_remember_round_trips(prints in prop::collection::vec(any::<u64>(), 0..9)) {
+            let read = read_fingerprints(&fingerprints(&prints));
+            prop_assert_eq!(read.as_deref(), Ok(&prints[..]));
+        }
+    }
 }

@@ -17,8 +17,8 @@ use tracing::{error, info, warn};
 
 use super::{
     Options,
+    backoff::backoff,
     evidence::{Evidence, Judgement},
-    retry,
 };
 use crate::{
     clock::Monotonic,
@@ -241,9 +241,9 @@ impl Destinations {
             let Options { retry_min, retry_max, pause_max, denied_pause, .. } = self.0.options;
             let (failures, random) = (relay.failures + 1, &self.0.env.random);
             let pause = match cause {
-                Cause::Away => retry::backoff(random, retry_min, pause_max, failures),
+                Cause::Away => backoff(random, retry_min, pause_max, failures),
                 Cause::Denied => denied_pause,
-                Cause::Refused => retry::backoff(random, retry_min, denied_pause.min(retry_max), failures),
+                Cause::Refused => backoff(random, retry_min, denied_pause.min(retry_max), failures),
             };
             let since = if relay.failures == 0 { self.0.env.clock.now() } else { relay.since };
             let until = now + pause;

@@ -8,6 +8,7 @@
 //! sent. Every row that was leased is settled, or its lease runs out and it is ambiguous. One order's mails never meet here: the ledger leases at most
 //! the first unsettled one of an order.
 
+mod backoff;
 mod destinations;
 mod evidence;
 mod leases;

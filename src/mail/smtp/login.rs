@@ -3,8 +3,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
+    capabilities::Capabilities,
     connection::{Connection, Failure},
-    handshake::Capabilities,
     reply::Reply,
     secret::{self, Secret},
 };

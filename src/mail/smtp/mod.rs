@@ -4,6 +4,7 @@
 //! and each call holds one session. TCP_NODELAY is set and body and final dot leave in one write: with Nagle's
 //! algorithm or a separate dot each mail would wait 40 ms for a delayed acknowledgement.
 
+mod capabilities;
 mod classify;
 mod connection;
 mod handshake;

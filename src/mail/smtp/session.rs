@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use super::{
+    capabilities::Capabilities,
     classify::{Step, refusal},
     connection::{Connection, Failure},
-    handshake::{Capabilities, ConnectError, Opener},
+    handshake::{ConnectError, Opener},
     reply::Reply,
     wire,
 };

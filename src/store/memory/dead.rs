@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, Tables, ledger::Mailing};
+use super::{MemoryStore, Tables, mailing::Mailing};
 use crate::{
     domain::{DeadLetter, OrderId, Source, Timestamp},
     store::{

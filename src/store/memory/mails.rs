@@ -7,9 +7,9 @@ use crate::{
     domain::{EmailAddress, OrderId},
     store::{
         Result,
-        ledger::MailId,
+        ledger::{MailId, Suppression},
         links::LINK,
-        mails::{MailEntry, Mails, SuppressedQuery, Suppression},
+        mails::{MailEntry, Mails, SuppressedQuery},
     },
 };
 

@@ -8,6 +8,7 @@
 mod dead;
 mod keys;
 mod ledger;
+mod mailing;
 mod mails;
 mod marks;
 mod orders;
@@ -21,7 +22,7 @@ use std::{
 use async_trait::async_trait;
 
 use self::{dead::Letter, keys::Key, orders::Row};
-use super::{Past, Pruned, Result, Store, mails::Suppression};
+use super::{Past, Pruned, Result, Store, ledger::Suppression};
 use crate::{
     domain::{CommandId, CommandOutcome, OrderId, Source, Timestamp},
     eventlog::TopicPartition,

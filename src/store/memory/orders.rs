@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, Projected, Tables, ledger::Mailing};
+use super::{MemoryStore, Projected, Tables, mailing::Mailing};
 use crate::{
     domain::{
         Cause, CommandId, CommandOutcome, Order, OrderId, StateEvent, Timestamp,

@@ -8,7 +8,9 @@ use std::{
 use deadpool_postgres::tokio_postgres::types::ToSql;
 
 use super::{
-    dead, ledger, orders, outcomes, rows,
+    dead, ledger,
+    offsets::{judge, move_on},
+    outcomes, rows,
     session::{Session, Transaction},
     standing::{self, Changes, OrderRow, State, Waiting},
 };
@@ -41,57 +43,6 @@ pub(super) async fn apply(client: &mut Session, batch: &Batch) -> Result<Applied
     outcomes::insert(&tx, &batch.outcomes).await?;
     tx.commit().await?;
     Ok(applied)
-}
-
-/// Compare-and-set of the input offsets. False when one is not where the batch begins.
-async fn move_on(tx: &Transaction<'_>, group: &str, advances: &[&Advance]) -> Result<bool> {
-    if advances.is_empty() {
-        return Ok(true);
-    }
-    let topics: Vec<&str> = advances.iter().map(|advance| advance.of.topic.as_str()).collect();
-    let partitions: Vec<i32> = advances.iter().map(|advance| advance.of.partition as i32).collect();
-    let from: Vec<i64> = advances.iter().map(|advance| advance.from as i64).collect();
-    let to: Vec<i64> = advances.iter().map(|advance| advance.to as i64).collect();
-    let prints: Vec<Option<i64>> = advances.iter().map(|advance| advance.print.map(u64::cast_signed)).collect();
-    if from.contains(&0) {
-        let begin = tx
-            .prepare(
-                "INSERT INTO projected SELECT $1, a.topic, a.partition, 0
-                 FROM unnest($2::text[], $3::int[], $4::bigint[]) AS a(topic, partition, first)
-                 WHERE a.first = 0 ON CONFLICT DO NOTHING",
-            )
-            .await?;
-        tx.execute(&begin, &[&group, &topics, &partitions, &from]).await?;
-    }
-    let advance = tx
-        .prepare(
-            "UPDATE projected p SET \"offset\" = a.upto, print = a.print
-             FROM unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])
-                 AS a(topic, partition, first, upto, print)
-             WHERE p.group_name = $1 AND p.topic = a.topic AND p.partition = a.partition AND p.\"offset\" = a.first",
-        )
-        .await?;
-    let moved = tx.execute(&advance, &[&group, &topics, &partitions, &from, &to, &prints]).await?;
-    Ok(moved == advances.len() as u64)
-}
-
-/// Why the offsets did not move: the batch is there already, or another instance was faster.
-async fn judge(client: &Session, batch: &Batch) -> Result<Applied> {
-    let offsets: HashMap<_, _> = orders::offsets(client, &batch.group).await?.into_iter().collect();
-    let (mut fenced, mut done) = (None, true);
-    for Advance { of, from, to, .. } in &batch.advances {
-        let held = offsets.get(of).copied().unwrap_or_default();
-        done &= held == *to && from != to;
-        if held != *from {
-            fenced.get_or_insert(of);
-        }
-    }
-    match fenced {
-        _ if done => Ok(Applied::default()),
-        Some(of) => Err(Error::Fenced(of.to_string())),
-        // whoever was faster was undone meanwhile
-        None => Err(Error::Unavailable("the offsets were held by another instance".into())),
-    }
 }
 
 /// Locks the orders of the events, then what waits in their lanes, and reads what the store holds of them.
@@ -161,13 +112,21 @@ async fn conflicts(
         return Ok(Vec::new());
     }
     let ids: Vec<i64> = events.iter().map(|incoming| incoming.event.order.id.get() as i64).collect();
-    let stored = orders::orders(tx, &ids).await?;
+    let stored = ordered(tx, &ids).await?;
     let letter = |incoming: &&Incoming| {
         let order = &incoming.event.order;
         let new = standing.get(&order.id).and_then(|standing| standing.new);
         DeadLetter { reason: conflict(new.or(stored.get(&order.id)), order), ..incoming.letter.clone() }
     };
     Ok(events.iter().map(letter).collect())
+}
+
+/// What was ordered under these ids, without where it stands.
+async fn ordered(client: &Session, ids: &[i64]) -> Result<HashMap<OrderId, Order>> {
+    let sql = format!("SELECT {} FROM orders o WHERE id = ANY($1)", rows::ORDER_COLUMNS);
+    let found = client.query(&client.prepare(&sql).await?, &[&ids]).await?;
+    // a damaged one cannot be compared with
+    Ok(found.iter().filter_map(|row| rows::order(row).ok()).map(|order| (order.id, order)).collect())
 }
 
 async fn write(tx: &Transaction<'_>, mut changes: Changes<'_>, batch: &Batch) -> Result<()> {

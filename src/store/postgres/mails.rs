@@ -8,7 +8,8 @@ use crate::{
     domain::{EmailAddress, OrderId},
     store::{
         Result,
-        mails::{MailEntry, Mails, SuppressedQuery, Suppression},
+        ledger::Suppression,
+        mails::{MailEntry, Mails, SuppressedQuery},
     },
 };
 

@@ -20,6 +20,7 @@ mod ledger;
 mod links;
 mod mails;
 mod marks;
+mod offsets;
 mod options;
 mod orders;
 mod outcomes;

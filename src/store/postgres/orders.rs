@@ -1,17 +1,17 @@
 //! The read model: how far it is, one order, lists, counts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use deadpool_postgres::tokio_postgres::types::ToSql;
 
 use super::{
-    PgStore, apply, outcomes, rows,
+    PgStore, apply, offsets, outcomes, rows,
     session::Session,
     tally::{self, Kind},
 };
 use crate::{
-    domain::{CommandId, CommandOutcome, EmailAddress, Order, OrderId, Timestamp},
+    domain::{CommandId, CommandOutcome, EmailAddress, OrderId, Timestamp},
     eventlog::TopicPartition,
     store::{
         Result, columns,
@@ -23,7 +23,7 @@ use crate::{
 impl Orders for PgStore {
     async fn offsets(&self, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
         let group = group.to_owned();
-        self.run(|client| Box::pin(async move { offsets(client, &group).await })).await
+        self.run(|client| Box::pin(async move { offsets::offsets(client, &group).await })).await
     }
 
     async fn apply(&self, batch: Arc<Batch>) -> Result<Applied> {
@@ -46,24 +46,6 @@ impl Orders for PgStore {
         let command = command.clone();
         self.run(|client| Box::pin(async move { outcomes::of(client, &command).await })).await
     }
-}
-
-pub(super) async fn offsets(client: &Session, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
-    let select = client.prepare("SELECT topic, partition, \"offset\" FROM projected WHERE group_name = $1").await?;
-    let found = client.query(&select, &[&group]).await?;
-    let offset = |row: &deadpool_postgres::tokio_postgres::Row| {
-        let of = TopicPartition { topic: row.get(0), partition: row.get::<_, i32>(1) as u32 };
-        (of, row.get::<_, i64>(2) as u64)
-    };
-    Ok(found.iter().map(offset).collect())
-}
-
-/// What was ordered under these ids, without where it stands.
-pub(super) async fn orders(client: &Session, ids: &[i64]) -> Result<HashMap<OrderId, Order>> {
-    let sql = format!("SELECT {} FROM orders o WHERE id = ANY($1)", rows::ORDER_COLUMNS);
-    let found = client.query(&client.prepare(&sql).await?, &[&ids]).await?;
-    // a damaged one cannot be compared with
-    Ok(found.iter().filter_map(|row| rows::order(row).ok()).map(|order| (order.id, order)).collect())
 }
 
 /// One statement, so that view and history are of the same moment.

@@ -6,8 +6,7 @@ use deadpool_postgres::tokio_postgres::Row;
 
 use super::super::{
     Error, Result,
-    ledger::{Class, MailId, MailStatus},
-    mails::Suppression,
+    ledger::{Class, MailId, MailStatus, Suppression},
     orders::{OrderView, unharmed},
 };
 use crate::{

@@ -9,10 +9,7 @@ use super::{
 };
 use crate::{
     domain::{EmailAddress, OrderId},
-    store::{
-        Result,
-        mails::{SuppressedQuery, Suppression},
-    },
+    store::{Result, ledger::Suppression, mails::SuppressedQuery},
 };
 
 /// Suppresses addresses that were refused just now, each with the mail and the reason. Returns how many are new.

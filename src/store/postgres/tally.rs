@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 
-use super::{
-    super::{
+use super::session::{Session, Transaction};
+use crate::{
+    domain::{Closing, Timestamp},
+    store::{
         Result,
         ledger::{Class, MailStatus},
         overview::{Counted, minute_name},
     },
-    session::{Session, Transaction},
 };
-use crate::domain::{Closing, Timestamp};
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

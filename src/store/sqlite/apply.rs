@@ -15,7 +15,7 @@ use crate::{
     store::{
         columns::{self, Columns},
         ledger::{MailId, MailStatus},
-        orders::{Advance, Applied, Batch, Details, Incoming, conflict, is_dropped},
+        orders::{Advance, Applied, Batch, Details, Incoming, conflict},
     },
 };
 
@@ -143,7 +143,7 @@ impl<'conn> Projection<'conn> {
             return Ok(());
         }
         let mails_from = self.note(held.as_ref(), relation, incoming)?;
-        self.enter(incoming, is_dropped(MailId { order: event.order.id, seq: event.seq }, mails_from))?;
+        self.enter(incoming, MailId { order: event.order.id, seq: event.seq }.is_dropped(mails_from))?;
         let key = rows::key(event.order.id, event.seq);
         if relation == Relation::Late {
             // its mail goes before those of later states that are still to be sent

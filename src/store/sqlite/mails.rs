@@ -6,7 +6,10 @@ use rusqlite::{Connection, Params};
 use super::{Result, SqliteStore, rows, suppressed};
 use crate::{
     domain::{EmailAddress, OrderId},
-    store::mails::{MailEntry, Mails, SuppressedQuery, Suppression},
+    store::{
+        ledger::Suppression,
+        mails::{MailEntry, Mails, SuppressedQuery},
+    },
 };
 
 #[async_trait]

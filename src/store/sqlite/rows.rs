@@ -7,8 +7,7 @@ use crate::{
     domain::{EmailAddress, Order, OrderId, Product, Timestamp, Waits},
     store::{
         columns,
-        ledger::{Class, MailId, MailStatus},
-        mails::Suppression,
+        ledger::{Class, MailId, MailStatus, Suppression},
         orders::{OrderView, unharmed},
     },
 };

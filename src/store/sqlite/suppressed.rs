@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::{EmailAddress, OrderId},
-    store::mails::{SuppressedQuery, Suppression},
+    store::{ledger::Suppression, mails::SuppressedQuery},
 };
 
 /// Suppresses the address of a mail that was just settled as refused. Returns 1, or 0 when it is suppressed already.

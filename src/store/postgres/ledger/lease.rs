@@ -9,7 +9,6 @@ use crate::{
     store::{
         Result,
         ledger::{Class, Mail, MailStatus, Reason},
-        orders::is_dropped,
         postgres::{
             rows,
             session::{Session, Transaction},
@@ -100,7 +99,7 @@ async fn take(
         tally.mail(if was_sending { MailStatus::Sending } else { MailStatus::Pending }, -1);
         tally.class(MailStatus::Pending, rows::class(row, FIRST + 6), -1);
         tally.mail(MailStatus::Sending, 1);
-        if is_dropped(id, rows::small(row, FIRST + 15)) {
+        if id.is_dropped(rows::small(row, FIRST + 15)) {
             // it was being sent when its order was cancelled, or was dead and is driven again
             dropped.add(id, attempt, told(&cancelled), (None, false));
             continue;

@@ -11,7 +11,6 @@ use crate::{
     store::{
         Error, Result,
         ledger::{Class, Mail, MailId, MailStatus, Reason},
-        orders::is_dropped,
         sqlite::{
             rows,
             tally::{Kind, Tally},
@@ -64,7 +63,7 @@ fn due(conn: &Connection, now: Timestamp, limit: usize) -> Result<Due> {
     let (mut due, mut tally) = (Due::default(), Tally::default());
     while let Some(row) = found.next()? {
         let id = rows::mail_id(row, FIRST)?;
-        if is_dropped(id, row.get(FIRST + 15)?) {
+        if id.is_dropped(row.get(FIRST + 15)?) {
             due.dropped.push(id);
             continue;
         }
