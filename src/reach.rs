@@ -14,8 +14,7 @@ pub fn explain(error: &(dyn Error + 'static), address: &str, ca: &str) -> String
         let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
         return format!("{error}{cause}");
     };
-    // the system's resolver has no kind of error of its own
-    if found.to_string().contains("lookup address") {
+    if is_of_the_resolver(found) {
         return format!("the host's name is not known ({found}): is the host in {address} right?");
     }
     match found.kind() {
@@ -26,5 +25,30 @@ pub fn explain(error: &(dyn Error + 'static), address: &str, ca: &str) -> String
         io::ErrorKind::TimedOut => format!("no answer ({found}): does a firewall keep that port of {address} closed?"),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => format!("it closed the connection ({found})"),
         _ => found.to_string(),
+    }
+}
+
+/// The standard library gives a failed look-up of a name no number of the system's, and the one kind that has no name:
+/// that of a number nobody knows.
+fn is_of_the_resolver(error: &io::Error) -> bool {
+    error.raw_os_error().is_none() && error.kind() == io::Error::from_raw_os_error(i32::MAX).kind()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::ToSocketAddrs;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_known_is_told_by_its_kind() {
+        let unknown = ("two..dots", 5432).to_socket_addrs().unwrap_err();
+        let told = explain(&unknown, "store.url", "store.ca");
+        assert!(told.starts_with("the host's name is not known") && told.contains("store.url"), "{told}");
+
+        let other = io::Error::other("no lookup address in the reply");
+        assert_eq!(explain(&other, "store.url", "store.ca"), "no lookup address in the reply");
+        let system = io::Error::from_raw_os_error(i32::MAX);
+        assert_eq!(explain(&system, "store.url", "store.ca"), system.to_string());
     }
 }
