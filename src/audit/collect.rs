@@ -13,7 +13,7 @@ use crate::{
     domain::Timestamp,
     eventlog::{EventLog, Record, TopicPartition},
     files,
-    store::{Store, ledger::MailStatus, orders::Query},
+    store::{Store, ledger::MailStatus, mails::MailEntry, orders::Query},
 };
 
 /// Where the facts are.
@@ -135,10 +135,15 @@ async fn read_views(store: &dyn Store) -> Result<BTreeMap<u64, View>> {
         for view in page {
             let id = view.order.id;
             let (view, history) = store.order(id).await?.with_context(|| format!("order {id} vanished"))?;
-            let dropped = history.iter().filter(|entry| entry.mail == Some(MailStatus::Dropped));
-            let dropped = dropped.map(|entry| entry.estado.to_string()).collect();
+            let mails = store.mails_of(id).await?;
+            let about = |is_one: fn(&MailEntry) -> bool| {
+                mails.iter().filter(|mail| is_one(mail)).map(|mail| mail.estado.to_string()).collect()
+            };
+            let dropped = about(|mail| mail.status == MailStatus::Dropped);
+            let unanswered =
+                about(|mail| mail.ambiguous && matches!(mail.status, MailStatus::Dropped | MailStatus::Dead));
             let history = history.iter().map(|entry| (entry.estado.to_string(), entry.at.as_millis())).collect();
-            views.insert(id.get(), View { estado: view.estado.to_string(), history, dropped });
+            views.insert(id.get(), View { estado: view.estado.to_string(), history, dropped, unanswered });
         }
     }
 }

@@ -142,7 +142,8 @@ fn judge_views(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, report: &m
 
 /// I3: each (order, state) at least once, in order, to the right address, beside the links that were asked for; repeats
 /// have the same Message-ID and are no more than the ledger counted. Only an order that was cancelled or refused may lack
-/// some: those that its end dropped, as the ledger says of each.
+/// some: those that its end dropped, as the ledger says of each. One that was given up while nobody knew what became of an
+/// attempt may come late: from a mailer that stalled in the middle of it until its lease had ended.
 fn judge_mails(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, rules: &Rules, report: &mut Report) {
     let mut arrived: BTreeMap<(u64, &str), &str> = BTreeMap::new();
     let mut latest: HashMap<u64, (u64, usize)> = HashMap::new();
@@ -168,6 +169,7 @@ fn judge_mails(facts: &Facts, histories: &BTreeMap<u64, Vec<&Event>>, rules: &Ru
                 if let Some(arrival) = mail.arrival
                     && let Some((_, before)) = latest.insert(mail.id, (arrival, place))
                     && before > place
+                    && facts.views.get(&mail.id).is_none_or(|view| !view.unanswered.contains(&mail.estado))
                 {
                     report.object("I3", mail.id, &format!("was mailed {:?} after a later state", mail.estado));
                 }

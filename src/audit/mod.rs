@@ -111,6 +111,8 @@ pub struct View {
     pub history: Vec<(String, i64)>,
     /// The states whose mails the ledger has dropped.
     pub dropped: Vec<String>,
+    /// The states whose mails the ledger has given up without knowing what became of an attempt.
+    pub unanswered: Vec<String>,
 }
 
 /// A mail that arrived.

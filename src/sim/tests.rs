@@ -49,6 +49,14 @@ fn a_cancellation_that_races_the_last_timer_has_one_of_two_ends() {
     assert!(in_time > 100 && too_late > 100, "{in_time} in time, {too_late} too late");
 }
 
+/// In these a mailer stalls in the middle of a mail until its lease has ended and its order is cancelled.
+#[test]
+fn a_mail_that_was_given_up_in_the_middle_may_come_late() {
+    for seed in [101_796, 110_065] {
+        simulate(seed, STEPS, false);
+    }
+}
+
 #[test]
 fn a_seed_replays_to_the_letter() {
     for seed in 0..40 {
