@@ -241,17 +241,25 @@ pub(super) fn mailbox(
 /// What the desk watches, but for the log and the store themselves.
 pub(super) fn watched(config: &Config, env: Env, registry: Arc<RwLock<Registry>>) -> ops::Watched {
     let topics = &config.topics;
+    let backlog_max =
+        |role: &str| config.intake.backlog_of.iter().any(|other| other == role).then_some(config.intake.backlog_max);
     ops::Watched {
         log: None,
         store: None,
         env,
         registry,
         groups: vec![
-            ops::Group { name: fulfilment::GROUP.to_owned(), word: "g_ful", topics: vec![topics.orders.clone()] },
+            ops::Group {
+                name: fulfilment::GROUP.to_owned(),
+                word: "g_ful",
+                topics: vec![topics.orders.clone()],
+                backlog_max: backlog_max("fulfilment"),
+            },
             ops::Group {
                 name: tracking::GROUP.to_owned(),
                 word: "g_tra",
                 topics: vec![topics.states.clone(), topics.dead.clone()],
+                backlog_max: backlog_max("tracking"),
             },
         ],
         has_owners: config.log_url().is_shared(),

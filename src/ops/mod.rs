@@ -169,6 +169,7 @@ fn sections(here: &str, mails: &'static str, open: u64) -> Vec<Value> {
         ("/failures", "nav_failures"),
         ("/log", "nav_log"),
         (mails, "nav_mail"),
+        ("/capacity", "nav_capacity"),
     ];
     let section = |(path, word): (&'static str, &'static str)| {
         context! { path, word, is_here => path == here, open => if path == "/failures" { open } else { 0 } }

@@ -35,6 +35,7 @@ export async function scene(server) {
     'desk-log-read': server.ops('/log?topic=compra_confirmada'),
     'desk-mailbox': server.ops('/mailbox'),
     'desk-ledger': server.ops('/ledger'),
+    'desk-capacity': server.ops('/capacity'),
     'desk-gallery': server.ops('/mailbox/gallery'),
   };
 }

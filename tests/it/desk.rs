@@ -1,5 +1,6 @@
 //! The operations desk over HTTP, with its forms.
 
+mod capacity;
 mod log;
 mod shown;
 

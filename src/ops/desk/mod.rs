@@ -10,6 +10,7 @@ mod accounts;
 mod actions;
 mod attention;
 mod browse;
+mod capacity;
 mod charts;
 mod decide;
 mod failures;
@@ -46,7 +47,7 @@ use crate::{
     env::Env,
     eventlog::TopicInfo,
     pages::{Pages, Reader, Site},
-    store,
+    store::{self, overview::Minute},
     web::Problem,
 };
 
@@ -83,6 +84,8 @@ struct Inner {
     commands: OnceLock<Commands>,
     /// The topics of the log, as they were seen last.
     topics: Paced<Arc<Vec<TopicInfo>>>,
+    /// The minutes of the last day.
+    day: Paced<Arc<Vec<Minute>>>,
     /// Held by whoever asks the log for topics or records.
     reading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -98,7 +101,7 @@ impl Desk {
     pub(super) fn new(deps: Deps) -> Self {
         let templates = built_in! {
             "live.html" "now.html" "orders.html" "row.html" "order.html" "act.html" "failures.html" "decide.html"
-            "log.html"
+            "log.html" "capacity.html"
         };
         let templates: Vec<_> = [LAYOUT].into_iter().chain(templates).collect();
         let pages = Pages::new(&deps.site, &templates);
@@ -107,6 +110,7 @@ impl Desk {
             pages,
             commands: OnceLock::new(),
             topics: Paced::default(),
+            day: Paced::default(),
             reading: Arc::default(),
         }))
     }
@@ -121,6 +125,7 @@ impl Desk {
             .route("/failures/decide", get(decide::ask))
             .route("/failures/decide", post(decide::act))
             .route("/log", get(log::page))
+            .route("/capacity", get(capacity::page))
             .with_state(self)
     }
 

@@ -45,6 +45,8 @@ pub struct Group {
     pub word: &'static str,
     /// What it reads.
     pub topics: Vec<String>,
+    /// How many records of the first of them may wait for it before intake takes no more orders; none where it takes them anyway.
+    pub backlog_max: Option<u64>,
 }
 
 /// What is watched.
@@ -129,6 +131,11 @@ impl Watch {
 
     pub(super) fn groups(&self) -> &[Group] {
         &self.0.of.groups
+    }
+
+    /// Whether processes share the log, and its partitions.
+    pub(super) fn has_owners(&self) -> bool {
+        self.0.of.has_owners
     }
 
     pub(super) fn log(&self) -> Option<&Arc<dyn EventLog>> {

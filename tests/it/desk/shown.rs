@@ -51,10 +51,19 @@ async fn every_command_that_a_page_shows_is_one() {
     let group = failures.split("do=redrive&amp;group=").nth(1).unwrap().split('"').next().unwrap();
     let order = |verb: &str| format!("/orders/{id}{verb}");
     let decide = |what: &str| format!("/failures/decide?{what}");
-    let mut paths =
-        ["/", "/failures", "/ledger", "/mailbox", "/orders", "/orders?late=1", "/log", "/log?topic=compra_detalle"]
-            .map(str::to_owned)
-            .to_vec();
+    let mut paths = [
+        "/",
+        "/capacity",
+        "/failures",
+        "/ledger",
+        "/mailbox",
+        "/orders",
+        "/orders?late=1",
+        "/log",
+        "/log?topic=compra_detalle",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     paths.extend(["?state=recibido", "?late=1&state=%2D%2Dx%27+y"].map(|query| format!("/orders{query}")));
     paths.extend(["", "/cancel", "/hold", "/delay", "/address"].map(order));
     paths.extend(["do=redrive", "do=drop", "do=drop&id=mail:901.1", "do=redrive&id=mail:901.1"].map(decide));

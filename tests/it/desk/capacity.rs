@@ -1,0 +1,49 @@
+//! The page of the capacity.
+
+use std::time::Duration;
+
+use encargo::domain::Lang;
+
+use super::{page, page_in, page_with, placed};
+use crate::harness::app::TestApp;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_load_of_the_last_day_is_what_was_placed_in_it() {
+    let app = TestApp::start().await;
+    let empty = page(&app, "/capacity").await;
+    assert!(empty.contains("0 now, 0 at most") && !empty.contains("class=\"cp\""), "{empty}");
+    for _ in 0..3 {
+        placed(&app).await;
+    }
+    app.clock.advance(Duration::from_mins(1));
+    let html = page_with(&app, "/capacity", "3 now, 3 at most").await;
+    for words in ["<b class=\"big n\">3</b> per minute", "<dt>In the last day</dt><dd>3</dd>", "busiest minute · 3"] {
+        assert!(html.contains(words), "{words} is missing in {html}");
+    }
+    app.clock.advance(Duration::from_hours(23));
+    page_with(&app, "/capacity", "0 now, 3 at most").await;
+    app.clock.advance(Duration::from_hours(1));
+    page_with(&app, "/capacity", "0 now, 0 at most").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fits_is_told_as_far_as_it_is_known() {
+    let app = TestApp::start_with(&[("intake.backlog_max", "1234")]).await;
+    let html = page_with(&app, "/capacity", "Nothing is at its limit").await;
+    for words in
+        ["With more than 1,234, no new orders", "nothing in the last 10 min", "one process reads it", "not measured"]
+    {
+        assert!(html.contains(words), "{words} is missing in {html}");
+    }
+    let spanish = page_in(&app, "/capacity", Lang::Es).await;
+    for words in [
+        "<html lang=\"es\">",
+        "Nada está al límite",
+        "Con más de 1234 no se aceptan",
+        "aria-current=\"page\">Capacidad",
+    ] {
+        assert!(spanish.contains(words), "{words} is missing in {spanish}");
+    }
+    let app = TestApp::start_with(&[("intake.backlog_of", "")]).await;
+    page_with(&app, "/capacity", "orders are taken without a bound").await;
+}
