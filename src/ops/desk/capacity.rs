@@ -76,7 +76,7 @@ impl<'a> Stage<'a> {
 
     fn values(&self, voice: Voice<'_>) -> Value {
         let worst = self.worst().map(|(worst, _)| {
-            context! { partition => worst.lag.of.to_string(), spark => charts::spark(&worst.past), trend => trend(worst, voice) }
+            context! { spark => charts::spark(&worst.past), trend => trend(worst, voice) }
         });
         let behind = self.readings.iter().map(|reading| reading.behind).max().unwrap_or_default();
         context! {
