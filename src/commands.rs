@@ -9,13 +9,13 @@ use tokio::task::spawn_blocking;
 use crate::{
     clock::Monotonic,
     domain::{
-        Change, Closing, Command, CommandId, CommandOutcome, OrderId,
+        Change, Closing, Command, CommandCopy, CommandId, CommandOutcome, OrderId,
         command::{Refusal, Verb, Verdict},
         flow::Party,
         wire,
     },
     env::{Backoff, Env},
-    eventlog::{self, EventLog, NewRecord},
+    eventlog::{self, EventLog, NewRecord, Position},
     store::{
         self, Store,
         orders::{HistoryEntry, OrderView},
@@ -47,8 +47,8 @@ pub enum Answer {
     Done(CommandOutcome),
     /// It changes nothing.
     Refused(CommandOutcome),
-    /// It is written down, and not known yet what becomes of it.
-    Pending,
+    /// This copy of it is written down, and not known yet what becomes of it.
+    Pending(CommandCopy),
 }
 
 /// Why there is no answer to a command.
@@ -106,10 +106,10 @@ impl Commands {
         if verb == Verb::Cancel && is_too_late(view, command.party) {
             return Ok(Answer::Refused(refused_by_view(view, id, Refusal::TooLate)));
         }
-        self.send(command, view.partition).await?;
-        match self.decided(command, before.as_ref()).await {
+        let copy = self.send(command, view.partition).await?;
+        match self.decided(command, copy, before.as_ref()).await {
             Some(outcome) => self.settled(verb, outcome).await,
-            None => Ok(Answer::Pending),
+            None => Ok(Answer::Pending(copy)),
         }
     }
 
@@ -174,7 +174,7 @@ impl Commands {
     }
 
     /// Writes a command to the order's own partition. What is written is decided, whoever waits for that.
-    async fn send(&self, command: &Command, partition: Option<u32>) -> Result<(), Error> {
+    async fn send(&self, command: &Command, partition: Option<u32>) -> Result<CommandCopy, Error> {
         let Inner { log, env, topic, failures, .. } = &*self.0;
         let record = NewRecord {
             topic: topic.clone(),
@@ -184,7 +184,13 @@ impl Commands {
             headers: wire::command_headers(&command.id),
             at: env.clock.now(),
         };
-        let Err(error) = log.append(vec![record]).await else { return Ok(()) };
+        let error = match log.append(vec![record]).await {
+            Ok(positions) => {
+                let Position { partition, offset } = positions[0];
+                return Ok(CommandCopy { partition, offset });
+            }
+            Err(error) => error,
+        };
         if let eventlog::Error::Overloaded(_) = error {
             return Err(Error::Overloaded);
         }
@@ -205,14 +211,21 @@ impl Commands {
         matches!(found, Ok(Ok(None)))
     }
 
-    /// Waits for what becomes of a command that was sent. An answer that was there before is none to this one.
-    async fn decided(&self, command: &Command, before: Option<&CommandOutcome>) -> Option<CommandOutcome> {
+    /// Waits for what becomes of a command of which this copy was sent. A refusal that was there before is no answer to it, nor
+    /// is that of an earlier copy: this one may still do what was refused then.
+    async fn decided(
+        &self,
+        command: &Command,
+        sent: CommandCopy,
+        before: Option<&CommandOutcome>,
+    ) -> Option<CommandOutcome> {
         let end = self.0.env.pace.monotonic() + WAIT_MAX;
         let mut pauses = Backoff::new(LOOK);
         while self.may_pause(&mut pauses, end).await {
             // a store that is away may be back in time
             if let Ok(Some(outcome)) = self.0.store.outcome(&command.id).await
                 && outcome.order == command.order
+                && outcome.settles(sent)
                 && before != Some(&outcome)
             {
                 return Some(outcome);
@@ -243,7 +256,7 @@ pub fn done_before(
     let is_done = |before: &&CommandOutcome| matches!(before.verdict, Verdict::Done | Verdict::Repeated);
     let remembered = || {
         let (verdict, standing) = (Verdict::Repeated, Some(view.standing()));
-        CommandOutcome { command: id.clone(), order: view.order.id, verdict, standing, at: view.at }
+        CommandOutcome { command: id.clone(), order: view.order.id, copy: None, verdict, standing, at: view.at }
     };
     let in_history = history.iter().any(|entry| is_of(entry, id));
     before.filter(is_done).cloned().or_else(|| in_history.then(remembered))
@@ -257,7 +270,7 @@ pub fn is_too_late(view: &OrderView, party: Party) -> bool {
 /// What is known without asking anybody.
 fn refused_by_view(view: &OrderView, command: &CommandId, refusal: Refusal) -> CommandOutcome {
     let (verdict, standing) = (Verdict::from(refusal), Some(view.standing()));
-    CommandOutcome { command: command.clone(), order: view.order.id, verdict, standing, at: view.at }
+    CommandOutcome { command: command.clone(), order: view.order.id, copy: None, verdict, standing, at: view.at }
 }
 
 fn is_of(entry: &HistoryEntry, command: &CommandId) -> bool {

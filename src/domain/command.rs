@@ -106,6 +106,16 @@ pub enum Refusal {
     TooMany,
 }
 
+/// One copy of a command, by its place in `encargo_commands`: a client without an answer sends the command again, and each
+/// copy is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandCopy {
+    /// Partition of the topic.
+    pub partition: u32,
+    /// Offset in it.
+    pub offset: u64,
+}
+
 /// What became of a command. It explains itself, as an event does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandOutcome {
@@ -113,6 +123,8 @@ pub struct CommandOutcome {
     pub command: CommandId,
     /// Of which order.
     pub order: OrderId,
+    /// Which copy of it was decided; `None` in outcomes of before.
+    pub copy: Option<CommandCopy>,
     /// What became of it.
     pub verdict: Verdict,
     /// Where the order stands now; `None` when it is not in flight, and what became of it is not remembered.
@@ -164,6 +176,37 @@ impl CommandId {
     /// What an order remembers of it.
     pub fn fingerprint(&self) -> u64 {
         super::fingerprint(&[self.0.as_bytes()])
+    }
+}
+
+impl CommandOutcome {
+    /// Whether this is the last word on a command of which that copy was sent. What is done stays done. A refusal is final for
+    /// the copies up to the one that was refused: one behind it is still to be decided, and may do what was refused before.
+    pub fn settles(&self, sent: CommandCopy) -> bool {
+        match self.verdict {
+            Verdict::Done | Verdict::Repeated => true,
+            Verdict::Refused { .. } | Verdict::Unknown => {
+                self.copy.is_none_or(|decided| decided.partition == sent.partition && decided.offset >= sent.offset)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for CommandCopy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.partition, self.offset)
+    }
+}
+
+impl std::str::FromStr for CommandCopy {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let read = |text: &str| {
+            let (partition, offset) = text.split_once('-')?;
+            Some(Self { partition: partition.parse().ok()?, offset: offset.parse().ok()? })
+        };
+        read(text).ok_or(Invalid::because("must be PARTITION-OFFSET, as in the answer's Location"))
     }
 }
 

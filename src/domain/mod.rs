@@ -18,7 +18,7 @@ mod trace;
 pub mod why;
 pub mod wire;
 
-pub use command::{Command, CommandId, CommandOutcome};
+pub use command::{Command, CommandCopy, CommandId, CommandOutcome};
 pub use dead_letter::{DeadLetter, Source};
 pub use email::EmailAddress;
 pub use event::{Cause, Change, Closing, Exits, StateEvent, Waits};

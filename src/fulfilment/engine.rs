@@ -18,7 +18,7 @@ use crate::planted::{Defect, is_planted};
 use crate::{
     clock::Monotonic,
     domain::{
-        Cause, Closing, Command, CommandOutcome, Flow, Order, OrderId, StateEvent, Timestamp, Waits,
+        Cause, Closing, Command, CommandCopy, CommandOutcome, Flow, Order, OrderId, StateEvent, Timestamp, Waits,
         command::{Refusal, Standing, Verdict},
         lifecycle,
     },
@@ -177,12 +177,13 @@ impl Engine {
     }
 
     /// Stages what a command does to its order, and says what that is, or why it does nothing.
-    pub fn command(&mut self, command: &Command, now: Now) -> CommandOutcome {
+    pub fn command(&mut self, command: &Command, copy: CommandCopy, now: Now) -> CommandOutcome {
         let (verdict, standing) = match self.live.find(command.order) {
             Some(key) => self.decide(key, command, now),
             None => (self.of_the_past(command), None),
         };
-        CommandOutcome { command: command.id.clone(), order: command.order, verdict, standing, at: now.wall }
+        let (id, order, copy) = (command.id.clone(), command.order, Some(copy));
+        CommandOutcome { command: id, order, copy, verdict, standing, at: now.wall }
     }
 
     fn decide(&mut self, key: Key, command: &Command, now: Now) -> (Verdict, Option<Standing>) {

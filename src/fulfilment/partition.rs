@@ -8,7 +8,7 @@ use super::{
     plan::{Broken, Part, Ticket},
 };
 use crate::{
-    domain::{CommandOutcome, Invalid, Order, wire},
+    domain::{CommandCopy, CommandOutcome, Invalid, Order, wire},
     eventlog::{Budget, GroupOffset, NewRecord, Position, Record},
 };
 
@@ -116,7 +116,8 @@ impl Partition {
             *most -= 1;
             match wire::decode_command(&record.value) {
                 Ok(command) => {
-                    let outcome = self.engine.command(&command, now);
+                    let copy = CommandCopy { partition: commands.tp.partition, offset: record.offset };
+                    let outcome = self.engine.command(&command, copy, now);
                     let (id, order, by) = (command.id, command.order, command.by);
                     debug!(%order, command = %id, by, result = outcome.verdict.name(), "command");
                     metrics.command(&outcome.verdict);

@@ -7,18 +7,11 @@ go on in any case, so that every order comes to an end.
 import asyncio
 import json
 import random
-from datetime import datetime, timedelta, timezone
 
 CHANGED = 4  # every so many orders
 WITHIN = 2.5  # seconds after the acknowledgement, in which a fault's orders go through all their states
 AGAIN = (0.3, 1.0)
-BODIES = {"delay": lambda _: {"until": in_a_moment()}, "address": lambda email: {"usermail": f"new-{email}"}}
-
-
-def in_a_moment():
-    """The same time however often it is asked for again: `for` would be another one each time."""
-    moment = datetime.now(timezone.utc) + timedelta(milliseconds=700)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+BODIES = {"delay": lambda email: {"for": "700ms"}, "address": lambda email: {"usermail": f"new-{email}"}}
 
 
 class Changes:

@@ -11,7 +11,7 @@ use super::{
     waits::{read_waits, waits_name},
 };
 use crate::domain::{
-    Command, CommandId, CommandOutcome, Exits, Invalid, OrderId, Timestamp, Waits,
+    Command, CommandCopy, CommandId, CommandOutcome, Exits, Invalid, OrderId, Timestamp, Waits,
     command::{Standing, Verb, Verdict, Wish},
     flow::Party,
 };
@@ -47,6 +47,10 @@ struct WireOutcome<'a> {
     #[serde(borrow)]
     result: Cow<'a, str>,
     at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partition: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     code: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -139,6 +143,8 @@ pub fn encode_outcome(outcome: &CommandOutcome) -> Vec<u8> {
         command: outcome.command.as_str().into(),
         result: outcome.verdict.name().into(),
         at: outcome.at,
+        partition: outcome.copy.map(|copy| copy.partition),
+        offset: outcome.copy.map(|copy| copy.offset),
         code,
         detail,
         estado: standing.map(|standing| (&*standing.estado).into()),
@@ -178,6 +184,7 @@ pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Invalid> {
     Ok(CommandOutcome {
         command: wire.command.parse()?,
         order: OrderId::new(wire.orderid)?,
+        copy: wire.partition.zip(wire.offset).map(|(partition, offset)| CommandCopy { partition, offset }),
         verdict,
         standing,
         at: wire.at,
@@ -265,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn outcomes_round_trip(waits in waits(), advance: bool, refuse: bool, seq in 1_u8.., kind in 0..4) {
+        fn outcomes_round_trip(waits in waits(), advance: bool, refuse: bool, seq in 1_u8.., kind in 0..4, partition: u32, offset: u64) {
             let verdict = match kind {
                 0 => Verdict::Done,
                 1 => Verdict::Repeated,
@@ -276,7 +283,11 @@ mod tests {
             let standing = (kind != 2).then(|| Standing { estado: "preparando".into(), seq, waits, exits });
             let at = Timestamp::from_millis(1_764_000_000_000);
             let (command, order) = ("c-1".parse().unwrap(), OrderId::new(9).unwrap());
-            let outcome = CommandOutcome { command, order, verdict, standing, at };
+            let copy = advance.then_some(CommandCopy { partition, offset });
+            if let Some(copy) = copy {
+                prop_assert_eq!(copy.to_string().parse(), Ok(copy));
+            }
+            let outcome = CommandOutcome { command, order, copy, verdict, standing, at };
             prop_assert_eq!(decode_outcome(&encode_outcome(&outcome)), Ok(outcome));
         }
     }

@@ -2,8 +2,8 @@ use std::{fs, path::Path};
 
 use super::*;
 use crate::domain::{
-    Cause, Closing, Command, DeadLetter, Exits, HandleKey, Lang, Source, StateEvent, TraceParent, Waits, command::Wish,
-    flow::Party,
+    Cause, Closing, Command, CommandCopy, DeadLetter, Exits, HandleKey, Lang, Source, StateEvent, TraceParent, Waits,
+    command::Wish, flow::Party,
 };
 
 const RECORD_TIME: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -86,9 +86,12 @@ fn commands_are_written_and_read_to_the_byte() {
     let file = golden("encargo_commands/v1.json");
     assert_eq!(String::from_utf8(encode_command(&command)), String::from_utf8(file.clone()));
     assert_eq!(decode_command(&file), Ok(command));
-    let outcome = golden("encargo_outcomes/v1.json");
-    let read = decode_outcome(&outcome).unwrap();
-    assert_eq!(String::from_utf8(encode_outcome(&read)), String::from_utf8(outcome));
+    for (name, copy) in [("v1", None), ("v1-copy", Some(CommandCopy { partition: 3, offset: 17 }))] {
+        let outcome = golden(&format!("encargo_outcomes/{name}.json"));
+        let read = decode_outcome(&outcome).unwrap();
+        assert_eq!(read.copy, copy);
+        assert_eq!(String::from_utf8(encode_outcome(&read)), String::from_utf8(outcome));
+    }
 }
 
 /// Version 1 knew what a field meant, whatever came after it: it goes on with what version 2 writes.

@@ -121,7 +121,7 @@ pub(super) async fn act(
         Ok(Answer::Done(_)) => {
             Ok(Redirect::to(&format!("/orders/{}?done={}", view.order.id, verb.name())).into_response())
         }
-        Ok(Answer::Pending) => {
+        Ok(Answer::Pending(_)) => {
             Ok(Redirect::to(&format!("/orders/{}?sent={}", view.order.id, verb.name())).into_response())
         }
         Ok(Answer::Refused(outcome)) => Ok(again(refused(&outcome, reader.lang), StatusCode::CONFLICT)),

@@ -62,6 +62,12 @@ impl Model {
         if result == Some("done") && !self.told.insert(command.to_owned()) {
             return Err(format!("command {command} is told to be done twice"));
         }
+        let copy = (value["partition"].as_u64(), value["offset"].as_u64());
+        if copy.0 != Some(partition.into()) || copy.1.is_none_or(|offset| !self.decided.insert((partition, offset))) {
+            return Err(format!(
+                "the copy {copy:?} of command {command} is decided twice, or is not of this partition"
+            ));
+        }
         let id = value["orderid"].as_u64().ok_or("an outcome is about no order")?;
         let (_, is_done) = self.answers.entry(command.to_owned()).or_insert((id, false));
         *is_done |= matches!(result, Some("done" | "repeated"));

@@ -39,6 +39,8 @@ pub(super) struct Model {
     /// Commands that were done, by what orders show and by what was told.
     done: BTreeSet<String>,
     told: BTreeSet<String>,
+    /// Copies of commands that were decided, by partition and offset.
+    decided: BTreeSet<(u32, u64)>,
     /// What was told of each command: its order, and whether it was done.
     answers: BTreeMap<String, (u64, bool)>,
     /// State records that others wrote.

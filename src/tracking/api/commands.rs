@@ -9,14 +9,14 @@ use super::{
 use crate::{
     commands::{self, Answer, done_before, is_too_late},
     domain::{
-        Command, CommandId, CommandOutcome, OrderId,
+        Command, CommandCopy, CommandId, CommandOutcome, Invalid, OrderId,
         command::{Verb, Verdict},
         flow::Party,
     },
     pages::Reader,
     store::orders::{HistoryEntry, OrderView},
     tracking::pages::{Cancellation, Look, Trouble, to_order},
-    web::{self, Problem},
+    web::{self, FieldError, Problem},
 };
 use axum::{
     Router,
@@ -112,21 +112,30 @@ async fn look_by_id(
 ) -> Result<Response, Problem> {
     api.authorize(&uri, &headers)?;
     let id = id.parse().map_err(|_| no_such_order())?;
-    api.look(&Asker { party: Party::Operator, place: format!("/orders/{id}") }, id, &command).await
+    api.look(&Asker { party: Party::Operator, place: format!("/orders/{id}") }, id, &command, sent_copy(&uri)?).await
 }
 
 /// `GET /track/{handle}/commands/{command}`.
 async fn look_by_handle(
     State(api): State<Api>,
+    uri: Uri,
     Path((handle, command)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let id = api.by_handle(&handle).await?.0.order.id;
-    api.look(&Asker { party: Party::Customer, place: format!("/track/{handle}") }, id, &command).await
+    api.look(&Asker { party: Party::Customer, place: format!("/track/{handle}") }, id, &command, sent_copy(&uri)?).await
+}
+
+/// `?copy=`: the copy of the command that was sent; without it whatever is known of the command is the answer.
+fn sent_copy(uri: &Uri) -> Result<Option<CommandCopy>, Problem> {
+    let bad = |error: Invalid| Problem::invalid(vec![FieldError { field: "copy".into(), detail: error.0 }]);
+    web::query_field(uri, "copy").map(|copy| copy.parse().map_err(bad)).transpose()
 }
 
 impl Asker {
-    fn place_of(&self, command: &CommandId) -> String {
-        format!("{}/commands/{command}", self.place)
+    /// Where to look what becomes of a command, or of one copy of it.
+    fn place_of(&self, command: &CommandId, copy: Option<CommandCopy>) -> String {
+        let copy = copy.map(|copy| format!("?copy={copy}")).unwrap_or_default();
+        format!("{}/commands/{command}{copy}", self.place)
     }
 }
 
@@ -151,7 +160,7 @@ impl Api {
         let answer = match self.0.commands.carry_out(&command, is_named, view, history).await {
             Ok(Answer::Done(outcome)) => Ok(told(&outcome, party)),
             Ok(Answer::Refused(outcome)) => Err(refused(&outcome, party)),
-            Ok(Answer::Pending) => Ok(pending(order, &command.id, &asker.place_of(&command.id))),
+            Ok(Answer::Pending(copy)) => Ok(pending(order, &command.id, &asker.place_of(&command.id, Some(copy)))),
             Err(error) => Err(not_taken(error, &command.id)),
         };
         let status = answer.as_ref().map_or_else(Problem::status, Response::status);
@@ -180,16 +189,23 @@ impl Api {
         })
     }
 
-    async fn look(&self, asker: &Asker, order: OrderId, command: &str) -> Result<Response, Problem> {
+    async fn look(
+        &self,
+        asker: &Asker,
+        order: OrderId,
+        command: &str,
+        sent: Option<CommandCopy>,
+    ) -> Result<Response, Problem> {
         let command: CommandId = command.parse().map_err(|_| no_such_order())?;
         let (view, history) = self.find(order).await?.ok_or_else(no_such_order)?;
         let outcome = self.0.commands.outcome(&command).await.map_err(|error| not_taken(error, &command))?;
         if outcome.as_ref().is_some_and(|outcome| outcome.order != order) {
             return Err(no_such_order());
         }
-        match outcome.clone().or_else(|| done_before(&command, &view, &history, None)) {
+        let outcome = outcome.filter(|outcome| sent.is_none_or(|sent| outcome.settles(sent)));
+        match outcome.or_else(|| done_before(&command, &view, &history, None)) {
             Some(outcome) => Ok(told(&outcome, asker.party)),
-            None => Ok(pending(order, &command, &asker.place_of(&command))),
+            None => Ok(pending(order, &command, &asker.place_of(&command, sent))),
         }
     }
 }

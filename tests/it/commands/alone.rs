@@ -7,7 +7,8 @@ use axum::{Router, body::Body, response::Response};
 use encargo::{
     clock::Clock,
     domain::{
-        CommandId, CommandOutcome, DeadLetter, Flow, HandleKey, Order, OrderId, Product, Source, StateEvent, Timestamp,
+        CommandCopy, CommandId, CommandOutcome, DeadLetter, Flow, HandleKey, Order, OrderId, Product, Source,
+        StateEvent, Timestamp,
         command::Verdict,
         lifecycle::{self, OrderState},
         wire,
@@ -37,6 +38,8 @@ use crate::{harness::eventually, support::faulty::Script};
 
 const COMMANDS: &str = "encargo_commands";
 const PARTITIONS: u32 = 4;
+/// The first two that are sent about order 1.
+const COPIES: [CommandCopy; 2] = [CommandCopy { partition: 3, offset: 0 }, CommandCopy { partition: 3, offset: 1 }];
 
 struct Desk {
     router: Router,
@@ -90,12 +93,13 @@ impl Desk {
         self.store.apply(Arc::new(Batch { group: "tracking".into(), now: self.clock.now(), ..batch })).await.unwrap();
     }
 
-    /// As the projection brings it: what became of a command.
-    async fn outcome(&self, order: u64, command: &str, verdict: Verdict) {
+    /// As the projection brings it: what became of a command, of which that copy was decided.
+    async fn outcome(&self, order: u64, command: &str, copy: CommandCopy, verdict: Verdict) {
         let state = OrderState::after(&placed(order, &self.clock), &flow());
         let outcome = CommandOutcome {
             command: command.parse().unwrap(),
             order: OrderId::new(order).unwrap(),
+            copy: Some(copy),
             verdict,
             standing: Some(lifecycle::standing(&state)),
             at: self.clock.now(),
@@ -181,7 +185,7 @@ async fn what_is_not_decided_in_time_is_looked_up_later() {
     assert!((2_000..2_200).contains(&waited.as_millis()), "{waited:?}");
     assert_eq!((response.status(), header(&response, "retry-after")), (StatusCode::ACCEPTED, "1"));
     let place = header(&response, "location").to_owned();
-    assert_eq!(place, "/orders/1/commands/k-1");
+    assert_eq!(place, "/orders/1/commands/k-1?copy=3-0");
     assert_eq!(said(response).await, json!({ "orderid": 1, "command": "k-1", "result": "pending" }));
 
     let (partition, record) = desk.commands().remove(0);
@@ -190,12 +194,13 @@ async fn what_is_not_decided_in_time_is_looked_up_later() {
     let command = wire::decode_command(&record.value).unwrap();
     assert_eq!((command.id.as_str(), &*command.by), ("k-1", "shop"));
 
-    let paths = [place, format!("/track/{handle}/commands/k-1")];
+    let paths = [place, format!("/track/{handle}/commands/k-1"), format!("/track/{handle}/commands/k-1?copy=3-0")];
     for path in &paths {
         let response = desk.answer("GET", path, "").await;
         assert_eq!((response.status(), header(&response, "location")), (StatusCode::ACCEPTED, &**path));
     }
-    desk.outcome(1, "k-1", Verdict::Refused { code: "held".into(), detail: "the order is held".into() }).await;
+    desk.outcome(1, "k-1", COPIES[0], Verdict::Refused { code: "held".into(), detail: "the order is held".into() })
+        .await;
     for path in &paths {
         let response = desk.answer("GET", path, "").await;
         assert_eq!(response.status(), StatusCode::OK);
@@ -209,7 +214,7 @@ async fn what_is_not_decided_in_time_is_looked_up_later() {
 async fn a_refusal_of_before_is_no_answer_to_the_next_try() {
     let desk = Desk::open().await;
     let not_held = || Verdict::Refused { code: "not-held".into(), detail: "the order is not held".into() };
-    desk.outcome(1, "k-1", not_held()).await;
+    desk.outcome(1, "k-1", COPIES[0], not_held()).await;
     let mut asking = pin!(desk.request("POST", "/orders/1/resume", "k-1"));
     let mut looks = 0;
     let response = loop {
@@ -220,7 +225,7 @@ async fn a_refusal_of_before_is_no_answer_to_the_next_try() {
         }
         looks += 1;
         if looks == 50 {
-            desk.outcome(1, "k-1", Verdict::Done).await;
+            desk.outcome(1, "k-1", COPIES[1], Verdict::Done).await;
         }
     };
     assert!(looks >= 50, "answered with what was there");
@@ -230,6 +235,43 @@ async fn a_refusal_of_before_is_no_answer_to_the_next_try() {
     assert_eq!(desk.commands().len(), 1);
     // another order's word is none of ours
     assert_eq!(desk.answer("POST", "/orders/2/resume", "k-1").await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+/// While fulfilment stands still a client sends the same again, and every copy is decided. The refusal of one does not speak for
+/// the next, which may do what was asked.
+#[tokio::test]
+async fn a_refusal_is_told_to_those_who_wait_for_that_copy_or_an_earlier_one() {
+    let desk = Desk::open().await;
+    let not_held = || Verdict::Refused { code: "not-held".into(), detail: "the order is not held".into() };
+    let mut places = Vec::new();
+    for _ in COPIES {
+        let response = desk.answer("POST", "/orders/1/resume", "k-1").await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        places.push(header(&response, "location").to_owned());
+    }
+    let what = async || {
+        let mut said = Vec::new();
+        for place in &places {
+            said.push(self::said(desk.answer("GET", place, "").await).await["result"].clone());
+        }
+        said
+    };
+    assert_eq!(what().await, ["pending", "pending"]);
+    desk.outcome(1, "k-1", COPIES[0], not_held()).await;
+    assert_eq!(what().await, ["refused", "pending"]);
+    let elsewhere = CommandCopy { partition: 0, offset: 99 };
+    desk.outcome(1, "k-1", elsewhere, Verdict::Unknown).await;
+    assert_eq!(what().await, ["pending", "pending"], "another partition decides nothing of this one");
+    desk.outcome(1, "k-1", COPIES[1], not_held()).await;
+    assert_eq!(what().await, ["refused", "refused"]);
+    // the next copy waits for its own, and not for what is there
+    assert_eq!(desk.answer("POST", "/orders/1/resume", "k-1").await.status(), StatusCode::ACCEPTED);
+    desk.outcome(1, "k-1", CommandCopy { partition: 3, offset: 2 }, Verdict::Done).await;
+    assert_eq!(what().await, ["done", "done"]);
+
+    let malformed = desk.answer("GET", "/orders/1/commands/k-1?copy=first", "").await;
+    assert_eq!(malformed.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(said(malformed).await["errors"][0]["field"], "copy");
 }
 
 #[tokio::test]

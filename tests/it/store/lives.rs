@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use encargo::{
     domain::{
-        Cause, Change, Closing, CommandId, CommandOutcome, Exits, Waits,
+        Cause, Change, Closing, CommandCopy, CommandId, CommandOutcome, Exits, Waits,
         command::{Standing, Verdict},
         flow::Party,
     },
@@ -249,7 +249,8 @@ fn outcome(id: &str, second: u64, verdict: Verdict) -> CommandOutcome {
     let exits = Exits { cancel: Some(Party::Operator), advance: true, refuse: true, expect_at: Some(at(5)) };
     let standing = Standing { estado: "preparando".into(), seq: 2, waits: Waits::ForCommand, exits };
     let standing = (verdict != Verdict::Unknown).then_some(standing);
-    CommandOutcome { command: command(id), order: super::support::id(1), verdict, standing, at: at(second) }
+    let copy = Some(CommandCopy { partition: 3, offset: second });
+    CommandOutcome { command: command(id), order: super::support::id(1), copy, verdict, standing, at: at(second) }
 }
 
 fn refusal() -> Verdict {

@@ -95,8 +95,14 @@ async fn a_store_of_the_version_before_goes_on(place: &dyn Place, run: &Run<'_>)
     assert_eq!(store.outcome(&command("c")).await.unwrap(), None);
 
     // the orders go on, by time and by command, and are what they are from then on
-    let outcome =
-        CommandOutcome { command: command("c"), order: id(3), verdict: Verdict::Done, standing: None, at: at(9) };
+    let outcome = CommandOutcome {
+        command: command("c"),
+        order: id(3),
+        copy: None,
+        verdict: Verdict::Done,
+        standing: None,
+        at: at(9),
+    };
     let events = vec![told(1, 3), ended(3, 2, Closing::Cancelled), commanded(4, 2, Change::Held, Waits::Held(None))];
     let batch = Batch { advances: vec![advance(0, 8, 11)], outcomes: vec![outcome.clone()], ..batch(events) };
     assert_eq!(store.apply(batch.into()).await.unwrap().accepted, 3);

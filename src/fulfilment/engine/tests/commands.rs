@@ -1,7 +1,9 @@
 //! What somebody wants of an order, among timers, commits and restarts.
 
 use super::*;
-use crate::domain::{command::Wish, flow::Party};
+use crate::domain::{CommandCopy, command::Wish, flow::Party};
+
+const COPY: CommandCopy = CommandCopy { partition: 0, offset: 0 };
 
 fn operator(name: &str, order: u64, wish: Wish) -> Command {
     let (id, order) = (name.parse().unwrap(), OrderId::new(order).unwrap());
@@ -17,14 +19,22 @@ fn commands_are_events_like_any_other() {
         engine.accept(order(id), at(0));
     }
     output.commit(&mut engine, at(0));
-    assert_eq!(engine.command(&operator("a", 4, Wish::Cancel), at(1)).verdict, Verdict::Unknown, "it is not there");
-    let cancelled = engine.command(&operator("a", 1, Wish::Cancel), at(1));
+    assert_eq!(
+        engine.command(&operator("a", 4, Wish::Cancel), COPY, at(1)).verdict,
+        Verdict::Unknown,
+        "it is not there"
+    );
+    let cancelled = engine.command(&operator("a", 1, Wish::Cancel), COPY, at(1));
     assert_eq!(cancelled.verdict, Verdict::Done);
     assert_eq!(cancelled.standing.map(|standing| (standing.estado, standing.seq)), Some(("cancelado".into(), 2)));
     let closed = Verdict::from(Refusal::Closed(Closing::Cancelled));
-    assert_eq!(engine.command(&operator("b", 1, Wish::Cancel), at(1)).verdict, closed, "before it is durable, too");
-    assert_eq!(engine.command(&operator("a", 1, Wish::Cancel), at(1)).verdict, Verdict::Repeated);
-    assert_eq!(engine.command(&operator("h", 2, Wish::Hold), at(3)).verdict, Verdict::Done);
+    assert_eq!(
+        engine.command(&operator("b", 1, Wish::Cancel), COPY, at(1)).verdict,
+        closed,
+        "before it is durable, too"
+    );
+    assert_eq!(engine.command(&operator("a", 1, Wish::Cancel), COPY, at(1)).verdict, Verdict::Repeated);
+    assert_eq!(engine.command(&operator("h", 2, Wish::Hold), COPY, at(3)).verdict, Verdict::Done);
     engine.tick(at(20), usize::MAX);
     assert_eq!(engine.staged().len(), 3, "the cancelled and the held one have no time any more");
     let progress = output.commit(&mut engine, at(20));
@@ -32,12 +42,16 @@ fn commands_are_events_like_any_other() {
 
     let mut engine = output.restore(engine.progress(), at(30), 10).unwrap();
     assert_eq!(engine.accept(order(1), at(30)), Accepted::Repeat, "remembered, as a finished one is");
-    assert_eq!(engine.command(&operator("a", 1, Wish::Cancel), at(30)).verdict, Verdict::Repeated);
-    assert_eq!(engine.command(&operator("b", 1, Wish::Hold), at(30)).verdict, closed);
+    assert_eq!(engine.command(&operator("a", 1, Wish::Cancel), COPY, at(30)).verdict, Verdict::Repeated);
+    assert_eq!(engine.command(&operator("b", 1, Wish::Hold), COPY, at(30)).verdict, closed);
     engine.tick(at(40), usize::MAX);
     assert_eq!(engine.staged().iter().map(|staged| staged.event.order.id.get()).collect::<Vec<_>>(), [3]);
-    assert_eq!(engine.command(&operator("r", 2, Wish::Resume), at(40)).verdict, Verdict::Done);
-    assert_eq!(engine.command(&operator("h", 2, Wish::Hold), at(40)).verdict, Verdict::Repeated, "whatever came since");
+    assert_eq!(engine.command(&operator("r", 2, Wish::Resume), COPY, at(40)).verdict, Verdict::Done);
+    assert_eq!(
+        engine.command(&operator("h", 2, Wish::Hold), COPY, at(40)).verdict,
+        Verdict::Repeated,
+        "whatever came since"
+    );
     output.commit(&mut engine, at(40));
     engine.tick(at(44), usize::MAX);
     assert!(engine.staged().is_empty(), "5 s were left of its time");
@@ -50,8 +64,8 @@ fn commands_are_events_like_any_other() {
 fn events_of_one_order_in_one_commit_follow_each_other() {
     let (mut engine, mut output) = (Engine::new(flow(), 10), Output::default());
     engine.accept(order(1), at(0));
-    engine.command(&operator("h", 1, Wish::Hold), at(0));
-    engine.command(&operator("r", 1, Wish::Resume), at(0));
+    engine.command(&operator("h", 1, Wish::Hold), COPY, at(0));
+    engine.command(&operator("r", 1, Wish::Resume), COPY, at(0));
     output.commit(&mut engine, at(0));
     assert_eq!(output.states_of(1).iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(engine.progress().watermark, 2, "only the latest is needed");
