@@ -180,8 +180,8 @@ fn assigned(member: &mut dyn Member) -> anyhow::Result<()> {
 }
 
 fn committed(member: &mut dyn Member, outputs: &[NewRecord]) -> anyhow::Result<()> {
-    let of = TopicPartition { topic: TOPIC.into(), partition: 0 };
-    let offset = GroupOffset { of, offset: 0, metadata: "w=0".into() };
+    let tp = TopicPartition { topic: TOPIC.into(), partition: 0 };
+    let offset = GroupOffset { tp, offset: 0, metadata: "w=0".into() };
     match member.commit(outputs, &[offset]) {
         Outcome::Committed(_) => Ok(()),
         Outcome::Aborted(error) | Outcome::Unknown(error) => Err(error.into()),

@@ -137,7 +137,7 @@ fn transaction(outputs: u64) -> anyhow::Result<()> {
     let records: Vec<_> = (0..outputs).map(|number| record(&topic, number)).collect();
     let offsets: Vec<_> = (0..PARTITIONS)
         .map(|partition| GroupOffset {
-            of: TopicPartition { topic: topic.clone(), partition },
+            tp: TopicPartition { topic: topic.clone(), partition },
             offset: 1,
             metadata: "v1 w=120 a=40 f=30 d=1".into(),
         })
@@ -181,8 +181,8 @@ fn read() -> anyhow::Result<()> {
                     scope.spawn(move || -> anyhow::Result<u64> {
                         let mut count = 0;
                         for partition in (0..PARTITIONS).filter(|partition| partition % threads == thread) {
-                            let of = TopicPartition { topic: topic.clone(), partition };
-                            let mut reader = log.read(&of, 0)?;
+                            let tp = TopicPartition { topic: topic.clone(), partition };
+                            let mut reader = log.read(&tp, 0)?;
                             loop {
                                 let records = reader.next(10_000)?;
                                 if records.is_empty() {

@@ -157,8 +157,8 @@ async fn fill(store: &SqliteStore, orders: u64) {
     for chunk in (1..=orders).collect::<Vec<_>>().chunks(1_000) {
         let events: Vec<_> = chunk.iter().flat_map(|id| (1..=4).map(|seq| event(*id, seq, now))).collect();
         let (from, to) = ((chunk[0] - 1) * 4, (chunk[0] - 1) * 4 + events.len() as u64);
-        let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
-        let advances = vec![Advance { of, from, to, print: None }];
+        let tp = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
+        let advances = vec![Advance { tp, from, to, print: None }];
         let batch = Batch { group: "tracking".into(), advances, events, mail: true, now, ..Batch::default() };
         store.apply(batch.into()).await.expect("it is applied");
     }

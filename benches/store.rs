@@ -115,8 +115,8 @@ impl Run {
 
     async fn apply(&mut self, events: Vec<Incoming>, now: Timestamp) -> anyhow::Result<()> {
         let count = events.len() as u64;
-        let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
-        let advances = vec![Advance { of, from: self.offset, to: self.offset + count, print: None }];
+        let tp = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
+        let advances = vec![Advance { tp, from: self.offset, to: self.offset + count, print: None }];
         self.offset += count;
         let batch = Batch { group: "tracking".into(), advances, events, mail: true, now, ..Batch::default() };
         let applied = self.costs.apply.of(self.store.apply(batch.into())).await?;

@@ -58,9 +58,9 @@ pub(crate) fn offsets(offsets: &[GroupOffset]) -> Cow<'_, [GroupOffset]> {
     match PLANTED.get() {
         Some(Defect::CommitWithoutOffsets) => Cow::Owned(Vec::new()),
         Some(Defect::NeighboursOffset) => {
-            let mut tps: Vec<_> = offsets.iter().map(|offset| offset.of.clone()).collect();
+            let mut tps: Vec<_> = offsets.iter().map(|offset| offset.tp.clone()).collect();
             tps.rotate_left(1.min(offsets.len()));
-            let moved = offsets.iter().zip(tps).map(|(offset, of)| GroupOffset { of, ..offset.clone() });
+            let moved = offsets.iter().zip(tps).map(|(offset, tp)| GroupOffset { tp, ..offset.clone() });
             Cow::Owned(moved.collect())
         }
         _ => Cow::Borrowed(offsets),

@@ -44,12 +44,12 @@ pub enum Found {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Mark { of, offset, .. } = &self.seen;
+        let Mark { tp, offset, .. } = &self.seen;
         match self.found {
-            Found::Nothing => write!(f, "{of} was seen up to {offset} and is not there"),
-            Found::Shorter(end) => write!(f, "{of} was seen up to {offset} and ends at {end}"),
-            Found::Hole => write!(f, "{of} has lost the record at {}, which was seen: records are missing", offset - 1),
-            Found::Another => write!(f, "{of} has another record at {} than the one that was seen", offset - 1),
+            Found::Nothing => write!(f, "{tp} was seen up to {offset} and is not there"),
+            Found::Shorter(end) => write!(f, "{tp} was seen up to {offset} and ends at {end}"),
+            Found::Hole => write!(f, "{tp} has lost the record at {}, which was seen: records are missing", offset - 1),
+            Found::Another => write!(f, "{tp} has another record at {} than the one that was seen", offset - 1),
         }
     }
 }
@@ -83,7 +83,7 @@ pub async fn differences(ours: &Topics, log: Arc<dyn EventLog>, store: &dyn Stor
     let mut marks = store.marks().await?;
     // what stands under a name of earlier settings is no longer read
     let ours: Vec<_> = [orders, states, dead, ids, outcomes].into_iter().chain(forward_states).collect();
-    marks.retain(|mark| mark.offset > 0 && ours.contains(&&mark.of.topic));
+    marks.retain(|mark| mark.offset > 0 && ours.contains(&&mark.tp.topic));
     marks.sort();
     let compare = move || {
         let mut differences = Vec::new();
@@ -99,16 +99,16 @@ pub async fn differences(ours: &Topics, log: Arc<dyn EventLog>, store: &dyn Stor
 
 /// How a partition differs from what was seen of it.
 fn compare(log: &dyn EventLog, seen: &Mark) -> eventlog::Result<Option<Found>> {
-    let Mark { of, offset, print } = seen;
-    let topic = log.topic(&of.topic)?;
-    let Some(range) = topic.and_then(|topic| topic.partitions.get(of.partition as usize).copied()) else {
+    let Mark { tp, offset, print } = seen;
+    let topic = log.topic(&tp.topic)?;
+    let Some(range) = topic.and_then(|topic| topic.partitions.get(tp.partition as usize).copied()) else {
         return Ok(Some(Found::Nothing));
     };
     if range.end < *offset {
         return Ok(Some(Found::Shorter(range.end)));
     }
     let Some(print) = print.filter(|_| range.start < *offset) else { return Ok(None) };
-    let records = match log.read(of, offset - 1).and_then(|mut reader| reader.next(1)) {
+    let records = match log.read(tp, offset - 1).and_then(|mut reader| reader.next(1)) {
         Err(eventlog::Error::Trimmed { .. }) => return Ok(None), // deleted at this moment
         records => records?,
     };
@@ -129,7 +129,7 @@ pub async fn accept(
     let newest = store.orders(Query { limit: 1, ..Query::default() }).await?;
     let known = newest.first().map_or(0, |view| view.order.id.get());
     let ids = TopicPartition { topic: ours.ids.clone(), partition: 0 };
-    let given = differences.iter().filter(|difference| difference.seen.of == ids).map(|one| one.seen.offset).max();
+    let given = differences.iter().filter(|difference| difference.seen.tp == ids).map(|one| one.seen.offset).max();
     let used = known.max(given.unwrap_or(0));
     let mut end = end(log.clone(), &ids).await?.unwrap_or(0);
     while end < used {
@@ -144,16 +144,16 @@ pub async fn accept(
         let positions = log.append(vec![record; (used - end).min(BLOCK) as usize]).await?;
         end = positions.last().map_or(end, |position| position.offset + 1);
     }
-    store.forget(differences.iter().map(|difference| difference.seen.of.clone()).collect()).await?;
+    store.forget(differences.iter().map(|difference| difference.seen.tp.clone()).collect()).await?;
     store.note_ids(&ids, end).await?;
     info!(first_id = end + 1, partitions = differences.len(), "the event log is accepted");
     Ok(end + 1)
 }
 
 /// Where a partition ends.
-async fn end(log: Arc<dyn EventLog>, of: &TopicPartition) -> Result<Option<u64>> {
-    let of = of.clone();
+async fn end(log: Arc<dyn EventLog>, tp: &TopicPartition) -> Result<Option<u64>> {
+    let tp = tp.clone();
     let look =
-        move || Ok(log.topic(&of.topic)?.and_then(|topic| Some(topic.partitions.get(of.partition as usize)?.end)));
+        move || Ok(log.topic(&tp.topic)?.and_then(|topic| Some(topic.partitions.get(tp.partition as usize)?.end)));
     tokio::task::spawn_blocking(look).await.context("looking at the event log")?
 }

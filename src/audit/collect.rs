@@ -68,15 +68,15 @@ pub(super) fn read_topic(log: &dyn EventLog, topic: &str, mut each: impl FnMut(u
     let topics = log.topics()?;
     let info = topics.into_iter().find(|info| info.name == topic).with_context(|| format!("no topic {topic}"))?;
     for (partition, range) in info.partitions.iter().enumerate() {
-        let of = TopicPartition { topic: topic.to_owned(), partition: partition as u32 };
-        let mut reader = log.read(&of, range.start)?;
+        let tp = TopicPartition { topic: topic.to_owned(), partition: partition as u32 };
+        let mut reader = log.read(&tp, range.start)?;
         loop {
             let records = reader.next(READ_MAX)?;
             if records.is_empty() {
                 break;
             }
             for record in records {
-                each(of.partition, record);
+                each(tp.partition, record);
             }
         }
     }

@@ -99,23 +99,23 @@ fn road(config: &Config, view: &OrderView) -> Road {
     let Ok(log) = open::log(config) else { return Road::Unknown };
     let lag = |group: &str, topic: &str| {
         let lags = log.lag(group, &[topic]).ok()?;
-        lags.into_iter().find(|lag| lag.of.partition == partition)
+        lags.into_iter().find(|lag| lag.tp.partition == partition)
     };
     let of = |lag: Lag, is_read| Stretch {
-        partition: lag.of.to_string(),
+        partition: lag.tp.to_string(),
         records: lag.records(),
         is_read,
         is_behind: lag.records() > 0,
     };
     let (orders, states) = (&config.topics.orders, &config.topics.states);
     let input = lag(fulfilment::GROUP, orders).map(|lag| {
-        let is_read = !config.log_url().is_shared() || is_owned(&*log, &lag.of);
+        let is_read = !config.log_url().is_shared() || is_owned(&*log, &lag.tp);
         of(lag, is_read)
     });
     Road::over(input, || Some(of(lag(tracking::GROUP, states)?, true)))
 }
 
 /// Whether a member of fulfilment owns the partition; what cannot be asked is taken for owned.
-fn is_owned(log: &dyn EventLog, of: &crate::eventlog::TopicPartition) -> bool {
-    log.owners(fulfilment::GROUP).map_or(true, |owners| owners.iter().any(|(owned, _)| owned == of))
+fn is_owned(log: &dyn EventLog, tp: &crate::eventlog::TopicPartition) -> bool {
+    log.owners(fulfilment::GROUP).map_or(true, |owners| owners.iter().any(|(owned, _)| owned == tp))
 }

@@ -8,7 +8,7 @@ use super::{Error, NewRecord, Position, Record, Result, TopicPartition};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupOffset {
     /// The partition.
-    pub of: TopicPartition,
+    pub tp: TopicPartition,
     /// The next offset to read. Unsigned, so Kafka's "invalid" (−1001), which fences nobody, cannot be written.
     pub offset: u64,
     /// The member's own words, kept with the offset; at most [`METADATA_MAX`] bytes.
@@ -33,7 +33,7 @@ pub struct GroupInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lag {
     /// The partition.
-    pub of: TopicPartition,
+    pub tp: TopicPartition,
     /// The next offset to read; the first one kept, while the group has committed nothing or less.
     pub next: u64,
     /// The stable end.
@@ -116,7 +116,7 @@ pub(super) fn with_companions(partitions: Vec<TopicPartition>, alongside: &[Stri
 pub(super) fn check_metadata(offset: &GroupOffset) -> Result<()> {
     let length = offset.metadata.len();
     if length > METADATA_MAX {
-        let text = format!("metadata of {length} bytes for {}: at most {METADATA_MAX} are kept", offset.of);
+        let text = format!("metadata of {length} bytes for {}: at most {METADATA_MAX} are kept", offset.tp);
         return Err(Error::Fatal(text));
     }
     Ok(())

@@ -143,7 +143,7 @@ pub trait EventLog: Send + Sync {
     /// What one group has committed for the partitions of some topics: cheap enough to be asked every second.
     fn committed(&self, group: &str, topics: &[&str]) -> Result<Vec<GroupOffset>> {
         let offsets = self.groups()?.into_iter().find(|info| info.name == group).map(|info| info.offsets);
-        let is_asked = |offset: &GroupOffset| topics.contains(&&*offset.of.topic);
+        let is_asked = |offset: &GroupOffset| topics.contains(&&*offset.tp.topic);
         Ok(offsets.unwrap_or_default().into_iter().filter(is_asked).collect())
     }
 
@@ -155,9 +155,9 @@ pub trait EventLog: Send + Sync {
         for name in topics {
             let topic = known.iter().find(|topic| topic.name == *name).ok_or_else(|| Error::Unknown((*name).into()))?;
             for (range, partition) in topic.partitions.iter().zip(0..) {
-                let of = TopicPartition { topic: topic.name.clone(), partition };
-                let next = offsets.iter().find(|offset| offset.of == of).map_or(range.start, |offset| offset.offset);
-                lags.push(Lag { of, next: next.max(range.start), end: range.end });
+                let tp = TopicPartition { topic: topic.name.clone(), partition };
+                let next = offsets.iter().find(|offset| offset.tp == tp).map_or(range.start, |offset| offset.offset);
+                lags.push(Lag { tp, next: next.max(range.start), end: range.end });
             }
         }
         Ok(lags)
@@ -171,14 +171,14 @@ pub trait EventLog: Send + Sync {
 }
 
 /// The error about an offset that is not there yet; only a replaced log or a mistake leads to one.
-fn beyond(of: &TopicPartition, offset: u64, end: u64) -> Error {
-    Error::Fatal(format!("offset {offset} of {of} is beyond its end {end}: was the log replaced or restored?"))
+fn beyond(tp: &TopicPartition, offset: u64, end: u64) -> Error {
+    Error::Fatal(format!("offset {offset} of {tp} is beyond its end {end}: was the log replaced or restored?"))
 }
 
 /// Checks that reading may start at an offset.
-fn check_from(of: &TopicPartition, from: u64, start: u64, end: u64) -> Result<()> {
+fn check_from(tp: &TopicPartition, from: u64, start: u64, end: u64) -> Result<()> {
     if from < start {
-        return Err(Error::Trimmed { topic: of.topic.clone(), partition: of.partition, from, start });
+        return Err(Error::Trimmed { topic: tp.topic.clone(), partition: tp.partition, from, start });
     }
-    if from > end { Err(beyond(of, from, end)) } else { Ok(()) }
+    if from > end { Err(beyond(tp, from, end)) } else { Ok(()) }
 }

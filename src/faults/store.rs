@@ -224,11 +224,11 @@ impl Marks for FaultyStore {
         self.call("marks", self.store.marks()).await
     }
 
-    async fn note_ids(&self, of: &TopicPartition, end: u64) -> Result<()> {
-        self.call("note_ids", self.store.note_ids(of, end)).await
+    async fn note_ids(&self, tp: &TopicPartition, end: u64) -> Result<()> {
+        self.call("note_ids", self.store.note_ids(tp, end)).await
     }
 
-    async fn forget(&self, of: Vec<TopicPartition>) -> Result<()> {
-        self.call("forget", self.store.forget(of)).await
+    async fn forget(&self, partitions: Vec<TopicPartition>) -> Result<()> {
+        self.call("forget", self.store.forget(partitions)).await
     }
 }

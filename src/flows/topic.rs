@@ -162,8 +162,8 @@ pub fn load(log: &dyn EventLog, topic: &str) -> Result<Versions, Error> {
     let mut versions = Versions::default();
     let Some(info) = log.topic(topic).map_err(failed)? else { return Ok(versions) };
     let Some(range) = info.partitions.first().copied() else { return Ok(versions) };
-    let of = TopicPartition { topic: topic.to_owned(), partition: 0 };
-    let mut reader = log.read(&of, range.start).map_err(failed)?;
+    let tp = TopicPartition { topic: topic.to_owned(), partition: 0 };
+    let mut reader = log.read(&tp, range.start).map_err(failed)?;
     let mut strange = 0_u64;
     loop {
         let records = reader.next(READ_MAX).map_err(failed)?;

@@ -95,24 +95,24 @@ impl Forward {
                     is_member = true;
                     continue; // the next call takes them over, and then they can be committed
                 }
-                Ok(MemberEvent::Records(of, records)) => {
+                Ok(MemberEvent::Records(tp, records)) => {
                     let Some(next) = records.last().map(|record| record.offset + 1) else { continue };
-                    let plain = records.into_iter().filter_map(|record| self.plain(&of, record).transpose());
+                    let plain = records.into_iter().filter_map(|record| self.plain(&tp, record).transpose());
                     let plain: Vec<NewRecord> = plain.collect::<eventlog::Result<_>>()?;
                     if !self.append(&plain, stop)? {
                         break; // the next start reads them again
                     }
-                    uncommitted.insert(of, next);
+                    uncommitted.insert(tp, next);
                 }
                 Ok(MemberEvent::Revoking(gone)) => {
                     Self::commit(member.as_mut(), &mut uncommitted);
-                    uncommitted.retain(|of, _| !gone.contains(of));
+                    uncommitted.retain(|tp, _| !gone.contains(tp));
                 }
                 Ok(MemberEvent::Lost(gone)) => {
-                    if gone.iter().any(|of| uncommitted.contains_key(of)) {
+                    if gone.iter().any(|tp| uncommitted.contains_key(tp)) {
                         warn!("forwarded states may be forwarded again: their partitions went to another instance");
                     }
-                    uncommitted.retain(|of, _| !gone.contains(of));
+                    uncommitted.retain(|tp, _| !gone.contains(tp));
                 }
                 Ok(MemberEvent::Idle) => {}
                 Err(Trimmed { topic, partition, from, start }) => {
@@ -133,11 +133,11 @@ impl Forward {
     fn begin(&self, member: &mut dyn Member, assigned: &[GroupOffset]) -> eventlog::Result<Uncommitted> {
         let tracked = self.log.lag(&self.options.tracking, &[&self.options.from])?;
         let mut new = Uncommitted::default();
-        for GroupOffset { of, offset, .. } in assigned.iter().filter(|offset| offset.metadata != BEGUN) {
+        for GroupOffset { tp, offset, .. } in assigned.iter().filter(|offset| offset.metadata != BEGUN) {
             // what tracking did in a topic that was made anew since then is beyond the end
             let next =
-                tracked.iter().find(|lag| lag.of == *of).map_or(*offset, |lag| lag.next.min(lag.end).max(*offset));
-            new.insert(of.clone(), seek(member, of, next)?);
+                tracked.iter().find(|lag| lag.tp == *tp).map_or(*offset, |lag| lag.next.min(lag.end).max(*offset));
+            new.insert(tp.clone(), seek(member, tp, next)?);
         }
         info!(partitions = assigned.len(), to = self.options.to, "forwarding states to old readers");
         Ok(new)
@@ -148,8 +148,8 @@ impl Forward {
         if uncommitted.is_empty() {
             return true;
         }
-        let offset = |(of, next): (&TopicPartition, &u64)| GroupOffset {
-            of: of.clone(),
+        let offset = |(tp, next): (&TopicPartition, &u64)| GroupOffset {
+            tp: tp.clone(),
             offset: *next,
             metadata: BEGUN.to_owned(),
         };
@@ -164,7 +164,7 @@ impl Forward {
     }
 
     /// As an old service would write it, but with a key, which keeps the states of an order on one partition.
-    fn plain(&self, of: &TopicPartition, record: Record) -> eventlog::Result<Option<NewRecord>> {
+    fn plain(&self, tp: &TopicPartition, record: Record) -> eventlog::Result<Option<NewRecord>> {
         if wire::is_forwarded(&record.headers) {
             return Ok(None);
         }
@@ -178,14 +178,14 @@ impl Forward {
                 // anybody can write a state of the year 9999, and the brokers take no record of the future
                 at: event.at.min(self.env.pace.now()),
             })),
-            Err(newer @ wire::Unreadable::Newer(_)) if (self.author)(of.partition, &record)? => {
+            Err(newer @ wire::Unreadable::Newer(_)) if (self.author)(tp.partition, &record)? => {
                 let offset = record.offset;
                 Err(eventlog::Error::Fatal(format!(
-                    "offset {offset} of {of} cannot be forwarded to old readers: {newer}"
+                    "offset {offset} of {tp} cannot be forwarded to old readers: {newer}"
                 )))
             }
             Err(reason) => {
-                let (topic, partition) = (&of.topic, of.partition);
+                let (topic, partition) = (&tp.topic, tp.partition);
                 warn!(topic, partition, offset = record.offset, %reason, "not forwarded, old readers would die of it");
                 Ok(None)
             }
@@ -213,10 +213,10 @@ impl Forward {
 }
 
 /// Reads on from an offset, or from the first one that is kept; which one that is.
-fn seek(member: &mut dyn Member, of: &TopicPartition, offset: u64) -> eventlog::Result<u64> {
-    match member.seek(of, offset) {
+fn seek(member: &mut dyn Member, tp: &TopicPartition, offset: u64) -> eventlog::Result<u64> {
+    match member.seek(tp, offset) {
         Ok(()) => Ok(offset),
-        Err(Trimmed { start, .. }) => member.seek(of, start).map(|()| start),
+        Err(Trimmed { start, .. }) => member.seek(tp, start).map(|()| start),
         Err(error) => Err(error),
     }
 }

@@ -45,7 +45,7 @@ impl Inbox {
 impl Feed {
     /// An input that was assigned, with what it brought meanwhile.
     pub(super) fn new(assigned: GroupOffset, inbox: Inbox) -> Self {
-        let GroupOffset { of: tp, offset, .. } = assigned;
+        let GroupOffset { tp, offset, .. } = assigned;
         Self { tp, inbox, next: offset, committed: offset }
     }
 
@@ -85,12 +85,12 @@ impl Feed {
 
     /// How far it is taken, for a commit.
     pub(super) fn offset(&self, metadata: String) -> GroupOffset {
-        GroupOffset { of: self.tp.clone(), offset: self.next, metadata }
+        GroupOffset { tp: self.tp.clone(), offset: self.next, metadata }
     }
 
     /// An offset was committed, if it is this input's.
     pub(super) fn settle(&mut self, offset: &GroupOffset) {
-        if offset.of == self.tp {
+        if offset.tp == self.tp {
             self.committed = offset.offset;
         }
     }

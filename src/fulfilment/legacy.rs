@@ -64,9 +64,9 @@ impl Legacy {
     pub(super) fn read(log: &dyn EventLog, states: &str) -> Result<Self, Error> {
         let mut legacy = Self::default();
         for (range, partition) in ranges(log, states)?.into_iter().zip(0..) {
-            let of = TopicPartition { topic: states.to_owned(), partition };
+            let tp = TopicPartition { topic: states.to_owned(), partition };
             let mut first = None;
-            read_to_end(log, &of, range.start, |record| {
+            read_to_end(log, &tp, range.start, |record| {
                 first.get_or_insert(record.at);
                 if record.key.is_some() {
                     return;

@@ -219,15 +219,15 @@ impl Machine {
         }
         let mut wanted = Vec::new();
         let (commands, assigned): (Vec<_>, Vec<_>) =
-            assigned.into_iter().partition(|offset| self.is_of_commands(&offset.of.topic));
+            assigned.into_iter().partition(|offset| self.is_of_commands(&offset.tp.topic));
         for offset in assigned {
             self.tickets += 1;
-            let ticket = Ticket { partition: offset.of.partition, number: self.tickets };
+            let ticket = Ticket { partition: offset.tp.partition, number: self.tickets };
             self.partitions.remove(&ticket.partition);
             let restoring = Restoring {
                 ticket,
                 started: now.monotonic,
-                commands: commands.iter().find(|commands| commands.of.partition == ticket.partition).cloned(),
+                commands: commands.iter().find(|commands| commands.tp.partition == ticket.partition).cloned(),
                 kept: Inbox::default(),
                 kept_commands: Inbox::default(),
             };
@@ -304,11 +304,11 @@ impl Machine {
     /// from what it was told, so it asks again; when that leads to the very same, records are missing.
     fn doubt(&mut self, error: Error, from: GroupOffset) -> Result<Option<Output>, Error> {
         let is_missing = matches!(error, Error::Restore { .. } | Error::Log(eventlog::Error::Trimmed { .. }));
-        if !is_missing || self.doubted.get(&from.of.partition) == Some(&from) {
+        if !is_missing || self.doubted.get(&from.tp.partition) == Some(&from) {
             return Err(error);
         }
-        let why = format!("{} may have gone on elsewhere before it was restored here: {error}", from.of);
-        self.doubted.insert(from.of.partition, from);
+        let why = format!("{} may have gone on elsewhere before it was restored here: {error}", from.tp);
+        self.doubted.insert(from.tp.partition, from);
         self.leave(eventlog::Error::Fenced(why))
     }
 

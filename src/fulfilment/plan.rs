@@ -195,7 +195,7 @@ mod tests {
             events: events.iter().map(|key| record("states", partition, key)).collect(),
             outcomes: Vec::new(),
             letters: letters.iter().map(|key| record("dead", 0, key)).collect(),
-            offsets: vec![GroupOffset { of: tp, offset: 7, metadata: String::new() }],
+            offsets: vec![GroupOffset { tp, offset: 7, metadata: String::new() }],
         }
     }
 

@@ -102,11 +102,11 @@ impl Restorer {
     /// (a new group), from the first record that the output holds.
     fn restore(&self, offset: &GroupOffset, shared: &Shared) -> Result<Engine, Error> {
         let progress = Progress::parse(&offset.metadata).map_err(|source| Error::Newer {
-            topic: offset.of.topic.clone(),
-            partition: offset.of.partition,
+            topic: offset.tp.topic.clone(),
+            partition: offset.tp.partition,
             source,
         })?;
-        let output = TopicPartition { topic: self.states.clone(), partition: offset.of.partition };
+        let output = TopicPartition { topic: self.states.clone(), partition: offset.tp.partition };
         let until = progress.and_then(|progress| progress.takes_over_until);
         let first = progress.is_none() || until.is_some();
         let from = match progress {
@@ -173,13 +173,13 @@ impl Restorer {
             }
             shared.clone().expect("it was read just now")
         };
-        let taken_before = if first && legacy.has_gaps() { self.old_offset(&input.of)? } else { 0 };
+        let taken_before = if first && legacy.has_gaps() { self.old_offset(&input.tp)? } else { 0 };
         if legacy.is_empty() && taken_before == 0 {
             return Ok(());
         }
-        let range = ranges(self.log.as_ref(), &input.of.topic)?[input.of.partition as usize];
+        let range = ranges(self.log.as_ref(), &input.tp.topic)?[input.tp.partition as usize];
         if first && range.start < input.offset {
-            read_to_end(self.log.as_ref(), &input.of, range.start, |record| {
+            read_to_end(self.log.as_ref(), &input.tp, range.start, |record| {
                 if record.offset < input.offset
                     && let Ok(order) = wire::decode_order(&record.value, &record.headers, record.at)
                 {
@@ -189,8 +189,8 @@ impl Restorer {
         }
         let until = until.unwrap_or(0).max(range.end);
         tracing::info!(
-            topic = input.of.topic,
-            partition = input.of.partition,
+            topic = input.tp.topic,
+            partition = input.tp.partition,
             until,
             "carrying on an old service's orders"
         );
@@ -221,7 +221,7 @@ impl Restorer {
     fn old_offset(&self, input: &TopicPartition) -> Result<u64, Error> {
         let Some(group) = &self.old_group else { return Ok(0) };
         match self.log.lag(group, &[&input.topic]) {
-            Ok(lags) => Ok(lags.iter().find(|lag| lag.of == *input).map_or(0, |lag| lag.next)),
+            Ok(lags) => Ok(lags.iter().find(|lag| lag.tp == *input).map_or(0, |lag| lag.next)),
             Err(error @ eventlog::Error::Fatal(_)) => {
                 tracing::warn!(group, %error, "cannot see which orders an old service has done: some may be done again");
                 Ok(0)
@@ -230,10 +230,10 @@ impl Restorer {
         }
     }
 
-    fn first(&self, of: &TopicPartition) -> Result<u64, Error> {
-        let range = ranges(self.log.as_ref(), &of.topic)?.get(of.partition as usize).copied();
+    fn first(&self, tp: &TopicPartition) -> Result<u64, Error> {
+        let range = ranges(self.log.as_ref(), &tp.topic)?.get(tp.partition as usize).copied();
         // it was there when the service started, so it comes back
-        Ok(range.ok_or_else(|| eventlog::Error::Unavailable(format!("{of} is not there now")))?.start)
+        Ok(range.ok_or_else(|| eventlog::Error::Unavailable(format!("{tp} is not there now")))?.start)
     }
 }
 
@@ -286,7 +286,7 @@ mod tests {
             spawn: Arc::new(on_a_thread),
         };
         let tp = TopicPartition { topic: "orders".into(), partition: 0 };
-        let refused = restorer.restore(&GroupOffset { of: tp, offset: 0, metadata: String::new() }, &Shared::default());
+        let refused = restorer.restore(&GroupOffset { tp, offset: 0, metadata: String::new() }, &Shared::default());
         assert!(matches!(refused, Err(Error::NewerEvent { offset: 0, source: wire::Unreadable::Newer(3), .. })));
     }
 }

@@ -33,30 +33,30 @@ pub fn apply(log: &dyn EventLog, policy: &Policy, now: Timestamp) -> Result<Vec<
     let mut kept = Vec::new();
     for (name, readers) in &policy.topics {
         for (number, range) in topics.get(name).into_iter().flatten().enumerate() {
-            let of = TopicPartition { topic: name.clone(), partition: number as u32 };
-            let read = readers.iter().map(|group| committed(&groups, group, &of)).min().unwrap_or(range.end);
-            let needed = if *name == policy.states { watermark(&groups, &policy.orders, of.partition) } else { read };
-            let old = log.offset_at(&of, now - policy.keep)?;
+            let tp = TopicPartition { topic: name.clone(), partition: number as u32 };
+            let read = readers.iter().map(|group| committed(&groups, group, &tp)).min().unwrap_or(range.end);
+            let needed = if *name == policy.states { watermark(&groups, &policy.orders, tp.partition) } else { read };
+            let old = log.offset_at(&tp, now - policy.keep)?;
             let before = old.min(read).min(needed).max(range.start);
             if before > range.start {
-                log.delete_before(&of, before)?;
+                log.delete_before(&tp, before)?;
             }
-            kept.push((of, before));
+            kept.push((tp, before));
         }
     }
     Ok(kept)
 }
 
 /// What a group has committed; 0 while it has committed nothing, which keeps everything.
-fn committed(groups: &[GroupInfo], group: &str, of: &TopicPartition) -> u64 {
+fn committed(groups: &[GroupInfo], group: &str, tp: &TopicPartition) -> u64 {
     let group = groups.iter().find(|info| info.name == group);
-    group.and_then(|info| info.offsets.iter().find(|offset| offset.of == *of)).map_or(0, |offset| offset.offset)
+    group.and_then(|info| info.offsets.iter().find(|offset| offset.tp == *tp)).map_or(0, |offset| offset.offset)
 }
 
 fn watermark(groups: &[GroupInfo], orders: &str, partition: u32) -> u64 {
     let group = groups.iter().find(|info| info.name == GROUP);
     let offset = group.and_then(|info| {
-        info.offsets.iter().find(|offset| offset.of.topic == orders && offset.of.partition == partition)
+        info.offsets.iter().find(|offset| offset.tp.topic == orders && offset.tp.partition == partition)
     });
     // what cannot be read keeps everything
     let progress = offset.and_then(|offset| Progress::parse(&offset.metadata).ok().flatten());

@@ -52,7 +52,7 @@ impl Seal {
 pub fn author(log: Arc<dyn EventLog>, orders: String) -> eventlog::Author {
     Arc::new(move |partition, record| {
         let committed = log.committed(GROUP, &[&orders])?;
-        let offset = committed.into_iter().find(|offset| offset.of.partition == partition);
+        let offset = committed.into_iter().find(|offset| offset.tp.partition == partition);
         let progress = offset.map(|offset| Progress::parse(&offset.metadata));
         Ok(match progress {
             Some(Ok(Some(Progress { seal, .. }))) => seal.is_some_and(|seal| seal.admits(record)),

@@ -209,9 +209,9 @@ impl Intake {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.desk.ids.clone().refill(stop.clone()));
         tasks.spawn(self.desk.admission.clone().watch(stop.clone()));
-        let of = TopicPartition { topic: self.desk.ids_topic.clone(), partition: 0 };
+        let tp = TopicPartition { topic: self.desk.ids_topic.clone(), partition: 0 };
         let (end, store, pace) = (self.desk.ids.end(), self.desk.store.clone(), self.desk.pace.clone());
-        tasks.spawn(noting::run(end, store, of, pace, stop.clone()));
+        tasks.spawn(noting::run(end, store, tp, pace, stop.clone()));
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(|error| Error::Ended(Some(error)))?;
             if !stop.is_cancelled() {

@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(super) async fn run(
     mut end: watch::Receiver<u64>,
     store: Arc<dyn Store>,
-    of: TopicPartition,
+    tp: TopicPartition,
     pace: Clock,
     stop: CancellationToken,
 ) {
@@ -26,7 +26,7 @@ pub(super) async fn run(
         }
         let stopping = stop.is_cancelled();
         let reached = *end.borrow_and_update();
-        let noted = if reached > 0 { store.note_ids(&of, reached).await } else { Ok(()) };
+        let noted = if reached > 0 { store.note_ids(&tp, reached).await } else { Ok(()) };
         match &noted {
             Err(error) if !failed => {
                 warn!(%error, "how far order numbers were given out cannot be noted, trying again");

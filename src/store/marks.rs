@@ -12,7 +12,7 @@ pub(super) const INTAKE: &str = "encargo-intake";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     /// The partition.
-    pub of: TopicPartition,
+    pub tp: TopicPartition,
     /// One past the last record that was seen.
     pub offset: u64,
     /// That record's [`fingerprint`](crate::eventlog::Record::fingerprint), where it was noted.
@@ -26,8 +26,8 @@ pub trait Marks: Send + Sync {
     async fn marks(&self) -> Result<Vec<Mark>>;
 
     /// Notes that the partition of order numbers reached `end`; less than is known already changes nothing.
-    async fn note_ids(&self, of: &TopicPartition, end: u64) -> Result<()>;
+    async fn note_ids(&self, tp: &TopicPartition, end: u64) -> Result<()>;
 
     /// Forgets partitions: what the log has of them is projected from its first record on.
-    async fn forget(&self, of: Vec<TopicPartition>) -> Result<()>;
+    async fn forget(&self, partitions: Vec<TopicPartition>) -> Result<()>;
 }

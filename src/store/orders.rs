@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advance {
     /// The input partition.
-    pub of: TopicPartition,
+    pub tp: TopicPartition,
     /// The offset that the store must hold (0 when it holds none).
     pub from: u64,
     /// The offset that it holds afterwards.

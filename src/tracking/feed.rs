@@ -50,7 +50,7 @@ impl Feed {
     pub(super) fn applied(&self, batch: &Batch) {
         let mut inner = self.lock();
         for advance in &batch.advances {
-            inner.told.insert(advance.of.clone(), advance.to);
+            inner.told.insert(advance.tp.clone(), advance.to);
         }
         let orders = batch.events.iter().map(|incoming| incoming.event.order.id);
         for order in orders.chain(batch.outcomes.iter().map(|outcome| outcome.order)) {
@@ -71,8 +71,8 @@ impl Feed {
             let Ok(offsets) = store.offsets(GROUP).await else { continue };
             let mut inner = self.lock();
             let mut is_news = false;
-            for (of, offset) in offsets {
-                let told = inner.told.entry(of).or_default();
+            for (tp, offset) in offsets {
+                let told = inner.told.entry(tp).or_default();
                 is_news |= offset > *told;
                 *told = offset.max(*told);
             }
@@ -112,8 +112,8 @@ mod tests {
     use crate::store::orders::Advance;
 
     fn batch(to: u64) -> Batch {
-        let of = TopicPartition { topic: "t".into(), partition: 0 };
-        Batch { advances: vec![Advance { of, from: 0, to, print: None }], ..Batch::default() }
+        let tp = TopicPartition { topic: "t".into(), partition: 0 };
+        Batch { advances: vec![Advance { tp, from: 0, to, print: None }], ..Batch::default() }
     }
 
     #[tokio::test]

@@ -176,20 +176,20 @@ impl Projection {
             ..Batch::default()
         };
         let mut room = Budget::new(BATCH_MAX, BATCH_BYTES_MAX);
-        if let Some((of, records)) = self.rest.take() {
-            self.add(&mut batch, of, records, &mut room)?;
+        if let Some((tp, records)) = self.rest.take() {
+            self.add(&mut batch, tp, records, &mut room)?;
         }
         let mut wait = if batch.advances.is_empty() { wait } else { Duration::ZERO };
         while !room.is_spent() {
             match member.next(wait)? {
                 MemberEvent::Assigned(assigned) => {
                     self.reread(member, &batch.advances)?;
-                    return Ok(Some(Todo::Rewind(assigned.into_iter().map(|offset| offset.of).collect())));
+                    return Ok(Some(Todo::Rewind(assigned.into_iter().map(|offset| offset.tp).collect())));
                 }
-                MemberEvent::Records(of, records) => self.add(&mut batch, of, records.into(), &mut room)?,
+                MemberEvent::Records(tp, records) => self.add(&mut batch, tp, records.into(), &mut room)?,
                 // the store's compare-and-set fences us, so nothing has to be finished first
                 MemberEvent::Revoking(gone) | MemberEvent::Lost(gone) => {
-                    self.applied.retain(|of, _| !gone.contains(of));
+                    self.applied.retain(|tp, _| !gone.contains(tp));
                     self.reread(member, &batch.advances)?;
                     return Ok(None);
                 }
@@ -202,8 +202,8 @@ impl Projection {
 
     /// Goes back to where a batch began that is not applied.
     fn reread(&self, member: &mut dyn Member, advances: &[Advance]) -> Result<(), Error> {
-        for Advance { of, from, .. } in advances.iter().filter(|advance| self.applied.contains_key(&advance.of)) {
-            member.seek(of, (*from).max(self.first_kept(of)?))?;
+        for Advance { tp, from, .. } in advances.iter().filter(|advance| self.applied.contains_key(&advance.tp)) {
+            member.seek(tp, (*from).max(self.first_kept(tp)?))?;
         }
         Ok(())
     }
@@ -212,31 +212,31 @@ impl Projection {
     fn rewind(&mut self, member: &mut dyn Member, partitions: &[TopicPartition]) -> Result<(), Error> {
         let stored = self.runtime.block_on(self.deps.store.offsets(GROUP))?;
         self.rest = None; // it is read again
-        for of in partitions {
-            let offset = stored.iter().find(|(stored, _)| stored == of).map(|(_, offset)| *offset);
+        for tp in partitions {
+            let offset = stored.iter().find(|(stored, _)| stored == tp).map(|(_, offset)| *offset);
             // a store that knows nothing of the partition takes all that is left of it
-            member.seek(of, offset.map_or_else(|| self.first_kept(of), Ok)?)?;
-            self.applied.insert(of.clone(), offset.unwrap_or(0));
+            member.seek(tp, offset.map_or_else(|| self.first_kept(tp), Ok)?)?;
+            self.applied.insert(tp.clone(), offset.unwrap_or(0));
         }
         info!(partitions = self.applied.len(), "tracking reads on from the store's offsets");
         self.deps.metrics.ready();
         Ok(())
     }
 
-    fn first_kept(&self, of: &TopicPartition) -> Result<u64, Error> {
-        let topic = self.deps.log.topic(&of.topic)?;
-        Ok(topic.and_then(|topic| topic.partitions.get(of.partition as usize).copied()).map_or(0, |range| range.start))
+    fn first_kept(&self, tp: &TopicPartition) -> Result<u64, Error> {
+        let topic = self.deps.log.topic(&tp.topic)?;
+        Ok(topic.and_then(|topic| topic.partitions.get(tp.partition as usize).copied()).map_or(0, |range| range.start))
     }
 
     /// Takes records as far as there is room; the rest is for the next batch.
     fn add(
         &mut self,
         batch: &mut Batch,
-        of: TopicPartition,
+        tp: TopicPartition,
         mut records: VecDeque<Record>,
         room: &mut Budget,
     ) -> Result<(), Error> {
-        let Some(from) = self.applied.get(&of).copied() else { return Ok(()) }; // given up: its new owner reads these
+        let Some(from) = self.applied.get(&tp).copied() else { return Ok(()) }; // given up: its new owner reads these
         let mut reached = None;
         while !room.is_spent()
             && let Some(record) = records.pop_front()
@@ -244,70 +244,70 @@ impl Projection {
             room.spend(record.size());
             let is_last = records.is_empty() || room.is_spent();
             reached = Some((record.offset + 1, is_last.then(|| record.fingerprint())));
-            if of.topic == self.options.dead {
-                batch.dead.push(self.read_dead_letter(&of, record));
-            } else if self.options.outcomes.as_ref() == Some(&of.topic) {
-                Self::add_outcome(batch, &of, record);
+            if tp.topic == self.options.dead {
+                batch.dead.push(self.read_dead_letter(&tp, record));
+            } else if self.options.outcomes.as_ref() == Some(&tp.topic) {
+                Self::add_outcome(batch, &tp, record);
             } else if !wire::is_forwarded(&record.headers) {
-                self.add_event(batch, &of, record)?;
+                self.add_event(batch, &tp, record)?;
             } // else it comes from the topic of states, too
         }
         let Some((next, print)) = reached else { return Ok(()) };
         if !records.is_empty() {
-            self.rest = Some((of.clone(), records));
+            self.rest = Some((tp.clone(), records));
         }
-        if let Some(advance) = batch.advances.iter_mut().find(|advance| advance.of == of) {
+        if let Some(advance) = batch.advances.iter_mut().find(|advance| advance.tp == tp) {
             (advance.to, advance.print) = (next, print);
         } else {
-            batch.advances.push(Advance { of, from, to: next, print });
+            batch.advances.push(Advance { tp, from, to: next, print });
         }
         Ok(())
     }
 
-    fn add_event(&self, batch: &mut Batch, of: &TopicPartition, record: Record) -> Result<(), Error> {
+    fn add_event(&self, batch: &mut Batch, tp: &TopicPartition, record: Record) -> Result<(), Error> {
         match wire::decode_event(&record.value, &record.headers, record.at) {
             Ok(event) => {
                 // our own states stand where their orders came in; an old service wrote without a key, wherever it wanted
-                let is_ours = of.topic == self.options.states && record.key.is_some();
-                let partition = is_ours.then_some(of.partition);
-                batch.events.push(Incoming { event, partition, letter: dead_letter(of, record, batch.now) });
+                let is_ours = tp.topic == self.options.states && record.key.is_some();
+                let partition = is_ours.then_some(tp.partition);
+                batch.events.push(Incoming { event, partition, letter: dead_letter(tp, record, batch.now) });
             }
             Err(source @ wire::Unreadable::Newer(_))
-                if of.topic == self.options.states && (self.deps.author)(of.partition, &record)? =>
+                if tp.topic == self.options.states && (self.deps.author)(tp.partition, &record)? =>
             {
-                let (topic, partition, offset) = (of.topic.clone(), of.partition, record.offset);
+                let (topic, partition, offset) = (tp.topic.clone(), tp.partition, record.offset);
                 return Err(Error::Newer { topic, partition, offset, source });
             }
-            Err(reason) => Self::add_unreadable(batch, of, record, reason.to_string()),
+            Err(reason) => Self::add_unreadable(batch, tp, record, reason.to_string()),
         }
         Ok(())
     }
 
-    fn add_outcome(batch: &mut Batch, of: &TopicPartition, record: Record) {
+    fn add_outcome(batch: &mut Batch, tp: &TopicPartition, record: Record) {
         match wire::decode_outcome(&record.value) {
             Ok(outcome) => batch.outcomes.push(outcome),
-            Err(reason) => Self::add_unreadable(batch, of, record, reason.to_string()),
+            Err(reason) => Self::add_unreadable(batch, tp, record, reason.to_string()),
         }
     }
 
-    fn add_unreadable(batch: &mut Batch, of: &TopicPartition, record: Record, reason: String) {
-        let mut letter = dead_letter(of, record, batch.now);
-        warn!(topic = of.topic, partition = of.partition, offset = letter.source.offset, reason, "dead letter");
+    fn add_unreadable(batch: &mut Batch, tp: &TopicPartition, record: Record, reason: String) {
+        let mut letter = dead_letter(tp, record, batch.now);
+        warn!(topic = tp.topic, partition = tp.partition, offset = letter.source.offset, reason, "dead letter");
         wire::note_unreadable(&mut letter);
         batch.dead.push(DeadLetter { reason, ..letter });
     }
 
-    fn read_dead_letter(&self, of: &TopicPartition, record: Record) -> DeadLetter {
+    fn read_dead_letter(&self, tp: &TopicPartition, record: Record) -> DeadLetter {
         wire::decode_dead_letter(record.key.as_deref(), &record.value, &record.headers, record.at).unwrap_or_else(
             || {
                 warn!(
-                    topic = of.topic,
+                    topic = tp.topic,
                     offset = record.offset,
                     "a dead letter without its source is kept under its own"
                 );
                 DeadLetter {
                     reason: "a record of the dead-letter topic that does not say where it came from".into(),
-                    ..dead_letter(of, record, self.deps.env.clock.now())
+                    ..dead_letter(tp, record, self.deps.env.clock.now())
                 }
             },
         )
@@ -316,8 +316,8 @@ impl Projection {
     fn apply(&mut self, batch: &Arc<Batch>) -> Result<Option<Todo>, Error> {
         match self.runtime.block_on(self.deps.store.apply(batch.clone())) {
             Ok(applied) => {
-                for Advance { of, to, .. } in &batch.advances {
-                    self.applied.insert(of.clone(), *to);
+                for Advance { tp, to, .. } in &batch.advances {
+                    self.applied.insert(tp.clone(), *to);
                 }
                 self.unreported = true;
                 let newest = batch.events.iter().map(|incoming| incoming.event.at).max();
@@ -345,7 +345,7 @@ impl Projection {
         let offsets: Vec<GroupOffset> = self
             .applied
             .iter()
-            .map(|(of, offset)| GroupOffset { of: of.clone(), offset: *offset, metadata: String::new() })
+            .map(|(tp, offset)| GroupOffset { tp: tp.clone(), offset: *offset, metadata: String::new() })
             .collect();
         if let Outcome::Aborted(error @ eventlog::Error::Fatal(_)) = member.commit(&[], &offsets) {
             warn!(%error, "the log does not take the group's offsets");
@@ -353,9 +353,9 @@ impl Projection {
     }
 }
 
-fn dead_letter(of: &TopicPartition, record: Record, now: Timestamp) -> DeadLetter {
+fn dead_letter(tp: &TopicPartition, record: Record, now: Timestamp) -> DeadLetter {
     DeadLetter {
-        source: Source { topic: of.topic.clone(), partition: of.partition, offset: record.offset },
+        source: Source { topic: tp.topic.clone(), partition: tp.partition, offset: record.offset },
         reason: String::new(),
         attempts: wire::attempts(&record.headers),
         at: now,

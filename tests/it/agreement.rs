@@ -198,7 +198,7 @@ async fn order_numbers_that_were_given_out_are_known_before_their_orders_are() {
     app.stop().await;
     let ids = TopicPartition { topic: app.config.topics.ids.clone(), partition: 0 };
     let known = store_of(&app.config).marks().await.unwrap();
-    assert!(known.iter().any(|mark| mark.of == ids && mark.offset == last), "{known:?}");
+    assert!(known.iter().any(|mark| mark.tp == ids && mark.offset == last), "{known:?}");
     // as if the log had been put back to before an order that was not projected yet
     store_of(&app.config).note_ids(&ids, last + 3).await.unwrap();
     let said = refused(&app);

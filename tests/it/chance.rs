@@ -49,11 +49,11 @@ fn follow(member: &mut dyn Member, clock: &Clock, told: &mut Vec<String>) -> boo
         told.push(format!("{:?} {heard:?}", clock.monotonic()));
         match heard {
             Ok(MemberEvent::Assigned(new)) => moved = new.first().map(|offset| offset.offset),
-            Ok(MemberEvent::Records(of, records)) => {
+            Ok(MemberEvent::Records(tp, records)) => {
                 let outputs: Vec<_> =
                     records.iter().map(|read| record("out", std::str::from_utf8(&read.value).unwrap())).collect();
                 let offset = records.last().unwrap().offset + 1;
-                let outcome = member.commit(&outputs, &[GroupOffset { of, offset, metadata: String::new() }]);
+                let outcome = member.commit(&outputs, &[GroupOffset { tp, offset, metadata: String::new() }]);
                 told.push(format!("{outcome:?}"));
                 if !matches!(outcome, Outcome::Committed(_)) {
                     return false;
@@ -144,7 +144,7 @@ fn a_store_does_what_it_does_not_answer() {
     };
     let tp = TopicPartition { topic: "t".into(), partition: 0 };
     let advance = |from, to| {
-        let advances = vec![store::orders::Advance { of: tp.clone(), from, to, print: None }];
+        let advances = vec![store::orders::Advance { tp: tp.clone(), from, to, print: None }];
         Arc::new(store::orders::Batch { group: "g".into(), advances, ..Default::default() })
     };
     let reached = || wait(real.offsets("g")).unwrap().first().map_or(0, |(_, offset)| *offset);

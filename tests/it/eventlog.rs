@@ -156,19 +156,19 @@ pub fn append(log: &dyn EventLog, records: Vec<NewRecord>) -> Vec<Position> {
 
 /// Everything that a partition holds, from `from` on. A broker that has just come back may not know itself as the leader
 /// yet: what cannot be read now is read again.
-pub fn read_all(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Vec<Record> {
+pub fn read_all(log: &dyn EventLog, tp: &TopicPartition, from: u64) -> Vec<Record> {
     let clock = real_clock();
     let ends = clock.monotonic() + PATIENCE;
     loop {
-        match try_read_all(log, of, from) {
+        match try_read_all(log, tp, from) {
             Err(Error::Unavailable(reason)) => assert!(clock.monotonic() < ends, "{reason}"),
             read => return read.unwrap(),
         }
     }
 }
 
-fn try_read_all(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Result<Vec<Record>, Error> {
-    let mut reader = log.read(of, from)?;
+fn try_read_all(log: &dyn EventLog, tp: &TopicPartition, from: u64) -> Result<Vec<Record>, Error> {
+    let mut reader = log.read(tp, from)?;
     let mut all = Vec::new();
     loop {
         let records = reader.next(1_000)?;
@@ -191,13 +191,13 @@ fn join(log: &dyn EventLog, group: &str, topics: &[&str]) -> (Box<dyn Member>, V
 /// The next records.
 fn next(member: &mut dyn Member) -> (TopicPartition, Vec<Record>) {
     match member.next(PATIENCE).unwrap() {
-        MemberEvent::Records(of, records) if !records.is_empty() => (of, records),
+        MemberEvent::Records(tp, records) if !records.is_empty() => (tp, records),
         other => panic!("instead of records came {other:?}"),
     }
 }
 
 fn offset(topic: &str, partition: u32, offset: u64, metadata: &str) -> GroupOffset {
-    GroupOffset { of: part(topic, partition), offset, metadata: metadata.into() }
+    GroupOffset { tp: part(topic, partition), offset, metadata: metadata.into() }
 }
 
 pub fn commit(member: &mut dyn Member, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Vec<Position> {

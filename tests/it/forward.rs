@@ -71,7 +71,7 @@ impl Shop {
     fn stand(&self, group: &str, offset: u64) {
         let mut member = self.log.join(group, &["ours"], 0, MemberMode::Offsets).unwrap();
         assert!(matches!(member.next(PATIENCE).unwrap(), MemberEvent::Assigned(_)));
-        let offset = GroupOffset { of: part("ours", 0), offset, metadata: String::new() };
+        let offset = GroupOffset { tp: part("ours", 0), offset, metadata: String::new() };
         assert!(matches!(member.commit(&[], &[offset]), Outcome::Committed(_)));
     }
 

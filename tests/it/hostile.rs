@@ -53,9 +53,9 @@ fn records(log: &dyn EventLog, topic: &str) -> Vec<(Place, Record)> {
 /// The states that fulfilment wrote itself, by its seal: each order's, in order.
 fn own_states(log: &dyn EventLog, config: &Config) -> BTreeMap<u64, Vec<String>> {
     let offsets = log.groups().unwrap().into_iter().flat_map(|group| group.offsets);
-    let of_orders = offsets.filter(|offset| offset.of.topic == config.topics.orders);
+    let of_orders = offsets.filter(|offset| offset.tp.topic == config.topics.orders);
     let seals: BTreeMap<u32, _> = of_orders
-        .filter_map(|offset| Some((offset.of.partition, Progress::parse(&offset.metadata).unwrap()?.seal?)))
+        .filter_map(|offset| Some((offset.tp.partition, Progress::parse(&offset.metadata).unwrap()?.seal?)))
         .collect();
     let mut own: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for ((_, partition, _), record) in records(log, &config.topics.states) {

@@ -256,10 +256,10 @@ async fn project(shop: &Shop) {
         headers: Vec::new(),
     };
     let event = StateEvent::of_version_1(order, 1, Flow::STATES[0], at, Some(at));
-    let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
+    let tp = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
     let batch = Batch {
         group: "tracking".into(),
-        advances: vec![Advance { of, from: 0, to: 1, print: None }],
+        advances: vec![Advance { tp, from: 0, to: 1, print: None }],
         events: vec![Incoming { event, partition: None, letter }],
         now: at,
         ..Batch::default()

@@ -39,8 +39,8 @@ pub(super) fn print(log: &dyn EventLog, as_json: bool) -> Result<()> {
     for group in &groups {
         let owners: HashMap<_, _> = log.owners(&group.name)?.into_iter().collect();
         for (i, committed) in group.offsets.iter().enumerate() {
-            let behind = behind(log, committed, ranges.get(&committed.of))?;
-            let owner = owners.get(&committed.of).map(String::as_str);
+            let behind = behind(log, committed, ranges.get(&committed.tp))?;
+            let owner = owners.get(&committed.tp).map(String::as_str);
             if as_json {
                 out.json(&as_json_line(group, committed, &behind, owner, now))?;
             } else {
@@ -61,17 +61,17 @@ pub(super) fn print(log: &dyn EventLog, as_json: bool) -> Result<()> {
 }
 
 fn behind(log: &dyn EventLog, committed: &GroupOffset, range: Option<&PartitionRange>) -> Result<Behind> {
-    let GroupOffset { of, offset, .. } = committed;
+    let GroupOffset { tp, offset, .. } = committed;
     let end = range.map_or(*offset, |range| range.end);
     let records = end.saturating_sub(*offset);
-    let since = if records == 0 { None } else { first_at(log, of, *offset)? };
+    let since = if records == 0 { None } else { first_at(log, tp, *offset)? };
     Ok(Behind { end, records, since })
 }
 
 /// When the first record from an offset on was written. What counts as lag on a cluster may be no record at all.
-fn first_at(log: &dyn EventLog, of: &TopicPartition, from: u64) -> Result<Option<Timestamp>> {
-    let reader = match log.read(of, from) {
-        Err(eventlog::Error::Trimmed { start, .. }) => log.read(of, start),
+fn first_at(log: &dyn EventLog, tp: &TopicPartition, from: u64) -> Result<Option<Timestamp>> {
+    let reader = match log.read(tp, from) {
+        Err(eventlog::Error::Trimmed { start, .. }) => log.read(tp, start),
         other => other,
     };
     Ok(reader?.next(1)?.first().map(|record| record.at))
@@ -89,8 +89,8 @@ fn as_json_line(
     now: Timestamp,
 ) -> serde_json::Value {
     json!({
-        "group": group.name, "members": group.members, "topic": committed.of.topic,
-        "partition": committed.of.partition, "offset": committed.offset, "end": behind.end, "lag": behind.records,
+        "group": group.name, "members": group.members, "topic": committed.tp.topic,
+        "partition": committed.tp.partition, "offset": committed.offset, "end": behind.end, "lag": behind.records,
         "lag_seconds": seconds(behind, now), "owner": owner, "metadata": committed.metadata,
     })
 }
@@ -108,8 +108,8 @@ fn row(
     [
         if is_first { plain(&group.name) } else { String::new() }.into(),
         if is_first { group.members.to_string() } else { String::new() }.into(),
-        plain(&committed.of.topic).into(),
-        u64::from(committed.of.partition).into(),
+        plain(&committed.tp.topic).into(),
+        u64::from(committed.tp.partition).into(),
         committed.offset.into(),
         behind.end.into(),
         Cell::from(behind.records).tone(tone),

@@ -54,7 +54,7 @@ pub(in crate::cli) struct Read {
 
 /// A partition that is being read, with what was fetched of it.
 struct Source {
-    of: TopicPartition,
+    tp: TopicPartition,
     reader: Box<dyn Reader>,
     fetched: VecDeque<Record>,
 }
@@ -69,9 +69,9 @@ impl Read {
         let mut none = true;
         loop {
             while left > 0
-                && let Some((of, record)) = earliest(&mut sources)?
+                && let Some((tp, record)) = earliest(&mut sources)?
             {
-                self.print(&mut out, &of, &record)?;
+                self.print(&mut out, &tp, &record)?;
                 (left, none) = (left - 1, false);
             }
             out.flush()?;
@@ -95,13 +95,13 @@ impl Read {
         let wanted = |partition: u32| self.partition.is_none_or(|only| only == partition);
         let mut sources = Vec::new();
         for (partition, range) in (0..).zip(&topic.partitions).filter(|(partition, _)| wanted(*partition)) {
-            let of = TopicPartition { topic: self.topic.clone(), partition };
-            let reader = match log.read(&of, self.start(*range)) {
+            let tp = TopicPartition { topic: self.topic.clone(), partition };
+            let reader = match log.read(&tp, self.start(*range)) {
                 // retention was faster
-                Err(eventlog::Error::Trimmed { start, .. }) => log.read(&of, start)?,
+                Err(eventlog::Error::Trimmed { start, .. }) => log.read(&tp, start)?,
                 other => other?,
             };
-            sources.push(Source { of, reader, fetched: VecDeque::new() });
+            sources.push(Source { tp, reader, fetched: VecDeque::new() });
         }
         if sources.is_empty() {
             bail!("topic {:?} has partitions 0 to {}", self.topic, topic.partitions.len() - 1);
@@ -117,11 +117,11 @@ impl Read {
         }
     }
 
-    fn print(&self, out: &mut Out, of: &TopicPartition, record: &Record) -> Result<()> {
+    fn print(&self, out: &mut Out, tp: &TopicPartition, record: &Record) -> Result<()> {
         if self.json {
-            return out.json(&RecordJson::new(of, record));
+            return out.json(&RecordJson::new(tp, record));
         }
-        let place = out.paint(Tone::Bold, &format!("{}/{}", of.partition, record.offset));
+        let place = out.paint(Tone::Bold, &format!("{}/{}", tp.partition, record.offset));
         let at = out.paint(Tone::Dim, &time::full(record.at));
         let key = record.key.as_deref().map_or(Cow::Borrowed("-"), String::from_utf8_lossy);
         out.line(&format!("{place}  {at}  key {}", plain(&key)))?;
@@ -144,7 +144,7 @@ fn earliest(sources: &mut [Source]) -> Result<Option<(TopicPartition, Record)>> 
     }
     let next = sources.iter_mut().filter(|source| !source.fetched.is_empty());
     let first = next.min_by_key(|source| source.fetched.front().map(|record| record.at));
-    Ok(first.and_then(|source| Some((source.of.clone(), source.fetched.pop_front()?))))
+    Ok(first.and_then(|source| Some((source.tp.clone(), source.fetched.pop_front()?))))
 }
 
 /// A record for programs: text as text, a JSON value as JSON, other bytes as a list of numbers.
@@ -160,10 +160,10 @@ struct RecordJson<'a> {
 }
 
 impl<'a> RecordJson<'a> {
-    fn new(of: &'a TopicPartition, record: &'a Record) -> Self {
+    fn new(tp: &'a TopicPartition, record: &'a Record) -> Self {
         Self {
-            topic: &of.topic,
-            partition: of.partition,
+            topic: &tp.topic,
+            partition: tp.partition,
             offset: record.offset,
             at: record.at,
             key: record.key.as_deref().map(bytes_as_json),

@@ -81,14 +81,14 @@ impl Survey {
     fn members(&mut self, log: &dyn EventLog, groups: &[GroupInfo], orders: &str, old_states: &str) -> Result<()> {
         for group in groups.iter().filter(|group| group.members > 0) {
             let who = if is_ours(&group.name) { &mut self.ours } else { &mut self.old };
-            for (of, member) in log.owners(&group.name)? {
+            for (tp, member) in log.owners(&group.name)? {
                 let member = if is_ours(&group.name) { member } else { format!("{member} in group {}", group.name) };
                 let list = match &group.name {
                     name if name == forward::GROUP => continue,
                     name if name == fulfilment::GROUP => &mut who.processing,
                     name if name == tracking::GROUP => &mut who.notifications,
-                    _ if of.topic == orders => &mut who.processing,
-                    _ if of.topic == old_states => &mut who.notifications,
+                    _ if tp.topic == orders => &mut who.processing,
+                    _ if tp.topic == old_states => &mut who.notifications,
                     _ => continue,
                 };
                 if !list.contains(&member) {
@@ -123,15 +123,15 @@ impl Survey {
 
     /// What an old service has mailed, and what it has not: its group says how far it came.
     fn mails(&mut self, log: &dyn EventLog, groups: &[GroupInfo], config: &Config, old_states: &str) -> Result<()> {
-        let committed = |of: &TopicPartition, is: fn(&str) -> bool| {
+        let committed = |tp: &TopicPartition, is: fn(&str) -> bool| {
             let offsets = groups.iter().filter(|group| is(&group.name)).flat_map(|group| &group.offsets);
-            offsets.filter(|offset| offset.of == *of).map(|offset| offset.offset).max()
+            offsets.filter(|offset| offset.tp == *tp).map(|offset| offset.offset).max()
         };
         let (mut told, mut left): (Option<Timestamp>, Option<Timestamp>) = (None, None);
         let mut mailed = HashSet::new();
-        for of in partitions(log, old_states)? {
-            let notified = committed(&of, |name| !is_ours(name)).unwrap_or(0);
-            each(log, &of, |record| {
+        for tp in partitions(log, old_states)? {
+            let notified = committed(&tp, |name| !is_ours(name)).unwrap_or(0);
+            each(log, &tp, |record| {
                 let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at) else { return };
                 if record.offset < notified {
                     told = told.max(Some(event.at));
@@ -142,9 +142,9 @@ impl Survey {
             })?;
         }
         let Some(told) = told else { return Ok(()) };
-        for of in self.own(log, config)? {
-            let forwarded = committed(&of, |name| name == forward::GROUP).unwrap_or(0);
-            each(log, &of, |record| {
+        for tp in self.own(log, config)? {
+            let forwarded = committed(&tp, |name| name == forward::GROUP).unwrap_or(0);
+            each(log, &tp, |record| {
                 if let Ok(event) = wire::decode_event(&record.value, &record.headers, record.at)
                     && record.offset >= forwarded
                 {
@@ -154,7 +154,7 @@ impl Survey {
         }
         let until = told - MARGIN;
         self.mail_since = Some(left.map_or(until, |first| first.min(until)));
-        self.mailed_twice = would_mail(log, config, &mailed, |of| committed(of, |name| name == tracking::GROUP))?;
+        self.mailed_twice = would_mail(log, config, &mailed, |tp| committed(tp, |name| name == tracking::GROUP))?;
         Ok(())
     }
 
@@ -174,9 +174,9 @@ fn would_mail(
     let mut twice = HashSet::new();
     let all = [Some(&config.topics.states), config.topics.forward_states.as_ref()];
     for topic in all.into_iter().flatten() {
-        for of in partitions(log, topic)? {
-            let next = read(&of).unwrap_or(0);
-            each(log, &of, |record| {
+        for tp in partitions(log, topic)? {
+            let next = read(&tp).unwrap_or(0);
+            each(log, &tp, |record| {
                 if record.offset < next || wire::is_forwarded(&record.headers) {
                     return;
                 }
@@ -213,8 +213,8 @@ struct Orders {
 impl Orders {
     fn read(&mut self, log: &dyn EventLog, orders: &str, states: &[&String], flow: &Flow) -> Result<()> {
         self.last_seq = flow.last_seq();
-        for of in partitions(log, orders)? {
-            each(log, &of, |record| match wire::decode_order(&record.value, &record.headers, record.at) {
+        for tp in partitions(log, orders)? {
+            each(log, &tp, |record| match wire::decode_order(&record.value, &record.headers, record.at) {
                 Ok(order) => {
                     self.highest_id = self.highest_id.max(order.id.get());
                     self.newest = self.newest.max(Some((order.placed_at, record.key.is_some())));
@@ -223,8 +223,8 @@ impl Orders {
                 Err(_) => self.unreadable += 1,
             })?;
         }
-        for of in states.iter().map(|topic| partitions(log, topic)).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
-            each(log, &of, |record| match wire::decode_event(&record.value, &record.headers, record.at) {
+        for tp in states.iter().map(|topic| partitions(log, topic)).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+            each(log, &tp, |record| match wire::decode_event(&record.value, &record.headers, record.at) {
                 Ok(event) => {
                     self.highest_id = self.highest_id.max(event.order.id.get());
                     let seq = event.seq;
@@ -258,11 +258,11 @@ fn end(log: &dyn EventLog, topic: &str) -> Result<u64> {
 }
 
 /// Every record that a partition holds now.
-fn each(log: &dyn EventLog, of: &TopicPartition, mut take: impl FnMut(Record)) -> Result<()> {
-    let Some(range) = log.topic(&of.topic)?.and_then(|info| info.partitions.get(of.partition as usize).copied()) else {
+fn each(log: &dyn EventLog, tp: &TopicPartition, mut take: impl FnMut(Record)) -> Result<()> {
+    let Some(range) = log.topic(&tp.topic)?.and_then(|info| info.partitions.get(tp.partition as usize).copied()) else {
         return Ok(());
     };
-    let mut reader = log.read(of, range.start)?;
+    let mut reader = log.read(tp, range.start)?;
     loop {
         let records = reader.next(READ_MAX)?;
         // what is written meanwhile has no end

@@ -46,9 +46,9 @@ impl Shared {
     }
 
     /// What a group has committed for these partitions.
-    pub(super) fn committed(&self, group: &str, of: &[TopicPartition]) -> Result<Vec<GroupOffset>> {
+    pub(super) fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<GroupOffset>> {
         let client = self.group_client(group)?;
-        committed(&client, group, of, self.options.request_timeout)
+        committed(&client, group, partitions, self.options.request_timeout)
     }
 
     pub(super) fn list_groups(&self) -> Result<Vec<GroupInfo>> {
@@ -82,7 +82,7 @@ impl Shared {
             let name = format!("{}@{}", member.client_id(), member.client_host().trim_start_matches('/'));
             // a member without an assignment yet owns nothing, one in a form that is not known tells nothing
             let assigned = member.assignment().and_then(assigned).unwrap_or_default();
-            owners.extend(assigned.into_iter().map(|of| (of, name.clone())));
+            owners.extend(assigned.into_iter().map(|tp| (tp, name.clone())));
         }
         Ok(owners)
     }
@@ -91,15 +91,15 @@ impl Shared {
         let all = self.partitions(topics)?;
         // offsets first: what is committed meanwhile must not look like a negative lag
         let committed = self.committed(group, &all)?;
-        let committed: HashMap<_, _> = committed.into_iter().map(|offset| (offset.of, offset.offset)).collect();
+        let committed: HashMap<_, _> = committed.into_iter().map(|offset| (offset.tp, offset.offset)).collect();
         let ends = self.topics.ends(&all)?;
         let mut lags: Vec<Lag> = all
             .into_iter()
             .zip(ends)
-            .map(|(of, end)| Lag { next: *committed.get(&of).unwrap_or(&0), of, end })
+            .map(|(tp, end)| Lag { next: *committed.get(&tp).unwrap_or(&0), tp, end })
             .collect();
         // only who is behind may be so far behind that records are gone
-        let behind: Vec<_> = lags.iter().filter(|lag| lag.records() > 0).map(|lag| lag.of.clone()).collect();
+        let behind: Vec<_> = lags.iter().filter(|lag| lag.records() > 0).map(|lag| lag.tp.clone()).collect();
         let starts = self.topics.starts(&behind)?;
         for (lag, start) in lags.iter_mut().filter(|lag| lag.records() > 0).zip(starts) {
             lag.next = lag.next.max(start);
@@ -112,15 +112,15 @@ impl Shared {
 pub(super) fn committed<C: rdkafka::consumer::ConsumerContext>(
     client: &BaseConsumer<C>,
     group: &str,
-    of: &[TopicPartition],
+    partitions: &[TopicPartition],
     timeout: Duration,
 ) -> Result<Vec<GroupOffset>> {
-    if of.is_empty() {
+    if partitions.is_empty() {
         return Ok(Vec::new());
     }
-    let mut list = TopicPartitionList::with_capacity(of.len());
-    for of in of {
-        list.add_partition(&of.topic, of.partition as i32);
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for tp in partitions {
+        list.add_partition(&tp.topic, tp.partition as i32);
     }
     let asked = format!("offsets of {group}");
     let list = client.committed_offsets(list, timeout).map_err(|error| question_error(&asked, &error))?;
@@ -128,8 +128,8 @@ pub(super) fn committed<C: rdkafka::consumer::ConsumerContext>(
     for entry in list.elements() {
         entry.error().map_err(|error| question_error(&asked, &error))?;
         if let Offset::Offset(offset) = entry.offset() {
-            let of = part(entry.topic(), u32::try_from(entry.partition()).unwrap_or_default());
-            offsets.push(GroupOffset { of, offset: offset as u64, metadata: entry.metadata().to_owned() });
+            let tp = part(entry.topic(), u32::try_from(entry.partition()).unwrap_or_default());
+            offsets.push(GroupOffset { tp, offset: offset as u64, metadata: entry.metadata().to_owned() });
         }
     }
     Ok(offsets)
@@ -166,10 +166,10 @@ fn assigned(bytes: &[u8]) -> Option<Vec<TopicPartition>> {
 /// ours cannot be invalid.
 pub(super) fn list_of(offsets: &[GroupOffset]) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(offsets.len());
-    for GroupOffset { of, offset, metadata } in offsets {
+    for GroupOffset { tp, offset, metadata } in offsets {
         let at = client::signed(*offset)?;
-        let mut entry = list.add_partition(&of.topic, of.partition as i32);
-        entry.set_offset(Offset::Offset(at)).map_err(|error| Error::Fatal(format!("offset of {of}: {error}")))?;
+        let mut entry = list.add_partition(&tp.topic, tp.partition as i32);
+        entry.set_offset(Offset::Offset(at)).map_err(|error| Error::Fatal(format!("offset of {tp}: {error}")))?;
         entry.set_metadata(metadata);
     }
     Ok(list)

@@ -102,13 +102,13 @@ impl KafkaMember {
         })
     }
 
-    fn list(&self, of: &[TopicPartition]) -> Result<TopicPartitionList> {
-        let mut list = TopicPartitionList::with_capacity(of.len());
-        for of in of {
-            let mut entry = list.add_partition(&of.topic, of.partition as i32);
-            if let Some(cursor) = self.cursors.iter().find(|cursor| cursor.of == *of) {
+    fn list(&self, partitions: &[TopicPartition]) -> Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for tp in partitions {
+            let mut entry = list.add_partition(&tp.topic, tp.partition as i32);
+            if let Some(cursor) = self.cursors.iter().find(|cursor| cursor.tp == *tp) {
                 let at = Offset::Offset(client::signed(cursor.position)?);
-                entry.set_offset(at).map_err(|error| question_error(&of.to_string(), &error))?;
+                entry.set_offset(at).map_err(|error| question_error(&tp.to_string(), &error))?;
             }
         }
         Ok(list)
@@ -118,15 +118,15 @@ impl KafkaMember {
     fn answer(&mut self) -> Result<()> {
         if let Some(gone) = self.revoking.take() {
             let list = self.list(&gone)?;
-            self.cursors.retain(|cursor| !gone.contains(&cursor.of));
+            self.cursors.retain(|cursor| !gone.contains(&cursor.tp));
             self.consumer.incremental_unassign(&list).map_err(|error| self.cannot("give partitions up", &error))?;
         }
         if let Some(new) = self.assigning.take() {
             let list = self.list(&new)?;
             self.consumer.incremental_assign(&list).map_err(|error| self.cannot("take partitions", &error))?;
             // the library remembers that a partition was paused when it was last ours
-            for cursor in self.cursors.iter().filter(|cursor| new.contains(&cursor.of)) {
-                let list = self.list(std::slice::from_ref(&cursor.of))?;
+            for cursor in self.cursors.iter().filter(|cursor| new.contains(&cursor.tp)) {
+                let list = self.list(std::slice::from_ref(&cursor.tp))?;
                 let told = if cursor.paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
                 told.map_err(|error| self.cannot("pause or go on", &error))?;
             }
@@ -157,7 +157,7 @@ impl KafkaMember {
             Rebalance::Revoke(gone) => {
                 let lost = self.consumer.assignment_lost();
                 let gone: Vec<_> =
-                    gone.into_iter().filter(|of| lost || self.cursors.iter().any(|cursor| cursor.of == *of)).collect();
+                    gone.into_iter().filter(|tp| lost || self.cursors.iter().any(|cursor| cursor.tp == *tp)).collect();
                 self.revoking = Some(gone.clone());
                 if lost {
                     self.answer()?;
@@ -173,29 +173,29 @@ impl KafkaMember {
         let committed = groups::committed(&self.consumer, &self.group, new, ASK)?;
         let ranges = self.shared.topics.ranges(new)?;
         let mut offsets = Vec::new();
-        for (of, range) in ranges {
-            let committed = committed.iter().find(|offset| offset.of == of).cloned();
-            let next = committed.clone().unwrap_or(GroupOffset { of, offset: range.start, metadata: String::new() });
-            self.cursors.retain(|cursor| cursor.of != next.of);
+        for (tp, range) in ranges {
+            let committed = committed.iter().find(|offset| offset.tp == tp).cloned();
+            let next = committed.clone().unwrap_or(GroupOffset { tp, offset: range.start, metadata: String::new() });
+            self.cursors.retain(|cursor| cursor.tp != next.tp);
             self.cursors.push(PartitionCursor {
-                of: next.of.clone(),
+                tp: next.tp.clone(),
                 position: next.offset,
                 prefetched: VecDeque::new(),
                 known_end: range.end,
                 committed,
                 trimmed: (next.offset < range.start).then_some(range.start),
                 stopped: false,
-                paused: self.paused.contains(&next.of.topic),
+                paused: self.paused.contains(&next.tp.topic),
             });
             offsets.push(next);
         }
-        self.cursors.sort_by(|a, b| a.of.cmp(&b.of));
+        self.cursors.sort_by(|a, b| a.tp.cmp(&b.tp));
         Ok(offsets)
     }
 
-    fn cursor(&mut self, of: &TopicPartition) -> Result<&mut PartitionCursor> {
-        let cursor = self.cursors.iter_mut().find(|cursor| cursor.of == *of);
-        cursor.ok_or_else(|| Error::Fenced(format!("{of} is not assigned to this member of {}", self.group)))
+    fn cursor(&mut self, tp: &TopicPartition) -> Result<&mut PartitionCursor> {
+        let cursor = self.cursors.iter_mut().find(|cursor| cursor.tp == *tp);
+        cursor.ok_or_else(|| Error::Fenced(format!("{tp} is not assigned to this member of {}", self.group)))
     }
 }
 
@@ -256,13 +256,14 @@ impl Member for KafkaMember {
             return;
         }
         let new = self.assigning.clone().unwrap_or_default();
-        let mut of = Vec::new();
-        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.of.topic == topic) {
+        let mut partitions = Vec::new();
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.tp.topic == topic) {
             cursor.paused = paused;
-            of.extend(Some(cursor.of.clone()).filter(|of| !new.contains(of)));
+            partitions.extend(Some(cursor.tp.clone()).filter(|tp| !new.contains(tp)));
         }
-        let done =
-            self.list(&of).map(|list| if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) });
+        let done = self
+            .list(&partitions)
+            .map(|list| if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) });
         if let Ok(Err(error)) = done {
             self.consumer.context().context.note(&error);
         }

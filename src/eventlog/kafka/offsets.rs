@@ -22,53 +22,63 @@ const LEADERLESS: Duration = Duration::from_secs(2);
 
 impl Topics {
     /// First offset and stable end of each partition, in the order asked, by two requests to each leader.
-    pub(super) fn ranges(&self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, PartitionRange)>> {
-        let starts = self.offsets(&self.stable, of, Offset::Beginning)?;
-        let ends = self.offsets(&self.stable, of, Offset::End)?;
-        let ranges = of.iter().zip(starts).zip(ends);
-        Ok(ranges.map(|((of, start), end)| (of.clone(), PartitionRange { start, end: end.max(start) })).collect())
+    pub(super) fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, PartitionRange)>> {
+        let starts = self.offsets(&self.stable, partitions, Offset::Beginning)?;
+        let ends = self.offsets(&self.stable, partitions, Offset::End)?;
+        let ranges = partitions.iter().zip(starts).zip(ends);
+        Ok(ranges.map(|((tp, start), end)| (tp.clone(), PartitionRange { start, end: end.max(start) })).collect())
     }
 
     /// The stable end of each partition.
-    pub(super) fn ends(&self, of: &[TopicPartition]) -> Result<Vec<u64>> {
-        self.offsets(&self.stable, of, Offset::End)
+    pub(super) fn ends(&self, partitions: &[TopicPartition]) -> Result<Vec<u64>> {
+        self.offsets(&self.stable, partitions, Offset::End)
     }
 
     /// The first offset kept of each partition.
-    pub(super) fn starts(&self, of: &[TopicPartition]) -> Result<Vec<u64>> {
-        self.offsets(&self.stable, of, Offset::Beginning)
+    pub(super) fn starts(&self, partitions: &[TopicPartition]) -> Result<Vec<u64>> {
+        self.offsets(&self.stable, partitions, Offset::Beginning)
     }
 
     /// One past the last record, decided or not.
-    pub(super) fn written(&self, of: &TopicPartition) -> Result<u64> {
-        Ok(self.offsets(&self.latest, std::slice::from_ref(of), Offset::End)?[0])
+    pub(super) fn written(&self, tp: &TopicPartition) -> Result<u64> {
+        Ok(self.offsets(&self.latest, std::slice::from_ref(tp), Offset::End)?[0])
     }
 
     /// First offset and stable end of one partition, checked.
-    pub(super) fn range(&self, of: &TopicPartition) -> Result<PartitionRange> {
-        self.check(of)?;
-        Ok(self.ranges(std::slice::from_ref(of))?[0].1)
+    pub(super) fn range(&self, tp: &TopicPartition) -> Result<PartitionRange> {
+        self.check(tp)?;
+        Ok(self.ranges(std::slice::from_ref(tp))?[0].1)
     }
 
-    fn offsets(&self, client: &BaseConsumer<ClientContext>, of: &[TopicPartition], at: Offset) -> Result<Vec<u64>> {
-        Ok(self.ask(client, of, at)?.into_iter().map(|offset| offset.unwrap_or(0)).collect())
+    fn offsets(
+        &self,
+        client: &BaseConsumer<ClientContext>,
+        partitions: &[TopicPartition],
+        at: Offset,
+    ) -> Result<Vec<u64>> {
+        Ok(self.ask(client, partitions, at)?.into_iter().map(|offset| offset.unwrap_or(0)).collect())
     }
 
     /// One request to each leader. `at` is a time, or one of Kafka's two words for the ends.
-    fn ask(&self, client: &BaseConsumer<ClientContext>, of: &[TopicPartition], at: Offset) -> Result<Vec<Option<u64>>> {
-        if of.is_empty() {
+    fn ask(
+        &self,
+        client: &BaseConsumer<ClientContext>,
+        partitions: &[TopicPartition],
+        at: Offset,
+    ) -> Result<Vec<Option<u64>>> {
+        if partitions.is_empty() {
             return Ok(Vec::new());
         }
         let ends = self.clock.monotonic() + self.wait().min(LEADERLESS);
         loop {
-            match self.ask_once(client, of, at) {
+            match self.ask_once(client, partitions, at) {
                 Ok(offsets) => {
                     self.context.up();
                     return Ok(offsets);
                 }
-                Err((of, error)) => match self.refused(&names(&of), &of, &error) {
+                Err((blamed, error)) => match self.refused(&names(&blamed), &blamed, &error) {
                     Error::Unavailable(_) if is_passing(&error) && self.clock.monotonic() < ends => {
-                        self.look_again(client, &of);
+                        self.look_again(client, &blamed);
                     }
                     error => return Err(error),
                 },
@@ -80,19 +90,19 @@ impl Topics {
     fn ask_once(
         &self,
         client: &BaseConsumer<ClientContext>,
-        of: &[TopicPartition],
+        partitions: &[TopicPartition],
         at: Offset,
     ) -> std::result::Result<Vec<Option<u64>>, (Vec<TopicPartition>, KafkaError)> {
-        let mut list = TopicPartitionList::with_capacity(of.len());
-        for of in of {
-            let set = list.add_partition(&of.topic, of.partition as i32).set_offset(at);
-            set.map_err(|error| (vec![of.clone()], error))?;
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for tp in partitions {
+            let set = list.add_partition(&tp.topic, tp.partition as i32).set_offset(at);
+            set.map_err(|error| (vec![tp.clone()], error))?;
         }
-        let answer = client.offsets_for_times(list, self.wait()).map_err(|error| (of.to_vec(), error))?;
+        let answer = client.offsets_for_times(list, self.wait()).map_err(|error| (partitions.to_vec(), error))?;
         let entries = answer.elements();
-        let found = of.iter().zip(&entries).map(|(of, entry)| {
-            debug_assert_eq!((&*of.topic, of.partition as i32), (entry.topic(), entry.partition()));
-            entry.error().map_err(|error| (vec![of.clone()], error))?;
+        let found = partitions.iter().zip(&entries).map(|(tp, entry)| {
+            debug_assert_eq!((&*tp.topic, tp.partition as i32), (entry.topic(), entry.partition()));
+            entry.error().map_err(|error| (vec![tp.clone()], error))?;
             match entry.offset() {
                 Offset::Offset(offset) => Ok(Some(offset as u64)),
                 _ => Ok(None), // by time: no record is that young
@@ -102,9 +112,9 @@ impl Topics {
     }
 
     /// The library keeps it in mind that a partition had no leader, for minutes, and would ask nobody.
-    fn look_again(&self, client: &BaseConsumer<ClientContext>, of: &[TopicPartition]) {
+    fn look_again(&self, client: &BaseConsumer<ClientContext>, partitions: &[TopicPartition]) {
         self.clock.park(POLL);
-        let topics: BTreeSet<_> = of.iter().map(|of| &*of.topic).collect();
+        let topics: BTreeSet<_> = partitions.iter().map(|tp| &*tp.topic).collect();
         for topic in topics {
             // if it cannot be had, the next question says so
             let _ = client.fetch_metadata(Some(topic), LEADERLESS);
@@ -112,19 +122,19 @@ impl Topics {
     }
 
     /// The first offset whose record is not older than `at`, else the end.
-    pub(super) fn offset_at(&self, of: &TopicPartition, at: Timestamp) -> Result<u64> {
-        self.check(of)?;
+    pub(super) fn offset_at(&self, tp: &TopicPartition, at: Timestamp) -> Result<u64> {
+        self.check(tp)?;
         let at = Offset::Offset(at.as_millis().max(0));
-        match self.ask(&self.stable, std::slice::from_ref(of), at)?[0] {
+        match self.ask(&self.stable, std::slice::from_ref(tp), at)?[0] {
             Some(offset) => Ok(offset),
-            None => Ok(self.ends(std::slice::from_ref(of))?[0]),
+            None => Ok(self.ends(std::slice::from_ref(tp))?[0]),
         }
     }
 }
 
 /// The first few, for a message.
-fn names(of: &[TopicPartition]) -> String {
-    of.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn names(partitions: &[TopicPartition]) -> String {
+    partitions.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What a known partition answers, or the library for it, while its leader moves, or when it is new.

@@ -56,7 +56,7 @@ impl Readers {
 /// A reader of one partition.
 pub(super) struct KafkaReader {
     shared: Arc<Shared>,
-    of: TopicPartition,
+    tp: TopicPartition,
     position: u64,
     consumer: Option<BaseConsumer<ClientContext>>,
     /// The stable end when reading towards it began.
@@ -70,13 +70,13 @@ pub(super) struct KafkaReader {
 }
 
 impl KafkaReader {
-    pub(super) fn open(shared: Arc<Shared>, of: &TopicPartition, from: u64) -> Result<Self> {
-        let range = shared.topics.range(of)?;
-        let written = shared.topics.written(of)?;
-        check_from(of, from, range.start, written)?;
+    pub(super) fn open(shared: Arc<Shared>, tp: &TopicPartition, from: u64) -> Result<Self> {
+        let range = shared.topics.range(tp)?;
+        let written = shared.topics.written(tp)?;
+        check_from(tp, from, range.start, written)?;
         let mut reader = Self {
             shared,
-            of: of.clone(),
+            tp: tp.clone(),
             position: from,
             consumer: None,
             seen: range.end,
@@ -97,9 +97,9 @@ impl KafkaReader {
         };
         let mut list = TopicPartitionList::new();
         let at = Offset::Offset(client::signed(self.position)?);
-        list.add_partition_offset(&self.of.topic, self.of.partition as i32, at)
+        list.add_partition_offset(&self.tp.topic, self.tp.partition as i32, at)
             .and_then(|()| consumer.assign(&list))
-            .map_err(|error| question_error(&self.of.to_string(), &error))?;
+            .map_err(|error| question_error(&self.tp.to_string(), &error))?;
         self.consumer = Some(consumer);
         self.reading = true;
         Ok(())
@@ -108,14 +108,14 @@ impl KafkaReader {
     /// At the end. Returns whether there is more by now.
     fn look(&mut self, ends: Monotonic) -> Result<bool> {
         loop {
-            let end = self.shared.topics.ends(std::slice::from_ref(&self.of))?[0];
+            let end = self.shared.topics.ends(std::slice::from_ref(&self.tp))?[0];
             if end >= self.must_reach {
                 let more = end > self.seen;
                 self.seen = end;
                 return Ok(more);
             }
             if self.shared.clock.monotonic() > ends {
-                let text = format!("{}: a transaction is open since before offset {}", self.of, self.must_reach);
+                let text = format!("{}: a transaction is open since before offset {}", self.tp, self.must_reach);
                 return Err(Error::Unavailable(text));
             }
             self.shared.clock.park(POLL);
@@ -125,8 +125,8 @@ impl KafkaReader {
     fn failed(&mut self, error: &KafkaError) -> Result<()> {
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
-                let range = self.shared.topics.range(&self.of)?;
-                check_from(&self.of, self.position, range.start, self.shared.topics.written(&self.of)?)?;
+                let range = self.shared.topics.range(&self.tp)?;
+                check_from(&self.tp, self.position, range.start, self.shared.topics.written(&self.tp)?)?;
                 // it was asked for the consumer's last reader, and has stopped ours
                 self.start()
             }
@@ -135,7 +135,7 @@ impl KafkaReader {
                 | Code::UnknownPartition
                 | Code::UnknownTopic
                 | Code::TopicAuthorizationFailed,
-            ) => Err(self.shared.topics.refused(&self.of.to_string(), std::slice::from_ref(&self.of), error)),
+            ) => Err(self.shared.topics.refused(&self.tp.to_string(), std::slice::from_ref(&self.tp), error)),
             _ => Ok(()), // it goes on by itself
         }
     }
@@ -165,7 +165,7 @@ impl Reader for KafkaReader {
             match consumer.poll(wait) {
                 Some(Ok(message)) => {
                     // what was fetched for the consumer's last reader is not ours
-                    if record::is_of(&message, &self.of) && message.offset() as u64 >= self.position {
+                    if record::is_of(&message, &self.tp) && message.offset() as u64 >= self.position {
                         let record = record::owned(&message);
                         self.position = record.offset + 1;
                         bytes += record.size();
@@ -190,7 +190,7 @@ impl Reader for KafkaReader {
                 }
                 None if !records.is_empty() => break,
                 None if clock.monotonic() < ends => {}
-                None => return Err(Error::Unavailable(format!("{} cannot be read: no answer", self.of))),
+                None => return Err(Error::Unavailable(format!("{} cannot be read: no answer", self.tp))),
             }
         }
         Ok(records)

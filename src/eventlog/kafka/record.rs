@@ -65,6 +65,6 @@ fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
     called
 }
 
-pub(super) fn is_of(message: &BorrowedMessage<'_>, of: &TopicPartition) -> bool {
-    message.partition() == of.partition as i32 && message.topic() == of.topic
+pub(super) fn is_of(message: &BorrowedMessage<'_>, tp: &TopicPartition) -> bool {
+    message.partition() == tp.partition as i32 && message.topic() == tp.topic
 }

@@ -150,18 +150,18 @@ impl Topics {
 
     /// What an error about partitions means. While a leader is away the brokers, and the library, do not know even a
     /// partition that was there before.
-    pub(super) fn refused(&self, asked: &str, of: &[TopicPartition], error: &KafkaError) -> Error {
-        let is_known = |of: &TopicPartition| self.known(&of.topic).is_some_and(|count| of.partition < count);
+    pub(super) fn refused(&self, asked: &str, partitions: &[TopicPartition], error: &KafkaError) -> Error {
+        let is_known = |tp: &TopicPartition| self.known(&tp.topic).is_some_and(|count| tp.partition < count);
         match question_error(asked, error) {
-            Error::Unknown(_) if of.iter().all(is_known) => {
+            Error::Unknown(_) if partitions.iter().all(is_known) => {
                 Error::Unavailable(format!("{asked}: no leader now ({error})"))
             }
             other => other,
         }
     }
 
-    pub(super) fn check(&self, of: &TopicPartition) -> Result<()> {
-        if of.partition < self.count(&of.topic)? { Ok(()) } else { Err(Error::Unknown(of.to_string())) }
+    pub(super) fn check(&self, tp: &TopicPartition) -> Result<()> {
+        if tp.partition < self.count(&tp.topic)? { Ok(()) } else { Err(Error::Unknown(tp.to_string())) }
     }
 
     /// All topics but the brokers' own.
@@ -173,8 +173,8 @@ impl Topics {
             all.extend((0..topic.partitions().len() as u32).map(|n| part(topic.name(), n)));
         }
         let mut topics: BTreeMap<String, Vec<PartitionRange>> = BTreeMap::new();
-        for (of, range) in self.ranges(&all)? {
-            topics.entry(of.topic).or_default().push(range);
+        for (tp, range) in self.ranges(&all)? {
+            topics.entry(tp.topic).or_default().push(range);
         }
         Ok(topics.into_iter().map(|(name, partitions)| TopicInfo { name, partitions }).collect())
     }
@@ -256,17 +256,17 @@ impl Topics {
     }
 
     /// Deletes the records before an offset.
-    pub(super) fn delete_before(&self, of: &TopicPartition, offset: u64) -> Result<()> {
-        let range = self.range(of)?;
+    pub(super) fn delete_before(&self, tp: &TopicPartition, offset: u64) -> Result<()> {
+        let range = self.range(tp)?;
         if offset > range.end {
-            return Err(beyond(of, offset, range.end));
+            return Err(beyond(tp, offset, range.end));
         }
         if offset <= range.start {
             return Ok(());
         }
         let mut list = TopicPartitionList::new();
-        let asked = format!("delete records of {of}");
-        let set = list.add_partition_offset(&of.topic, of.partition as i32, Offset::Offset(offset as i64));
+        let asked = format!("delete records of {tp}");
+        let set = list.add_partition_offset(&tp.topic, tp.partition as i32, Offset::Offset(offset as i64));
         set.map_err(|error| question_error(&asked, &error))?;
         let result = block_on(self.admin.delete_records(&list, &self.admin_options()));
         let result = result.map_err(|error| question_error(&asked, &error))?;
@@ -292,7 +292,7 @@ mod tests {
         let topics = Topics::connect(&Options::default(), &ClientContext::default()).expect("clients");
         topics.counts.write().expect("no panic before").insert("t".to_owned(), 2);
         for code in [Code::UnknownPartition, Code::UnknownTopicOrPartition] {
-            let refused = |of| topics.refused("offsets", &[part("t", 0), of], &KafkaError::Global(code));
+            let refused = |tp| topics.refused("offsets", &[part("t", 0), tp], &KafkaError::Global(code));
             assert!(matches!(refused(part("t", 1)), Error::Unavailable(_)));
             assert!(matches!(refused(part("t", 2)), Error::Unknown(_)));
             assert!(matches!(refused(part("other", 0)), Error::Unknown(_)));

@@ -125,7 +125,7 @@ impl Group {
     }
 
     pub(super) fn commit(&mut self, offset: GroupOffset) {
-        self.offsets.insert(offset.of.clone(), offset);
+        self.offsets.insert(offset.tp.clone(), offset);
     }
 
     /// Asks owners for what is to go, and gives what nobody owns to those who are to have it.

@@ -97,7 +97,7 @@ impl MemoryMember {
         for tp in with_companions(new, &self.subscribed.alongside) {
             let start = state.partition(&tp)?.range().start;
             let group = state.groups.get(&self.group).expect("a member's group is there");
-            let none = || GroupOffset { of: tp.clone(), offset: start, metadata: String::new() };
+            let none = || GroupOffset { tp: tp.clone(), offset: start, metadata: String::new() };
             let offset = group.committed_for(&tp).cloned().unwrap_or_else(none);
             self.cursors.push(PartitionCursor { tp, position: offset.offset });
             offsets.push(offset);
@@ -165,9 +165,9 @@ impl MemoryMember {
         }
         for offset in offsets {
             check_metadata(offset)?;
-            self.cursor(&offset.of)?;
-            let partition = state.partition(&offset.of)?;
-            partition.check(&offset.of, offset.offset.max(partition.range().start))?;
+            self.cursor(&offset.tp)?;
+            let partition = state.partition(&offset.tp)?;
+            partition.check(&offset.tp, offset.offset.max(partition.range().start))?;
         }
         let positions = state.write(outputs.to_vec())?;
         state.end_transaction(outputs, &positions);

@@ -33,7 +33,7 @@ pub(super) struct SqliteMember {
 
 /// A partition as it is read.
 struct PartitionCursor {
-    of: TopicPartition,
+    tp: TopicPartition,
     topic: Arc<Topic>,
     id: i64,
     position: u64,
@@ -42,7 +42,7 @@ struct PartitionCursor {
 
 impl PartitionCursor {
     fn has_more(&self) -> bool {
-        !self.paused && self.topic.end(self.of.partition) > self.position
+        !self.paused && self.topic.end(self.tp.partition) > self.position
     }
 }
 
@@ -83,12 +83,12 @@ impl SqliteMember {
 
     fn assign(&mut self, topic: &Arc<Topic>, assignment: &mut Vec<GroupOffset>) -> Result<()> {
         for (row, number) in schema::partitions(&self.conn, &topic.name)?.into_iter().zip(0..) {
-            let of = TopicPartition { topic: topic.name.clone(), partition: number };
+            let tp = TopicPartition { topic: topic.name.clone(), partition: number };
             let committed = schema::committed(&self.conn, &self.group, row.id)?;
             let (offset, metadata) = committed.unwrap_or((row.start, String::new()));
-            assignment.push(GroupOffset { of: of.clone(), offset, metadata });
+            assignment.push(GroupOffset { tp: tp.clone(), offset, metadata });
             self.cursors.push(PartitionCursor {
-                of,
+                tp,
                 topic: topic.clone(),
                 id: row.id,
                 position: offset,
@@ -109,22 +109,22 @@ impl SqliteMember {
             }
             self.turn = turn + 1;
             let records =
-                read::records(&self.conn, &cursor.of, cursor.id, cursor.position, self.server.options.batch())?;
+                read::records(&self.conn, &cursor.tp, cursor.id, cursor.position, self.server.options.batch())?;
             if let Some(last) = records.last() {
                 cursor.position = last.offset + 1;
-                return Ok(Some(MemberEvent::Records(cursor.of.clone(), records)));
+                return Ok(Some(MemberEvent::Records(cursor.tp.clone(), records)));
             }
         }
         Ok(None)
     }
 
-    fn cursor(&self, of: &TopicPartition) -> Result<usize> {
-        let index = self.cursors.iter().position(|cursor| cursor.of == *of).filter(|_| self.assignment.is_none());
-        index.ok_or_else(|| Error::Fenced(format!("{of} is not assigned to this member of {}", self.group)))
+    fn cursor(&self, tp: &TopicPartition) -> Result<usize> {
+        let index = self.cursors.iter().position(|cursor| cursor.tp == *tp).filter(|_| self.assignment.is_none());
+        index.ok_or_else(|| Error::Fenced(format!("{tp} is not assigned to this member of {}", self.group)))
     }
 
     fn check(&self, offset: &GroupOffset) -> Result<(i64, GroupOffset)> {
-        let id = self.cursors[self.cursor(&offset.of)?].id;
+        let id = self.cursors[self.cursor(&offset.tp)?].id;
         check_metadata(offset)?;
         Ok((id, offset.clone()))
     }
@@ -140,10 +140,10 @@ impl SqliteMember {
         self.server.writer.submit(
             move |conn| {
                 let written = batch.write(conn)?;
-                for (id, GroupOffset { of, offset, metadata }) in offsets {
+                for (id, GroupOffset { tp, offset, metadata }) in offsets {
                     if !schema::commit(conn, &group, id, offset, &metadata)? {
-                        let end = schema::partition(conn, &of)?.next;
-                        return Err(beyond(&of, offset, end));
+                        let end = schema::partition(conn, &tp)?.next;
+                        return Err(beyond(&tp, offset, end));
                     }
                 }
                 Ok(written)
@@ -174,7 +174,7 @@ impl Member for SqliteMember {
     }
 
     fn pause(&mut self, topic: &str, paused: bool) {
-        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.of.topic == topic) {
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.tp.topic == topic) {
             cursor.paused = paused;
         }
     }

@@ -198,8 +198,8 @@ impl EventLog for SqliteLog {
         let conn = self.readers.take()?;
         let row = schema::partition(&conn, partition)?;
         row.check(partition, from)?;
-        let of = partition.clone();
-        Ok(Box::new(SqliteReader { conn, of, id: row.id, position: from, bytes_max: self.bytes_max }))
+        let tp = partition.clone();
+        Ok(Box::new(SqliteReader { conn, tp, id: row.id, position: from, bytes_max: self.bytes_max }))
     }
 
     fn join_alongside(
@@ -236,8 +236,8 @@ impl EventLog for SqliteLog {
     fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
         let server = self.server()?;
         loop {
-            let of = partition.clone();
-            if server.writer.run_blocking(move |conn| schema::delete_some(conn, &of, offset))? {
+            let tp = partition.clone();
+            if server.writer.run_blocking(move |conn| schema::delete_some(conn, &tp, offset))? {
                 return Ok(());
             }
         }

@@ -70,16 +70,16 @@ pub(super) struct Limit {
 }
 
 /// Records of a partition from `from` on; empty at the end.
-pub(super) fn records(conn: &Connection, of: &TopicPartition, id: i64, from: u64, limit: Limit) -> Result<Vec<Record>> {
-    let records = select(conn, of, id, from, limit)?;
+pub(super) fn records(conn: &Connection, tp: &TopicPartition, id: i64, from: u64, limit: Limit) -> Result<Vec<Record>> {
+    let records = select(conn, tp, id, from, limit)?;
     if records.first().is_none_or(|first| first.offset > from) {
         // not there yet, or not any more
-        schema::partition(conn, of)?.check(of, from)?;
+        schema::partition(conn, tp)?.check(tp, from)?;
     }
     Ok(records)
 }
 
-fn select(conn: &Connection, of: &TopicPartition, id: i64, from: u64, limit: Limit) -> Result<Vec<Record>> {
+fn select(conn: &Connection, tp: &TopicPartition, id: i64, from: u64, limit: Limit) -> Result<Vec<Record>> {
     let mut select = conn.prepare_cached(
         "SELECT offset, at, key, headers, value FROM records WHERE partition_id = ?1 AND offset >= ?2
          ORDER BY offset LIMIT ?3",
@@ -90,19 +90,19 @@ fn select(conn: &Connection, of: &TopicPartition, id: i64, from: u64, limit: Lim
     while bytes < limit.bytes
         && let Some(row) = rows.next()?
     {
-        let record = record(of, row)?;
+        let record = record(tp, row)?;
         bytes += record.size();
         records.push(record);
     }
     Ok(records)
 }
 
-fn record(of: &TopicPartition, row: &Row) -> Result<Record> {
+fn record(tp: &TopicPartition, row: &Row) -> Result<Record> {
     let offset = row.get(0)?;
     let headers = match row.get_ref(3)?.as_blob_or_null().map_err(rusqlite::Error::from)? {
         None => Vec::new(),
         Some(bytes) => headers::decode(bytes)
-            .ok_or_else(|| Error::Fatal(format!("the headers of offset {offset} of {of} are damaged")))?,
+            .ok_or_else(|| Error::Fatal(format!("the headers of offset {offset} of {tp} are damaged")))?,
     };
     let at = Timestamp::from_millis(row.get(1)?);
     Ok(Record { offset, key: row.get(2)?, value: row.get(4)?, headers, at })
@@ -111,7 +111,7 @@ fn record(of: &TopicPartition, row: &Row) -> Result<Record> {
 /// Reads one partition; holds no transaction between two calls.
 pub(super) struct SqliteReader {
     pub(super) conn: Pooled,
-    pub(super) of: TopicPartition,
+    pub(super) tp: TopicPartition,
     pub(super) id: i64,
     pub(super) position: u64,
     pub(super) bytes_max: usize,
@@ -120,7 +120,7 @@ pub(super) struct SqliteReader {
 impl Reader for SqliteReader {
     fn next(&mut self, limit: usize) -> Result<Vec<Record>> {
         let limit = Limit { records: limit, bytes: self.bytes_max };
-        let records = records(&self.conn, &self.of, self.id, self.position, limit)?;
+        let records = records(&self.conn, &self.tp, self.id, self.position, limit)?;
         if let Some(last) = records.last() {
             self.position = last.offset + 1;
         }

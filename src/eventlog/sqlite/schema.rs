@@ -28,8 +28,8 @@ pub(super) struct PartitionRow {
 
 impl PartitionRow {
     /// Checks that reading can begin at `offset`.
-    pub(super) fn check(&self, of: &TopicPartition, offset: u64) -> Result<()> {
-        check_from(of, offset, self.start, self.next)
+    pub(super) fn check(&self, tp: &TopicPartition, offset: u64) -> Result<()> {
+        check_from(tp, offset, self.start, self.next)
     }
 }
 
@@ -90,9 +90,9 @@ pub(super) fn partitions(conn: &Connection, topic: &str) -> Result<Vec<Partition
 }
 
 /// One partition.
-pub(super) fn partition(conn: &Connection, of: &TopicPartition) -> Result<PartitionRow> {
-    let rows = partitions(conn, &of.topic)?;
-    rows.into_iter().nth(of.partition as usize).ok_or_else(|| Error::Unknown(of.to_string()))
+pub(super) fn partition(conn: &Connection, tp: &TopicPartition) -> Result<PartitionRow> {
+    let rows = partitions(conn, &tp.topic)?;
+    rows.into_iter().nth(tp.partition as usize).ok_or_else(|| Error::Unknown(tp.to_string()))
 }
 
 /// All topics, by name.
@@ -124,8 +124,8 @@ pub(super) fn groups(conn: &Connection) -> Result<Vec<GroupInfo>> {
     let mut groups: Vec<GroupInfo> = Vec::new();
     while let Some(row) = rows.next()? {
         let name: String = row.get(0)?;
-        let of = TopicPartition { topic: row.get(1)?, partition: row.get(2)? };
-        let offset = GroupOffset { of, offset: row.get(3)?, metadata: row.get(4)? };
+        let tp = TopicPartition { topic: row.get(1)?, partition: row.get(2)? };
+        let offset = GroupOffset { tp, offset: row.get(3)?, metadata: row.get(4)? };
         match groups.last_mut() {
             Some(group) if group.name == name => group.offsets.push(offset),
             _ => groups.push(GroupInfo { name, members: 0, offsets: vec![offset] }),
@@ -163,10 +163,10 @@ pub(super) fn offset_at(conn: &Connection, id: i64, at: Timestamp) -> Result<u64
 }
 
 /// Deletes some of the records before `offset`, oldest first. Returns whether none is left.
-pub(super) fn delete_some(conn: &Connection, of: &TopicPartition, offset: u64) -> Result<bool> {
-    let row = partition(conn, of)?;
+pub(super) fn delete_some(conn: &Connection, tp: &TopicPartition, offset: u64) -> Result<bool> {
+    let row = partition(conn, tp)?;
     if offset > row.next {
-        return Err(beyond(of, offset, row.next));
+        return Err(beyond(tp, offset, row.next));
     }
     if offset <= row.start {
         return Ok(true);

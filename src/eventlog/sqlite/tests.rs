@@ -135,7 +135,7 @@ fn a_refused_commit_gives_its_offsets_back_within_the_group() {
     let held = hold(&log);
     let before = log.append(vec![record("before")]);
     let refused = std::thread::spawn(move || {
-        let beyond = GroupOffset { of: part(), offset: 99, metadata: String::new() };
+        let beyond = GroupOffset { tp: part(), offset: 99, metadata: String::new() };
         member.commit(&[record("refused"), record("refused")], &[beyond])
     });
     while writer(&log).waiting() < 2 {
@@ -237,7 +237,7 @@ fn a_tool_reads_beside_the_server_and_writes_nothing() {
     append(&log, "seen").unwrap();
     let mut member = log.join("g", &["t"], 0, MemberMode::Outputs).unwrap();
     assert!(matches!(member.next(DEADLINE).unwrap(), MemberEvent::Assigned(_)));
-    let offset = GroupOffset { of: part(), offset: 1, metadata: "w".into() };
+    let offset = GroupOffset { tp: part(), offset: 1, metadata: "w".into() };
     assert!(matches!(member.commit(&[], std::slice::from_ref(&offset)), Outcome::Committed(_)));
     log.create(&TopicSpec { name: "later".into(), partitions: 1 }).unwrap();
 

@@ -45,7 +45,7 @@ fn tp(partition: u32) -> TopicPartition {
 }
 
 fn assigned(partition: u32) -> GroupOffset {
-    GroupOffset { of: tp(partition), offset: 0, metadata: String::new() }
+    GroupOffset { tp: tp(partition), offset: 0, metadata: String::new() }
 }
 
 fn order(id: u64, name: &str) -> Vec<u8> {
@@ -101,7 +101,7 @@ impl Ledger {
     fn take(&mut self, plan: &CommitPlan) -> Vec<Position> {
         let bytes = plan.outputs().iter().map(NewRecord::size).sum();
         self.largest = (self.largest.0.max(plan.outputs().len()), self.largest.1.max(bytes));
-        self.committed.extend(plan.offsets().iter().map(|offset| (offset.of.partition, offset.offset)));
+        self.committed.extend(plan.offsets().iter().map(|offset| (offset.tp.partition, offset.offset)));
         let mut positions = Vec::new();
         for NewRecord { topic, partition, value, headers, at, .. } in plan.outputs() {
             let partition = partition.unwrap();

@@ -55,7 +55,7 @@ fn behind(desk: &Desk, seen: &Seen, voice: Voice<'_>, items: &mut Vec<Item>) {
         let of_group = || seen.readings.iter().filter(|reading| reading.group == group.word);
         let name = voice.word(group.word);
         let unread: Vec<_> =
-            of_group().filter(|reading| reading.is_unread).map(|reading| reading.lag.of.to_string()).collect();
+            of_group().filter(|reading| reading.is_unread).map(|reading| reading.lag.tp.to_string()).collect();
         if !unread.is_empty() {
             items.push(late_item("/", voice.say("td_unread", &[("g", name)]), unread.join(", ")));
         }
@@ -63,7 +63,7 @@ fn behind(desk: &Desk, seen: &Seen, voice: Voice<'_>, items: &mut Vec<Item>) {
         if let Some(worst) = worst {
             let title = voice.say("td_lag", &[("g", name), ("t", &voice.seconds(worst.behind))]);
             let soon = worst.caught_up_in.map(|soon| voice.say("level_in_about", &[("t", &voice.seconds(soon))]));
-            let parts = [Some(worst.lag.of.to_string()), Some(voice.count("n_records", worst.lag.records())), soon];
+            let parts = [Some(worst.lag.tp.to_string()), Some(voice.count("n_records", worst.lag.records())), soon];
             items.push(late_item("/", title, parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")));
         }
     }

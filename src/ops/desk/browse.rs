@@ -40,22 +40,22 @@ pub(super) struct Found {
 }
 
 /// Looks for records that hold a text.
-pub(super) fn browse(log: &dyn EventLog, of: &TopicPartition, from: From, holds: &str) -> eventlog::Result<Found> {
-    let unknown = || Error::Unknown(of.to_string());
-    let topic = log.topic(&of.topic)?.ok_or_else(unknown)?;
-    let range = topic.partitions.get(of.partition as usize).ok_or_else(unknown)?;
+pub(super) fn browse(log: &dyn EventLog, tp: &TopicPartition, from: From, holds: &str) -> eventlog::Result<Found> {
+    let unknown = || Error::Unknown(tp.to_string());
+    let topic = log.topic(&tp.topic)?.ok_or_else(unknown)?;
+    let range = topic.partitions.get(tp.partition as usize).ok_or_else(unknown)?;
     match from {
         From::Offset(offset) => {
             let offset = offset.clamp(range.start, range.end);
             let mut found = Found { span: (offset, offset), ..Found::default() };
-            found.forward(log, of, range.end, holds)?;
+            found.forward(log, tp, range.end, holds)?;
             found.has_more = found.span.1 < range.end;
             Ok(found)
         }
         From::Before(offset) => {
             let end = offset.unwrap_or(range.end).clamp(range.start, range.end);
             let mut found = Found { span: (end, end), ..Found::default() };
-            found.back(log, of, range.start, holds)?;
+            found.back(log, tp, range.start, holds)?;
             found.has_more = found.span.0 > range.start;
             Ok(found)
         }
@@ -67,11 +67,11 @@ impl Found {
         self.records.len() >= SHOWN_MAX || self.looked >= LOOKED_MAX || self.bytes >= BYTES_MAX
     }
 
-    fn forward(&mut self, log: &dyn EventLog, of: &TopicPartition, end: u64, holds: &str) -> eventlog::Result<()> {
+    fn forward(&mut self, log: &dyn EventLog, tp: &TopicPartition, end: u64, holds: &str) -> eventlog::Result<()> {
         if self.span.1 >= end {
             return Ok(());
         }
-        let mut reader = log.read(of, self.span.1)?;
+        let mut reader = log.read(tp, self.span.1)?;
         loop {
             let batch = reader.next(BATCH)?;
             if batch.is_empty() {
@@ -97,7 +97,7 @@ impl Found {
     }
 
     /// A stride at a time; one that holds too much is made smaller.
-    fn back(&mut self, log: &dyn EventLog, of: &TopicPartition, start: u64, holds: &str) -> eventlog::Result<()> {
+    fn back(&mut self, log: &dyn EventLog, tp: &TopicPartition, start: u64, holds: &str) -> eventlog::Result<()> {
         let mut width = if holds.is_empty() { SHOWN_MAX as u64 * 2 } else { STRIDE };
         while !self.is_full() && self.span.0 > start {
             let (from, to) = (self.span.0.saturating_sub(width).max(start), self.span.0);
@@ -105,7 +105,7 @@ impl Found {
             while part.span.1 < to && part.bytes < BYTES_MAX {
                 let (mut more, seen) = (Self { span: (part.span.1, part.span.1), ..Self::default() }, part.bytes);
                 more.bytes = seen;
-                more.forward(log, of, to, holds)?;
+                more.forward(log, tp, to, holds)?;
                 part.records.append(&mut more.records);
                 (part.span.1, part.bytes, part.looked) = (more.span.1, more.bytes, part.looked + more.looked);
             }
@@ -173,12 +173,12 @@ mod tests {
 
     #[tokio::test]
     async fn everything_is_found_once_in_either_direction() {
-        let (log, of) = log((0..7_000).map(|n| format!("{{\"orderid\":{}}}", n % 70))).await;
+        let (log, tp) = log((0..7_000).map(|n| format!("{{\"orderid\":{}}}", n % 70))).await;
         for (holds, of_all) in [("", 7_000), ("7", 100), ("\"orderid\":69", 100), ("none", 0)] {
             for back in [false, true] {
                 let (mut all, mut from) = (0, if back { From::Before(None) } else { From::Offset(0) });
                 loop {
-                    let found = browse(&log, &of, from, holds).unwrap();
+                    let found = browse(&log, &tp, from, holds).unwrap();
                     assert!(found.records.len() <= SHOWN_MAX && found.looked <= LOOKED_MAX + STRIDE);
                     all += found.records.len();
                     if !found.has_more {
@@ -189,18 +189,18 @@ mod tests {
                 assert_eq!(all, of_all, "{holds:?}, back: {back}");
             }
         }
-        let newest = browse(&log, &of, From::Before(None), "69").unwrap();
+        let newest = browse(&log, &tp, From::Before(None), "69").unwrap();
         assert_eq!((newest.records.len(), newest.records.back().unwrap().offset), (SHOWN_MAX, 6_999));
-        assert_eq!(browse(&log, &of, From::Offset(u64::MAX), "").unwrap().looked, 0, "beyond the end is nothing");
+        assert_eq!(browse(&log, &tp, From::Offset(u64::MAX), "").unwrap().looked, 0, "beyond the end is nothing");
     }
 
     #[tokio::test]
     async fn large_records_are_looked_at_a_few_at_a_time() {
         let large = "x".repeat(1 << 20);
-        let (log, of) = log((0..30).map(|n| format!("{n} {large}"))).await;
-        let first = browse(&log, &of, From::Offset(0), "").unwrap();
+        let (log, tp) = log((0..30).map(|n| format!("{n} {large}"))).await;
+        let first = browse(&log, &tp, From::Offset(0), "").unwrap();
         assert!(first.has_more && first.looked < 12, "{}", first.looked);
-        let last = browse(&log, &of, From::Before(None), "").unwrap();
+        let last = browse(&log, &tp, From::Before(None), "").unwrap();
         assert!(last.has_more && last.looked < 20, "{}", last.looked);
         assert!(texts(&last).last().unwrap().starts_with("29 "));
     }

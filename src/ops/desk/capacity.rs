@@ -64,7 +64,7 @@ impl<'a> Stage<'a> {
     /// What intake counts against the bound, and the bound.
     fn backlog(&self) -> Option<(u64, u64)> {
         let (topic, max) = (self.group.topics.first()?, self.group.backlog_max?);
-        let of_topic = self.readings.iter().filter(|reading| reading.lag.of.topic == *topic);
+        let of_topic = self.readings.iter().filter(|reading| reading.lag.tp.topic == *topic);
         Some((of_topic.map(|reading| reading.lag.records()).sum(), max))
     }
 
@@ -138,7 +138,7 @@ fn gives_first(stages: &[Stage<'_>], voice: Voice<'_>) -> Option<String> {
 fn growth(desk: &Desk, stages: &[Stage<'_>]) -> Option<Value> {
     let stage = stages.first()?;
     let topic = stage.group.topics.first()?;
-    let partitions = stage.readings.iter().filter(|reading| reading.lag.of.topic == *topic).count();
+    let partitions = stage.readings.iter().filter(|reading| reading.lag.tp.topic == *topic).count();
     let mut owners: Vec<_> = stage.readings.iter().filter_map(|reading| reading.owner.as_ref()).collect();
     owners.sort_unstable();
     owners.dedup();
@@ -162,8 +162,8 @@ mod tests {
     }
 
     fn reading(topic: &str, end: u64, past: &[f64]) -> Reading {
-        let of = TopicPartition { topic: topic.into(), partition: 0 };
-        Reading { lag: Lag { of, next: 10, end }, past: past.to_vec(), ..Reading::default() }
+        let tp = TopicPartition { topic: topic.into(), partition: 0 };
+        Reading { lag: Lag { tp, next: 10, end }, past: past.to_vec(), ..Reading::default() }
     }
 
     #[test]

@@ -42,10 +42,10 @@ pub struct Reading {
 
 impl Default for Reading {
     fn default() -> Self {
-        let of = TopicPartition { topic: String::new(), partition: 0 };
+        let tp = TopicPartition { topic: String::new(), partition: 0 };
         Self {
             group: "",
-            lag: Lag { of, next: 0, end: 0 },
+            lag: Lag { tp, next: 0, end: 0 },
             owner: None,
             is_unread: false,
             behind: Duration::ZERO,
@@ -73,7 +73,7 @@ impl Lags {
     /// Notes a look.
     pub(super) fn note(&mut self, readings: &[Reading], now: Monotonic) {
         for Reading { group, lag, .. } in readings {
-            let looks = self.0.entry((group, lag.of.clone())).or_default();
+            let looks = self.0.entry((group, lag.tp.clone())).or_default();
             let behind = behind(looks, lag, now);
             looks.push_back(Look { at: now, next: lag.next, end: lag.end, behind });
             while looks.front().is_some_and(|first| now.saturating_sub(first.at) > KEPT) {
@@ -86,7 +86,7 @@ impl Lags {
     pub(super) fn told(&self, readings: Vec<Reading>, now: Monotonic) -> Vec<Reading> {
         let told = |reading: Reading| {
             let none = VecDeque::new();
-            let looks = self.0.get(&(reading.group, reading.lag.of.clone())).unwrap_or(&none);
+            let looks = self.0.get(&(reading.group, reading.lag.tp.clone())).unwrap_or(&none);
             let late = looks.iter().rev().take_while(|look| look.behind > BEHIND_BY).last();
             Reading {
                 behind: looks.back().map_or(Duration::ZERO, |look| look.behind),
@@ -143,8 +143,8 @@ mod tests {
     use super::*;
 
     fn reading(next: u64, end: u64) -> Vec<Reading> {
-        let of = TopicPartition { topic: "t".into(), partition: 0 };
-        vec![Reading { group: "g", lag: Lag { of, next, end }, ..Reading::default() }]
+        let tp = TopicPartition { topic: "t".into(), partition: 0 };
+        vec![Reading { group: "g", lag: Lag { tp, next, end }, ..Reading::default() }]
     }
 
     #[test]

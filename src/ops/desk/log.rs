@@ -65,13 +65,13 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
     let start = start(&query, voice);
     let is_unclear = start.is_none();
     let topics = topics(&desk).await?;
-    let of = query.topic.clone().map(|topic| choose(&topics, topic, query.partition, &query.holds));
-    let read = match of.zip(start) {
-        Some((of, start)) => Some(read(&desk, of, start, &query.holds).await?),
+    let tp = query.topic.clone().map(|topic| choose(&topics, topic, query.partition, &query.holds));
+    let read = match tp.zip(start) {
+        Some((tp, start)) => Some(read(&desk, tp, start, &query.holds).await?),
         None => None,
     };
-    let rows = read.as_ref().map(|(of, found)| {
-        let mut rows: Vec<_> = found.records.iter().map(|record| row(of, record)).collect();
+    let rows = read.as_ref().map(|(tp, found)| {
+        let mut rows: Vec<_> = found.records.iter().map(|record| row(tp, record)).collect();
         if query.at.is_empty() {
             rows.reverse(); // the newest first
         }
@@ -81,7 +81,7 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
         groups => groups(&desk, &seen, voice), topics => topics.iter().map(topic_row).collect::<Vec<_>>(),
         command => query.topic.as_deref().map(|topic| format!("encargo log read {} --tail 50", quoted(topic))),
         topic => &query.topic, at => &query.at, holds => &query.holds, is_unclear, rows,
-        partition => read.as_ref().map(|(of, _)| of.partition),
+        partition => read.as_ref().map(|(tp, _)| tp.partition),
         looked => read.as_ref().map(|(_, found)| context! {
             n => found.looked, from => found.span.0, to => found.span.1,
             // where it goes on, towards older records or newer ones
@@ -118,11 +118,11 @@ async fn topics(desk: &Desk) -> Result<Arc<Vec<TopicInfo>>, Problem> {
     desk.0.topics.look(&desk.0.deps.env.pace, look).await.map_err(silent)
 }
 
-async fn read(desk: &Desk, of: TopicPartition, start: Start, holds: &str) -> Result<(TopicPartition, Found), Problem> {
-    let (from, holds) = (of.clone(), holds.to_owned());
+async fn read(desk: &Desk, tp: TopicPartition, start: Start, holds: &str) -> Result<(TopicPartition, Found), Problem> {
+    let (from, holds) = (tp.clone(), holds.to_owned());
     match ask(desk, move |log| find(log, &from, start, &holds)).await {
-        Ok(found) => Ok((of, found)),
-        Err(Error::Unknown(of)) => Err(Problem::not_found(format!("the log has no topic or partition {of}"))),
+        Ok(found) => Ok((tp, found)),
+        Err(Error::Unknown(what)) => Err(Problem::not_found(format!("the log has no topic or partition {what}"))),
         Err(error) => Err(silent(error)),
     }
 }
@@ -160,14 +160,14 @@ fn choose(topics: &[TopicInfo], topic: String, partition: Option<u32>, holds: &s
     TopicPartition { topic, partition: partition.unwrap_or_else(of_key) }
 }
 
-fn find(log: &dyn EventLog, of: &TopicPartition, start: Start, holds: &str) -> eventlog::Result<Found> {
+fn find(log: &dyn EventLog, tp: &TopicPartition, start: Start, holds: &str) -> eventlog::Result<Found> {
     let from = match start {
         Start::Offset(from) => from,
-        Start::Time(at) => From::Offset(log.offset_at(of, at)?),
+        Start::Time(at) => From::Offset(log.offset_at(tp, at)?),
     };
-    match browse::browse(log, of, from, holds) {
+    match browse::browse(log, tp, from, holds) {
         // retention was faster
-        Err(Error::Trimmed { start, .. }) => browse::browse(log, of, From::Offset(start), holds),
+        Err(Error::Trimmed { start, .. }) => browse::browse(log, tp, From::Offset(start), holds),
         other => other,
     }
 }
@@ -178,7 +178,7 @@ fn groups(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Value> {
         let readings = seen.readings.iter().filter(|reading| reading.group == group.word);
         let rows = readings.map(|reading| {
             context! {
-                partition => reading.lag.of.to_string(), topic => &reading.lag.of.topic, number => reading.lag.of.partition,
+                partition => reading.lag.tp.to_string(), topic => &reading.lag.tp.topic, number => reading.lag.tp.partition,
                 behind => voice.seconds(reading.behind), is_behind => reading.is_behind || reading.is_unread,
                 records => reading.lag.records(), spark => charts::spark(&reading.past), trend => trend(reading, voice),
                 caught_up => reading.caught_up_in.map(|span| voice.seconds(span)), owner => &reading.owner, is_unread => reading.is_unread,
@@ -199,7 +199,7 @@ fn topic_row(topic: &TopicInfo) -> Value {
 }
 
 /// A record without whole addresses.
-fn row(of: &TopicPartition, record: &Record) -> Value {
+fn row(tp: &TopicPartition, record: &Record) -> Value {
     let parsed = serde_json::from_slice::<serde_json::Value>(&record.value).ok();
     let field = |name: &str| parsed.as_ref().and_then(|value| value.get(name));
     let (order, estado) =
@@ -213,7 +213,7 @@ fn row(of: &TopicPartition, record: &Record) -> Value {
     });
     let key = record.key.as_deref().map(|key| legible(&String::from_utf8_lossy(key), HEADER_MAX).0);
     context! {
-        place => format!("{of} · {}", record.offset), offset => record.offset, at => record.at.as_millis(), key, order,
+        place => format!("{tp} · {}", record.offset), offset => record.offset, at => record.at.as_millis(), key, order,
         estado => estado.map(|estado| legible(estado, HEADER_MAX).0), text, is_cut, bytes => record.value.len(),
         headers => headers.collect::<Vec<_>>(),
     }

@@ -180,7 +180,7 @@ fn lag(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Value> {
         let of_group: Vec<&Reading> = seen.readings.iter().filter(|reading| reading.group == group.word).collect();
         let worst = of_group.iter().rev().max_by_key(|reading| (reading.behind, reading.lag.records()))?;
         Some(context! {
-            name => voice.word(group.word), of => of_group.len(), partition => worst.lag.of.to_string(),
+            name => voice.word(group.word), of => of_group.len(), partition => worst.lag.tp.to_string(),
             behind => voice.seconds(worst.behind), is_behind => worst.is_behind || worst.is_unread, records => worst.lag.records(),
             spark => charts::spark(&worst.past), trend => trend(worst, voice), caught_up => worst.caught_up_in.map(|span| voice.seconds(span)),
         })

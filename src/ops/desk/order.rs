@@ -71,10 +71,10 @@ fn road(desk: &Desk, seen: &Seen, view: &OrderView) -> Road {
     let stretch = |place: usize| {
         let (partition, group) = (view.partition?, groups.get(place)?);
         let of_topic =
-            |of: &crate::eventlog::TopicPartition| Some(&of.topic) == group.topics.first() && of.partition == partition;
-        let reading = seen.readings.iter().find(|reading| reading.group == group.word && of_topic(&reading.lag.of))?;
+            |tp: &crate::eventlog::TopicPartition| Some(&tp.topic) == group.topics.first() && tp.partition == partition;
+        let reading = seen.readings.iter().find(|reading| reading.group == group.word && of_topic(&reading.lag.tp))?;
         Some(Stretch {
-            partition: reading.lag.of.to_string(),
+            partition: reading.lag.tp.to_string(),
             records: reading.lag.records(),
             is_read: !reading.is_unread,
             is_behind: reading.behind > LATE,

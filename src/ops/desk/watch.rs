@@ -239,11 +239,10 @@ fn read(log: &dyn EventLog, of: &Watched) -> eventlog::Result<Read> {
     let mut readings = Vec::new();
     for group in &of.groups {
         let owners = if of.has_owners { log.owners(&group.name)? } else { Vec::new() };
-        let owner =
-            |partition: &TopicPartition| owners.iter().find(|(of, _)| of == partition).map(|(_, owner)| owner.clone());
+        let owner = |tp: &TopicPartition| owners.iter().find(|(owned, _)| owned == tp).map(|(_, owner)| owner.clone());
         for topic in &group.topics {
             for lag in log.lag(&group.name, &[topic])? {
-                let owner = owner(&lag.of);
+                let owner = owner(&lag.tp);
                 let is_unread = of.has_owners && owner.is_none();
                 readings.push(Reading { group: group.word, lag, owner, is_unread, ..Reading::default() });
             }

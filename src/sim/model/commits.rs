@@ -102,8 +102,8 @@ impl Model {
     pub(super) fn judge_offsets(&mut self, log: &dyn EventLog) -> Result<(), String> {
         let groups = log.groups().map_err(|error| error.to_string())?;
         for offset in groups.into_iter().filter(|group| group.name == GROUP).flat_map(|group| group.offsets) {
-            let (partition, next) = (offset.of.partition, offset.offset);
-            if offset.of.topic == COMMANDS {
+            let (partition, next) = (offset.tp.partition, offset.offset);
+            if offset.tp.topic == COMMANDS {
                 let answered = self.partitions[partition as usize].answered;
                 if answered != next {
                     return Err(format!("{next} commands are taken in {COMMANDS}/{partition}, {answered} answered"));

@@ -15,23 +15,23 @@ use crate::{
 impl Marks for MemoryStore {
     async fn marks(&self) -> Result<Vec<Mark>> {
         let mark = |((_, tp), seen): (&(String, TopicPartition), &Projected)| Mark {
-            of: tp.clone(),
+            tp: tp.clone(),
             offset: seen.offset,
             print: seen.print,
         };
         Ok(self.tables().projected.iter().map(mark).collect())
     }
 
-    async fn note_ids(&self, of: &TopicPartition, end: u64) -> Result<()> {
+    async fn note_ids(&self, tp: &TopicPartition, end: u64) -> Result<()> {
         let mut tables = self.tables();
-        let seen = tables.projected.entry((INTAKE.to_owned(), of.clone()));
+        let seen = tables.projected.entry((INTAKE.to_owned(), tp.clone()));
         let seen = seen.or_insert(Projected { offset: 0, print: None });
         seen.offset = seen.offset.max(end);
         Ok(())
     }
 
-    async fn forget(&self, of: Vec<TopicPartition>) -> Result<()> {
-        self.tables().projected.retain(|(_, tp), _| !of.contains(tp));
+    async fn forget(&self, partitions: Vec<TopicPartition>) -> Result<()> {
+        self.tables().projected.retain(|(_, tp), _| !partitions.contains(tp));
         Ok(())
     }
 }

@@ -99,16 +99,16 @@ impl Tables {
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<Applied> {
-        let reached = |Advance { of, from, to, .. }: &Advance| from != to && self.offset(&batch.group, of) == *to;
+        let reached = |Advance { tp, from, to, .. }: &Advance| from != to && self.offset(&batch.group, tp) == *to;
         if !batch.advances.is_empty() && batch.advances.iter().all(reached) {
             return Ok(Applied::default()); // its first answer was lost
         }
-        if let Some(stale) = batch.advances.iter().find(|step| self.offset(&batch.group, &step.of) != step.from) {
-            return Err(Error::Fenced(stale.of.to_string()));
+        if let Some(stale) = batch.advances.iter().find(|step| self.offset(&batch.group, &step.tp) != step.from) {
+            return Err(Error::Fenced(stale.tp.to_string()));
         }
-        for Advance { of, to, print, .. } in &batch.advances {
+        for Advance { tp, to, print, .. } in &batch.advances {
             let projected = Projected { offset: *to, print: *print };
-            self.projected.insert((batch.group.clone(), of.clone()), projected);
+            self.projected.insert((batch.group.clone(), tp.clone()), projected);
         }
         let mut applied = Applied::default();
         for incoming in &batch.events {

@@ -27,7 +27,7 @@ use crate::{
 pub(super) async fn apply(client: &mut Session, batch: &Batch) -> Result<Applied> {
     let mut advances: Vec<&Advance> = batch.advances.iter().collect();
     // rows are locked in one order everywhere
-    advances.sort_by(|a, b| a.of.cmp(&b.of));
+    advances.sort_by(|a, b| a.tp.cmp(&b.tp));
     let tx = client.transaction().await?;
     if !move_on(&tx, &batch.group, &advances).await? {
         tx.rollback().await?;

@@ -15,8 +15,8 @@ pub(super) async fn offsets(client: &Session, group: &str) -> Result<Vec<(TopicP
     let select = client.prepare("SELECT topic, partition, \"offset\" FROM projected WHERE group_name = $1").await?;
     let found = client.query(&select, &[&group]).await?;
     let offset = |row: &deadpool_postgres::tokio_postgres::Row| {
-        let of = TopicPartition { topic: row.get(0), partition: row.get::<_, i32>(1) as u32 };
-        (of, row.get::<_, i64>(2) as u64)
+        let tp = TopicPartition { topic: row.get(0), partition: row.get::<_, i32>(1) as u32 };
+        (tp, row.get::<_, i64>(2) as u64)
     };
     Ok(found.iter().map(offset).collect())
 }
@@ -26,8 +26,8 @@ pub(super) async fn move_on(tx: &Transaction<'_>, group: &str, advances: &[&Adva
     if advances.is_empty() {
         return Ok(true);
     }
-    let topics: Vec<&str> = advances.iter().map(|advance| advance.of.topic.as_str()).collect();
-    let partitions: Vec<i32> = advances.iter().map(|advance| advance.of.partition as i32).collect();
+    let topics: Vec<&str> = advances.iter().map(|advance| advance.tp.topic.as_str()).collect();
+    let partitions: Vec<i32> = advances.iter().map(|advance| advance.tp.partition as i32).collect();
     let from: Vec<i64> = advances.iter().map(|advance| advance.from as i64).collect();
     let to: Vec<i64> = advances.iter().map(|advance| advance.to as i64).collect();
     let prints: Vec<Option<i64>> = advances.iter().map(|advance| advance.print.map(u64::cast_signed)).collect();
@@ -57,16 +57,16 @@ pub(super) async fn move_on(tx: &Transaction<'_>, group: &str, advances: &[&Adva
 pub(super) async fn judge(client: &Session, batch: &Batch) -> Result<Applied> {
     let offsets: HashMap<_, _> = offsets(client, &batch.group).await?.into_iter().collect();
     let (mut fenced, mut done) = (None, true);
-    for Advance { of, from, to, .. } in &batch.advances {
-        let held = offsets.get(of).copied().unwrap_or_default();
+    for Advance { tp, from, to, .. } in &batch.advances {
+        let held = offsets.get(tp).copied().unwrap_or_default();
         done &= held == *to && from != to;
         if held != *from {
-            fenced.get_or_insert(of);
+            fenced.get_or_insert(tp);
         }
     }
     match fenced {
         _ if done => Ok(Applied::default()),
-        Some(of) => Err(Error::Fenced(of.to_string())),
+        Some(tp) => Err(Error::Fenced(tp.to_string())),
         // whoever was faster was undone meanwhile
         None => Err(Error::Unavailable("the offsets were held by another instance".into())),
     }

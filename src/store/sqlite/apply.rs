@@ -42,8 +42,8 @@ pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Applied> {
 
 /// Whether the batch is there already: the end of its first commit was unknown, and it was done.
 fn is_applied(conn: &Connection, batch: &Batch) -> Result<bool> {
-    for Advance { of, to, from, .. } in &batch.advances {
-        if from == to || held(conn, &batch.group, of)? != *to {
+    for Advance { tp, to, from, .. } in &batch.advances {
+        if from == to || held(conn, &batch.group, tp)? != *to {
             return Ok(false);
         }
     }
@@ -51,23 +51,23 @@ fn is_applied(conn: &Connection, batch: &Batch) -> Result<bool> {
 }
 
 /// The offset that the group has reached.
-fn held(conn: &Connection, group: &str, of: &TopicPartition) -> Result<u64> {
+fn held(conn: &Connection, group: &str, tp: &TopicPartition) -> Result<u64> {
     let held: Option<i64> = conn
         .prepare_cached("SELECT offset FROM projected WHERE group_name = ? AND topic = ? AND partition = ?")?
-        .query_row(params![group, of.topic, of.partition], |row| row.get(0))
+        .query_row(params![group, tp.topic, tp.partition], |row| row.get(0))
         .optional()?;
     Ok(held.unwrap_or(0) as u64)
 }
 
 /// Compare-and-set of one input offset.
 fn move_on(conn: &Connection, group: &str, advance: &Advance) -> Result<()> {
-    let Advance { of, from, to, print } = advance;
-    if held(conn, group, of)? != *from {
-        return Err(Error::Fenced(of.to_string()));
+    let Advance { tp, from, to, print } = advance;
+    if held(conn, group, tp)? != *from {
+        return Err(Error::Fenced(tp.to_string()));
     }
     let replace =
         "INSERT OR REPLACE INTO projected (group_name, topic, partition, offset, print) VALUES (?, ?, ?, ?, ?)";
-    let params = params![group, of.topic, of.partition, *to as i64, print.map(u64::cast_signed)];
+    let params = params![group, tp.topic, tp.partition, *to as i64, print.map(u64::cast_signed)];
     conn.prepare_cached(replace)?.execute(params)?;
     Ok(())
 }

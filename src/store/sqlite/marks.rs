@@ -17,7 +17,7 @@ impl Marks for SqliteStore {
                 let mut select = conn.prepare_cached("SELECT topic, partition, offset, print FROM projected")?;
                 let marks = select.query_map([], |row| {
                     Ok(Mark {
-                        of: TopicPartition { topic: row.get(0)?, partition: row.get(1)? },
+                        tp: TopicPartition { topic: row.get(0)?, partition: row.get(1)? },
                         offset: row.get::<_, i64>(2)? as u64,
                         print: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
                     })
@@ -27,24 +27,24 @@ impl Marks for SqliteStore {
             .await
     }
 
-    async fn note_ids(&self, of: &TopicPartition, end: u64) -> Result<()> {
-        let of = of.clone();
+    async fn note_ids(&self, tp: &TopicPartition, end: u64) -> Result<()> {
+        let tp = tp.clone();
         let upsert = "INSERT INTO projected (group_name, topic, partition, offset) VALUES (?, ?, ?, ?)
                       ON CONFLICT DO UPDATE SET offset = excluded.offset WHERE offset < excluded.offset";
         self.writer
             .run(move |conn| {
-                let params = params![INTAKE, of.topic, of.partition, end as i64];
+                let params = params![INTAKE, tp.topic, tp.partition, end as i64];
                 Ok(conn.prepare_cached(upsert)?.execute(params).map(drop)?)
             })
             .await
     }
 
-    async fn forget(&self, of: Vec<TopicPartition>) -> Result<()> {
+    async fn forget(&self, partitions: Vec<TopicPartition>) -> Result<()> {
         self.writer
             .run(move |conn| {
-                for of in &of {
+                for tp in &partitions {
                     let delete = "DELETE FROM projected WHERE topic = ? AND partition = ?";
-                    conn.prepare_cached(delete)?.execute(params![of.topic, of.partition])?;
+                    conn.prepare_cached(delete)?.execute(params![tp.topic, tp.partition])?;
                 }
                 Ok(())
             })

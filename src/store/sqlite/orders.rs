@@ -50,8 +50,8 @@ impl Orders for SqliteStore {
 fn offsets(conn: &Connection, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
     let mut select = conn.prepare_cached("SELECT topic, partition, offset FROM projected WHERE group_name = ?")?;
     let offsets = select.query_map([group], |row| {
-        let of = TopicPartition { topic: row.get(0)?, partition: row.get(1)? };
-        Ok((of, row.get::<_, i64>(2)? as u64))
+        let tp = TopicPartition { topic: row.get(0)?, partition: row.get(1)? };
+        Ok((tp, row.get::<_, i64>(2)? as u64))
     })?;
     Ok(offsets.collect::<rusqlite::Result<_>>()?)
 }

@@ -19,11 +19,11 @@ struct Given(Vec<(TopicPartition, Vec<Record>)>);
 
 impl Member for Given {
     fn next(&mut self, _: Duration) -> eventlog::Result<MemberEvent> {
-        Ok(self.0.pop().map_or(MemberEvent::Idle, |(of, records)| MemberEvent::Records(of, records)))
+        Ok(self.0.pop().map_or(MemberEvent::Idle, |(tp, records)| MemberEvent::Records(tp, records)))
     }
 
-    fn seek(&mut self, of: &TopicPartition, _: u64) -> eventlog::Result<()> {
-        Err(eventlog::Error::Fenced(of.to_string()))
+    fn seek(&mut self, tp: &TopicPartition, _: u64) -> eventlog::Result<()> {
+        Err(eventlog::Error::Fenced(tp.to_string()))
     }
 
     fn pause(&mut self, _: &str, _: bool) {}
@@ -68,10 +68,10 @@ fn try_read(topic: &str, records: Vec<Record>) -> Result<Batch, Error> {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut projection = projection(&|name| folder.path().join(name), &runtime);
-    let of = TopicPartition { topic: topic.into(), partition: 7 };
-    projection.applied.insert(of.clone(), 0);
+    let tp = TopicPartition { topic: topic.into(), partition: 7 };
+    projection.applied.insert(tp.clone(), 0);
     let mut batch = Batch::default();
-    projection.add(&mut batch, of, records.into(), &mut Budget::new(BATCH_MAX, BATCH_BYTES_MAX))?;
+    projection.add(&mut batch, tp, records.into(), &mut Budget::new(BATCH_MAX, BATCH_BYTES_MAX))?;
     Ok(batch)
 }
 
@@ -131,11 +131,11 @@ proptest! {
         let mut ends = BTreeMap::new();
         let mut batches = Vec::new();
         for (partition, count, size) in given {
-            let of = TopicPartition { topic: "states".into(), partition };
-            let end = ends.entry(of.clone()).or_insert(0_u64);
-            batches.push((of.clone(), (*end..*end + count as u64).map(|offset| record(offset, size)).collect()));
+            let tp = TopicPartition { topic: "states".into(), partition };
+            let end = ends.entry(tp.clone()).or_insert(0_u64);
+            batches.push((tp.clone(), (*end..*end + count as u64).map(|offset| record(offset, size)).collect()));
             *end += count as u64;
-            projection.applied.insert(of, 0);
+            projection.applied.insert(tp, 0);
         }
         batches.reverse();
         let mut member = Given(batches);
@@ -146,14 +146,14 @@ proptest! {
             let sizes = batch.dead.iter().map(|letter| letter.value.len());
             prop_assert!(sizes.sum::<usize>() < BATCH_BYTES_MAX + 5_000);
             for letter in batch.dead {
-                let of = TopicPartition { topic: letter.source.topic, partition: letter.source.partition };
-                let next = seen.entry(of).or_default();
+                let tp = TopicPartition { topic: letter.source.topic, partition: letter.source.partition };
+                let next = seen.entry(tp).or_default();
                 prop_assert_eq!(letter.source.offset, *next);
                 *next += 1;
             }
-            for Advance { of, from, to, .. } in batch.advances {
-                prop_assert_eq!(projection.applied.insert(of.clone(), to), Some(from));
-                prop_assert_eq!(seen[&of], to);
+            for Advance { tp, from, to, .. } in batch.advances {
+                prop_assert_eq!(projection.applied.insert(tp.clone(), to), Some(from));
+                prop_assert_eq!(seen[&tp], to);
             }
         }
         prop_assert_eq!(seen, ends);

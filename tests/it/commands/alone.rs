@@ -130,8 +130,8 @@ impl Desk {
     fn commands(&self) -> Vec<(u32, Record)> {
         let mut all = Vec::new();
         for partition in 0..PARTITIONS {
-            let of = TopicPartition { topic: COMMANDS.into(), partition };
-            let records = self.log.read(&of, 0).unwrap().next(100).unwrap();
+            let tp = TopicPartition { topic: COMMANDS.into(), partition };
+            let records = self.log.read(&tp, 0).unwrap().next(100).unwrap();
             all.extend(records.into_iter().map(|record| (partition, record)));
         }
         all

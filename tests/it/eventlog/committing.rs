@@ -33,8 +33,8 @@ pub fn outputs_and_offsets_endure(harness: &dyn Harness) {
     assert_eq!(read_all(&*log, &part("out", 0), 0).iter().map(number).collect::<Vec<_>>(), [2]);
     let (mut member, assigned) = join(&*log, "g", &["in"]);
     assert_eq!(assigned, offsets);
-    let (of, records) = next(&mut *member);
-    assert_eq!((of, records[0].offset), (part("in", 0), 4), "reading goes on where the commit said");
+    let (tp, records) = next(&mut *member);
+    assert_eq!((tp, records[0].offset), (part("in", 0), 4), "reading goes on where the commit said");
 }
 
 pub fn metadata_comes_back_byte_for_byte(harness: &dyn Harness) {
@@ -136,7 +136,7 @@ pub fn groups_are_listed(harness: &dyn Harness) {
     let wanted = [info("a", 1, vec![]), info("b", 0, vec![offset("in", 0, 1, ""), offset("in", 1, 2, "x")])];
     assert_eq!(groups, wanted);
     let mut of_one = log.committed("b", &["in", "out"]).unwrap();
-    of_one.sort_by(|a, b| a.of.cmp(&b.of));
+    of_one.sort_by(|a, b| a.tp.cmp(&b.tp));
     assert_eq!(of_one, wanted[1].offsets);
     assert_eq!(log.committed("b", &["out"]).unwrap(), []);
     assert_eq!(log.committed("a", &["in"]).unwrap(), []);

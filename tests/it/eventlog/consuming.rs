@@ -12,7 +12,7 @@ pub fn first_input_is_the_assignment(harness: &dyn Harness) {
     log.create(&TopicSpec { name: "a".into(), partitions: 1 }).unwrap();
     append(&*log, numbered("a", 0, 0..3));
     let (_member, mut assigned) = join(&*log, "g", &["b", "a"]);
-    assigned.sort_by(|x, y| x.of.cmp(&y.of));
+    assigned.sort_by(|x, y| x.tp.cmp(&y.tp));
     assert_eq!(assigned, [offset("a", 0, 0, ""), offset("b", 0, 0, ""), offset("b", 1, 0, "")]);
 }
 
@@ -25,10 +25,10 @@ pub fn records_come_in_order_and_once(harness: &dyn Harness) {
             append(&*log, numbered("t", partition, round * 1_000..(round + 1) * 1_000));
         }
         while heard.values().map(Vec::len).sum::<usize>() < (round as usize + 1) * 3_000 {
-            let (of, records) = next(&mut *member);
-            let numbers = heard.entry(of.partition).or_default();
+            let (tp, records) = next(&mut *member);
+            let numbers = heard.entry(tp.partition).or_default();
             for record in records {
-                assert_eq!(record.offset, numbers.len() as u64, "{of}");
+                assert_eq!(record.offset, numbers.len() as u64, "{tp}");
                 numbers.push(number(&record));
             }
         }
@@ -109,8 +109,8 @@ pub fn partitions_take_turns(harness: &dyn Harness) {
     let (mut member, _) = join(&*log, "g", &["t"]);
     let mut heard = [0_usize; 3];
     while heard.contains(&0) {
-        let (of, records) = next(&mut *member);
-        heard[of.partition as usize] += records.len();
+        let (tp, records) = next(&mut *member);
+        heard[tp.partition as usize] += records.len();
         assert!(
             heard.iter().all(|&count| count < COUNT),
             "one partition came to its end before another came: {heard:?}"

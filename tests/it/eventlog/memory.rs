@@ -55,7 +55,7 @@ fn hear(member: &mut dyn Member) -> Vec<String> {
         let numbers = |all: &[TopicPartition]| all.iter().map(|tp| tp.partition.to_string()).collect::<String>();
         heard.push(match member.next(Duration::ZERO).unwrap() {
             MemberEvent::Assigned(new) => {
-                format!("+{}", numbers(&new.into_iter().map(|offset| offset.of).collect::<Vec<_>>()))
+                format!("+{}", numbers(&new.into_iter().map(|offset| offset.tp).collect::<Vec<_>>()))
             }
             MemberEvent::Revoking(gone) => format!("-{}", numbers(&gone)),
             MemberEvent::Lost(gone) => format!("!{}", numbers(&gone)),

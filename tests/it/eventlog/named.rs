@@ -39,20 +39,20 @@ impl Prefix {
         name.strip_prefix(&self.0).unwrap_or(name).to_owned()
     }
 
-    fn part_on(&self, of: &TopicPartition) -> TopicPartition {
-        part(&self.on(&of.topic), of.partition)
+    fn part_on(&self, tp: &TopicPartition) -> TopicPartition {
+        part(&self.on(&tp.topic), tp.partition)
     }
 
-    fn part_off(&self, of: TopicPartition) -> TopicPartition {
-        part(&self.off(&of.topic), of.partition)
+    fn part_off(&self, tp: TopicPartition) -> TopicPartition {
+        part(&self.off(&tp.topic), tp.partition)
     }
 
     fn offset_on(&self, offset: &GroupOffset) -> GroupOffset {
-        GroupOffset { of: self.part_on(&offset.of), ..offset.clone() }
+        GroupOffset { tp: self.part_on(&offset.tp), ..offset.clone() }
     }
 
     fn offset_off(&self, offset: GroupOffset) -> GroupOffset {
-        GroupOffset { of: self.part_off(offset.of), ..offset }
+        GroupOffset { tp: self.part_off(offset.tp), ..offset }
     }
 
     fn records_on(&self, records: &[NewRecord]) -> Vec<NewRecord> {
@@ -143,7 +143,7 @@ impl<L: EventLog> EventLog for Named<L> {
 
     fn groups(&self) -> Result<Vec<GroupInfo>> {
         let groups = self.ours(|| self.log.groups())?.into_iter().filter(|group| group.name.starts_with(&self.prefix));
-        let ours = |offset: &GroupOffset| offset.of.topic.starts_with(&self.prefix);
+        let ours = |offset: &GroupOffset| offset.tp.topic.starts_with(&self.prefix);
         Ok(groups
             .map(|group| GroupInfo {
                 name: self.prefix().off(&group.name),
@@ -166,7 +166,7 @@ impl<L: EventLog> EventLog for Named<L> {
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         let group = self.prefix().on(group);
         let lags = self.ours(|| self.log.lag(&group, &topics))?;
-        Ok(lags.into_iter().map(|lag| Lag { of: self.prefix().part_off(lag.of), ..lag }).collect())
+        Ok(lags.into_iter().map(|lag| Lag { tp: self.prefix().part_off(lag.tp), ..lag }).collect())
     }
 
     fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64> {
@@ -182,14 +182,14 @@ impl<L: EventLog> EventLog for Named<L> {
 
 impl Member for NamedMember {
     fn next(&mut self, wait: Duration) -> Result<MemberEvent> {
-        let off = |of: Vec<TopicPartition>| of.into_iter().map(|of| self.prefix.part_off(of)).collect();
+        let off = |partitions: Vec<TopicPartition>| partitions.into_iter().map(|tp| self.prefix.part_off(tp)).collect();
         Ok(match self.member.next(wait).map_err(|error| self.prefix.error(error))? {
             MemberEvent::Assigned(offsets) => {
                 MemberEvent::Assigned(offsets.into_iter().map(|offset| self.prefix.offset_off(offset)).collect())
             }
-            MemberEvent::Records(of, records) => MemberEvent::Records(self.prefix.part_off(of), records),
-            MemberEvent::Revoking(of) => MemberEvent::Revoking(off(of)),
-            MemberEvent::Lost(of) => MemberEvent::Lost(off(of)),
+            MemberEvent::Records(tp, records) => MemberEvent::Records(self.prefix.part_off(tp), records),
+            MemberEvent::Revoking(gone) => MemberEvent::Revoking(off(gone)),
+            MemberEvent::Lost(gone) => MemberEvent::Lost(off(gone)),
             MemberEvent::Idle => MemberEvent::Idle,
         })
     }

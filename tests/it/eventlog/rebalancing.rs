@@ -46,22 +46,22 @@ impl Player {
         match self.member.next(STEP).unwrap() {
             MemberEvent::Assigned(new) => {
                 self.heard.push(format!("assigned {}", new.len()));
-                self.owned.extend(new.into_iter().map(|offset| (offset.of.partition, offset)));
+                self.owned.extend(new.into_iter().map(|offset| (offset.tp.partition, offset)));
             }
             MemberEvent::Revoking(gone) => {
                 self.heard.push(format!("revoking {}", gone.len()));
                 if self.last_words {
-                    let last = |of: &TopicPartition| {
-                        offset("in", of.partition, self.owned[&of.partition].offset, "last words")
+                    let last = |tp: &TopicPartition| {
+                        offset("in", tp.partition, self.owned[&tp.partition].offset, "last words")
                     };
                     let last: Vec<_> = gone.iter().map(last).collect();
                     commit(&mut *self.member, &[], &last);
                 }
-                self.owned.retain(|partition, _| gone.iter().all(|of| of.partition != *partition));
+                self.owned.retain(|partition, _| gone.iter().all(|tp| tp.partition != *partition));
             }
             MemberEvent::Lost(gone) => {
                 self.heard.push(format!("lost {}", gone.len()));
-                self.owned.retain(|partition, _| gone.iter().all(|of| of.partition != *partition));
+                self.owned.retain(|partition, _| gone.iter().all(|tp| tp.partition != *partition));
             }
             MemberEvent::Records(..) | MemberEvent::Idle => {}
         }

@@ -90,8 +90,8 @@ async fn what_old_processing_did_is_not_done_again_when_its_states_have_left_the
     eventually("states that left the topic", async || {
         let topic = log.topic(&ours.states).map_err(|e| e.to_string())?.ok_or("it is not there")?;
         for (partition, range) in (0..).zip(topic.partitions) {
-            let of = TopicPartition { topic: ours.states.clone(), partition };
-            log.delete_before(&of, range.end).map_err(|e| e.to_string())?;
+            let tp = TopicPartition { topic: ours.states.clone(), partition };
+            log.delete_before(&tp, range.end).map_err(|e| e.to_string())?;
         }
         Ok(())
     })

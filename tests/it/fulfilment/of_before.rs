@@ -46,7 +46,7 @@ impl Written {
                 .filter(|line| line["partition"] == *partition && line["offset"].as_u64().unwrap() < before)
                 .count();
             GroupOffset {
-                of: part("orders", partition.as_u64().unwrap() as u32),
+                tp: part("orders", partition.as_u64().unwrap() as u32),
                 offset: line["offset"].as_u64().unwrap(),
                 metadata: format!("v1 w={watermark} {rest}"),
             }

@@ -129,9 +129,9 @@ impl Post {
                 events.push(self.event(id, estado));
             }
         }
-        let of = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
+        let tp = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };
         let to = self.projected + events.len() as u64;
-        let advances = vec![Advance { of, from: self.projected, to, print: None }];
+        let advances = vec![Advance { tp, from: self.projected, to, print: None }];
         self.projected = to;
         let now = self.clock.now();
         let batch = Batch { group: "tracking".into(), advances, events, mail: true, now, ..Batch::default() };

@@ -23,8 +23,8 @@ pub async fn what_was_projected_is_marked_and_forgotten(place: &dyn Place) {
         marks.sort();
         marks
     };
-    let first = Mark { of: partition(0), offset: 5, print: None };
-    assert_eq!(marks().await, [first.clone(), Mark { of: partition(1), offset: 5, print }]);
+    let first = Mark { tp: partition(0), offset: 5, print: None };
+    assert_eq!(marks().await, [first.clone(), Mark { tp: partition(1), offset: 5, print }]);
     store.forget(vec![partition(1), ids()]).await.unwrap();
     assert_eq!(marks().await, [first]);
     assert_eq!(store.offsets(GROUP).await.unwrap(), [(partition(0), 5)]);
@@ -34,7 +34,7 @@ pub async fn order_numbers_are_noted_and_never_go_back(place: &dyn Place) {
     let store = place.open().await;
     for (end, noted) in [(3, 3), (2, 3), (9, 9), (9, 9)] {
         store.note_ids(&ids(), end).await.unwrap();
-        assert_eq!(store.marks().await.unwrap(), [Mark { of: ids(), offset: noted, print: None }]);
+        assert_eq!(store.marks().await.unwrap(), [Mark { tp: ids(), offset: noted, print: None }]);
     }
     assert_eq!(store.offsets(GROUP).await.unwrap(), []);
 }

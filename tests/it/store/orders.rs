@@ -166,7 +166,7 @@ pub async fn offsets_are_compared_and_set(place: &dyn Place) {
     for stale in [advance(0, 5, 10), advance(0, 0, 10), advance(0, 10, 11), advance(2, 3, 4)] {
         let refused = store.apply(step(vec![stale.clone()]).into()).await;
         let Err(Error::Fenced(what)) = refused else { panic!("{refused:?}") };
-        assert_eq!(what, stale.of.to_string());
+        assert_eq!(what, stale.tp.to_string());
     }
 }
 

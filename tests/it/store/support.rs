@@ -80,8 +80,8 @@ pub fn partition(partition: u32) -> TopicPartition {
     TopicPartition { topic: TOPIC.into(), partition }
 }
 
-pub fn advance(of: u32, from: u64, to: u64) -> Advance {
-    Advance { of: partition(of), from, to, print: None }
+pub fn advance(number: u32, from: u64, to: u64) -> Advance {
+    Advance { tp: partition(number), from, to, print: None }
 }
 
 /// A batch with mails due at second 0, and no offsets.

@@ -220,9 +220,9 @@ async fn run(intake: Intake, listener: TcpListener, limits: Limits, stop: Cancel
 fn consume(mut member: Box<dyn Member>) {
     loop {
         match member.next(Duration::ZERO).unwrap() {
-            MemberEvent::Records(of, records) => {
+            MemberEvent::Records(tp, records) => {
                 let offset = records.last().unwrap().offset + 1;
-                let done = member.commit(&[], &[GroupOffset { of, offset, metadata: String::new() }]);
+                let done = member.commit(&[], &[GroupOffset { tp, offset, metadata: String::new() }]);
                 assert!(matches!(done, Outcome::Committed(_)), "{done:?}");
             }
             MemberEvent::Idle => return,

@@ -13,12 +13,12 @@ impl KafkaMember {
     /// that is somebody else's.
     pub(super) fn check(&mut self, offset: &GroupOffset) -> Result<()> {
         check_metadata(offset)?;
-        if offset.offset > self.cursor(&offset.of)?.known_end {
-            let written = self.shared.topics.written(&offset.of)?;
+        if offset.offset > self.cursor(&offset.tp)?.known_end {
+            let written = self.shared.topics.written(&offset.tp)?;
             if offset.offset > written {
-                return Err(beyond(&offset.of, offset.offset, written));
+                return Err(beyond(&offset.tp, offset.offset, written));
             }
-            self.cursor(&offset.of)?.known_end = written;
+            self.cursor(&offset.tp)?.known_end = written;
         }
         Ok(())
     }
@@ -83,7 +83,7 @@ impl KafkaMember {
         let outcome = producer.commit(outputs, list, fence);
         if let Outcome::Committed(_) = outcome {
             for offset in offsets {
-                if let Ok(cursor) = self.cursor(&offset.of) {
+                if let Ok(cursor) = self.cursor(&offset.tp) {
                     cursor.committed = Some(offset.clone());
                 }
             }

@@ -6,7 +6,7 @@ use crate::eventlog::{GroupOffset, Record, TopicPartition};
 
 /// A partition that is ours.
 pub(super) struct PartitionCursor {
-    pub(super) of: TopicPartition,
+    pub(super) tp: TopicPartition,
     /// The next offset to hand out.
     pub(super) position: u64,
     /// Handed out next.

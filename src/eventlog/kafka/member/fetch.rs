@@ -37,7 +37,7 @@ impl KafkaMember {
         while prefetched < PREFETCHED_MAX && bytes < PREFETCHED_BYTES_MAX {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
-                    let cursor = self.cursors.iter_mut().find(|cursor| record::is_of(&message, &cursor.of));
+                    let cursor = self.cursors.iter_mut().find(|cursor| record::is_of(&message, &cursor.tp));
                     if let Some(cursor) = cursor
                         && message.offset() as u64 >= cursor.wanted()
                     {
@@ -82,13 +82,13 @@ impl KafkaMember {
     /// The library does not say which partition's offset was not there, nor whether it asked for it before a seek; in
     /// both cases it fetches no more there.
     fn find_gaps(&mut self) -> Result<()> {
-        let all: Vec<_> = self.cursors.iter().map(|cursor| cursor.of.clone()).collect();
+        let all: Vec<_> = self.cursors.iter().map(|cursor| cursor.tp.clone()).collect();
         for (cursor, (_, range)) in self.cursors.iter_mut().zip(self.shared.topics.ranges(&all)?) {
             let next = cursor.wanted();
             cursor.trimmed = (next < range.start).then_some(range.start);
             cursor.stopped = true;
-            if next > range.end && next > self.shared.topics.written(&cursor.of)? {
-                return Err(beyond(&cursor.of, next, range.end));
+            if next > range.end && next > self.shared.topics.written(&cursor.tp)? {
+                return Err(beyond(&cursor.tp, next, range.end));
             }
         }
         Ok(())
@@ -105,12 +105,12 @@ impl KafkaMember {
                 continue;
             }
             if let (Some(start), true) = (cursor.trimmed, cursor.prefetched.is_empty()) {
-                check_from(&cursor.of, cursor.position, start, u64::MAX)?;
+                check_from(&cursor.tp, cursor.position, start, u64::MAX)?;
             }
             let records = cursor.take(options.batch_records_max, options.batch_bytes_max);
             if !records.is_empty() {
                 self.turn = turn + 1;
-                return Ok(Some(MemberEvent::Records(cursor.of.clone(), records)));
+                return Ok(Some(MemberEvent::Records(cursor.tp.clone(), records)));
             }
         }
         Ok(None)
@@ -118,14 +118,14 @@ impl KafkaMember {
 
     /// Gives a partition back to the library and takes it again at an offset. Not while the assignment changes: the
     /// library would take it for our answer to that. Returns whether the partition was taken, and no change came.
-    pub(super) fn start_again(&mut self, of: &TopicPartition, offset: u64) -> Result<bool> {
+    pub(super) fn start_again(&mut self, tp: &TopicPartition, offset: u64) -> Result<bool> {
         self.fetch(Duration::ZERO)?;
         if self.consumer.context().rebalances().is_empty() {
-            let list = self.list(std::slice::from_ref(of))?;
+            let list = self.list(std::slice::from_ref(tp))?;
             self.consumer.incremental_unassign(&list).map_err(|error| self.cannot("start again", &error))?;
             let mut list = TopicPartitionList::new();
             let at = Offset::Offset(client::signed(offset)?);
-            list.add_partition_offset(&of.topic, of.partition as i32, at)
+            list.add_partition_offset(&tp.topic, tp.partition as i32, at)
                 .and_then(|()| self.consumer.incremental_assign(&list))
                 .map_err(|error| self.cannot("start again", &error))?;
             self.fetch(Duration::ZERO)?;
@@ -137,21 +137,21 @@ impl KafkaMember {
     pub(super) fn restart(&mut self) -> Result<()> {
         while let Some(cursor) = self.cursors.iter_mut().find(|cursor| cursor.stopped && cursor.trimmed.is_none()) {
             cursor.stopped = false;
-            let (of, wanted) = (cursor.of.clone(), cursor.wanted());
-            if !self.start_again(&of, wanted)? {
-                self.cursor(&of)?.stopped = true;
+            let (tp, wanted) = (cursor.tp.clone(), cursor.wanted());
+            if !self.start_again(&tp, wanted)? {
+                self.cursor(&tp)?.stopped = true;
                 break;
             }
         }
         Ok(())
     }
 
-    pub(super) fn seek_now(&self, of: &TopicPartition, offset: u64) -> Result<()> {
+    pub(super) fn seek_now(&self, tp: &TopicPartition, offset: u64) -> Result<()> {
         let ends = self.shared.clock.monotonic() + SEEK;
         loop {
             let mut list = TopicPartitionList::new();
             let at = Offset::Offset(client::signed(offset)?);
-            let added = list.add_partition_offset(&of.topic, of.partition as i32, at);
+            let added = list.add_partition_offset(&tp.topic, tp.partition as i32, at);
             let result = added.and_then(|()| self.consumer.seek_partitions(list, ASK));
             let refused = result.and_then(|list| list.elements()[0].error());
             match refused {

@@ -77,17 +77,17 @@ impl rdkafka::ClientContext for RebalanceListener {
 impl ConsumerContext for RebalanceListener {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let assign = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        let of = list.elements().iter().map(|entry| part(entry.topic(), entry.partition() as u32)).collect();
-        let of = with_companions(of, &self.alongside);
+        let partitions = list.elements().iter().map(|entry| part(entry.topic(), entry.partition() as u32)).collect();
+        let partitions = with_companions(partitions, &self.alongside);
         if self.closing.load(Ordering::Relaxed) {
             // a member that is put out while it leaves leaves an event behind, and nobody hears an answer any more: the
             // library would wait for ever until it is heard
             if consumer.closed() {
                 return;
             }
-            let mut list = TopicPartitionList::with_capacity(of.len());
-            for of in &of {
-                list.add_partition(&of.topic, of.partition as i32);
+            let mut list = TopicPartitionList::with_capacity(partitions.len());
+            for tp in &partitions {
+                list.add_partition(&tp.topic, tp.partition as i32);
             }
             let answer = if assign { consumer.incremental_assign(&list) } else { consumer.incremental_unassign(&list) };
             if let Err(error) = answer {
@@ -95,6 +95,6 @@ impl ConsumerContext for RebalanceListener {
             }
             return;
         }
-        self.rebalances().push_back(if assign { Rebalance::Assign(of) } else { Rebalance::Revoke(of) });
+        self.rebalances().push_back(if assign { Rebalance::Assign(partitions) } else { Rebalance::Revoke(partitions) });
     }
 }

@@ -110,7 +110,7 @@ fn commands_have_a_part_of_each_commit() {
     let plan = tick(&mut machine, 0).unwrap();
     let count = |topic: &str| plan.outputs().iter().filter(|output| output.topic == topic).count();
     assert!(count("outcomes") == 2 && count("states") >= 10, "{plan:?}");
-    let offsets: Vec<_> = plan.offsets().iter().map(|offset| (&*offset.of.topic, offset.offset)).collect();
+    let offsets: Vec<_> = plan.offsets().iter().map(|offset| (&*offset.tp.topic, offset.offset)).collect();
     assert_eq!(offsets, [("orders", 11), ("commands", 1 + count("outcomes") as u64)]);
     assert!(machine.paused.contains("orders") && !machine.paused.contains("commands"));
     let trimmed = eventlog::Error::Trimmed { topic: "commands".into(), partition: 0, from: 100, start: 500 };
@@ -120,7 +120,7 @@ fn commands_have_a_part_of_each_commit() {
 
 fn own_with_commands(machine: &mut Machine, partition: u32) {
     let beside = TopicPartition { topic: "commands".into(), partition };
-    let beside = GroupOffset { of: beside, offset: 0, metadata: String::new() };
+    let beside = GroupOffset { tp: beside, offset: 0, metadata: String::new() };
     let outputs = machine.step(Input::Assigned(vec![assigned(partition), beside]), at(0)).unwrap();
     let Some(Output::Restore(wanted)) = outputs.into_iter().next() else { panic!("nothing is restored") };
     for (ticket, offset) in wanted {

@@ -259,7 +259,7 @@ impl World {
         let offset = self.committed[partition as usize].clone();
         let of_commands = self.committed_commands[partition as usize];
         instance.told.insert(partition, (offset.offset, of_commands));
-        let beside = GroupOffset { of: commands(partition), offset: of_commands, metadata: String::new() };
+        let beside = GroupOffset { tp: commands(partition), offset: of_commands, metadata: String::new() };
         self.step(i, Input::Assigned(vec![beside, offset]));
     }
 

@@ -86,16 +86,19 @@ impl World {
         // a command makes two records
         assert!(total < LIMITS.commit_bytes + 2 * largest, "{total} bytes");
         for offset in plan.offsets() {
-            let partition = offset.of.partition;
+            let partition = offset.tp.partition;
             assert!(instance.told.contains_key(&partition), "{partition} was given up");
-            let written = if offset.of.topic == "commands" { &self.commands } else { &self.orders };
+            let written = if offset.tp.topic == "commands" { &self.commands } else { &self.orders };
             assert!(offset.offset <= written[partition as usize].len() as u64);
         }
         for output in plan.outputs().iter().filter(|output| output.topic == "states") {
-            let of = output.partition.unwrap();
-            assert!(plan.offsets().iter().any(|offset| offset.of.partition == of), "nothing fences an event of {of}");
+            let partition = output.partition.unwrap();
+            assert!(
+                plan.offsets().iter().any(|offset| offset.tp.partition == partition),
+                "nothing fences an event of {partition}"
+            );
         }
-        let owners = plan.offsets().iter().map(|offset| self.owners[offset.of.partition as usize]).collect();
+        let owners = plan.offsets().iter().map(|offset| self.owners[offset.tp.partition as usize]).collect();
         instance.under_way = Some(UnderWay { plan, owners, outcome: None });
     }
 
@@ -117,7 +120,7 @@ impl World {
         }
         let now_owns = |partition: u32| self.owners[partition as usize].filter(|owner| owner.instance == i);
         let is_fenced = plan.offsets().iter().zip(owners).any(|(offset, then)| {
-            let now = now_owns(offset.of.partition);
+            let now = now_owns(offset.tp.partition);
             now.is_none() || now != *then
         });
         if is_fenced {
@@ -129,13 +132,13 @@ impl World {
         }
         let positions = plan.outputs().iter().map(|output| self.write(output)).collect();
         for offset in plan.offsets() {
-            if offset.of.topic == "commands" {
-                let committed = &mut self.committed_commands[offset.of.partition as usize];
+            if offset.tp.topic == "commands" {
+                let committed = &mut self.committed_commands[offset.tp.partition as usize];
                 assert!(*committed <= offset.offset, "{committed} goes back to {offset:?}");
                 *committed = offset.offset;
                 continue;
             }
-            let committed = &mut self.committed[offset.of.partition as usize];
+            let committed = &mut self.committed[offset.tp.partition as usize];
             assert!(committed.offset <= offset.offset, "{committed:?} goes back to {offset:?}");
             *committed = offset.clone();
         }
@@ -166,7 +169,7 @@ impl World {
         let from = progress.map_or(0, |progress| progress.watermark);
         let options = &self.instances[0].machine.options;
         let mut restore = Restore::new(options.flow.clone(), Versions::default(), from);
-        for (at, event) in self.events(offset.of.partition).filter(|(at, _)| *at >= from) {
+        for (at, event) in self.events(offset.tp.partition).filter(|(at, _)| *at >= from) {
             restore.event(at, event);
         }
         restore.finish(progress.map(|progress| progress.counters), self.now, options.remember).unwrap()
