@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { launch, reader, violations } from './browser.mjs';
 import { inLanguage, scene } from './scene.mjs';
 import { PATIENCE, Server } from './server.mjs';
+import { firstLoad, limit } from './weights.mjs';
 
 let browser; let server; let guarded; let pages;
 before(async () => {
@@ -36,6 +37,13 @@ for (const colorScheme of ['light', 'dark']) {
     }
   }
 }
+
+test('no page is heavy for somebody who comes for the first time', { timeout: 2 * PATIENCE }, async () => {
+  for (const [name, address] of Object.entries(pages)) {
+    const bytes = await firstLoad(browser, address);
+    assert.ok(bytes > 1000 && bytes <= limit(name), `${name}: ${bytes} bytes`);
+  }
+});
 
 test('people log in, and are led on to where a link on another site leads', { timeout: PATIENCE }, async () => {
   const { page, close } = await reader(browser, { bypassCSP: true }, [/401/]);
