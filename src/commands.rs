@@ -92,7 +92,7 @@ impl Commands {
         view: &OrderView,
         history: &[HistoryEntry],
     ) -> Result<Answer, Error> {
-        let (id, verb) = (&command.id, command.wish.verb());
+        let (id, verb) = (&command.id, command.action.verb());
         let before = if is_named { self.outcome(id).await? } else { None };
         if before.as_ref().is_some_and(|before| before.order != command.order) {
             return Err(Error::KeyReused);
@@ -130,7 +130,7 @@ impl Commands {
 
     /// What became of a command, once the order shows it: whoever looks next sees what they were told.
     async fn settled(&self, verb: Verb, outcome: CommandOutcome) -> Result<Answer, Error> {
-        let CommandOutcome { command, order, verdict, standing: left, .. } = &outcome;
+        let CommandOutcome { command, order, verdict, status: left, .. } = &outcome;
         match verdict {
             Verdict::Done | Verdict::Repeated => {}
             Verdict::Refused { .. } | Verdict::Unknown => return self.refusal(verb, outcome).await,
@@ -163,8 +163,8 @@ impl Commands {
         let Some((view, history)) = found else { return Ok(Answer::Refused(outcome)) };
         if let Some(entry) = history.iter().find(|entry| is_of(entry, &outcome.command)) {
             let is_same = verb_of(entry, &view) == verb;
-            let (verdict, standing) = (Verdict::Repeated, Some(view.standing()));
-            let done = CommandOutcome { verdict, standing, ..outcome };
+            let (verdict, status) = (Verdict::Repeated, Some(view.status()));
+            let done = CommandOutcome { verdict, status, ..outcome };
             return if is_same { Ok(Answer::Done(done)) } else { Err(Error::KeyReused) };
         }
         Ok(Answer::Refused(match view.closes() {
@@ -255,8 +255,8 @@ pub fn done_before(
 ) -> Option<CommandOutcome> {
     let is_done = |before: &&CommandOutcome| matches!(before.verdict, Verdict::Done | Verdict::Repeated);
     let remembered = || {
-        let (verdict, standing) = (Verdict::Repeated, Some(view.standing()));
-        CommandOutcome { command: id.clone(), order: view.order.id, copy: None, verdict, standing, at: view.at }
+        let (verdict, status) = (Verdict::Repeated, Some(view.status()));
+        CommandOutcome { command: id.clone(), order: view.order.id, copy: None, verdict, status, at: view.at }
     };
     let in_history = history.iter().any(|entry| is_of(entry, id));
     before.filter(is_done).cloned().or_else(|| in_history.then(remembered))
@@ -269,8 +269,8 @@ pub fn is_too_late(view: &OrderView, party: Party) -> bool {
 
 /// What is known without asking anybody.
 fn refused_by_view(view: &OrderView, command: &CommandId, refusal: Refusal) -> CommandOutcome {
-    let (verdict, standing) = (Verdict::from(refusal), Some(view.standing()));
-    CommandOutcome { command: command.clone(), order: view.order.id, copy: None, verdict, standing, at: view.at }
+    let (verdict, status) = (Verdict::from(refusal), Some(view.status()));
+    CommandOutcome { command: command.clone(), order: view.order.id, copy: None, verdict, status, at: view.at }
 }
 
 fn is_of(entry: &HistoryEntry, command: &CommandId) -> bool {

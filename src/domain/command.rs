@@ -14,7 +14,7 @@ pub struct Command {
     /// In whose right.
     pub party: Party,
     /// What is to happen.
-    pub wish: Wish,
+    pub action: Action,
     /// Why, in the sender's words.
     pub reason: Option<Box<str>>,
 }
@@ -25,7 +25,7 @@ pub struct CommandId(Box<str>);
 
 /// What is to happen to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum Action {
     /// It ends, cancelled.
     Cancel,
     /// It goes to its next state, or ends as refused.
@@ -49,22 +49,22 @@ pub enum Onward {
     Refused,
 }
 
-/// The kind of a wish.
+/// The kind of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verb {
-    /// [`Wish::Cancel`].
+    /// [`Action::Cancel`].
     Cancel,
-    /// [`Wish::Advance`] to the next state.
+    /// [`Action::Advance`] to the next state.
     Advance,
-    /// [`Wish::Advance`] to the end for refused orders.
+    /// [`Action::Advance`] to the end for refused orders.
     Refuse,
-    /// [`Wish::Hold`].
+    /// [`Action::Hold`].
     Hold,
-    /// [`Wish::Resume`].
+    /// [`Action::Resume`].
     Resume,
-    /// [`Wish::Delay`].
+    /// [`Action::Delay`].
     Delay,
-    /// [`Wish::Readdress`].
+    /// [`Action::Readdress`].
     Address,
 }
 
@@ -128,7 +128,7 @@ pub struct CommandOutcome {
     /// What became of it.
     pub verdict: Verdict,
     /// Where the order stands now; `None` when it is not in flight, and what became of it is not remembered.
-    pub standing: Option<Standing>,
+    pub status: Option<OrderStatus>,
     /// When that was decided.
     pub at: Timestamp,
 }
@@ -153,7 +153,7 @@ pub enum Verdict {
 
 /// Where an order stands, as far as that matters for what may be done to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct OrderStatus {
     /// The state's name.
     pub estado: Box<str>,
     /// Number of its latest event.
@@ -228,7 +228,7 @@ impl std::fmt::Display for CommandId {
     }
 }
 
-impl Wish {
+impl Action {
     /// Its kind.
     pub const fn verb(&self) -> Verb {
         match self {
@@ -262,19 +262,19 @@ impl Verb {
     }
 
     /// What it asks for; two of them need to be told more: until when, or which address.
-    pub fn wish<E>(
+    pub fn action<E>(
         self,
         until: impl FnOnce() -> Result<Timestamp, E>,
         address: impl FnOnce() -> Result<EmailAddress, E>,
-    ) -> Result<Wish, E> {
+    ) -> Result<Action, E> {
         Ok(match self {
-            Self::Cancel => Wish::Cancel,
-            Self::Advance => Wish::Advance(Onward::Next),
-            Self::Refuse => Wish::Advance(Onward::Refused),
-            Self::Hold => Wish::Hold,
-            Self::Resume => Wish::Resume,
-            Self::Delay => Wish::Delay(until()?),
-            Self::Address => Wish::Readdress(address()?),
+            Self::Cancel => Action::Cancel,
+            Self::Advance => Action::Advance(Onward::Next),
+            Self::Refuse => Action::Advance(Onward::Refused),
+            Self::Hold => Action::Hold,
+            Self::Resume => Action::Resume,
+            Self::Delay => Action::Delay(until()?),
+            Self::Address => Action::Readdress(address()?),
         })
     }
 
@@ -321,7 +321,7 @@ impl Verdict {
     }
 }
 
-impl Standing {
+impl OrderStatus {
     /// What somebody may do to the order now.
     pub fn allowed(&self, party: Party) -> impl Iterator<Item = Verb> + use<> {
         let Self { waits, exits, .. } = *self;

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Cause, Change, Closing, EmailAddress, Exits, Flow, Order, Product, StateEvent, Timestamp, Waits,
-    command::{Command, Onward, Refusal, Standing, Wish},
+    command::{Action, Command, Onward, OrderStatus, Refusal},
     flow::{End, Party, Step},
 };
 
@@ -96,13 +96,13 @@ pub fn decide(state: &OrderState, command: &Command, now: Timestamp) -> Result<O
         return Err(Refusal::Closed(closing));
     }
     let (flow, now) = (&state.flow, now.max(state.at)); // the wall clock may have been set back
-    let mut event = match &command.wish {
-        Wish::Cancel if !flow.may_cancel(state.step, command.party) => return Err(Refusal::TooLate),
-        Wish::Cancel => end(state, flow.cancelled(), Closing::Cancelled),
+    let mut event = match &command.action {
+        Action::Cancel if !flow.may_cancel(state.step, command.party) => return Err(Refusal::TooLate),
+        Action::Cancel => end(state, flow.cancelled(), Closing::Cancelled),
         _ if command.party < Party::Operator => return Err(Refusal::NotYours),
-        Wish::Advance(_) if matches!(state.waits, Waits::Held(_)) => return Err(Refusal::Held),
-        Wish::Advance(Onward::Refused) => end(state, flow.refused().ok_or(Refusal::NoSuchEnd)?, Closing::Refused),
-        Wish::Advance(Onward::Next) => {
+        Action::Advance(_) if matches!(state.waits, Waits::Held(_)) => return Err(Refusal::Held),
+        Action::Advance(Onward::Refused) => end(state, flow.refused().ok_or(Refusal::NoSuchEnd)?, Closing::Refused),
+        Action::Advance(Onward::Next) => {
             if !flow.step(state.step).is_some_and(Step::takes_command) {
                 return Err(Refusal::OnlyByTimer);
             }
@@ -118,25 +118,25 @@ pub fn decide(state: &OrderState, command: &Command, now: Timestamp) -> Result<O
 }
 
 /// An event after which the order is in the state in which it was.
-fn amend(state: &OrderState, wish: &Wish, now: Timestamp) -> Result<StateEvent, Refusal> {
+fn amend(state: &OrderState, action: &Action, now: Timestamp) -> Result<StateEvent, Refusal> {
     // one number is kept for letting a held order go on
-    let most = AMENDMENTS_MAX - u8::from(*wish != Wish::Resume);
+    let most = AMENDMENTS_MAX - u8::from(*action != Action::Resume);
     if state.seq.saturating_sub(state.step) >= most {
         return Err(Refusal::TooMany);
     }
-    let (change, waits) = match (wish, state.waits) {
-        (Wish::Hold, Waits::Held(_)) => return Err(Refusal::Held),
-        (Wish::Hold, Waits::Until(due)) => (Change::Held, Waits::Held(Some(due.since(now)))),
-        (Wish::Hold, _) => (Change::Held, Waits::Held(None)),
-        (Wish::Resume, Waits::Held(left)) => {
+    let (change, waits) = match (action, state.waits) {
+        (Action::Hold, Waits::Held(_)) => return Err(Refusal::Held),
+        (Action::Hold, Waits::Until(due)) => (Change::Held, Waits::Held(Some(due.since(now)))),
+        (Action::Hold, _) => (Change::Held, Waits::Held(None)),
+        (Action::Resume, Waits::Held(left)) => {
             (Change::Resumed, left.map_or(Waits::ForCommand, |left| Waits::Until(now + left)))
         }
-        (Wish::Resume, _) => return Err(Refusal::NotHeld),
-        (Wish::Delay(until), _) if *until <= now || *until > now + DELAY_MAX => return Err(Refusal::Time),
-        (Wish::Delay(until), Waits::Until(_)) => (Change::Delayed, Waits::Until(*until)),
-        (Wish::Delay(_), Waits::Held(_)) => return Err(Refusal::Held),
-        (Wish::Delay(_), _) => return Err(Refusal::NoTimer),
-        (Wish::Readdress(address), waits) if state.address.as_ref().unwrap_or(&state.order.email) != address => {
+        (Action::Resume, _) => return Err(Refusal::NotHeld),
+        (Action::Delay(until), _) if *until <= now || *until > now + DELAY_MAX => return Err(Refusal::Time),
+        (Action::Delay(until), Waits::Until(_)) => (Change::Delayed, Waits::Until(*until)),
+        (Action::Delay(_), Waits::Held(_)) => return Err(Refusal::Held),
+        (Action::Delay(_), _) => return Err(Refusal::NoTimer),
+        (Action::Readdress(address), waits) if state.address.as_ref().unwrap_or(&state.order.email) != address => {
             (Change::Readdressed, waits)
         }
         _ => return Err(Refusal::SameAddress),
@@ -145,7 +145,7 @@ fn amend(state: &OrderState, wish: &Wish, now: Timestamp) -> Result<StateEvent, 
     let next = state.flow.step(state.step + 1).map(|next| next.state.clone());
     Ok(StateEvent {
         order: state.order.clone(),
-        address: if let Wish::Readdress(address) = wish { Some(address.clone()) } else { state.address.clone() },
+        address: if let Action::Readdress(address) = action { Some(address.clone()) } else { state.address.clone() },
         estado: step.map_or_else(|| "".into(), |step| step.state.clone()),
         seq: state.seq + 1,
         step: state.step,
@@ -202,7 +202,7 @@ pub fn waits(flow: &Flow, step: u8, product: &Product, at: Timestamp) -> Waits {
 }
 
 /// Where an order stands, as those see it who may want something of it.
-pub fn standing(state: &OrderState) -> Standing {
+pub fn status(state: &OrderState) -> OrderStatus {
     let flow = &state.flow;
     let end = match state.waits {
         Waits::Closed(Closing::Cancelled) => Some(flow.cancelled()),
@@ -210,7 +210,7 @@ pub fn standing(state: &OrderState) -> Standing {
         _ => None,
     };
     let estado = end.map(|end| &end.state).or(flow.step(state.step).map(|step| &step.state));
-    Standing {
+    OrderStatus {
         estado: estado.map_or_else(Box::default, |estado| (&**estado).into()),
         seq: state.seq,
         waits: state.waits,

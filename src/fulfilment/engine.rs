@@ -19,7 +19,7 @@ use crate::{
     clock::Monotonic,
     domain::{
         Cause, Closing, Command, CommandCopy, CommandOutcome, Flow, Order, OrderId, StateEvent, Timestamp, Waits,
-        command::{Refusal, Standing, Verdict},
+        command::{OrderStatus, Refusal, Verdict},
         lifecycle,
     },
 };
@@ -178,15 +178,15 @@ impl Engine {
 
     /// Stages what a command does to its order, and says what that is, or why it does nothing.
     pub fn command(&mut self, command: &Command, copy: CommandCopy, now: Now) -> CommandOutcome {
-        let (verdict, standing) = match self.live.find(command.order) {
+        let (verdict, status) = match self.live.find(command.order) {
             Some(key) => self.decide(key, command, now),
             None => (self.of_the_past(command), None),
         };
         let (id, order, copy) = (command.id.clone(), command.order, Some(copy));
-        CommandOutcome { command: id, order, copy, verdict, standing, at: now.wall }
+        CommandOutcome { command: id, order, copy, verdict, status, at: now.wall }
     }
 
-    fn decide(&mut self, key: Key, command: &Command, now: Now) -> (Verdict, Option<Standing>) {
+    fn decide(&mut self, key: Key, command: &Command, now: Now) -> (Verdict, Option<OrderStatus>) {
         let state = self.live.state(key);
         #[cfg(test)]
         let state = match state.waits {
@@ -197,14 +197,14 @@ impl Engine {
         };
         let verdict = match lifecycle::decide(&state, command, now.wall) {
             Ok(Some(event)) => {
-                let standing = lifecycle::standing(&lifecycle::OrderState::after(&event, &state.flow));
+                let status = lifecycle::status(&lifecycle::OrderState::after(&event, &state.flow));
                 self.stage(Some(key), event, &state.flow, None);
-                return (Verdict::Done, Some(standing));
+                return (Verdict::Done, Some(status));
             }
             Ok(None) => Verdict::Repeated,
             Err(refusal) => refusal.into(),
         };
-        (verdict, Some(lifecycle::standing(&state)))
+        (verdict, Some(lifecycle::status(&state)))
     }
 
     /// A command about an order that is not in flight.

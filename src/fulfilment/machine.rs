@@ -108,7 +108,7 @@ pub(super) struct Machine {
     /// Topics of which no more records are wanted.
     paused: BTreeSet<String>,
     /// From where restores failed once.
-    doubted: BTreeMap<u32, GroupOffset>,
+    failed_once: BTreeMap<u32, GroupOffset>,
 }
 
 /// A partition whose engine is not there yet.
@@ -139,7 +139,7 @@ impl Machine {
             leaving: Vec::new(),
             refused: false,
             paused: BTreeSet::new(),
-            doubted: BTreeMap::new(),
+            failed_once: BTreeMap::new(),
         }
     }
 
@@ -282,9 +282,9 @@ impl Machine {
                 warn!(%error, partition = ticket.partition, "a partition cannot be restored now, trying again");
                 return Ok(Some(Output::Restore(vec![(ticket, offset)])));
             }
-            Err(error) => return self.doubt(error, offset),
+            Err(error) => return self.restore_failed(error, offset),
         };
-        self.doubted.remove(&ticket.partition);
+        self.failed_once.remove(&ticket.partition);
         let Some(restoring) = self.restoring.remove(&ticket.partition) else { return Ok(None) };
         let Restoring { started, commands, kept, kept_commands, .. } = restoring;
         debug!(partition = ticket.partition, offset = offset.offset, in_flight = engine.in_flight(), "restored");
@@ -302,13 +302,13 @@ impl Machine {
 
     /// What a restore counted on is not there. A process that stalled before it read finds that another owner has gone on
     /// from what it was told, so it asks again; when that leads to the very same, records are missing.
-    fn doubt(&mut self, error: Error, from: GroupOffset) -> Result<Option<Output>, Error> {
+    fn restore_failed(&mut self, error: Error, from: GroupOffset) -> Result<Option<Output>, Error> {
         let is_missing = matches!(error, Error::Restore { .. } | Error::Log(eventlog::Error::Trimmed { .. }));
-        if !is_missing || self.doubted.get(&from.tp.partition) == Some(&from) {
+        if !is_missing || self.failed_once.get(&from.tp.partition) == Some(&from) {
             return Err(error);
         }
         let why = format!("{} may have gone on elsewhere before it was restored here: {error}", from.tp);
-        self.doubted.insert(from.tp.partition, from);
+        self.failed_once.insert(from.tp.partition, from);
         self.leave(eventlog::Error::Fenced(why))
     }
 

@@ -144,7 +144,7 @@ impl Processor {
         Ok(())
     }
 
-    /// Joins, for as long as the log cannot let us in now.
+    /// Tries to join until the log admits this instance, or until `stop`.
     fn join_until(&self, stop: &CancellationToken) -> Result<Option<Box<dyn Member>>, Error> {
         let mut backoff = Backoff::new(self.options.tick..RETRY_MAX);
         while !stop.is_cancelled() {

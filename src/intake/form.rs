@@ -25,36 +25,36 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// The old service's answer, to the byte.
 const PLACED: &str = "Transaccion enviada!";
 
-pub(super) async fn place(State(desk): State<Arc<OrderService>>, request: Request) -> Response {
-    let start = desk.clock.monotonic();
-    let response = match run(&desk, request).await {
+pub(super) async fn place(State(service): State<Arc<OrderService>>, request: Request) -> Response {
+    let start = service.clock.monotonic();
+    let response = match run(&service, request).await {
         Ok(()) => Html(PLACED).into_response(),
         Err(complaint) => complaint.into_response(),
     };
-    desk.metrics.seconds.observe(desk.clock.monotonic().saturating_sub(start).as_secs_f64());
+    service.metrics.seconds.observe(service.clock.monotonic().saturating_sub(start).as_secs_f64());
     response
 }
 
-async fn run(desk: &OrderService, request: Request) -> Result<(), FormError> {
+async fn run(service: &OrderService, request: Request) -> Result<(), FormError> {
     let refuse = |refusal| {
-        desk.count(refusal);
+        service.count(refusal);
         FormError::refused(refusal)
     };
-    if !desk.admission.is_open() {
+    if !service.admission.is_open() {
         return Err(refuse(Refusal::Overloaded));
     }
-    let trace = desk.traces.of(request.headers());
-    let client = web::client(&request, desk.rates.trusted_hops);
-    let wish = match Fields::of(request).await.and_then(|fields| wish(desk, &fields, trace)) {
-        Ok(wish) => wish,
+    let trace = service.traces.of(request.headers());
+    let client = web::client(&request, service.rates.trusted_hops);
+    let order_request = match Fields::of(request).await.and_then(|fields| order_request(service, &fields, trace)) {
+        Ok(order_request) => order_request,
         Err(complaint) => {
-            desk.metrics.refused_invalid.inc();
+            service.metrics.refused_invalid.inc();
             return Err(complaint);
         }
     };
-    desk.admit(client, &wish.email).map_err(refuse)?;
-    desk.place(wish).await.map_err(refuse)?;
-    desk.metrics.accepted_by_form.inc();
+    service.admit(client, &order_request.email).map_err(refuse)?;
+    service.place(order_request).await.map_err(refuse)?;
+    service.metrics.accepted_by_form.inc();
     Ok(())
 }
 
@@ -119,7 +119,11 @@ async fn parts_of(request: Request) -> Option<Vec<(String, String)>> {
     Some(fields)
 }
 
-fn wish(desk: &OrderService, fields: &Fields, trace: Option<TraceParent>) -> Result<OrderRequest, FormError> {
+fn order_request(
+    service: &OrderService,
+    fields: &Fields,
+    trace: Option<TraceParent>,
+) -> Result<OrderRequest, FormError> {
     let value = fields.get("value").map(str::trim).ok_or_else(|| {
         FormError::invalid(
             "Falta value: el número de fila de un producto, por ejemplo value=1.",
@@ -133,23 +137,23 @@ fn wish(desk: &OrderService, fields: &Fields, trace: Option<TraceParent>) -> Res
         ));
     }
     // more digits than a number holds are out of range as well
-    let product = value.parse().ok().and_then(|row| desk.catalog.row(row)).ok_or_else(|| {
-        let last = desk.catalog.len();
+    let product = value.parse().ok().and_then(|row| service.catalog.row(row)).ok_or_else(|| {
+        let last = service.catalog.len();
         FormError::invalid(
             format!("No hay ningún producto en esa fila: value debe estar entre 1 y {last}."),
             format!("There is no product in that row: value must be from 1 to {last}."),
         )
     })?;
-    let email = email(desk, fields)?;
+    let email = email(service, fields)?;
     Ok(OrderRequest { product: product.clone(), email, lang: None, trace })
 }
 
 /// An address that is left empty is the default one, as if there were no such field.
-fn email(desk: &OrderService, fields: &Fields) -> Result<EmailAddress, FormError> {
+fn email(service: &OrderService, fields: &Fields) -> Result<EmailAddress, FormError> {
     let given = fields.get("usermail").unwrap_or_default().trim_end();
     let usermail = given.trim_start();
     if usermail.is_empty() {
-        return Ok(desk.usermail.clone());
+        return Ok(service.usermail.clone());
     }
     // it may have been a plus: the order must not go to whoever has the rest as an address
     if fields.is_urlencoded && given.contains(' ') {

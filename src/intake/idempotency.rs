@@ -69,15 +69,15 @@ impl OrderService {
     }
 
     /// Places an order unless the key stands for one already.
-    pub(super) async fn place_once(self: Arc<Self>, once: Once, wish: OrderRequest) -> Result<Placed, Refusal> {
+    pub(super) async fn place_once(self: Arc<Self>, once: Once, request: OrderRequest) -> Result<Placed, Refusal> {
         let this = self.clone();
-        self.detached(async move { this.reserve(once, wish).await }).await
+        self.detached(async move { this.reserve(once, request).await }).await
     }
 
-    async fn reserve(&self, once: Once, wish: OrderRequest) -> Result<Placed, Refusal> {
-        let trace = wish.trace;
+    async fn reserve(&self, once: Once, request: OrderRequest) -> Result<Placed, Refusal> {
+        let trace = request.trace;
         let fresh = self.ids.take().await.map_err(|error| self.id_error(&error))?;
-        let order = self.order(fresh, wish);
+        let order = self.order(fresh, request);
         let at = self.clock.now();
         let reservation = Reservation {
             key: once.key.clone(),

@@ -44,29 +44,29 @@ struct Accepted<'a> {
     track: &'a str,
 }
 
-pub(super) async fn place(State(desk): State<Arc<OrderService>>, request: Request) -> Response {
-    let start = desk.clock.monotonic();
-    let response = match run(&desk, request).await {
-        Ok(placed) => accepted(&desk, &placed),
+pub(super) async fn place(State(service): State<Arc<OrderService>>, request: Request) -> Response {
+    let start = service.clock.monotonic();
+    let response = match run(&service, request).await {
+        Ok(placed) => accepted(&service, &placed),
         Err(problem) => problem.into_response(),
     };
-    desk.metrics.seconds.observe(desk.clock.monotonic().saturating_sub(start).as_secs_f64());
+    service.metrics.seconds.observe(service.clock.monotonic().saturating_sub(start).as_secs_f64());
     response
 }
 
-async fn run(desk: &Arc<OrderService>, request: Request) -> Result<Placed, Problem> {
+async fn run(service: &Arc<OrderService>, request: Request) -> Result<Placed, Problem> {
     let refuse = |refusal| {
-        desk.count(refusal);
-        problem(refusal, desk.reservation.as_secs() as u32)
+        service.count(refusal);
+        problem(refusal, service.reservation.as_secs() as u32)
     };
     let invalid = |problem| {
-        desk.metrics.refused_invalid.inc();
+        service.metrics.refused_invalid.inc();
         problem
     };
-    let client = web::client(&request, desk.rates.trusted_hops);
+    let client = web::client(&request, service.rates.trusted_hops);
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::malformed("the body cannot be read"))?;
-    let trace = desk.traces.of(&parts.headers);
+    let trace = service.traces.of(&parts.headers);
     let read = check_type(&parts.headers).and_then(|()| idempotency::key(&parts.headers)).and_then(|key| {
         let body: Body = serde_json::from_slice(&bytes).map_err(|error| explain(&bytes, &error))?;
         Ok((key, body))
@@ -75,28 +75,28 @@ async fn run(desk: &Arc<OrderService>, request: Request) -> Result<Placed, Probl
     let lang = body.lang.as_ref().map(tags).unwrap_or_default();
     // before anything is asked of the present: an answer that was given does not change
     let request = idempotency::hash(&body.product, &body.email, &lang);
-    let once = key.map(|key| Once { key, request, accepted: desk.metrics.accepted_by_json.clone() });
+    let once = key.map(|key| Once { key, request, accepted: service.metrics.accepted_by_json.clone() });
     if let Some(once) = &once
-        && let Some(placed) = desk.earlier(once, trace).await.map_err(refuse)?
+        && let Some(placed) = service.earlier(once, trace).await.map_err(refuse)?
     {
         return Ok(placed);
     }
-    let wish = wish(desk, &body, Lang::meant_by(&lang), trace).map_err(invalid)?;
-    desk.admit(client, &wish.email).map_err(refuse)?;
+    let order_request = order_request(service, &body, Lang::meant_by(&lang), trace).map_err(invalid)?;
+    service.admit(client, &order_request.email).map_err(refuse)?;
     match once {
-        Some(once) => desk.clone().place_once(once, wish).await.map_err(refuse),
+        Some(once) => service.clone().place_once(once, order_request).await.map_err(refuse),
         None => {
-            let id = desk.place(wish).await.map_err(refuse)?;
-            desk.metrics.accepted_by_json.inc();
+            let id = service.place(order_request).await.map_err(refuse)?;
+            service.metrics.accepted_by_json.inc();
             Ok(Placed { id, track: None })
         }
     }
 }
 
 /// The same for a repeated request: nothing in it depends on when it is asked.
-fn accepted(desk: &OrderService, placed: &Placed) -> Response {
-    let handle = desk.handles.seal(placed.id).to_string();
-    let track = desk.address_of(placed);
+fn accepted(service: &OrderService, placed: &Placed) -> Response {
+    let handle = service.handles.seal(placed.id).to_string();
+    let track = service.address_of(placed);
     let location = HeaderValue::from_str(&track).expect("the address was checked at the start, handles are hex");
     let json = serde_json::to_vec(&Accepted { orderid: placed.id.get(), handle, track: &track });
     let mut response = (StatusCode::ACCEPTED, json.expect("strings and numbers always serialise")).into_response();
@@ -123,14 +123,14 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::unsupported_type("application/json"))
 }
 
-fn wish(
-    desk: &OrderService,
+fn order_request(
+    service: &OrderService,
     body: &Body,
     lang: Option<Lang>,
     trace: Option<TraceParent>,
 ) -> Result<OrderRequest, Problem> {
     let mut errors = Vec::new();
-    let product = desk.catalog.by_id(&body.product);
+    let product = service.catalog.by_id(&body.product);
     if product.is_none() {
         errors.push(error("product", "no such product: GET /products?q= finds them"));
     }

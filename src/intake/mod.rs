@@ -142,7 +142,7 @@ impl Default for Options {
 
 /// The service.
 pub struct Intake {
-    desk: Arc<OrderService>,
+    service: Arc<OrderService>,
     shop: Arc<Shop>,
     cors: Option<CorsLayer>,
 }
@@ -161,7 +161,7 @@ impl Intake {
         let ids = Ids::new(log.clone(), clock.clone(), options.ids_topic.clone());
         let backlog = metrics.backlog.clone();
         let admission = Admission::new(log.clone(), env.clone(), options.watched, options.backlog_max, backlog);
-        let desk = OrderService {
+        let service = OrderService {
             log,
             store,
             catalog,
@@ -182,9 +182,9 @@ impl Intake {
             tracking_url,
             reservation: options.reservation,
         };
-        let desk = Arc::new(desk);
-        let shop = Arc::new(Shop::new(desk.clone(), &options.site, options.flow));
-        Ok(Self { desk, shop, cors: web::cors(&options.allowed_origins) })
+        let service = Arc::new(service);
+        let shop = Arc::new(Shop::new(service.clone(), &options.site, options.flow));
+        Ok(Self { service, shop, cors: web::cors(&options.allowed_origins) })
     }
 
     /// The routes. Requests wait for order ids until [`Intake::run`] runs.
@@ -193,7 +193,7 @@ impl Intake {
             .route("/", post(form::place))
             .route("/orders", post(json::place))
             .route("/products", get(products::list))
-            .with_state(self.desk.clone())
+            .with_state(self.service.clone())
             .route("/checkout", self.shop.clone().checkout());
         let routes = web::with_fallbacks(routes.merge(pages::assets()));
         let routes = routes.layer(from_fn_with_state(self.shop.clone(), shop::window));
@@ -207,10 +207,10 @@ impl Intake {
     /// their ids.
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.desk.ids.clone().refill(stop.clone()));
-        tasks.spawn(self.desk.admission.clone().watch(stop.clone()));
-        let tp = TopicPartition { topic: self.desk.ids_topic.clone(), partition: 0 };
-        let (end, store, pace) = (self.desk.ids.end(), self.desk.store.clone(), self.desk.pace.clone());
+        tasks.spawn(self.service.ids.clone().refill(stop.clone()));
+        tasks.spawn(self.service.admission.clone().watch(stop.clone()));
+        let tp = TopicPartition { topic: self.service.ids_topic.clone(), partition: 0 };
+        let (end, store, pace) = (self.service.ids.end(), self.service.store.clone(), self.service.pace.clone());
         tasks.spawn(noting::run(end, store, tp, pace, stop.clone()));
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(|error| Error::Ended(Some(error)))?;

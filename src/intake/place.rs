@@ -43,7 +43,7 @@ pub(super) struct OrderService {
     pub(super) reservation: Duration,
 }
 
-/// A valid wish, not yet an order.
+/// A valid request for an order that has no number yet.
 pub(super) struct OrderRequest {
     pub(super) product: Product,
     pub(super) email: EmailAddress,
@@ -98,15 +98,15 @@ impl OrderService {
     }
 
     /// Places an order and returns once it is durable.
-    pub(super) async fn place(&self, wish: OrderRequest) -> Result<OrderId, Refusal> {
+    pub(super) async fn place(&self, request: OrderRequest) -> Result<OrderId, Refusal> {
         let id = self.ids.take().await.map_err(|error| self.id_error(&error))?;
-        let order = self.order(id, wish);
+        let order = self.order(id, request);
         self.append(&order, wire::encode_order(&order)).await?;
         Ok(id)
     }
 
-    pub(super) fn order(&self, id: OrderId, wish: OrderRequest) -> Order {
-        let OrderRequest { product, email, lang, trace } = wish;
+    pub(super) fn order(&self, id: OrderId, request: OrderRequest) -> Order {
+        let OrderRequest { product, email, lang, trace } = request;
         let handle = Some(self.handles.seal(id));
         Order { id, product, email, lang, placed_at: self.clock.now(), handle, trace }
     }

@@ -60,15 +60,15 @@ struct Answer<'a> {
     items: Vec<Item<'a>>,
 }
 
-pub(super) async fn list(State(desk): State<Arc<OrderService>>, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn list(State(service): State<Arc<OrderService>>, uri: Uri) -> Result<Response, Problem> {
     let limit = number(&uri, "limit", LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT);
     if let Some(count) = number(&uri, "sample", LIMIT_MAX)? {
         let seed = match query_field(&uri, "seed").map(|seed| seed.parse()) {
             Some(Ok(seed)) => seed,
             Some(Err(_)) => return Err(invalid("seed", "must be a whole number from 0 to 18446744073709551615")),
-            None => desk.random.u64().unwrap_or_default(), // without chance, always the same
+            None => service.random.u64().unwrap_or_default(), // without chance, always the same
         };
-        let items: Vec<Item> = desk.catalog.random(seed, count).into_iter().map(|(row, p)| item(row, p)).collect();
+        let items: Vec<Item> = service.catalog.random(seed, count).into_iter().map(|(row, p)| item(row, p)).collect();
         return Ok(Json(items).into_response());
     }
     let words = query_field(&uri, "q").unwrap_or_default();
@@ -76,18 +76,18 @@ pub(super) async fn list(State(desk): State<Arc<OrderService>>, uri: Uri) -> Res
         return Err(invalid("q", "must have at most 200 bytes"));
     }
     let Some(search) = search(&uri, &words)? else {
-        let found = desk.catalog.search(&words, limit);
+        let found = service.catalog.search(&words, limit);
         let items: Vec<Item> = found.into_iter().map(|(row, product)| item(row, product)).collect();
         return Ok(Json(items).into_response());
     };
     let page = number(&uri, "page", usize::MAX)?.unwrap_or(1);
-    let found = desk.catalog.find(&search);
+    let found = service.catalog.find(&search);
     let answer = Answer {
         total: found.total,
         page,
         pages: found.total.div_ceil(limit),
         at_any_price: found.at_any_price,
-        catalog: desk.catalog.len(),
+        catalog: service.catalog.len(),
         spelling: found.spelling.as_deref(),
         items: found.page(page, limit).into_iter().map(hit).collect(),
     };

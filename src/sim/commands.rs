@@ -6,7 +6,7 @@ use super::{customers::write, setup::COMMANDS};
 use crate::{
     domain::{
         Command, OrderId, Timestamp,
-        command::{Onward, Wish},
+        command::{Action, Onward},
         flow::Party,
         wire,
     },
@@ -41,30 +41,30 @@ impl Senders {
             0 => record(to, b"{\"orderid\":\"poison".to_vec(), now),
             1 | 2 if !self.sent.is_empty() => self.sent[rng.usize(0..self.sent.len())].clone(),
             _ => {
-                let wish = match rng.u32(0..10) {
-                    0..4 => Wish::Cancel,
-                    4 | 5 => Wish::Hold,
-                    6 => Wish::Resume,
-                    7 => Wish::Delay(now + unit.mul_f64(5.0 * rng.f64())),
-                    8 => Wish::Readdress(format!("new{}@shop.example", self.last).parse().expect("an address")),
-                    _ => Wish::Advance(Onward::Next),
+                let action = match rng.u32(0..10) {
+                    0..4 => Action::Cancel,
+                    4 | 5 => Action::Hold,
+                    6 => Action::Resume,
+                    7 => Action::Delay(now + unit.mul_f64(5.0 * rng.f64())),
+                    8 => Action::Readdress(format!("new{}@shop.example", self.last).parse().expect("an address")),
+                    _ => Action::Advance(Onward::Next),
                 };
                 let party = if rng.bool() { Party::Customer } else { Party::Operator };
-                self.command(to, party, wish, now)
+                self.command(to, party, action, now)
             }
         };
         submit(log, record).0
     }
 
     /// The shop wants something.
-    pub(super) fn shop(&mut self, log: &dyn EventLog, to: Target, wish: Wish, now: Timestamp) -> String {
-        let record = self.command(to, Party::Operator, wish, now);
+    pub(super) fn shop(&mut self, log: &dyn EventLog, to: Target, action: Action, now: Timestamp) -> String {
+        let record = self.command(to, Party::Operator, action, now);
         submit(log, record).0
     }
 
     /// A cancellation that is to be sent, and its id.
     pub(super) fn cancel(&mut self, to: Target, now: Timestamp) -> (String, NewRecord) {
-        let record = self.command(to, Party::Operator, Wish::Cancel, now);
+        let record = self.command(to, Party::Operator, Action::Cancel, now);
         (self.id(), record)
     }
 
@@ -73,14 +73,14 @@ impl Senders {
         format!("c{}", self.last)
     }
 
-    fn command(&mut self, to: Target, party: Party, wish: Wish, now: Timestamp) -> NewRecord {
+    fn command(&mut self, to: Target, party: Party, action: Action, now: Timestamp) -> NewRecord {
         self.last += 1;
         let command = Command {
             id: self.id().parse().expect("a letter and digits"),
             order: OrderId::new(to.id).expect("it is counted from 1"),
             by: "somebody".into(),
             party,
-            wish,
+            action,
             reason: None,
         };
         let record = record(to, wire::encode_command(&command), now);

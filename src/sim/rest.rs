@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Monotonic,
-    domain::command::{Onward, Wish},
+    domain::command::{Action, Onward},
     eventlog::TopicPartition,
     store::{Ledger, Orders},
     tracking,
@@ -37,8 +37,8 @@ impl World {
             // what was sent before may still be on its way
             let waiting = if is_quiet { self.model.waiting() } else { Vec::new() };
             for (to, is_held) in waiting {
-                let wish = if is_held { Wish::Resume } else { Wish::Advance(Onward::Next) };
-                let sent = self.senders.shop(&self.shop, to, wish, self.shared.env.clock.now());
+                let action = if is_held { Action::Resume } else { Action::Advance(Onward::Next) };
+                let sent = self.senders.shop(&self.shop, to, action, self.shared.env.clock.now());
                 self.note(&format!("commanded: {sent}"));
             }
             if self.unfinished().is_none() {

@@ -8,7 +8,7 @@ use super::{Result, ledger::MailId};
 use crate::{
     domain::{
         Change, Closing, CommandId, CommandOutcome, DeadLetter, EmailAddress, Exits, Order, OrderId, StateEvent,
-        Timestamp, Waits, command::Standing, lifecycle::Relation, why::Facts,
+        Timestamp, Waits, command::OrderStatus, lifecycle::Relation, why::Facts,
     },
     eventlog::TopicPartition,
 };
@@ -200,8 +200,8 @@ impl OrderView {
     }
 
     /// Where it stands, as far as that matters for what may be done to it.
-    pub fn standing(&self) -> Standing {
-        Standing { estado: self.estado.clone(), seq: self.seq, waits: self.waits, exits: self.exits }
+    pub fn status(&self) -> OrderStatus {
+        OrderStatus { estado: self.estado.clone(), seq: self.seq, waits: self.waits, exits: self.exits }
     }
 }
 

@@ -41,14 +41,14 @@ fn flow() -> Arc<Flow> {
 }
 
 /// A command under a new id.
-fn command(wish: Wish, party: Party) -> Command {
+fn command(action: Action, party: Party) -> Command {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let id = format!("c-{}", COUNT.fetch_add(1, Ordering::Relaxed)).parse().unwrap();
-    Command { id, order: order().id, by: "cocina".into(), party, wish, reason: None }
+    Command { id, order: order().id, by: "cocina".into(), party, action, reason: None }
 }
 
-fn operator(wish: Wish) -> Command {
-    command(wish, Party::Operator)
+fn operator(action: Action) -> Command {
+    command(action, Party::Operator)
 }
 
 /// What a command that is new to the order does.
@@ -65,9 +65,9 @@ fn placed() -> OrderState {
     OrderState::after(&place(order(), &flow(), at(0)), &flow())
 }
 
-fn after(mut state: OrderState, steps: &[Wish], second: u64) -> OrderState {
-    for wish in steps {
-        let event = decide(&state, &operator(wish.clone()), at(second)).unwrap();
+fn after(mut state: OrderState, steps: &[Action], second: u64) -> OrderState {
+    for action in steps {
+        let event = decide(&state, &operator(action.clone()), at(second)).unwrap();
         assert!(matches!(state.apply(&event), Relation::Advanced { missing: 0 }));
     }
     state
@@ -83,76 +83,76 @@ fn in_kitchen() -> OrderState {
 
 #[test]
 fn who_may_cancel_depends_on_the_state() {
-    let cancelled = decide(&placed(), &command(Wish::Cancel, Party::Customer), at(1)).unwrap();
+    let cancelled = decide(&placed(), &command(Action::Cancel, Party::Customer), at(1)).unwrap();
     assert_eq!((&*cancelled.estado, cancelled.seq, cancelled.step), ("cancelado", 2, 1));
     assert_eq!(cancelled.closes(), Some(Closing::Cancelled));
-    let out = after(in_kitchen(), &[Wish::Advance(Onward::Next)], 9);
-    let late = decide(&out, &command(Wish::Cancel, Party::Customer), at(10));
+    let out = after(in_kitchen(), &[Action::Advance(Onward::Next)], 9);
+    let late = decide(&out, &command(Action::Cancel, Party::Customer), at(10));
     assert_eq!(late, Err(Refusal::TooLate));
-    assert!(decide(&out, &operator(Wish::Cancel), at(10)).is_ok());
+    assert!(decide(&out, &operator(Action::Cancel), at(10)).is_ok());
 }
 
 #[test]
 fn a_state_is_left_as_its_flow_says() {
-    assert_eq!(decide(&placed(), &operator(Wish::Advance(Onward::Next)), at(1)), Err(Refusal::OnlyByTimer));
+    assert_eq!(decide(&placed(), &operator(Action::Advance(Onward::Next)), at(1)), Err(Refusal::OnlyByTimer));
     assert_eq!(time_is_over(&in_kitchen(), at(1_000)), None, "no time of its own");
-    let out = after(in_kitchen(), &[Wish::Advance(Onward::Next)], 9);
+    let out = after(in_kitchen(), &[Action::Advance(Onward::Next)], 9);
     assert_eq!(out.waits, Waits::Until(at(17)));
-    let done = after(out.clone(), &[Wish::Advance(Onward::Next)], 10);
+    let done = after(out.clone(), &[Action::Advance(Onward::Next)], 10);
     assert_eq!(done.waits, Waits::Closed(Closing::Finished), "whichever comes first");
     assert_eq!(time_is_over(&out, at(17)).unwrap().closes(), Some(Closing::Finished));
-    let refused = decide(&in_kitchen(), &operator(Wish::Advance(Onward::Refused)), at(9)).unwrap();
+    let refused = decide(&in_kitchen(), &operator(Action::Advance(Onward::Refused)), at(9)).unwrap();
     assert_eq!((&*refused.estado, refused.closes()), ("rechazado", Some(Closing::Refused)));
 }
 
 #[test]
 fn what_is_left_of_its_time_waits_while_an_order_is_held() {
-    let held = after(placed(), &[Wish::Hold], 3);
+    let held = after(placed(), &[Action::Hold], 3);
     assert_eq!((held.waits, held.seq, held.step), (Waits::Held(Some(Duration::from_secs(5))), 2, 1));
     assert_eq!(time_is_over(&held, at(1_000)), None);
-    for (wish, refusal) in [
-        (Wish::Hold, Refusal::Held),
-        (Wish::Advance(Onward::Next), Refusal::Held),
-        (Wish::Delay(at(2_000)), Refusal::Held),
+    for (action, refusal) in [
+        (Action::Hold, Refusal::Held),
+        (Action::Advance(Onward::Next), Refusal::Held),
+        (Action::Delay(at(2_000)), Refusal::Held),
     ] {
-        assert_eq!(decide(&held, &operator(wish), at(100)), Err(refusal));
+        assert_eq!(decide(&held, &operator(action), at(100)), Err(refusal));
     }
-    let readdressed = after(held, &[Wish::Readdress("eva@example.org".parse().unwrap())], 50);
+    let readdressed = after(held, &[Action::Readdress("eva@example.org".parse().unwrap())], 50);
     assert!(matches!(readdressed.waits, Waits::Held(_)), "it is held all the same");
-    let resumed = after(readdressed, &[Wish::Resume], 100);
+    let resumed = after(readdressed, &[Action::Resume], 100);
     assert_eq!(resumed.waits, Waits::Until(at(105)));
-    assert_eq!(after(in_kitchen(), &[Wish::Hold, Wish::Resume], 9).waits, Waits::ForCommand);
-    assert_eq!(decide(&resumed, &operator(Wish::Resume), at(101)), Err(Refusal::NotHeld));
+    assert_eq!(after(in_kitchen(), &[Action::Hold, Action::Resume], 9).waits, Waits::ForCommand);
+    assert_eq!(decide(&resumed, &operator(Action::Resume), at(101)), Err(Refusal::NotHeld));
 }
 
 #[test]
 fn a_delay_names_a_time_to_come() {
-    assert_eq!(after(placed(), &[Wish::Delay(at(600))], 3).waits, Waits::Until(at(600)));
-    assert_eq!(after(placed(), &[Wish::Delay(at(4))], 3).waits, Waits::Until(at(4)), "also an earlier one");
+    assert_eq!(after(placed(), &[Action::Delay(at(600))], 3).waits, Waits::Until(at(600)));
+    assert_eq!(after(placed(), &[Action::Delay(at(4))], 3).waits, Waits::Until(at(4)), "also an earlier one");
     let too_far = at(3) + DELAY_MAX + Duration::from_millis(1);
     for time in [at(3), at(0), too_far] {
-        assert_eq!(decide(&placed(), &operator(Wish::Delay(time)), at(3)), Err(Refusal::Time));
+        assert_eq!(decide(&placed(), &operator(Action::Delay(time)), at(3)), Err(Refusal::Time));
     }
-    assert_eq!(decide(&in_kitchen(), &operator(Wish::Delay(at(600))), at(9)), Err(Refusal::NoTimer));
+    assert_eq!(decide(&in_kitchen(), &operator(Action::Delay(at(600))), at(9)), Err(Refusal::NoTimer));
 }
 
 #[test]
 fn a_corrected_address_leaves_the_order_the_same() {
     let address: EmailAddress = "eva@example.org".parse().unwrap();
     let mut state = placed();
-    let event = decide(&state, &operator(Wish::Readdress(address.clone())), at(1)).unwrap();
+    let event = decide(&state, &operator(Action::Readdress(address.clone())), at(1)).unwrap();
     state.apply(&event);
     assert_eq!((event.recipient(), event.order.fingerprint()), (&address, order().fingerprint()));
-    assert_eq!(decide(&state, &operator(Wish::Readdress(address.clone())), at(2)), Err(Refusal::SameAddress));
+    assert_eq!(decide(&state, &operator(Action::Readdress(address.clone())), at(2)), Err(Refusal::SameAddress));
     let next = time_is_over(&state, at(8)).unwrap();
     assert_eq!(next.recipient(), &address, "from now on");
-    let own = decide(&placed(), &operator(Wish::Readdress("ana@example.org".parse().unwrap())), at(1));
+    let own = decide(&placed(), &operator(Action::Readdress("ana@example.org".parse().unwrap())), at(1));
     assert_eq!(own, Err(Refusal::SameAddress));
 }
 
 #[test]
 fn events_are_told_apart_by_number_and_content() {
-    let state = after(placed(), &[Wish::Hold, Wish::Resume], 1);
+    let state = after(placed(), &[Action::Hold, Action::Resume], 1);
     let event = |seq| StateEvent { seq, ..place(order(), &flow(), at(0)) };
     for (seq, relation) in [
         (1, Relation::Late),
@@ -167,15 +167,15 @@ fn events_are_told_apart_by_number_and_content() {
     assert_eq!(state.clone().apply(&place(other, &flow(), at(0))), Relation::Conflict);
 }
 
-fn wishes() -> impl Strategy<Value = Wish> {
+fn actions() -> impl Strategy<Value = Action> {
     prop_oneof![
-        1 => Just(Wish::Cancel),
-        1 => Just(Wish::Advance(Onward::Refused)),
-        4 => Just(Wish::Advance(Onward::Next)),
-        9 => Just(Wish::Hold),
-        9 => Just(Wish::Resume),
-        5 => (0_u64..9_000).prop_map(|second| Wish::Delay(at(second))),
-        5 => "[a-c]".prop_map(|name| Wish::Readdress(format!("{name}@example.org").parse().unwrap())),
+        1 => Just(Action::Cancel),
+        1 => Just(Action::Advance(Onward::Refused)),
+        4 => Just(Action::Advance(Onward::Next)),
+        9 => Just(Action::Hold),
+        9 => Just(Action::Resume),
+        5 => (0_u64..9_000).prop_map(|second| Action::Delay(at(second))),
+        5 => "[a-c]".prop_map(|name| Action::Readdress(format!("{name}@example.org").parse().unwrap())),
     ]
 }
 
@@ -183,17 +183,17 @@ proptest! {
     /// Whatever is wanted of it, and whenever: an order's events are numbered without a gap, its states come in the order of
     /// its flow, it ends at most once and stays ended, and every event says on the wire all that it says here.
     #[test]
-    fn a_life_is_consistent(steps in prop::collection::vec((prop::option::weighted(0.8, wishes()), any::<bool>(), 0_u64..20), 1..400)) {
+    fn a_life_is_consistent(steps in prop::collection::vec((prop::option::weighted(0.8, actions()), any::<bool>(), 0_u64..20), 1..400)) {
         let (flow, mut second) = (flow(), 0);
         let mut events = vec![place(order(), &flow, at(0))];
         let mut state = OrderState::after(&events[0], &flow);
-        for (wish, is_operator, passed) in steps {
+        for (action, is_operator, passed) in steps {
             second += passed;
             let party = if is_operator { Party::Operator } else { Party::Customer };
-            let event = match wish {
-                Some(wish) => {
-                    let verb = wish.verb();
-                    let event = decide(&state, &command(wish, party), at(second));
+            let event = match action {
+                Some(action) => {
+                    let verb = action.verb();
+                    let event = decide(&state, &command(action, party), at(second));
                     let allowed = command::allows(state.waits, events[events.len() - 1].exits, party, verb);
                     let depends = matches!(event, Err(Refusal::Time | Refusal::SameAddress | Refusal::TooMany));
                     prop_assert!(depends || allowed == event.is_ok(), "{verb:?} as {party:?}: {event:?}");
@@ -221,7 +221,7 @@ proptest! {
             }
         }
         if let Waits::Closed(closing) = state.waits {
-            prop_assert_eq!(decide(&state, &operator(Wish::Cancel), at(second)), Err(Refusal::Closed(closing)));
+            prop_assert_eq!(decide(&state, &operator(Action::Cancel), at(second)), Err(Refusal::Closed(closing)));
         }
     }
 
@@ -230,12 +230,12 @@ proptest! {
     fn changes_leave_numbers_for_the_rest(kinds in prop::collection::vec(any::<bool>(), 600)) {
         let mut state = placed();
         for hold in kinds {
-            let wish = if hold { Wish::Hold } else { Wish::Resume };
-            if let Ok(event) = decide(&state, &operator(wish), at(1)) {
+            let action = if hold { Action::Hold } else { Action::Resume };
+            if let Ok(event) = decide(&state, &operator(action), at(1)) {
                 state.apply(&event);
             }
         }
         prop_assert!(usize::from(state.seq) + Flow::STEPS_MAX < 256);
-        prop_assert!(decide(&state, &operator(Wish::Cancel), at(1)).is_ok());
+        prop_assert!(decide(&state, &operator(Action::Cancel), at(1)).is_ok());
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::domain::{
     Command, CommandCopy, CommandId, CommandOutcome, Exits, Invalid, OrderId, Timestamp, Waits,
-    command::{Standing, Verb, Verdict, Wish},
+    command::{Action, OrderStatus, Verb, Verdict},
     flow::Party,
 };
 
@@ -79,12 +79,12 @@ struct WireOutcome<'a> {
 
 /// The value of an `encargo_commands` record.
 pub fn encode_command(command: &Command) -> Vec<u8> {
-    let until = if let Wish::Delay(until) = command.wish { Some(until) } else { None };
-    let usermail = if let Wish::Readdress(address) = &command.wish { Some(address.as_str().into()) } else { None };
+    let until = if let Action::Delay(until) = command.action { Some(until) } else { None };
+    let usermail = if let Action::Readdress(address) = &command.action { Some(address.as_str().into()) } else { None };
     let wire = WireCommand {
         orderid: command.order.get(),
         command: command.id.as_str().into(),
-        verb: command.wish.verb().name().into(),
+        verb: command.action.verb().name().into(),
         party: command.party,
         by: (&*command.by).into(),
         until,
@@ -99,7 +99,7 @@ pub fn decode_command(value: &[u8]) -> Result<Command, Invalid> {
     let wire: WireCommand = serde_json::from_slice(value).map_err(|error| malformed(&error))?;
     let verb = Verb::named(&wire.verb)
         .ok_or(Invalid::because("do: must be cancel, advance, refuse, hold, resume, delay or address"))?;
-    let wish = verb.wish(
+    let action = verb.action(
         || wire.until.ok_or(Invalid::because("until: a delay needs it")),
         || wire.usermail.ok_or(Invalid::because("usermail: a new address needs it"))?.parse(),
     )?;
@@ -108,7 +108,7 @@ pub fn decode_command(value: &[u8]) -> Result<Command, Invalid> {
         order: OrderId::new(wire.orderid)?,
         by: read_by(&wire.by)?,
         party: wire.party,
-        wish,
+        action,
         reason: wire.reason.map(|reason| read_reason(&reason)).transpose()?,
     })
 }
@@ -135,9 +135,9 @@ pub fn encode_outcome(outcome: &CommandOutcome) -> Vec<u8> {
         Verdict::Refused { code, detail } => (Some((&**code).into()), Some((&**detail).into())),
         Verdict::Done | Verdict::Repeated | Verdict::Unknown => (None, None),
     };
-    let standing = outcome.standing.as_ref();
-    let exits = standing.map(|standing| standing.exits).unwrap_or_default();
-    let waits = standing.map_or(Waits::Untold, |standing| standing.waits);
+    let status = outcome.status.as_ref();
+    let exits = status.map(|status| status.exits).unwrap_or_default();
+    let waits = status.map_or(Waits::Untold, |status| status.waits);
     let wire = WireOutcome {
         orderid: outcome.order.get(),
         command: outcome.command.as_str().into(),
@@ -147,8 +147,8 @@ pub fn encode_outcome(outcome: &CommandOutcome) -> Vec<u8> {
         offset: outcome.copy.map(|copy| copy.offset),
         code,
         detail,
-        estado: standing.map(|standing| (&*standing.estado).into()),
-        seq: standing.map(|standing| standing.seq),
+        estado: status.map(|status| (&*status.estado).into()),
+        seq: status.map(|status| status.seq),
         next_at: if let Waits::Until(due) = waits { Some(due) } else { None },
         waits: waits_name(waits).map(Cow::Borrowed),
         left_ms: if let Waits::Held(Some(left)) = waits { Some(left.as_millis() as u64) } else { None },
@@ -175,7 +175,7 @@ pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Invalid> {
         _ => return Err(Invalid::because("result: must be done, repeated, refused or unknown")),
     };
     let waits = read_waits(wire.closes.as_deref(), wire.next_at, wire.waits.as_deref(), wire.left_ms);
-    let standing = wire.estado.map(|estado| Standing {
+    let status = wire.estado.map(|estado| OrderStatus {
         estado: estado.into(),
         seq: wire.seq.unwrap_or_default(),
         waits: waits.unwrap_or(Waits::Untold),
@@ -186,7 +186,7 @@ pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Invalid> {
         order: OrderId::new(wire.orderid)?,
         copy: wire.partition.zip(wire.offset).map(|(partition, offset)| CommandCopy { partition, offset }),
         verdict,
-        standing,
+        status,
         at: wire.at,
     })
 }
@@ -210,13 +210,13 @@ mod tests {
     use super::*;
     use crate::domain::{Closing, command::Onward};
 
-    fn command(wish: Wish, reason: Option<&str>) -> Command {
+    fn command(action: Action, reason: Option<&str>) -> Command {
         Command {
             id: "a.b-c:1".parse().unwrap(),
             order: OrderId::new(7).unwrap(),
             by: "shop".into(),
             party: Party::Operator,
-            wish,
+            action,
             reason: reason.map(Into::into),
         }
     }
@@ -224,17 +224,17 @@ mod tests {
     #[test]
     fn commands_round_trip_and_have_bounds() {
         let until = Timestamp::from_millis(1_764_000_000_000);
-        let wishes = [
-            Wish::Cancel,
-            Wish::Advance(Onward::Next),
-            Wish::Advance(Onward::Refused),
-            Wish::Hold,
-            Wish::Resume,
-            Wish::Delay(until),
-            Wish::Readdress("eva@example.org".parse().unwrap()),
+        let actions = [
+            Action::Cancel,
+            Action::Advance(Onward::Next),
+            Action::Advance(Onward::Refused),
+            Action::Hold,
+            Action::Resume,
+            Action::Delay(until),
+            Action::Readdress("eva@example.org".parse().unwrap()),
         ];
-        for wish in wishes {
-            let command = command(wish, Some("sin gluten, \"por favor\""));
+        for action in actions {
+            let command = command(action, Some("sin gluten, \"por favor\""));
             assert_eq!(decode_command(&encode_command(&command)), Ok(command));
         }
         let good = r#"{"orderid":7,"command":"c","do":"cancel","party":"customer","by":"x"}"#;
@@ -280,14 +280,14 @@ mod tests {
                 _ => Verdict::Refused { code: "held".into(), detail: "resume it".into() },
             };
             let exits = Exits { cancel: Some(Party::Customer), advance, refuse, expect_at: None };
-            let standing = (kind != 2).then(|| Standing { estado: "preparando".into(), seq, waits, exits });
+            let status = (kind != 2).then(|| OrderStatus { estado: "preparando".into(), seq, waits, exits });
             let at = Timestamp::from_millis(1_764_000_000_000);
             let (command, order) = ("c-1".parse().unwrap(), OrderId::new(9).unwrap());
             let copy = advance.then_some(CommandCopy { partition, offset });
             if let Some(copy) = copy {
                 prop_assert_eq!(copy.to_string().parse(), Ok(copy));
             }
-            let outcome = CommandOutcome { command, order, copy, verdict, standing, at };
+            let outcome = CommandOutcome { command, order, copy, verdict, status, at };
             prop_assert_eq!(decode_outcome(&encode_outcome(&outcome)), Ok(outcome));
         }
     }

@@ -3,7 +3,7 @@ use std::{fs, path::Path};
 use super::*;
 use crate::domain::{
     Cause, Closing, Command, CommandCopy, DeadLetter, Exits, HandleKey, Lang, Source, StateEvent, TraceParent, Waits,
-    command::Wish, flow::Party,
+    command::Action, flow::Party,
 };
 
 const RECORD_TIME: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -80,7 +80,7 @@ fn commands_are_written_and_read_to_the_byte() {
         order: OrderId::new(1).unwrap(),
         by: "shop".into(),
         party: Party::Operator,
-        wish: Wish::Delay(Timestamp::from_millis(1_764_000_600_000)),
+        action: Action::Delay(Timestamp::from_millis(1_764_000_600_000)),
         reason: Some("sin repartidor".into()),
     };
     let file = golden("encargo_commands/v1.json");

@@ -21,7 +21,7 @@ pub(super) type Key = u32;
 /// Orders in flight.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    orders: Slab<Standing>,
+    orders: Slab<LiveOrder>,
     by_id: HashMap<OrderId, Key>,
     /// When whose time is over. An entry counts if the order under the key is due at that very time: others are left from
     /// before something else happened to it.
@@ -34,7 +34,7 @@ pub(super) struct Live {
 
 /// Where an order stands, and its latest event in the output.
 #[derive(Debug)]
-struct Standing {
+struct LiveOrder {
     order: Arc<Order>,
     flow: Arc<Flow>,
     amended: Option<Box<Amended>>,
@@ -82,7 +82,7 @@ impl Live {
 
     /// Where an order stands.
     pub(super) fn state(&self, key: Key) -> OrderState {
-        let Standing { order, flow, amended, at, waits, seq, step, .. } = &self.orders[key as usize];
+        let LiveOrder { order, flow, amended, at, waits, seq, step, .. } = &self.orders[key as usize];
         let (order, flow) = (order.clone(), flow.clone());
         let address = amended.as_ref().and_then(|amended| amended.address.clone());
         let commands = amended.as_ref().map(|amended| amended.commands.clone()).unwrap_or_default();
@@ -98,7 +98,7 @@ impl Live {
     pub(super) fn happens(&mut self, key: Option<Key>, event: &StateEvent, flow: &Arc<Flow>) -> Key {
         let is_amended = event.address.is_some() || !event.commands.is_empty();
         let amended = || Box::new(Amended { address: event.address.clone(), commands: event.commands.clone() });
-        let standing = Standing {
+        let order = LiveOrder {
             order: event.order.clone(),
             flow: flow.clone(),
             amended: is_amended.then(amended),
@@ -110,11 +110,11 @@ impl Live {
             step: event.step,
         };
         if let Some(key) = key {
-            let before = std::mem::replace(&mut self.orders[key as usize], standing);
+            let before = std::mem::replace(&mut self.orders[key as usize], order);
             self.leave(before.place);
             return key;
         }
-        let key = self.orders.insert(standing) as Key;
+        let key = self.orders.insert(order) as Key;
         self.by_id.insert(event.order.id, key);
         key
     }
@@ -145,11 +145,11 @@ impl Live {
     /// An order's time runs from when its event says, not from the end of the commit. The wall clock may have been set back
     /// meanwhile: no more is left of it than there was.
     fn plan(&mut self, key: Key, now: Now) {
-        let standing = &mut self.orders[key as usize];
-        if let Waits::Until(until) = standing.waits {
-            let left = until.since(standing.at).saturating_sub(now.wall.since(standing.at));
+        let order = &mut self.orders[key as usize];
+        if let Waits::Until(until) = order.waits {
+            let left = until.since(order.at).saturating_sub(now.wall.since(order.at));
             let due = now.monotonic + left;
-            standing.due = Some(due);
+            order.due = Some(due);
             self.timers.push(Reverse((due, key)));
         }
     }
@@ -168,7 +168,7 @@ impl Live {
             && due <= now
         {
             self.timers.pop();
-            if self.orders.get(key as usize).is_some_and(|standing| standing.due == Some(due)) {
+            if self.orders.get(key as usize).is_some_and(|order| order.due == Some(due)) {
                 return Some((key, due));
             }
         }
@@ -177,7 +177,7 @@ impl Live {
 
     /// Takes out an order whose life is over.
     pub(super) fn remove(&mut self, key: Key) {
-        let Standing { order, place, .. } = self.orders.remove(key as usize);
+        let LiveOrder { order, place, .. } = self.orders.remove(key as usize);
         self.leave(place);
         if self.by_id.get(&order.id) == Some(&key) {
             self.by_id.remove(&order.id);

@@ -75,7 +75,7 @@ pub(super) async fn show(State(shop): State<Arc<Shop>>, request: Request) -> Res
     let uri = request.uri();
     let reader = Reader::of(request.method(), uri, request.headers());
     let product = query_field(uri, "product").unwrap_or_default();
-    if shop.desk.catalog.by_id(&product).is_none() {
+    if shop.service.catalog.by_id(&product).is_none() {
         return shop.gone(&reader, uri);
     }
     let Some(address) = address_key(uri) else { return shop.with_key(&product, uri) };
@@ -99,7 +99,7 @@ fn address_key(uri: &Uri) -> Option<u128> {
 }
 
 pub(super) async fn order(State(shop): State<Arc<Shop>>, request: Request) -> Response {
-    let start = shop.desk.clock.monotonic();
+    let start = shop.service.clock.monotonic();
     let reader = Reader::of(request.method(), request.uri(), request.headers());
     let (uri, wants_page) = (request.uri().clone(), accepts_html(request.headers()));
     let response = match shop.read(request).await {
@@ -112,14 +112,14 @@ pub(super) async fn order(State(shop): State<Arc<Shop>>, request: Request) -> Re
         }
         Err(problem) => problem.into_response(),
     };
-    shop.desk.metrics.seconds.observe(shop.desk.clock.monotonic().saturating_sub(start).as_secs_f64());
+    shop.service.metrics.seconds.observe(shop.service.clock.monotonic().saturating_sub(start).as_secs_f64());
     response
 }
 
 impl Shop {
     /// Reads a form and does what it says.
     async fn read(&self, request: Request) -> Result<(Form, Outcome), Problem> {
-        let client = web::client(&request, self.desk.rates.trusted_hops);
+        let client = web::client(&request, self.service.rates.trusted_hops);
         let (parts, body) = request.into_parts();
         check_type(&parts.headers)?;
         let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::malformed("the body cannot be read"))?;
@@ -127,11 +127,11 @@ impl Shop {
         if !is_ours(&form.key) {
             return Ok((form, Outcome::Keyless));
         }
-        let trace = self.desk.traces.of(&parts.headers);
+        let trace = self.service.traces.of(&parts.headers);
         let once = Once {
             key: form.key.clone(),
             request: idempotency::hash(&form.product, &form.email, &form.lang),
-            accepted: self.desk.metrics.accepted_by_page.clone(),
+            accepted: self.service.metrics.accepted_by_page.clone(),
         };
         let outcome = self.place(&form, once, client, trace).await;
         if let Outcome::Placed(placed) = &outcome {
@@ -143,15 +143,15 @@ impl Shop {
     fn count(&self, outcome: &Outcome) {
         match outcome {
             Outcome::Placed(_) => {}
-            Outcome::Refused(refusal) => self.desk.count(*refusal),
+            Outcome::Refused(refusal) => self.service.count(*refusal),
             _ => {
-                self.desk.metrics.refused_invalid.inc();
+                self.service.metrics.refused_invalid.inc();
             }
         }
     }
 
     async fn place(&self, form: &Form, once: Once, client: Option<IpAddr>, trace: Option<TraceParent>) -> Outcome {
-        let desk = &self.desk;
+        let service = &self.service;
         // nothing was ever ordered for it, so this key is as good as new
         let email = match form.email() {
             Ok(email) => email,
@@ -163,15 +163,15 @@ impl Shop {
             Ok(Some(placed)) => return Outcome::Placed(placed),
             Err(refusal) => return Outcome::Refused(refusal),
         }
-        let Some((_, product)) = desk.catalog.by_id(&form.product) else { return Outcome::Gone };
+        let Some((_, product)) = service.catalog.by_id(&form.product) else { return Outcome::Gone };
         if form.price != product.price.as_str() {
             return Outcome::Repriced;
         }
-        if let Err(refusal) = desk.admit(client, &email) {
+        if let Err(refusal) = service.admit(client, &email) {
             return Outcome::Refused(refusal);
         }
-        let wish = OrderRequest { product: product.clone(), email, lang: Lang::meant_by(&form.lang), trace };
-        match desk.clone().place_once(once.clone(), wish).await {
+        let order_request = OrderRequest { product: product.clone(), email, lang: Lang::meant_by(&form.lang), trace };
+        match service.clone().place_once(once.clone(), order_request).await {
             Ok(placed) => Outcome::Placed(placed),
             // the other of two clicks was faster by a hair
             Err(Refusal::Running) => match self.first_answer(&once, trace).await {
@@ -185,10 +185,12 @@ impl Shop {
 
     /// The answer that the form's key has; while it is being made, waits for it.
     async fn first_answer(&self, once: &Once, trace: Option<TraceParent>) -> Result<Option<Placed>, Refusal> {
-        let until = self.desk.pace.monotonic() + FIRST_PATIENCE;
+        let until = self.service.pace.monotonic() + FIRST_PATIENCE;
         loop {
-            match self.desk.earlier(once, trace).await {
-                Err(Refusal::Running) if self.desk.pace.monotonic() < until => self.desk.pace.sleep(FIRST_PAUSE).await,
+            match self.service.earlier(once, trace).await {
+                Err(Refusal::Running) if self.service.pace.monotonic() < until => {
+                    self.service.pace.sleep(FIRST_PAUSE).await;
+                }
                 answer => return answer,
             }
         }
@@ -199,9 +201,9 @@ impl Shop {
         if !self.has_tracking {
             return;
         }
-        let pace = &self.desk.pace;
+        let pace = &self.service.pace;
         let shown = async {
-            while matches!(self.desk.is_known(placed.id).await, Ok(false)) {
+            while matches!(self.service.is_known(placed.id).await, Ok(false)) {
                 pace.sleep(SHOWN_PAUSE).await;
             }
         };
@@ -215,7 +217,7 @@ impl Shop {
     fn answer_json(&self, outcome: Outcome) -> Response {
         match outcome {
             Outcome::Placed(placed) => {
-                let track = self.has_tracking.then(|| self.desk.address_of(&placed));
+                let track = self.has_tracking.then(|| self.service.address_of(&placed));
                 (StatusCode::ACCEPTED, Json(json!({ "orderid": placed.id.get(), "track": track }))).into_response()
             }
             Outcome::Refused(refusal) => problem(refusal, self.reservation_s()).into_response(),
@@ -256,12 +258,12 @@ impl Shop {
     }
 
     fn reservation_s(&self) -> u32 {
-        self.desk.reservation.as_secs() as u32
+        self.service.reservation.as_secs() as u32
     }
 
     /// The form, with what it had in it and what there is to say.
     fn page(&self, status: StatusCode, reader: &Reader, uri: &Uri, form: &Form, values: Value) -> Response {
-        let Some((_, product)) = self.desk.catalog.by_id(&form.product) else { return self.gone(reader, uri) };
+        let Some((_, product)) = self.service.catalog.by_id(&form.product) else { return self.gone(reader, uri) };
         let asked = Asked::of(uri);
         let key = address_key(uri).map(hex).unwrap_or_default();
         let action = asked.link("/checkout", &[("product", &form.product), ("key", &key)]);
@@ -304,7 +306,7 @@ impl Shop {
     /// Leads on to where the order is followed; where nobody can follow it, says that it is placed.
     fn placed(&self, reader: &Reader, placed: &Placed) -> Response {
         if self.has_tracking {
-            return see_other(&self.desk.address_of(placed));
+            return see_other(&self.service.address_of(placed));
         }
         self.pages.render("placed.html", reader, context! { number => placed.id.to_string() })
     }
@@ -319,7 +321,7 @@ impl Shop {
 
     fn random(&self) -> Result<u128, Problem> {
         let mut bytes = [0; 16];
-        self.desk.random.fill(&mut bytes).map_err(|error| {
+        self.service.random.fill(&mut bytes).map_err(|error| {
             tracing::error!(%error, "a form cannot have a key");
             Problem::internal()
         })?;

@@ -32,7 +32,7 @@ macro_rules! templates {
 
 /// What the pages are made of.
 pub(super) struct Shop {
-    desk: Arc<OrderService>,
+    service: Arc<OrderService>,
     pages: Pages,
     currency: String,
     /// What happens to new orders.
@@ -42,10 +42,10 @@ pub(super) struct Shop {
 }
 
 impl Shop {
-    pub(super) fn new(desk: Arc<OrderService>, site: &Site, flow: Arc<Flow>) -> Self {
+    pub(super) fn new(service: Arc<OrderService>, site: &Site, flow: Arc<Flow>) -> Self {
         let templates = templates! { "search.html" "checkout.html" "gone.html" "placed.html" };
         let pages = Pages::new(site, &templates);
-        Self { desk, pages, currency: site.currency.clone(), flow, has_tracking: site.tracking.is_some() }
+        Self { service, pages, currency: site.currency.clone(), flow, has_tracking: site.tracking.is_some() }
     }
 
     pub(super) fn checkout(self: Arc<Self>) -> MethodRouter {

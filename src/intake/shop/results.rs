@@ -23,18 +23,18 @@ const AT_RANDOM: usize = 18;
 pub(super) fn show(shop: &Shop, request: &Request) -> Response {
     let reader = Reader::of(request.method(), request.uri(), request.headers());
     let mut asked = Asked::of(request.uri());
-    let shared = context! { count => shop.desk.catalog.len(), q => &asked.words };
+    let shared = context! { count => shop.service.catalog.len(), q => &asked.words };
     if asked.is_start() {
         // drawn once for those who come back from a product
-        let seed = asked.seed.or_else(|| shop.desk.random.u64().ok()).unwrap_or_default();
+        let seed = asked.seed.or_else(|| shop.service.random.u64().ok()).unwrap_or_default();
         asked.seed = Some(seed);
-        let drawn = shop.desk.catalog.random(seed, AT_RANDOM);
+        let drawn = shop.service.catalog.random(seed, AT_RANDOM);
         let items: Vec<Value> =
             drawn.into_iter().map(|(_, product)| item(product, vec![&product.name], &asked)).collect();
         return shop.pages.render("search.html", &reader, context! { items, is_start => true, ..shared });
     }
     asked.seed = None;
-    let found = shop.desk.catalog.find(&asked.search());
+    let found = shop.service.catalog.find(&asked.search());
     let pages = found.total.div_ceil(ON_PAGE).max(1);
     asked.page = asked.page.min(pages);
     let hits = found.page(asked.page, ON_PAGE);
@@ -113,7 +113,7 @@ struct Filter<'a> {
 impl Filter<'_> {
     /// Any price, what costs nothing, and what is for sale in parts; besides whatever the address says, if it is none of these.
     fn prices(&self) -> Vec<Value> {
-        let catalog = &self.shop.desk.catalog;
+        let catalog = &self.shop.service.catalog;
         let free: Option<Price> = catalog.has_free().then(|| "0".parse().ok()).flatten();
         let steps = catalog.price_steps();
         let mut ranges = vec![(None, None)];

@@ -151,10 +151,10 @@ fn command(
         let more = parse_duration(form.get("value")).ok().filter(|more| !more.is_zero()).ok_or("bad_delay")?;
         Ok(view.waits.delayed_by(more, now))
     };
-    let wish = verb.wish(delayed, || form.get("value").parse().map_err(|_| "bad_address"))?;
+    let action = verb.action(delayed, || form.get("value").parse().map_err(|_| "bad_address"))?;
     let by = wire::read_by(&by(form.given("by"), reader)).map_err(|_| "bad_by")?;
     let reason = form.given("reason").map(wire::read_reason).transpose().map_err(|_| "bad_reason")?;
-    Ok(Command { id: key.clone(), order: view.order.id, by, party: Party::Operator, wish, reason })
+    Ok(Command { id: key.clone(), order: view.order.id, by, party: Party::Operator, action, reason })
 }
 
 /// What the desk is called in an order's history: with a session, that one.

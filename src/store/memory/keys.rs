@@ -47,11 +47,11 @@ impl Tables {
         held
     }
 
-    fn reserve(&mut self, wish: Reservation) -> Reserved {
-        if let Some(held) = self.resume(&wish.key, wish.request, wish.at, wish.until) {
+    fn reserve(&mut self, reservation: Reservation) -> Reserved {
+        if let Some(held) = self.resume(&reservation.key, reservation.request, reservation.at, reservation.until) {
             return held;
         }
-        let Reservation { key, request, order, value, track, at, until } = wish;
+        let Reservation { key, request, order, value, track, at, until } = reservation;
         let row =
             Key { request, order, value: Some(value.clone()), track: track.clone(), runs: 1, reserved_at: at, until };
         self.keys.insert(key, row);

@@ -8,11 +8,11 @@ use std::{
 use deadpool_postgres::tokio_postgres::types::ToSql;
 
 use super::{
+    changes::{self, Changes, OrderRow, State, Waiting},
     dead, ledger,
     offsets::{judge, move_on},
     outcomes, rows,
     session::{Session, Transaction},
-    standing::{self, Changes, OrderRow, State, Waiting},
 };
 use crate::{
     domain::{DeadLetter, EmailAddress, Lang, Order, OrderId, Timestamp},
@@ -33,9 +33,9 @@ pub(super) async fn apply(client: &mut Session, batch: &Batch) -> Result<Applied
         tx.rollback().await?;
         return judge(client, batch).await;
     }
-    let mut standing = standing(&tx, &batch.events).await?;
-    let changes = standing::changes(&mut standing, batch);
-    let mut letters = conflicts(&tx, &standing, &changes.conflicts).await?;
+    let mut stored = stored(&tx, &batch.events).await?;
+    let changes = changes::changes(&mut stored, batch);
+    let mut letters = conflicts(&tx, &stored, &changes.conflicts).await?;
     letters.extend(batch.dead.iter().cloned());
     let applied = changes.applied;
     write(&tx, changes, batch).await?;
@@ -46,13 +46,13 @@ pub(super) async fn apply(client: &mut Session, batch: &Batch) -> Result<Applied
 }
 
 /// Locks the orders of the events, then what waits in their lanes, and reads what the store holds of them.
-async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTreeMap<OrderId, OrderRow<'a>>> {
+async fn stored<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTreeMap<OrderId, OrderRow<'a>>> {
     let mut ids: Vec<i64> = events.iter().map(|incoming| incoming.event.order.id.get() as i64).collect();
     ids.sort_unstable();
     ids.dedup();
-    let mut standing = BTreeMap::new();
+    let mut stored = BTreeMap::new();
     if ids.is_empty() {
-        return Ok(standing);
+        return Ok(stored);
     }
     let orders = tx
         .prepare(
@@ -85,27 +85,27 @@ async fn standing<'a>(tx: &Transaction<'_>, events: &[Incoming]) -> Result<BTree
             mails_from: row.get::<_, Option<i16>>(5).map(|seq| seq as u8),
         };
         let order = OrderRow { fingerprint: row.get(1), details, ..OrderRow::default() };
-        standing.insert(rows::order_id(row.get(0))?, order);
+        stored.insert(rows::order_id(row.get(0))?, order);
     }
     for row in history {
         let id = rows::mail_id(row.get(0))?;
         let closing = columns::closing(row.get(2), row.get(3));
         let state = State { estado: row.get::<_, String>(1).into(), closing, at: rows::time(&row, 4) };
         // an order that came between the first and the second of the three statements is not locked: see `write`
-        standing.get_mut(&id.order).map(|order| order.states.insert(id.seq, state));
+        stored.get_mut(&id.order).map(|order| order.states.insert(id.seq, state));
     }
     for row in lane {
         let id = rows::mail_id(row.get(0))?;
         let mail = Waiting { head: row.get(1), sending: row.get(2), class: rows::class(&row, 3) };
-        standing.get_mut(&id.order).map(|order| order.lane.insert(id.seq, mail));
+        stored.get_mut(&id.order).map(|order| order.lane.insert(id.seq, mail));
     }
-    Ok(standing)
+    Ok(stored)
 }
 
 /// Dead letters of the events of other orders, which say what differs.
 async fn conflicts(
     tx: &Transaction<'_>,
-    standing: &BTreeMap<OrderId, OrderRow<'_>>,
+    held: &BTreeMap<OrderId, OrderRow<'_>>,
     events: &[&Incoming],
 ) -> Result<Vec<DeadLetter>> {
     if events.is_empty() {
@@ -115,7 +115,7 @@ async fn conflicts(
     let stored = ordered(tx, &ids).await?;
     let letter = |incoming: &&Incoming| {
         let order = &incoming.event.order;
-        let new = standing.get(&order.id).and_then(|standing| standing.new);
+        let new = held.get(&order.id).and_then(|row| row.new);
         DeadLetter { reason: conflict(new.or(stored.get(&order.id)), order), ..incoming.letter.clone() }
     };
     Ok(events.iter().map(letter).collect())

@@ -60,21 +60,21 @@ impl Keys for PgStore {
     }
 }
 
-async fn reserve(client: &mut Session, wish: Reservation) -> Result<Reserved> {
-    let (request, order) = (wish.request.cast_signed(), wish.order.get() as i64);
-    let (at, until) = (wish.at.as_millis(), wish.until.as_millis());
+async fn reserve(client: &mut Session, reservation: Reservation) -> Result<Reserved> {
+    let Reservation { key, request, order, value, track, at, until } = reservation;
+    let (hash, number) = (request.cast_signed(), order.get() as i64);
+    let (from, to) = (at.as_millis(), until.as_millis());
     let insert = client
         .prepare(
             "INSERT INTO idempotency_keys (key, request, order_id, value, track, reserved_at, until)
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
         )
         .await?;
-    let inserted =
-        client.execute(&insert, &[&wish.key, &request, &order, &wish.value, &wish.track, &at, &until]).await?;
+    let inserted = client.execute(&insert, &[&key, &hash, &number, &value, &track, &from, &to]).await?;
     if inserted == 1 {
-        return Ok(Reserved::Run { order: wish.order, value: wish.value, track: Some(wish.track), again: false });
+        return Ok(Reserved::Run { order, value, track: Some(track), again: false });
     }
-    let stands_for = resume(client, &wish.key, wish.request, Some(wish.order), (wish.at, wish.until)).await?;
+    let stands_for = resume(client, &key, request, Some(order), (at, until)).await?;
     stands_for.ok_or_else(|| Error::Unavailable("the key went while it was read".into()))
 }
 

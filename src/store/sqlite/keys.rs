@@ -47,18 +47,26 @@ impl Keys for SqliteStore {
     }
 }
 
-fn reserve(conn: &Connection, wish: Reservation) -> Result<Reserved> {
-    let (request, at, until) = (wish.request.cast_signed(), wish.at.as_millis(), wish.until.as_millis());
+fn reserve(conn: &Connection, reservation: Reservation) -> Result<Reserved> {
+    let Reservation { key, request, order, value, track, at, until } = reservation;
     let inserted = conn
         .prepare_cached(
             "INSERT INTO idempotency_keys (key, request, order_id, value, track, reserved_at, until)
              VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         )?
-        .execute(params![wish.key, request, wish.order.get() as i64, wish.value, wish.track, at, until])?;
+        .execute(params![
+            key,
+            request.cast_signed(),
+            order.get() as i64,
+            value,
+            track,
+            at.as_millis(),
+            until.as_millis()
+        ])?;
     if inserted == 1 {
-        return Ok(Reserved::Run { order: wish.order, value: wish.value, track: Some(wish.track), again: false });
+        return Ok(Reserved::Run { order, value, track: Some(track), again: false });
     }
-    let stands_for = resume(conn, &wish.key, wish.request, wish.at, wish.until)?;
+    let stands_for = resume(conn, &key, request, at, until)?;
     stands_for.ok_or_else(|| Error::Unavailable("the key went while it was read".into()))
 }
 

@@ -154,9 +154,9 @@ impl Api {
         let Asked { key, by, reason, what } = asked;
         let (order, party, is_named) = (view.order.id, asker.party, key.is_some());
         let id = key.map_or_else(|| self.fresh_id(), Ok)?;
-        let wish = what.wish(view, self.0.env.clock.now());
-        let verb = wish.verb();
-        let command = Command { id, order, by, party, wish, reason };
+        let action = what.action(view, self.0.env.clock.now());
+        let verb = action.verb();
+        let command = Command { id, order, by, party, action, reason };
         let answer = match self.0.commands.carry_out(&command, is_named, view, history).await {
             Ok(Answer::Done(outcome)) => Ok(told(&outcome, party)),
             Ok(Answer::Refused(outcome)) => Err(refused(&outcome, party)),

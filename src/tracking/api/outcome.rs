@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     domain::{
         Closing, CommandId, CommandOutcome, Exits, OrderId, Timestamp, Waits,
-        command::{Standing, Verdict},
+        command::{OrderStatus, Verdict},
         flow::Party,
     },
     store::orders::OrderView,
@@ -43,16 +43,16 @@ pub(super) fn told(outcome: &CommandOutcome, party: Party) -> Response {
         Verdict::Refused { code, detail } => (Some(&**code), Some(&**detail)),
         Verdict::Done | Verdict::Repeated | Verdict::Unknown => (None, None),
     };
-    let standing = outcome.standing.as_ref();
-    let (waits, exits) = standing.map_or((Waits::Untold, Exits::default()), |it| (it.waits, it.exits));
+    let status = outcome.status.as_ref();
+    let (waits, exits) = status.map_or((Waits::Untold, Exits::default()), |it| (it.waits, it.exits));
     Json(OutcomeJson {
         orderid: outcome.order.get(),
         command: outcome.command.as_str(),
         result: outcome.verdict.name(),
         code,
         detail,
-        estado: standing.map(|standing| &*standing.estado),
-        seq: standing.map(|standing| standing.seq),
+        estado: status.map(|status| &*status.estado),
+        seq: status.map(|status| status.seq),
         next_at: waits.next_at(),
         waits: waits_word(waits),
         closes: waits.closes().map(Closing::name),
@@ -78,14 +78,14 @@ pub(super) fn refused(outcome: &CommandOutcome, party: Party) -> Problem {
         Verdict::Refused { code, detail } => (&**code, &**detail),
         Verdict::Done | Verdict::Repeated | Verdict::Unknown => ("not-in-flight", "the order is not in flight"),
     };
-    let standing = outcome.standing.as_ref();
-    let detail = format!("{}\n{}", spanish(code, standing), sentence(english));
-    let can = standing.map(|it| allowed(it.waits, it.exits, party)).unwrap_or_default();
+    let status = outcome.status.as_ref();
+    let detail = format!("{}\n{}", spanish(code, status), sentence(english));
+    let can = status.map(|it| allowed(it.waits, it.exits, party)).unwrap_or_default();
     Problem::new(StatusCode::CONFLICT, "refused", "Not possible for this order", detail)
         .with("code", code)
         .with("orderid", outcome.order.get())
         .with("command", outcome.command.as_str())
-        .with("estado", standing.map(|standing| &*standing.estado))
+        .with("estado", status.map(|status| &*status.estado))
         .with("allowed", can)
 }
 
@@ -109,9 +109,9 @@ pub(super) fn unconfirmed(view: &OrderView) -> Problem {
 }
 
 /// A refusal in Spanish, by its code.
-fn spanish(code: &str, standing: Option<&Standing>) -> &'static str {
+fn spanish(code: &str, status: Option<&OrderStatus>) -> &'static str {
     match code {
-        "closed" => match standing.map(|standing| standing.waits) {
+        "closed" => match status.map(|status| status.waits) {
             Some(Waits::Closed(Closing::Cancelled)) => "El pedido ya está cancelado.",
             Some(Waits::Closed(Closing::Refused)) => "El pedido ya está rechazado.",
             _ => "El pedido ya ha terminado.",

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{
     domain::{
         CommandId, Invalid, Timestamp,
-        command::{Onward, Verb, Wish},
+        command::{Action, Onward, Verb},
         parse_duration, wire,
     },
     store::orders::OrderView,
@@ -43,17 +43,17 @@ pub(super) struct Asked {
 /// What is to happen.
 #[derive(Debug)]
 pub(super) enum What {
-    Wish(Wish),
+    Action(Action),
     /// The order's time ends so much later than it would.
     DelayFor(Duration),
 }
 
 impl What {
-    /// The wish, for an order as it stands. What has no time to add to is refused by who decides.
-    pub(super) fn wish(self, view: &OrderView, now: Timestamp) -> Wish {
+    /// The action, for an order as it stands. What has no time to add to is refused by who decides.
+    pub(super) fn action(self, view: &OrderView, now: Timestamp) -> Action {
         match self {
-            Self::Wish(wish) => wish,
-            Self::DelayFor(more) => Wish::Delay(view.waits.delayed_by(more, now)),
+            Self::Action(action) => action,
+            Self::DelayFor(more) => Action::Delay(view.waits.delayed_by(more, now)),
         }
     }
 }
@@ -72,18 +72,18 @@ pub(super) async fn of_shop(verb: Verb, request: Request) -> Result<Asked, Probl
     let reason = fields.parsed("reason", wire::read_reason, &mut errors);
     let by = fields.parsed("by", wire::read_by, &mut errors).unwrap_or_else(|| SHOP.into());
     let what = match verb {
-        Verb::Cancel => Some(What::Wish(Wish::Cancel)),
-        Verb::Advance => Some(What::Wish(Wish::Advance(Onward::Next))),
-        Verb::Refuse => Some(What::Wish(Wish::Advance(Onward::Refused))),
-        Verb::Hold => Some(What::Wish(Wish::Hold)),
-        Verb::Resume => Some(What::Wish(Wish::Resume)),
+        Verb::Cancel => Some(What::Action(Action::Cancel)),
+        Verb::Advance => Some(What::Action(Action::Advance(Onward::Next))),
+        Verb::Refuse => Some(What::Action(Action::Advance(Onward::Refused))),
+        Verb::Hold => Some(What::Action(Action::Hold)),
+        Verb::Resume => Some(What::Action(Action::Resume)),
         Verb::Delay => delay(&fields, &mut errors),
         Verb::Address => {
             let address = fields.parsed("usermail", str::parse, &mut errors);
             if address.is_none() && errors.is_empty() {
                 errors.push(error("usermail", "must be there: the address to which the order's mails go from now on"));
             }
-            address.map(|address| What::Wish(Wish::Readdress(address)))
+            address.map(|address| What::Action(Action::Readdress(address)))
         }
     };
     match what {
@@ -96,7 +96,7 @@ fn delay(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<What> {
     let until = fields.parsed("until", str::parse, errors);
     let more = fields.parsed("for", parse_duration, errors);
     match (until, more) {
-        (Some(until), None) => Some(What::Wish(Wish::Delay(until))),
+        (Some(until), None) => Some(What::Action(Action::Delay(until))),
         (None, Some(more)) if !more.is_zero() => Some(What::DelayFor(more)),
         _ if !errors.is_empty() => None,
         _ => {
@@ -128,7 +128,7 @@ pub(super) async fn of_customer(request: Request) -> Result<(Asked, bool), Probl
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    Ok((Asked { key, by: CUSTOMER.into(), reason, what: What::Wish(Wish::Cancel) }, is_confirmed))
+    Ok((Asked { key, by: CUSTOMER.into(), reason, what: What::Action(Action::Cancel) }, is_confirmed))
 }
 
 async fn whole(request: Request) -> Result<(HeaderMap, Vec<u8>), Problem> {
@@ -257,11 +257,11 @@ mod tests {
     #[tokio::test]
     async fn the_shop_asks_with_json_or_nothing() {
         let asked = of_shop(Verb::Hold, request("", "", "")).await.unwrap();
-        assert!(matches!(asked.what, What::Wish(Wish::Hold)));
+        assert!(matches!(asked.what, What::Action(Action::Hold)));
         assert_eq!((&*asked.by, asked.reason, asked.key), ("shop", None, None));
         let body = r#"{"reason":" no queda pan ","by":"cocina"}"#;
         let asked = of_shop(Verb::Refuse, request("Application/JSON; charset=utf-8", body, "k-1")).await.unwrap();
-        assert!(matches!(asked.what, What::Wish(Wish::Advance(Onward::Refused))));
+        assert!(matches!(asked.what, What::Action(Action::Advance(Onward::Refused))));
         assert_eq!((&*asked.by, asked.reason.as_deref()), ("cocina", Some("no queda pan")));
         assert_eq!(asked.key, Some("k-1".parse().unwrap()));
         let none = of_shop(Verb::Hold, request("application/json", "{\"reason\":null}", "")).await.unwrap();

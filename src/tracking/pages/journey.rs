@@ -60,7 +60,7 @@ pub(super) struct Step {
 
 /// How it stands, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Status {
     /// On time, or nobody knows better.
     GoesOn,
     /// The next state should have come then.
@@ -74,7 +74,7 @@ pub(super) enum Standing {
 
 #[derive(Debug)]
 pub(super) struct Journey {
-    pub(super) standing: Standing,
+    pub(super) status: Status,
     pub(super) steps: Vec<Step>,
     /// The step that it is in, or was in when it ended, from 1.
     pub(super) at: usize,
@@ -90,24 +90,24 @@ pub(super) struct Journey {
 impl Journey {
     /// Without the flow that the order follows, only what has happened is told.
     pub(super) fn of(view: &OrderView, history: &[HistoryEntry], flow: Option<&Flow>, now: Timestamp) -> Self {
-        let standing = standing(view, now);
+        let status = status(view, now);
         let flow = flow.filter(|flow| is_in(view, flow));
         let entered = |state: &str| {
             let entries = history.iter().filter(|entry| entry.change == Change::Entered && *entry.estado == *state);
             entries.map(|entry| entry.at).next_back()
         };
         let (steps, at) = match flow {
-            Some(flow) => (line(view, flow, standing, entered), usize::from(view.step)),
+            Some(flow) => (line(view, flow, status, entered), usize::from(view.step)),
             None => {
                 let steps = known(view, history);
                 let at = steps.len();
                 (steps, at)
             }
         };
-        let painted = painted(view, at, now, standing);
+        let painted = painted(view, at, now, status);
         let last = steps.last().map(|step| step.when);
-        let ends = match (last, standing) {
-            (Some(When::About(at)), Standing::GoesOn | Standing::Waits(_)) if flow.is_some() => Some(at),
+        let ends = match (last, status) {
+            (Some(When::About(at)), Status::GoesOn | Status::Waits(_)) if flow.is_some() => Some(at),
             _ => None,
         };
         let may_cancel = allows(view.waits, view.exits, Party::Customer, Verb::Cancel);
@@ -117,7 +117,7 @@ impl Journey {
             let step = &steps[usize::from(place) - 1];
             Some((step.state.clone(), step.when))
         });
-        Self { standing, steps, at, painted, ends, may_cancel, cancel_until }
+        Self { status, steps, at, painted, ends, may_cancel, cancel_until }
     }
 }
 
@@ -127,26 +127,26 @@ fn is_in(view: &OrderView, flow: &Flow) -> bool {
     flow.step(view.step).is_some_and(|step| is_beside || *step.state == *view.estado)
 }
 
-fn standing(view: &OrderView, now: Timestamp) -> Standing {
+fn status(view: &OrderView, now: Timestamp) -> Status {
     let is_over = |due: Timestamp| now > due + LATE_AFTER;
     match view.waits {
-        Waits::Closed(closing) => Standing::Closed(closing),
-        Waits::Held(_) => Standing::Held,
-        Waits::Until(due) if is_over(due) => Standing::Late(due),
+        Waits::Closed(closing) => Status::Closed(closing),
+        Waits::Held(_) => Status::Held,
+        Waits::Until(due) if is_over(due) => Status::Late(due),
         Waits::ForCommand => match view.exits.expect_at {
-            Some(expected) if is_over(expected) => Standing::Late(expected),
-            expected => Standing::Waits(expected),
+            Some(expected) if is_over(expected) => Status::Late(expected),
+            expected => Status::Waits(expected),
         },
-        Waits::Until(_) | Waits::Untold => Standing::GoesOn,
+        Waits::Until(_) | Waits::Untold => Status::GoesOn,
     }
 }
 
 /// All states of a flow.
-fn line(view: &OrderView, flow: &Flow, standing: Standing, entered: impl Fn(&str) -> Option<Timestamp>) -> Vec<Step> {
+fn line(view: &OrderView, flow: &Flow, status: Status, entered: impl Fn(&str) -> Option<Timestamp>) -> Vec<Step> {
     let count = flow.steps().len();
-    let is_beside = matches!(standing, Standing::Closed(Closing::Cancelled | Closing::Refused));
-    let mut next = match standing {
-        Standing::Late(_) => When::AnyMoment,
+    let is_beside = matches!(status, Status::Closed(Closing::Cancelled | Closing::Refused));
+    let mut next = match status {
+        Status::Late(_) => When::AnyMoment,
         _ if is_beside => When::Never,
         _ => view.next_at().or(view.exits.expect_at).map_or(When::Unknown, When::About),
     };
@@ -204,18 +204,18 @@ pub(super) fn petals(number: usize, count: usize) -> u8 {
 }
 
 /// The tiles of states that are past, and of this one as many as its time has passed; the last one when it is left.
-fn painted(view: &OrderView, at: usize, now: Timestamp, standing: Standing) -> u64 {
+fn painted(view: &OrderView, at: usize, now: Timestamp, status: Status) -> u64 {
     let before = TILES * (at as u64).saturating_sub(1);
     let share = |until: Timestamp| {
         let (whole, passed) = (until.since(view.at).as_millis().max(1), now.since(view.at).as_millis());
         (u128::from(TILES) * passed / whole).min(u128::from(TILES) - 1) as u64
     };
     before
-        + match (standing, view.waits) {
-            (Standing::Closed(Closing::Finished), _) => TILES,
-            (Standing::Late(_), _) => TILES - 1,
+        + match (status, view.waits) {
+            (Status::Closed(Closing::Finished), _) => TILES,
+            (Status::Late(_), _) => TILES - 1,
             (_, Waits::Until(due)) => share(due),
-            (Standing::Waits(Some(expected)), _) => share(expected),
+            (Status::Waits(Some(expected)), _) => share(expected),
             _ => TILES / 2,
         }
 }

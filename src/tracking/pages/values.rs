@@ -6,7 +6,7 @@ use minijinja::{Value, context};
 
 use super::{
     Cancellation, Look,
-    journey::{Journey, Place, Standing, When},
+    journey::{Journey, Place, Status, When},
     millis,
 };
 use crate::{
@@ -23,14 +23,14 @@ pub(super) fn of_order(look: &Look<'_>, journey: &Journey, site: &Site, now: Tim
     let Look { reader, handle, view, history } = look;
     let (lang, order) = (reader.lang, &view.order);
     let speaker = Speaker { lang, site, now };
-    let is_open = !matches!(journey.standing, Standing::Closed(_));
-    let class = match journey.standing {
-        Standing::Late(_) => "is-late",
-        Standing::Closed(Closing::Cancelled | Closing::Refused) => "is-gone",
+    let is_open = !matches!(journey.status, Status::Closed(_));
+    let class = match journey.status {
+        Status::Late(_) => "is-late",
+        Status::Closed(Closing::Cancelled | Closing::Refused) => "is-gone",
         _ => "",
     };
-    let mark = match journey.standing {
-        Standing::Closed(Closing::Cancelled | Closing::Refused) => "x".to_owned(),
+    let mark = match journey.status {
+        Status::Closed(Closing::Cancelled | Closing::Refused) => "x".to_owned(),
         _ => journey.steps.get(journey.at.saturating_sub(1)).map_or(1, |step| step.petals).to_string(),
     };
     let mails: Vec<_> = history.iter().rev().filter_map(|entry| speaker.mail(entry)).collect();
@@ -40,7 +40,7 @@ pub(super) fn of_order(look: &Look<'_>, journey: &Journey, site: &Site, now: Tim
         is_followed => is_open || history.iter().any(|entry| entry.mail.is_some_and(MailStatus::is_unsettled)),
         since => millis(view.at), due => view.next_at().filter(|_| is_open).map(millis),
         petals => mark, order => order.id.get(), now => millis(now), version => version(view.seq, history),
-        title => speaker.title(&view.estado, journey.standing), state => &*view.estado,
+        title => speaker.title(&view.estado, journey.status), state => &*view.estado,
         sub => speaker.sub(journey, look),
         ends => journey.ends.map(millis),
         left => journey.ends.and_then(|ends| countdown(ends.since(now))).map(|(count, unit)| context! { count, unit }),
@@ -71,7 +71,7 @@ pub(super) fn notes(
     let note = |icon: &str, is_warning: bool, title: Option<&str>, text: Value| {
         context! { icon, is_warning, title, text, is_answer => false, can_order_again => false }
     };
-    let answer = cancellation.filter(|_| !matches!(journey.standing, Standing::Closed(Closing::Cancelled)));
+    let answer = cancellation.filter(|_| !matches!(journey.status, Status::Closed(Closing::Cancelled)));
     let answer = answer.map(|cancellation| match cancellation {
         Cancellation::Pending => ("clock", say("asked_title"), say("asked_text")),
         Cancellation::Refused => ("alert", say("too_late_title"), say("too_late_text")),
@@ -79,23 +79,23 @@ pub(super) fn notes(
     let answer = answer.map(|(icon, title, text)| {
         context! { is_answer => true, ..note(icon, true, Some(title), text.into()) }
     });
-    let standing = match journey.standing {
-        Standing::Late(due) => {
+    let status = match journey.status {
+        Status::Late(due) => {
             let key = format!("late_text_{}", look.view.estado);
             let text = words::find(speaker.lang, &key).unwrap_or_else(|| say("late_text"));
             Some(note("clock", true, Some(say("late_title")), fill(text, &[("t", speaker.time(due))])))
         }
-        Standing::Held => Some(note("clock", true, Some(say("held_title")), say("held_text").into())),
-        Standing::Waits(_) => Some(note("clock", false, None, say("waits_text").into())),
-        Standing::Closed(Closing::Cancelled) => {
+        Status::Held => Some(note("clock", true, Some(say("held_title")), say("held_text").into())),
+        Status::Waits(_) => Some(note("clock", false, None, say("waits_text").into())),
+        Status::Closed(Closing::Cancelled) => {
             let text = [Some(say(canceller(look.history))), speaker.confirmation(look.history)];
             let text = text.into_iter().flatten().collect::<Vec<_>>().join(" ");
             Some(context! { can_order_again => true, ..note("stop", false, None, text.into()) })
         }
-        Standing::Closed(Closing::Refused) => Some(note("stop", false, None, say("refused_text").into())),
-        Standing::Closed(Closing::Finished) | Standing::GoesOn => None,
+        Status::Closed(Closing::Refused) => Some(note("stop", false, None, say("refused_text").into())),
+        Status::Closed(Closing::Finished) | Status::GoesOn => None,
     };
-    answer.into_iter().chain(standing).collect()
+    answer.into_iter().chain(status).collect()
 }
 
 /// Until when an order can be cancelled, in a sentence.
@@ -147,11 +147,11 @@ impl Speaker<'_> {
     }
 
     /// The state as a sentence.
-    fn title(&self, estado: &str, standing: Standing) -> String {
+    fn title(&self, estado: &str, status: Status) -> String {
         let own = format!("h_{estado}");
-        let key = match standing {
-            Standing::Closed(Closing::Cancelled) => "h_cancelado",
-            Standing::Closed(Closing::Refused) => "h_rechazado",
+        let key = match status {
+            Status::Closed(Closing::Cancelled) => "h_cancelado",
+            Status::Closed(Closing::Refused) => "h_rechazado",
             _ => own.as_str(),
         };
         words::find(self.lang, key).map_or_else(|| words::state(self.lang, estado), str::to_owned)
@@ -159,25 +159,25 @@ impl Speaker<'_> {
 
     fn sub(&self, journey: &Journey, look: &Look<'_>) -> Option<Value> {
         let (view, say) = (look.view, |key: &str| word(self.lang, key));
-        Some(match journey.standing {
-            Standing::Late(due) => {
+        Some(match journey.status {
+            Status::Late(due) => {
                 let late = format::duration(self.now.since(due));
                 fill(say("late_sub"), &[("n", late.into())])
             }
-            Standing::Held => say("held_sub").into(),
-            Standing::Closed(Closing::Finished) => {
+            Status::Held => say("held_sub").into(),
+            Status::Closed(Closing::Finished) => {
                 let took = format::duration(view.at.since(view.order.placed_at));
                 fill(say("done_sub"), &[("t", self.time(view.at)), ("n", took.into())])
             }
-            Standing::Closed(Closing::Cancelled | Closing::Refused) => {
+            Status::Closed(Closing::Cancelled | Closing::Refused) => {
                 let before = journey.steps.get(journey.at.saturating_sub(1)).map(|step| step.state.as_str());
                 let before = words::state(self.lang, before.unwrap_or_default());
                 fill(say("gone_sub"), &[("t", self.time(view.at)), ("s", before.into())])
             }
-            Standing::Waits(Some(expected)) if journey.ends.is_none() => {
+            Status::Waits(Some(expected)) if journey.ends.is_none() => {
                 fill(say("waits_sub"), &[("t", self.time(expected))])
             }
-            Standing::GoesOn | Standing::Waits(_) => fill(say("ends_at"), &[("t", self.time(journey.ends?))]),
+            Status::GoesOn | Status::Waits(_) => fill(say("ends_at"), &[("t", self.time(journey.ends?))]),
         })
     }
 

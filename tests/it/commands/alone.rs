@@ -101,7 +101,7 @@ impl Desk {
             order: OrderId::new(order).unwrap(),
             copy: Some(copy),
             verdict,
-            standing: Some(lifecycle::standing(&state)),
+            status: Some(lifecycle::status(&state)),
             at: self.clock.now(),
         };
         self.apply(Batch { outcomes: vec![outcome], ..Batch::default() }).await;

@@ -3,7 +3,7 @@
 use encargo::{
     domain::{
         Cause, Closing, Command, CommandOutcome,
-        command::{Verdict, Wish},
+        command::{Action, Verdict},
         flow::Party,
     },
     eventlog::partitioner::partition_of,
@@ -12,9 +12,9 @@ use encargo::{
 use super::*;
 
 /// A command for an order, on the order's own partition.
-fn wanted(name: &str, order: u64, wish: Wish) -> NewRecord {
+fn wanted(name: &str, order: u64, action: Action) -> NewRecord {
     let (id, order) = (name.parse().unwrap(), OrderId::new(order).unwrap());
-    let command = Command { id, order, by: "shop".into(), party: Party::Operator, wish, reason: None };
+    let command = Command { id, order, by: "shop".into(), party: Party::Operator, action, reason: None };
     let key = wire::key(order);
     NewRecord {
         topic: "commands".into(),
@@ -77,7 +77,7 @@ fn kafka_a_cancellation_races_the_last_timer() {
     shop.until("all are on their way", |states| states.values().flatten().any(|event| &*event.estado == "entregando"));
     // some before, some when, and some after the order ends
     for chunk in (1..=ORDERS).collect::<Vec<_>>().chunks(50) {
-        append(&shop.log, chunk.iter().map(|id| wanted(&format!("c-{id}"), *id, Wish::Cancel)).collect());
+        append(&shop.log, chunk.iter().map(|id| wanted(&format!("c-{id}"), *id, Action::Cancel)).collect());
         crate::harness::real_clock().park(Duration::from_millis(30));
     }
     let outcomes = shop.until_told(ORDERS as usize);
@@ -100,13 +100,13 @@ fn kafka_commands_outlive_their_instances() {
     let first = shop.start(0);
     append(&shop.log, (1..=ORDERS).map(placed).collect());
     shop.until("all are there", |states| states.len() == ORDERS as usize);
-    let hold = |id: u64| wanted(&format!("h-{id}"), id, Wish::Hold);
+    let hold = |id: u64| wanted(&format!("h-{id}"), id, Action::Hold);
     append(&shop.log, (1..=ORDERS).map(hold).collect());
     let second = shop.start(1);
     append(&shop.log, (1..=ORDERS).map(hold).collect());
     let told = shop.until_told(2 * ORDERS as usize);
     first.end().unwrap();
-    append(&shop.log, (1..=ORDERS).map(|id| wanted(&format!("r-{id}"), id, Wish::Resume)).collect());
+    append(&shop.log, (1..=ORDERS).map(|id| wanted(&format!("r-{id}"), id, Action::Resume)).collect());
     let third = shop.start(2);
     shop.until("all have ended", |states| {
         states.values().filter(|events| has_ended(events)).count() == ORDERS as usize

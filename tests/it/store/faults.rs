@@ -114,7 +114,7 @@ async fn a_settlement_whose_commit_is_lost_counts_once() {
 #[tokio::test]
 async fn a_reservation_whose_answer_is_lost_can_be_made_again() {
     let far = Far::new().await;
-    let wish = |key: &str, order| Reservation {
+    let reservation = |key: &str, order| Reservation {
         key: key.into(),
         request: 7,
         order: id(order),
@@ -125,12 +125,12 @@ async fn a_reservation_whose_answer_is_lost_can_be_made_again() {
     };
     for (key, order, heard) in [("first-lost-key", 1, true), ("other-lost-key", 2, false)] {
         far.cut_at(key, heard);
-        unavailable(far.store.reserve(wish(key, order)).await);
+        unavailable(far.store.reserve(reservation(key, order)).await);
         assert!(far.proxy.has_cut());
         let run =
             Reserved::Run { order: id(order), value: vec![1], track: Some("http://127.0.0.1".into()), again: false };
-        assert_eq!(far.store.reserve(wish(key, order)).await.unwrap(), run, "by the same request");
-        assert_eq!(far.store.reserve(wish(key, order + 10)).await.unwrap(), Reserved::Running, "by another");
+        assert_eq!(far.store.reserve(reservation(key, order)).await.unwrap(), run, "by the same request");
+        assert_eq!(far.store.reserve(reservation(key, order + 10)).await.unwrap(), Reserved::Running, "by another");
     }
 }
 

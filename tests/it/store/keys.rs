@@ -8,7 +8,7 @@ use encargo::store::{
 use super::{Place, support::*};
 
 /// A request at a second, whose reservation holds for ten, and whose order would be number `order`.
-fn wish(key: &str, order: u64, second: u64) -> Reservation {
+fn reservation(key: &str, order: u64, second: u64) -> Reservation {
     Reservation {
         key: key.into(),
         request: u64::MAX,
@@ -34,7 +34,7 @@ fn track(order: u64) -> String {
 }
 
 async fn reserve(store: &dyn Store, order: u64, second: u64) -> Reserved {
-    store.reserve(wish("k", order, second)).await.unwrap()
+    store.reserve(reservation("k", order, second)).await.unwrap()
 }
 
 pub async fn a_key_stands_for_its_order(place: &dyn Place) {
@@ -45,16 +45,16 @@ pub async fn a_key_stands_for_its_order(place: &dyn Place) {
     drop(store);
     let store = place.open().await;
     assert_eq!(reserve(&*store, 3, 1_000).await, done(1));
-    assert_eq!(store.reserve(wish("other", 4, 0)).await.unwrap(), run(4, false));
+    assert_eq!(store.reserve(reservation("other", 4, 0)).await.unwrap(), run(4, false));
     // a key that nobody reserved cannot be confirmed
     store.confirm("unknown").await.unwrap();
-    assert_eq!(store.reserve(wish("unknown", 5, 0)).await.unwrap(), run(5, false));
+    assert_eq!(store.reserve(reservation("unknown", 5, 0)).await.unwrap(), run(5, false));
 }
 
 pub async fn a_key_belongs_to_one_request(place: &dyn Place) {
     let store = place.open().await;
     reserve(&*store, 1, 0).await;
-    let other = |second| Reservation { request: 7, ..wish("k", 2, second) };
+    let other = |second| Reservation { request: 7, ..reservation("k", 2, second) };
     assert_eq!(store.reserve(other(1)).await.unwrap(), Reserved::Mismatch { is_done: false }, "while it runs");
     assert_eq!(store.reserve(other(11)).await.unwrap(), Reserved::Mismatch { is_done: false }, "when it was given up");
     store.confirm("k").await.unwrap();
@@ -78,8 +78,8 @@ pub async fn a_key_is_looked_up_without_taking_it(place: &dyn Place) {
 
 pub async fn a_running_request_is_left_alone(place: &dyn Place) {
     let store = place.open().await;
-    let first = wish("k", 1, 0);
-    let second = wish("k", 2, 0);
+    let first = reservation("k", 1, 0);
+    let second = reservation("k", 2, 0);
     let (first, second) = tokio::join!(store.reserve(first), store.reserve(second));
     let mut both = [first.unwrap(), second.unwrap()];
     both.sort_by_key(|reserved| *reserved == Reserved::Running);
@@ -103,7 +103,7 @@ pub async fn a_released_key_is_free(place: &dyn Place) {
     let store = place.open().await;
     reserve(&*store, 1, 0).await;
     store.release("k").await.unwrap();
-    let corrected = Reservation { request: 7, ..wish("k", 2, 0) };
+    let corrected = Reservation { request: 7, ..reservation("k", 2, 0) };
     assert_eq!(store.reserve(corrected).await.unwrap(), run(2, false), "even for another request, and at once");
     store.release("unknown").await.unwrap();
 }
@@ -135,19 +135,19 @@ pub async fn old_keys_are_pruned(place: &dyn Place) {
     let store = place.open().await;
     // more than any back end takes in one piece
     for n in 0..2_500 {
-        let old = store.reserve(wish(&format!("old {n}"), n + 1, n % 100));
+        let old = store.reserve(reservation(&format!("old {n}"), n + 1, n % 100));
         old.await.unwrap();
     }
     for key in ["old 0", "new"] {
-        store.reserve(wish(key, 9_000, 100)).await.unwrap();
+        store.reserve(reservation(key, 9_000, 100)).await.unwrap();
         store.confirm(key).await.unwrap();
     }
     // one of the old ones was taken over, which is as good as new
     assert_eq!(prune(&*store, 100).await, 2_499);
     assert_eq!(prune(&*store, 100).await, 0);
-    assert_eq!(store.reserve(wish("new", 1, 200)).await.unwrap(), done(9_000));
-    assert_eq!(store.reserve(wish("old 0", 1, 200)).await.unwrap(), done(1));
-    assert_eq!(store.reserve(wish("old 1", 7, 200)).await.unwrap(), run(7, false));
+    assert_eq!(store.reserve(reservation("new", 1, 200)).await.unwrap(), done(9_000));
+    assert_eq!(store.reserve(reservation("old 0", 1, 200)).await.unwrap(), done(1));
+    assert_eq!(store.reserve(reservation("old 1", 7, 200)).await.unwrap(), run(7, false));
     assert_eq!(prune(&*store, 1_000).await, 3);
 }
 

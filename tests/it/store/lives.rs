@@ -5,7 +5,7 @@ use std::time::Duration;
 use encargo::{
     domain::{
         Cause, Change, Closing, CommandCopy, CommandId, CommandOutcome, Exits, Waits,
-        command::{Standing, Verdict},
+        command::{OrderStatus, Verdict},
         flow::Party,
     },
     store::{
@@ -89,8 +89,8 @@ pub async fn all_that_an_event_says_is_told_again(place: &dyn Place) {
         let (view, _) = store.order(id(number)).await.unwrap().unwrap();
         assert_eq!(view, expected);
         assert_eq!(view.recipient().as_str(), "eva@example.org");
-        let standing = Standing { estado: "preparando".into(), seq: 2, waits, exits: expected.exits };
-        assert_eq!(view.standing(), standing);
+        let status = OrderStatus { estado: "preparando".into(), seq: 2, waits, exits: expected.exits };
+        assert_eq!(view.status(), status);
         let query = Query { below: Some(id(number + 1)), limit: 1, ..Query::default() };
         assert_eq!(store.orders(query).await.unwrap(), [expected]);
     }
@@ -247,10 +247,10 @@ pub async fn a_corrected_address_is_found(place: &dyn Place) {
 
 fn outcome(id: &str, second: u64, verdict: Verdict) -> CommandOutcome {
     let exits = Exits { cancel: Some(Party::Operator), advance: true, refuse: true, expect_at: Some(at(5)) };
-    let standing = Standing { estado: "preparando".into(), seq: 2, waits: Waits::ForCommand, exits };
-    let standing = (verdict != Verdict::Unknown).then_some(standing);
+    let status = OrderStatus { estado: "preparando".into(), seq: 2, waits: Waits::ForCommand, exits };
+    let status = (verdict != Verdict::Unknown).then_some(status);
     let copy = Some(CommandCopy { partition: 3, offset: second });
-    CommandOutcome { command: command(id), order: super::support::id(1), copy, verdict, standing, at: at(second) }
+    CommandOutcome { command: command(id), order: super::support::id(1), copy, verdict, status, at: at(second) }
 }
 
 fn refusal() -> Verdict {

@@ -100,7 +100,7 @@ async fn a_store_of_the_version_before_goes_on(place: &dyn Place, run: &Run<'_>)
         order: id(3),
         copy: None,
         verdict: Verdict::Done,
-        standing: None,
+        status: None,
         at: at(9),
     };
     let events = vec![told(1, 3), ended(3, 2, Closing::Cancelled), commanded(4, 2, Change::Held, Waits::Held(None))];

@@ -58,10 +58,10 @@ impl KafkaMember {
 
     pub(super) fn transact(&mut self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {
         // outputs alone would be fenced by nothing: one offset goes with them, as it was
-        let standing: Vec<GroupOffset>;
+        let unchanged: Vec<GroupOffset>;
         let sent = if offsets.is_empty() {
-            standing = self.cursors.iter().find_map(|cursor| cursor.committed.clone()).into_iter().collect();
-            &standing[..]
+            unchanged = self.cursors.iter().find_map(|cursor| cursor.committed.clone()).into_iter().collect();
+            &unchanged[..]
         } else {
             offsets
         };

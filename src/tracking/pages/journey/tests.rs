@@ -63,7 +63,7 @@ fn an_order_on_time_has_times_for_all_that_is_to_come() {
         [Place::Past, Place::Now, Place::Ahead, Place::Ahead]
     );
     assert_eq!(journey.steps.iter().map(|step| step.petals).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    assert_eq!((journey.standing, journey.ends, journey.painted), (Standing::GoesOn, Some(at(24)), 6));
+    assert_eq!((journey.status, journey.ends, journey.painted), (Status::GoesOn, Some(at(24)), 6));
     assert!(journey.may_cancel);
     assert_eq!(journey.cancel_until, Some(("entregando".into(), When::About(at(16)))));
 }
@@ -74,9 +74,9 @@ fn a_late_order_is_promised_no_time() {
     let history = [entry(1, "recibido", 0), entry(2, "preparando", 8)];
     let order = view(2, "preparando", 8, Waits::Until(at(16)));
     let punctual = Journey::of(&order, &history, Some(&flow), at(21));
-    assert_eq!(punctual.standing, Standing::GoesOn);
+    assert_eq!(punctual.status, Status::GoesOn);
     let late = Journey::of(&order, &history, Some(&flow), at(47));
-    assert_eq!((late.standing, late.ends, late.painted), (Standing::Late(at(16)), None, 7));
+    assert_eq!((late.status, late.ends, late.painted), (Status::Late(at(16)), None, 7));
     assert_eq!(whens(&late)[2..], [When::AnyMoment, When::Unknown]);
 }
 
@@ -111,16 +111,16 @@ fn who_waits_for_a_person_is_told_what_the_flow_expects_and_no_more() {
     let history = [entry(1, "recibido", 0)];
     let mut order = view(1, "recibido", 0, Waits::ForCommand);
     let waiting = Journey::of(&order, &history, Some(&flow), at(4));
-    assert_eq!((waiting.standing, waiting.ends), (Standing::Waits(None), None));
+    assert_eq!((waiting.status, waiting.ends), (Status::Waits(None), None));
     assert_eq!(whens(&waiting)[1..], [When::Unknown; 3]);
     order.exits.expect_at = Some(at(60));
     let expected = Journey::of(&order, &history, Some(&flow), at(30));
-    assert_eq!((expected.standing, expected.ends), (Standing::Waits(Some(at(60))), Some(at(76))));
+    assert_eq!((expected.status, expected.ends), (Status::Waits(Some(at(60))), Some(at(76))));
     assert_eq!(expected.painted, 2);
-    assert_eq!(Journey::of(&order, &history, Some(&flow), at(66)).standing, Standing::Late(at(60)));
+    assert_eq!(Journey::of(&order, &history, Some(&flow), at(66)).status, Status::Late(at(60)));
     order.waits = Waits::Held(Some(DWELL));
     order.exits.expect_at = None;
-    assert_eq!(Journey::of(&order, &history, Some(&flow), at(66)).standing, Standing::Held);
+    assert_eq!(Journey::of(&order, &history, Some(&flow), at(66)).status, Status::Held);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn without_its_flow_only_what_has_happened_is_told() {
     for flow in [None, Some(&other)] {
         let journey = Journey::of(&order, &history, flow, at(10));
         assert_eq!(whens(&journey), [When::At(at(0)), When::At(at(8))]);
-        assert_eq!((journey.standing, journey.at, journey.ends), (Standing::GoesOn, 2, None));
+        assert_eq!((journey.status, journey.at, journey.ends), (Status::GoesOn, 2, None));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    domain::{Command, OrderId, command::Wish, flow::Party},
+    domain::{Command, OrderId, command::Action, flow::Party},
     flows::topic::Versions,
 };
 
@@ -41,27 +41,27 @@ impl World {
             // the first repeats nothing
             let number = if kind % 5 == 0 { self.sent.saturating_sub(3) } else { self.sent };
             let (soon, operator) = (self.now.wall + std::time::Duration::from_millis(900), kind % 4 != 0);
-            let wish = match kind % 9 {
-                0..=2 => Wish::Cancel,
-                3 | 4 => Wish::Hold,
-                5 | 6 => Wish::Resume,
-                7 => Wish::Delay(soon),
-                _ => Wish::Readdress("b@b.example".parse().unwrap()),
+            let action = match kind % 9 {
+                0..=2 => Action::Cancel,
+                3 | 4 => Action::Hold,
+                5 | 6 => Action::Resume,
+                7 => Action::Delay(soon),
+                _ => Action::Readdress("b@b.example".parse().unwrap()),
             };
             let value = if kind % 17 == 0 {
                 self.poison.insert(("commands".into(), partition, offset));
                 b"poison".to_vec()
             } else {
                 let party = if operator { Party::Operator } else { Party::Customer };
-                Self::wish(number, order, party, wish)
+                Self::encoded(number, order, party, action)
             };
             self.commands[partition as usize].push(record(offset, value));
         }
     }
 
-    fn wish(number: usize, order: u64, party: Party, wish: Wish) -> Vec<u8> {
+    fn encoded(number: usize, order: u64, party: Party, action: Action) -> Vec<u8> {
         let (id, order) = (format!("c-{number}").parse().unwrap(), OrderId::new(order).unwrap());
-        wire::encode_command(&Command { id, order, by: "x".into(), party, wish, reason: None })
+        wire::encode_command(&Command { id, order, by: "x".into(), party, action, reason: None })
     }
 
     /// What is held goes on, so that all comes to an end.
@@ -70,7 +70,7 @@ impl World {
             for order in self.placed[partition].clone() {
                 self.sent += 1;
                 let offset = self.commands[partition].len() as u64;
-                let value = Self::wish(self.sent, order, Party::Operator, Wish::Resume);
+                let value = Self::encoded(self.sent, order, Party::Operator, Action::Resume);
                 self.commands[partition].push(record(offset, value));
             }
         }

@@ -72,27 +72,27 @@ pub(super) struct Changes<'a> {
 }
 
 /// Takes each event to its order, in their order.
-pub(super) fn changes<'a>(standing: &mut BTreeMap<OrderId, OrderRow<'a>>, batch: &'a Batch) -> Changes<'a> {
+pub(super) fn changes<'a>(stored: &mut BTreeMap<OrderId, OrderRow<'a>>, batch: &'a Batch) -> Changes<'a> {
     let mut changes = Changes::default();
     let before: BTreeMap<OrderId, State<'a>> =
-        standing.iter().filter_map(|(id, order)| Some((*id, order.state()?.1.clone()))).collect();
+        stored.iter().filter_map(|(id, order)| Some((*id, order.state()?.1.clone()))).collect();
     for incoming in &batch.events {
-        take(standing, &mut changes, batch, incoming);
+        take(stored, &mut changes, batch, incoming);
     }
-    for (id, order) in standing {
+    for (id, order) in stored {
         order.write(*id, before.get(id), batch, &mut changes);
     }
     changes
 }
 
 fn take<'a>(
-    standing: &mut BTreeMap<OrderId, OrderRow<'a>>,
+    stored: &mut BTreeMap<OrderId, OrderRow<'a>>,
     changes: &mut Changes<'a>,
     batch: &'a Batch,
     incoming: &'a Incoming,
 ) {
     let event = &incoming.event;
-    let known = standing.get(&event.order.id);
+    let known = stored.get(&event.order.id);
     let last = known.and_then(|known| Some((known.state()?.0, known.fingerprint.cast_unsigned())));
     let is_known = known.is_some_and(|known| known.states.contains_key(&event.seq));
     let relation = lifecycle::relate(last, event).unless_known(is_known);
@@ -102,7 +102,7 @@ fn take<'a>(
     if !changes.applied.count(relation, batch.is_unmailed(event)) {
         return;
     }
-    let known = standing.entry(event.order.id).or_insert_with(|| OrderRow {
+    let known = stored.entry(event.order.id).or_insert_with(|| OrderRow {
         fingerprint: event.order.fingerprint().cast_signed(),
         new: Some(&*event.order),
         ..OrderRow::default()
