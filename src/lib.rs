@@ -30,6 +30,7 @@ pub mod mail;
 pub mod ops;
 pub mod pages;
 pub mod web;
+pub mod words;
 
 pub mod app;
 pub mod audit;

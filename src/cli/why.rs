@@ -22,7 +22,7 @@ use crate::{
         dead::DeadItem,
         orders::{HistoryEntry, OrderView},
     },
-    tracking,
+    tracking, words,
 };
 
 /// Flags of `encargo why`.
@@ -63,16 +63,16 @@ impl WhyFlags {
 
     fn tell(&self, out: &mut Out, view: &OrderView, history: &[HistoryEntry], why: &Why) -> Result<()> {
         let facts = view.facts(history);
-        let details = why.details(&facts, Lang::En, &time::full, &time::span);
+        let details = words::why::details(why, &facts, Lang::En, &time::full, &time::span);
         if self.json {
             return out.json(&json!({
                 "orderid": self.id.get(), "code": why.code(), "late": why.is_late(), "estado": view.estado, "since": facts.at,
                 "next_at": view.next_at(), "expect_at": view.exits.expect_at, "by": facts.by, "reason": facts.reason,
-                "title": why.title(Lang::En), "detail": details,
+                "title": words::why::title(why, Lang::En), "detail": details,
             }));
         }
         let tone = if why.is_late() { Tone::Bad } else { Tone::Bold };
-        let (state, title) = (plain(&view.estado), out.paint(tone, why.title(Lang::En)));
+        let (state, title) = (plain(&view.estado), out.paint(tone, words::why::title(why, Lang::En)));
         out.line(&format!("Order {}, {state}: {title}", self.id))?;
         out.line(&plain(&details))?;
         Ok(())

@@ -17,7 +17,7 @@ use axum::{
 use super::place::{OrderRequest, OrderService, Refusal};
 use crate::{
     domain::{EmailAddress, TraceParent},
-    web,
+    web, words,
 };
 
 /// The listener allows less; this bounds the router when something else serves it.
@@ -92,11 +92,7 @@ impl Fields {
             let fields = parts_of(Request::from_parts(parts, Body::from(bytes))).await;
             return Ok(Self { fields: fields.ok_or_else(FormError::not_a_form)?, is_urlencoded: false });
         }
-        Err(FormError::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "El Content-Type debe ser application/x-www-form-urlencoded o multipart/form-data, con value=N en el cuerpo.",
-            "The Content-Type must be application/x-www-form-urlencoded or multipart/form-data, with value=N in the body.",
-        ))
+        Err(FormError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "form_type"))
     }
 
     /// The first of several equal fields counts, unknown ones do not.
@@ -124,25 +120,14 @@ fn order_request(
     fields: &Fields,
     trace: Option<TraceParent>,
 ) -> Result<OrderRequest, FormError> {
-    let value = fields.get("value").map(str::trim).ok_or_else(|| {
-        FormError::invalid(
-            "Falta value: el número de fila de un producto, por ejemplo value=1.",
-            "value is missing: the row number of a product, for example value=1.",
-        )
-    })?;
+    let value = fields.get("value").map(str::trim).ok_or_else(|| FormError::invalid("form_no_value"))?;
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(FormError::invalid(
-            "value debe ser el número de fila de un producto, por ejemplo value=1.",
-            "value must be the row number of a product, for example value=1.",
-        ));
+        return Err(FormError::invalid("form_value"));
     }
     // more digits than a number holds are out of range as well
     let product = value.parse().ok().and_then(|row| service.catalog.row(row)).ok_or_else(|| {
-        let last = service.catalog.len();
-        FormError::invalid(
-            format!("No hay ningún producto en esa fila: value debe estar entre 1 y {last}."),
-            format!("There is no product in that row: value must be from 1 to {last}."),
-        )
+        let last = service.catalog.len().to_string();
+        FormError::with(StatusCode::UNPROCESSABLE_ENTITY, "form_row", &[("last", &last)])
     })?;
     let email = email(service, fields)?;
     Ok(OrderRequest { product: product.clone(), email, lang: None, trace })
@@ -157,17 +142,9 @@ fn email(service: &OrderService, fields: &Fields) -> Result<EmailAddress, FormEr
     }
     // it may have been a plus: the order must not go to whoever has the rest as an address
     if fields.is_urlencoded && given.contains(' ') {
-        return Err(FormError::invalid(
-            "usermail tiene un espacio: en un formulario, un + se escribe %2B, como en ana%2Btag@example.org.",
-            "usermail has a blank: in a form, a + is written %2B, as in ana%2Btag@example.org.",
-        ));
+        return Err(FormError::invalid("form_blank"));
     }
-    usermail.parse().map_err(|_| {
-        FormError::invalid(
-            "usermail debe ser una dirección de correo como ana@example.org.",
-            "usermail must be an e-mail address like ana@example.org.",
-        )
-    })
+    usermail.parse().map_err(|_| FormError::invalid("form_usermail"))
 }
 
 /// One line in each language.
@@ -178,57 +155,34 @@ struct FormError {
 }
 
 impl FormError {
-    fn new(status: StatusCode, es: impl AsRef<str>, en: impl AsRef<str>) -> Self {
-        Self { status, text: format!("{}\n{}\n", es.as_ref(), en.as_ref()), retry_after_s: None }
+    fn with(status: StatusCode, key: &str, places: &[(&str, &str)]) -> Self {
+        Self { status, text: words::both(key, places) + "\n", retry_after_s: None }
+    }
+
+    fn new(status: StatusCode, key: &str) -> Self {
+        Self::with(status, key, &[])
     }
 
     fn not_a_form() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "El cuerpo debe ser un formulario: value=N o value=N&usermail=ana@example.org.",
-            "The body must be a form: value=N or value=N&usermail=ana@example.org.",
-        )
+        Self::new(StatusCode::BAD_REQUEST, "form_body")
     }
 
-    fn invalid(es: impl AsRef<str>, en: impl AsRef<str>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, es, en)
+    fn invalid(key: &str) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, key)
     }
 
     fn refused(refusal: Refusal) -> Self {
-        let (status, es, en, retry_after_s) = match refusal {
-            Refusal::Overloaded => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Demasiados pedidos en este momento: este no se ha registrado, inténtelo de nuevo.",
-                "Too many orders at this moment: this one was not taken, please try again.",
-                Some(1),
-            ),
-            Refusal::TooMany(seconds) => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "Demasiados pedidos para esta dirección o de este cliente: este no se ha registrado.",
-                "Too many orders for this address or from this client: this one was not taken.",
-                Some(seconds),
-            ),
-            Refusal::Unavailable => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Ahora no se puede guardar el pedido: no se ha registrado, inténtelo de nuevo.",
-                "The order cannot be stored now: it was not taken, please try again.",
-                Some(2),
-            ),
-            Refusal::Unconfirmed => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "No se ha podido confirmar el pedido: puede que esté registrado o que no.",
-                "The order could not be confirmed: it may have been taken or not.",
-                Some(5),
-            ),
+        let (status, key, retry_after_s) = match refusal {
+            Refusal::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "form_overloaded", Some(1)),
+            Refusal::TooMany(seconds) => (StatusCode::TOO_MANY_REQUESTS, "form_too_many", Some(seconds)),
+            Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "form_unavailable", Some(2)),
+            Refusal::Unconfirmed => (StatusCode::SERVICE_UNAVAILABLE, "form_unconfirmed", Some(5)),
             // the form has no idempotency keys, so the other two cannot come
-            Refusal::Internal | Refusal::Running | Refusal::Mismatch { .. } => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Error interno; el registro del servidor tiene el motivo.",
-                "Internal error; the server's log has the reason.",
-                None,
-            ),
+            Refusal::Internal | Refusal::Running | Refusal::Mismatch { .. } => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "form_internal", None)
+            }
         };
-        Self { retry_after_s, ..Self::new(status, es, en) }
+        Self { retry_after_s, ..Self::new(status, key) }
     }
 }
 

@@ -3,11 +3,7 @@
 mod samples;
 mod text;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    path::PathBuf,
-};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use jiff::tz::TimeZone;
 use mail_builder::{
@@ -20,11 +16,12 @@ use self::text::{alternative, one_line, shortened, unstructured, visible};
 use super::{
     Error, Result,
     templates::{CANCELLED, GENERIC, REFUSED, Rendered, Templates},
-    words,
+    words::{due, labels},
 };
 use crate::{
     domain::{Closing, EmailAddress, Flow, HandleKey, Lang, Order, Timestamp},
     store::ledger::{Mail, MailId},
+    words,
 };
 
 /// What the composer needs to know.
@@ -115,7 +112,7 @@ impl Composer {
         }
         let composer = Self {
             templates: Templates::load(options.templates.as_deref())?,
-            labels: Lang::ALL.map(|lang| Value::from(BTreeMap::from(words::labels(lang)))),
+            labels: Lang::ALL.map(|lang| Value::from(labels(lang))),
             steps: Lang::ALL.map(|lang| steps(lang, &options.flow)),
             domain,
             options,
@@ -229,7 +226,7 @@ impl Composer {
             price => product.price.as_str(),
             track => track,
             next_label => next.map(|next| visible(&words::state(lang, next)).into_owned()),
-            next_time => next.and(promised).map(|time| words::due(lang, &self.options.zone, mail.at, time)),
+            next_time => next.and(promised).map(|time| due(lang, &self.options.zone, mail.at, time)),
             steps => if in_flow { self.steps[lang as usize].get(place).cloned() } else { None },
         }
     }
@@ -279,7 +276,7 @@ fn steps(lang: Lang, flow: &Flow) -> Vec<Value> {
         return Vec::new();
     }
     let step = |now: usize, i: usize, state: &str| {
-        context! { label => words::state(lang, state).as_ref(), now => i == now, ahead => i > now }
+        context! { label => words::state(lang, state), now => i == now, ahead => i > now }
     };
     let row = |now| flow.steps().iter().enumerate().map(|(i, s)| step(now, i, &s.state)).collect::<Vec<Value>>();
     (0..flow.steps().len()).map(|now| Value::from(row(now))).collect()

@@ -18,7 +18,7 @@ use prometheus_client::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{OnceHandle, Ops, Relay, moment, words::words};
+use super::{OnceHandle, Ops, Relay, moment};
 use crate::{
     clock::Clock,
     domain::Timestamp,
@@ -62,8 +62,7 @@ impl Ledger {
     /// None where this process has no store.
     pub(super) fn of(ops: &Ops) -> Option<Self> {
         let pages =
-            Pages::new(&ops.site, &[super::desk::LAYOUT, ("ledger.html", include_str!("templates/ledger.html"))])
-                .with_words(words);
+            Pages::new(&ops.site, &[super::desk::LAYOUT, ("ledger.html", include_str!("templates/ledger.html"))]);
         let (store, has_mailbox) = (ops.store.clone()?, ops.mailbox.is_some());
         Some(Self(Arc::new(Inner { store, relay: ops.relay.clone(), clock: ops.clock.clone(), pages, has_mailbox })))
     }
@@ -235,4 +234,18 @@ pub(super) async fn measure(store: &dyn Store, clock: &Clock, registry: &mut Reg
     let dead = gauge(store.dead_record_count().await?);
     registry.register("encargo_dead_records", "Poison records that nobody has decided about", dead);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::Lang, store::ledger::Class, words::find};
+
+    #[test]
+    fn every_status_and_class_has_a_word() {
+        let statuses = MailStatus::ALL.map(|status| format!("ml_status_{}", status.name()));
+        let classes = Class::ALL.map(|class| format!("ml_class_{}", class.name()));
+        let missing: Vec<_> = statuses.into_iter().chain(classes).filter(|key| find(Lang::En, key).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }

@@ -6,7 +6,6 @@ mod exposition;
 mod ledger;
 mod mailbox;
 mod relay;
-mod words;
 
 use std::{
     fmt::Write as _,

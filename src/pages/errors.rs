@@ -6,10 +6,11 @@ use axum::http::{
 };
 use minijinja::context;
 
-use super::{Pages, Reader, Site, words};
+use super::{Pages, Reader, Site};
 use crate::{
     domain::Lang,
     web::{Browser, Dress, Problem},
+    words,
 };
 
 /// Shows problems as pages to browsers; programs keep theirs. The form of the old service is answered as it always was.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use jiff::{ZonedDateTime, tz::TimeZone};
 
-use super::words::word;
-use crate::domain::{EmailAddress, Lang, Timestamp};
+use crate::{
+    domain::{EmailAddress, Lang, Timestamp},
+    words::word,
+};
 
 /// Between a number and what belongs to it.
 const NO_BREAK: char = '\u{a0}';

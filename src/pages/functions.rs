@@ -2,8 +2,11 @@
 
 use minijinja::{Environment, Error, ErrorKind, State, Value, value::Kwargs};
 
-use super::{Site, Tile, assets, format, words};
-use crate::domain::{Lang, Timestamp};
+use super::{Site, Tile, assets, format};
+use crate::{
+    domain::{Lang, Timestamp},
+    words,
+};
 
 /// Adds the filters and functions of all pages.
 ///

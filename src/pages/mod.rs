@@ -16,9 +16,6 @@ mod functions;
 mod reader;
 mod sprite;
 mod tile;
-pub mod words;
-
-use std::collections::BTreeMap;
 
 use axum::{
     http::{
@@ -41,7 +38,7 @@ pub use functions::filled;
 pub use reader::{Reader, Visit};
 pub use tile::Tile;
 
-use crate::{domain::Lang, web::Problem};
+use crate::{domain::Lang, web::Problem, words};
 
 macro_rules! built_in {
     ($($name:literal)*) => { [$(($name, include_str!(concat!("templates/", $name)))),*] };
@@ -70,15 +67,11 @@ impl Default for Site {
     }
 }
 
-/// Words of a listener's own in a language, by key.
-pub type Words = fn(Lang) -> BTreeMap<&'static str, &'static str>;
-
 /// The pages of one listener: its templates over the shared layout, all escaping what they are given.
 pub struct Pages {
     env: Environment<'static>,
     site: Value,
     policy: HeaderValue,
-    words: Option<Words>,
 }
 
 impl Pages {
@@ -96,13 +89,7 @@ impl Pages {
             env.add_template(name, source).expect("a built-in template parses");
         }
         let value = context! { shop => &site.shop, tracking => &site.tracking, lookup => &site.lookup };
-        Self { env, site: value, policy: policy(site), words: None }
-    }
-
-    /// With words of the listener's own beside those of all.
-    #[must_use]
-    pub fn with_words(self, words: Words) -> Self {
-        Self { words: Some(words), ..self }
+        Self { env, site: value, policy: policy(site) }
     }
 
     /// Renders a page. It is compressed for who takes that, so a page that holds a secret of its reader must not repeat
@@ -111,11 +98,7 @@ impl Pages {
         let languages: Vec<_> = Lang::ALL
             .map(|lang| context! { code => lang.code(), link => reader.link(lang), is_here => lang == reader.lang })
             .into();
-        let own = self.words.map(|words| words(reader.lang));
-        let t = match own {
-            None => words::values(reader.lang),
-            Some(own) => context! { ..Value::from(own), ..words::values(reader.lang) },
-        };
+        let t = words::values(reader.lang);
         let visit = reader.visit.as_ref().map(|visit| context! { form => &visit.form, session => &visit.session });
         let shared = context! { visit, lang => reader.lang.code(), t, languages, site => self.site.clone() };
         let rendered =

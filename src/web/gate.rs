@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Browser, Limits, Problem, Routes, Stopping, accepts_html, head};
+use crate::words;
 
 /// What stands between the connections and the router: bounds, and the headers of every answer.
 pub(super) struct Gate {
@@ -163,14 +164,11 @@ fn starting() -> Problem {
 
 // In both languages, as these also meet the users of the old form.
 fn too_long(limit: usize) -> Problem {
-    let detail = format!(
-        "El cuerpo de la petición es demasiado largo: como máximo {limit} bytes.\n\
-         The body of the request is too long: at most {limit} bytes."
-    );
+    let detail = words::both("api_too_long", &[("limit", &limit.to_string())]);
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", "Body too long", detail)
 }
 
 fn body_timeout() -> Problem {
-    let detail = "El cuerpo de la petición no ha llegado a tiempo.\nThe body of the request did not come in time.";
+    let detail = words::both("api_body_late", &[]);
     Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "No body in time", detail)
 }

@@ -32,8 +32,9 @@ use crate::{
         json::{BODY_BYTES_MAX, problem},
         place::{OrderRequest, Placed, Refusal},
     },
-    pages::{Reader, words::word},
+    pages::Reader,
     web::{self, Problem, accepts_html, query_field},
+    words::word,
 };
 
 /// How long a form that was sent twice waits for the answer to the first, and how often it looks.

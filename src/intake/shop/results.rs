@@ -13,7 +13,8 @@ use super::{
 use crate::{
     catalog::{Found, Hit},
     domain::{Lang, Price, Product},
-    pages::{Reader, format, words::word},
+    pages::{Reader, format},
+    words::word,
 };
 
 /// Products on a page of what was found, and on the start page.

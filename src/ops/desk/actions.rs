@@ -23,9 +23,10 @@ use crate::{
         flow::Party,
         parse_duration, wire,
     },
-    pages::{Reader, words},
+    pages::Reader,
     store::orders::OrderView,
     web::Problem,
+    words,
 };
 
 /// Who the shop is in an order's history where nobody gives a name.
@@ -185,20 +186,14 @@ fn refusal(desk: &Desk, view: &OrderView, verb: Verb, lang: Lang) -> String {
         (None, Verb::Advance) => Refusal::OnlyByTimer,
         (None, _) => Refusal::TooLate,
     };
-    in_words(refusal.code(), &refusal.to_string(), lang)
+    words::refusal(lang, refusal.code(), &refusal.to_string())
 }
 
 fn refused(outcome: &CommandOutcome, lang: Lang) -> String {
     match &outcome.verdict {
-        Verdict::Refused { code, detail } => in_words(code, detail, lang),
+        Verdict::Refused { code, detail } => words::refusal(lang, code, detail),
         _ => words::word(lang, "refusal_not_in_flight").to_owned(),
     }
-}
-
-/// A refusal in words; one that is not known here in those of who refused.
-fn in_words(code: &str, detail: &str, lang: Lang) -> String {
-    let key = format!("refusal_{}", code.replace('-', "_"));
-    words::find(lang, &key).map_or_else(|| detail.to_owned(), str::to_owned)
 }
 
 fn no_such_action() -> Problem {

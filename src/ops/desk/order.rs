@@ -23,6 +23,7 @@ use crate::{
     pages::{Reader, format},
     store::orders::{HistoryEntry, OrderView},
     web::{Problem, query_field},
+    words,
 };
 
 pub(super) async fn page(
@@ -60,8 +61,8 @@ pub(super) async fn find(desk: &Desk, id: &str) -> Result<(OrderView, Vec<Histor
 }
 
 fn why_values(why: &Why, view: &OrderView, history: &[HistoryEntry], voice: Voice<'_>) -> Value {
-    let detail = why.details(&view.facts(history), voice.lang, &|at| voice.time(at), &format::duration);
-    context! { code => why.code(), title => why.title(voice.lang), detail, is_late => why.is_late() }
+    let detail = words::why::details(why, &view.facts(history), voice.lang, &|at| voice.time(at), &format::duration);
+    context! { code => why.code(), title => words::why::title(why, voice.lang), detail, is_late => why.is_late() }
 }
 
 /// What is between the order and its next state, as far as this process sees.

@@ -5,11 +5,9 @@ use std::time::Duration;
 use crate::domain::Closing;
 use crate::{
     domain::{Flow, Lang, Timestamp, flow::Step},
-    pages::{
-        Site, format,
-        words::{self, word},
-    },
+    pages::{Site, format},
     store::orders::OrderView,
+    words::{self, word},
 };
 
 /// How somebody reads: language and time zone.
@@ -23,11 +21,7 @@ pub(super) struct Voice<'a> {
 impl Voice<'_> {
     /// Words with their places filled in.
     pub(super) fn say(self, key: &str, places: &[(&str, &str)]) -> String {
-        let mut text = word(self.lang, key).to_owned();
-        for (place, value) in places {
-            text = text.replace(&format!("{{{place}}}"), value);
-        }
-        text
+        words::fill(word(self.lang, key), places).into_owned()
     }
 
     pub(super) fn word(self, key: &str) -> &'static str {

@@ -27,7 +27,7 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, Semaphore};
 
 use self::index::{Entry, Found, Index};
-use super::{moment, words::words};
+use super::moment;
 use crate::{
     clock::Clock,
     domain::{Lang, Timestamp},
@@ -93,7 +93,7 @@ impl Mailbox {
             ("mail.html", include_str!("../templates/mail.html")),
             ("gallery.html", include_str!("../templates/gallery.html")),
         ];
-        let pages = Pages::new(site, &templates).with_words(words);
+        let pages = Pages::new(site, &templates);
         let (index, reading) = (Arc::new(Mutex::new(Index::new(root, clock))), Arc::new(Semaphore::new(READING_MAX)));
         Self(Arc::new(Inner { place, index, reading, samples, pages }))
     }

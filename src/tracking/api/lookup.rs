@@ -21,6 +21,7 @@ use crate::{
     pages::Reader,
     store::links::LinkRequest,
     web::{self, Problem},
+    words,
 };
 
 /// After so long everybody is answered.
@@ -58,8 +59,7 @@ async fn look_up(State(api): State<Api>, request: Request) -> Result<Response, P
 }
 
 fn too_many(wait_s: u32) -> Problem {
-    let detail =
-        "se ha pedido demasiadas veces desde la misma dirección\nthis was asked too many times from the same address";
+    let detail = words::both("api_lookups", &[]);
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many look-ups", detail).retry_after(wait_s)
 }
 

@@ -9,13 +9,12 @@ use serde::Serialize;
 
 use crate::{
     domain::{
-        Closing, CommandId, CommandOutcome, Exits, OrderId, Timestamp, Waits,
-        command::{OrderStatus, Verdict},
-        flow::Party,
+        Closing, CommandId, CommandOutcome, Exits, Lang, OrderId, Timestamp, Waits, command::Verdict, flow::Party,
     },
     store::orders::OrderView,
     tracking::answer::{allowed, waits_word},
     web::{FieldError, Problem},
+    words,
 };
 
 /// What became of a command, and where that leaves its order.
@@ -79,7 +78,9 @@ pub(super) fn refused(outcome: &CommandOutcome, party: Party) -> Problem {
         Verdict::Done | Verdict::Repeated | Verdict::Unknown => ("not-in-flight", "the order is not in flight"),
     };
     let status = outcome.status.as_ref();
-    let detail = format!("{}\n{}", spanish(code, status), sentence(english));
+    let closing = status.and_then(|status| status.waits.closes()).filter(|_| code == "closed");
+    let key = closing.map_or_else(|| code.to_owned(), |closing| format!("{code}-{}", closing.name()));
+    let detail = Lang::ALL.map(|lang| words::refusal(lang, &key, english)).join("\n");
     let can = status.map(|it| allowed(it.waits, it.exits, party)).unwrap_or_default();
     Problem::new(StatusCode::CONFLICT, "refused", "Not possible for this order", detail)
         .with("code", code)
@@ -91,8 +92,7 @@ pub(super) fn refused(outcome: &CommandOutcome, party: Party) -> Problem {
 
 /// 422: a client's own name for a command stands for another one already.
 pub(super) fn key_reused() -> Problem {
-    let detail = "Esta Idempotency-Key se usó con otro pedido o para otra cosa; una orden nueva necesita otra.\n\
-                  This Idempotency-Key was used for another order or for something else; a new command needs a new one.";
+    let detail = words::both("api_key_reused", &[]);
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", "Idempotency-Key of another command", detail)
 }
 
@@ -100,42 +100,8 @@ pub(super) fn key_reused() -> Problem {
 pub(super) fn unconfirmed(view: &OrderView) -> Problem {
     let (product, state, id) = (&view.order.product, &view.estado, view.order.id);
     let what = format!("{}, {}", product.name, product.price.as_str());
-    let detail = format!(
-        "Esto cancelaría el pedido {id} ({what}), que está en {state}. Para hacerlo, repita la petición con confirm=true.\n\
-         This would cancel order {id} ({what}), which is in {state}. To do it, repeat the request with confirm=true."
-    );
+    let places = [("id", &*id.to_string()), ("what", &what), ("state", state)];
+    let detail = words::both("api_confirm", &places);
     let field = FieldError { field: "confirm".into(), detail: "must be true".into() };
     Problem::invalid(vec![field]).saying(detail).with("orderid", id.get()).with("estado", &*view.estado)
-}
-
-/// A refusal in Spanish, by its code.
-fn spanish(code: &str, status: Option<&OrderStatus>) -> &'static str {
-    match code {
-        "closed" => match status.map(|status| status.waits) {
-            Some(Waits::Closed(Closing::Cancelled)) => "El pedido ya está cancelado.",
-            Some(Waits::Closed(Closing::Refused)) => "El pedido ya está rechazado.",
-            _ => "El pedido ya ha terminado.",
-        },
-        "too-late" => "El cliente ya no puede cancelar el pedido; la tienda sí.",
-        "not-yours" => "Los clientes solo pueden cancelar; eso lo puede hacer la tienda.",
-        "only-by-timer" => {
-            "El pedido deja su estado cuando pasa su tiempo, y con ninguna orden; delay cambia ese tiempo."
-        }
-        "no-such-end" => "El flujo del pedido no tiene un final para pedidos rechazados; se puede cancelar.",
-        "held" => "El pedido está detenido; primero hay que reanudarlo (resume).",
-        "not-held" => "El pedido no está detenido.",
-        "no-timer" => "El pedido espera una orden y no una hora; hágalo avanzar (advance).",
-        "time" => "La nueva hora debe ser posterior a la actual, y como mucho dentro de diez años.",
-        "same-address" => "El pedido ya tiene esa dirección.",
-        "too-many" => "El pedido se ha cambiado demasiadas veces; solo puede seguir o cancelarse.",
-        "not-in-flight" => "El pedido no está en curso.",
-        _ => "No es posible para este pedido.",
-    }
-}
-
-/// A message as a sentence.
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
-    format!("{first}{}.", chars.as_str())
 }

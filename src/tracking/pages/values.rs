@@ -11,11 +11,9 @@ use super::{
 };
 use crate::{
     domain::{Change, Closing, Lang, Timestamp},
-    pages::{
-        Site, filled, format,
-        words::{self, word},
-    },
+    pages::{Site, filled, format},
     store::{ledger::MailStatus, orders::HistoryEntry},
+    words::{self, word},
 };
 
 /// What both pages about an order show.

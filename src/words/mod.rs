@@ -1,6 +1,9 @@
-//! Every word of the pages, in both languages: one table, which templates see as `t`.
+//! Every word that people read in two languages, in pages, mails and answers: one table, which templates of pages see as `t`.
+
+pub mod why;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::LazyLock,
 };
@@ -49,13 +52,38 @@ pub fn state(lang: Lang, state: &str) -> String {
     find(lang, &format!("state_{state}")).map_or_else(|| capitalised(state), str::to_owned)
 }
 
-pub(super) fn capitalised(text: &str) -> String {
+/// Why a command is refused, by its code; one that is not known here in the words of whoever refused.
+pub fn refusal(lang: Lang, code: &str, detail: &str) -> String {
+    let key = format!("refusal_{}", code.replace('-', "_"));
+    find(lang, &key).map_or_else(|| detail.to_owned(), str::to_owned)
+}
+
+fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
+/// Words with their places, `{n}`, filled in, as plain text.
+pub fn fill<'a>(words: &'a str, places: &[(&str, impl AsRef<str>)]) -> Cow<'a, str> {
+    let mut text = Cow::Borrowed("");
+    let mut rest = words;
+    while let Some((before, (name, after))) = rest.split_once('{').and_then(|(a, b)| Some((a, b.split_once('}')?))) {
+        let place = places.iter().find(|(place, _)| *place == name);
+        debug_assert!(place.is_some(), "{words:?}: nothing for {name}");
+        text += before;
+        text.to_mut().push_str(place.map_or("", |(_, value)| value.as_ref()));
+        rest = after;
+    }
+    text + rest
+}
+
+/// A line in each language, for answers that may be read in either.
+pub fn both(key: &str, places: &[(&str, &str)]) -> String {
+    Lang::ALL.map(|lang| fill(word(lang, key), places)).join("\n")
+}
+
 /// All of a language, for templates.
-pub(super) fn values(lang: Lang) -> Value {
+pub fn values(lang: Lang) -> Value {
     VALUES[lang as usize].clone()
 }
 
@@ -69,8 +97,8 @@ mod tests {
     fn sources(folder: &Path, kinds: &[&str], found: &mut Vec<String>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.ends_with("ops/templates") {
-                // the pages of the mails have words of their own
+            if path.ends_with("mail/templates") {
+                // mails know the words by other names
             } else if path.is_dir() {
                 sources(&path, kinds, found);
             } else if path.extension().is_some_and(|extension| kinds.iter().any(|kind| extension == *kind)) {
@@ -93,12 +121,7 @@ mod tests {
         sources(&src, &["html"], &mut templates);
         sources(&src, &["rs"], &mut code);
         for text in &templates {
-            // the mails have words of their own
-            let is_ours = ["\"layout.html\"", "<!--sprite-->", "{% macro", "\"desk/", "data-pause"]
-                .iter()
-                .any(|ours| text.contains(ours));
-            for (at, found) in
-                text.match_indices("t.").filter(|(at, _)| is_ours && !text[..*at].ends_with(char::is_alphanumeric))
+            for (at, found) in text.match_indices("t.").filter(|(at, _)| !text[..*at].ends_with(char::is_alphanumeric))
             {
                 dotted.insert(name_at(&text[at + found.len()..]).to_owned());
             }
@@ -140,6 +163,14 @@ mod tests {
         let unused: Vec<_> =
             WORDS.keys().filter(|key| !dotted.contains(**key) && !quoted.contains(**key) && !is_made(key)).collect();
         assert!(unused.is_empty(), "nothing uses {unused:?}");
+    }
+
+    #[test]
+    fn places_are_filled_in_once() {
+        let places = [("a", "{b}".to_owned()), ("b", "x".to_owned())];
+        assert_eq!(fill("{a} and {b}.", &places), "{b} and x.");
+        assert_eq!(fill("no place", &[("a", "x")]), "no place");
+        assert_eq!(both("api_body_late", &[]).lines().count(), Lang::ALL.len());
     }
 
     #[test]
