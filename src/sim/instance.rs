@@ -209,9 +209,12 @@ impl Service for Fulfilment {
 
     fn start(shared: &Shared, log: Arc<dyn EventLog>, slot: u32) -> Result<Self, Ended> {
         let jobs: Arc<Mutex<VecDeque<Job>>> = Arc::default();
-        let queue = jobs.clone();
+        // jobs can start others, so that a queue which they held would never be dropped
+        let queue = Arc::downgrade(&jobs);
         let spawn = move |job| {
-            queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+            if let Some(queue) = queue.upgrade() {
+                queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+            }
             Ok(())
         };
         let flow = shared.setup.line_of(slot).flow();
