@@ -130,11 +130,15 @@ pub(super) fn api(config: &Config, addresses: Addresses) -> tracking::ApiOptions
         allowed_origins: config.intake.allowed_origins.clone(),
         flows: config.topics.flows.clone(),
         site: site(config, addresses),
-        // those who look once find a place, too
-        streams_max: config.http.connections_max * 3 / 4,
+        streams_max: streams_max(config),
         lookup_rate_per_client: config.tracking.lookup_rate_per_client,
         trusted_hops: config.http.trusted_hops,
     }
+}
+
+/// How many may follow what happens at a listener: those who look once find a place, too.
+pub(super) fn streams_max(config: &Config) -> usize {
+    config.http.connections_max * 3 / 4
 }
 
 /// The guard of the listener at an address; `origins` are those of foreign pages that may use it.

@@ -137,6 +137,7 @@ impl Wiring {
             relay: self.relay.clone(),
             site,
             access,
+            live: ops::Live::new(options::streams_max(&self.config), self.env.pace.clone()),
             asking: Arc::default(),
         })
     }

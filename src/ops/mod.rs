@@ -4,6 +4,7 @@ mod access;
 mod desk;
 mod exposition;
 mod ledger;
+mod live;
 mod mailbox;
 mod relay;
 
@@ -17,6 +18,7 @@ use axum::{
     Json, Router,
     extract::State,
     http::{HeaderMap, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -37,6 +39,7 @@ use crate::{
 
 pub use access::{Access, AccessOptions};
 pub use desk::{Accounts, Deps as DeskDeps, Group, ReadAccounts, Watch, Watched};
+pub use live::Live;
 pub use mailbox::{Mailbox, Place, Sample, Samples};
 pub use relay::{Relay, RelayState, Trouble};
 
@@ -75,6 +78,8 @@ pub struct Ops {
     pub site: Site,
     /// Who is let in where addresses are shown.
     pub access: Access,
+    /// What keeps its pages as they are.
+    pub live: Live,
     /// Held by who asks the log whether it is there.
     pub asking: Arc<Mutex<()>>,
 }
@@ -86,12 +91,13 @@ impl Ops {
         let ledger = Ledger::of(&self).map_or_else(Router::new, Ledger::router);
         let desk = self.desk.clone().map_or_else(Router::new, |deps| desk::Desk::new(deps).router());
         let access = self.access.clone();
+        let follow = middleware::from_fn_with_state(self.live.clone(), live::follow);
         let numbers = Router::new().route("/metrics", get(metrics)).with_state(self.clone());
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
             .with_state(self)
-            .merge(access.protect(mailbox.merge(ledger).merge(desk), numbers))
+            .merge(access.protect(mailbox.merge(ledger).merge(desk), numbers).layer(follow))
             .merge(pages::assets());
         web::with_fallbacks(routes)
     }

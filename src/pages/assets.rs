@@ -20,10 +20,11 @@ const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// What pages need, by name. What a script imports stands before it.
-const FILES: [(&str, &str, &[&str]); 10] = [
+const FILES: [(&str, &str, &[&str]); 11] = [
     ("pages.css", CSS, &[include_str!("assets/tokens.css"), include_str!("assets/pages.css")]),
     ("shop.js", JS, &[include_str!("assets/shop.js")]),
     ("checkout.js", JS, &[include_str!("assets/checkout.js")]),
+    ("live.js", JS, &[include_str!("assets/live.js")]),
     ("desk.js", JS, &[include_str!("assets/desk.js")]),
     ("mark-1.svg", SVG, &[include_str!("assets/marks/1.svg")]),
     ("mark-2.svg", SVG, &[include_str!("assets/marks/2.svg")]),
@@ -119,6 +120,18 @@ mod tests {
         assert!(sizes[0] * 2 < sizes[1] && sizes[0] < 8_000, "{sizes:?}");
         let old = Request::get("/assets/pages.00000000.css").body(Body::empty()).unwrap();
         assert_eq!(assets().oneshot(old).await.unwrap().status(), 404);
+    }
+
+    #[test]
+    fn scripts_stay_small_and_find_each_other() {
+        let scripts = || ASSETS.iter().filter(|asset| asset.kind == JS);
+        let bytes: usize = scripts().map(|script| script.text.len()).sum();
+        assert!(bytes < 15_000, "{bytes} bytes of script");
+        let live = path_of("live.js").unwrap().replace("/assets/", "./");
+        for name in ["desk.js", "track.js"] {
+            let script = scripts().find(|script| script.name == name).unwrap();
+            assert!(script.text.contains(&format!("from \"{live}\";")), "{name}");
+        }
     }
 
     #[test]

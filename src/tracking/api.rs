@@ -15,7 +15,7 @@ use axum::{
 };
 use serde::Serialize;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use super::{
     Feed, Metrics, OrderJson,
@@ -32,7 +32,7 @@ use crate::{
         orders::{HistoryEntry, OrderView},
     },
     telemetry::ThrottledLog,
-    web::{self, FieldError, Limiter, Problem, Rate},
+    web::{self, FieldError, Limiter, Problem, Rate, Streams},
 };
 
 /// What the old service answers for an order that it does not know.
@@ -94,7 +94,7 @@ struct Inner {
     mails: Arc<Notify>,
     /// Counts who asks for links.
     lookups: Option<Limiter>,
-    streams: Arc<Semaphore>,
+    streams: Streams,
     pages: TrackingPages,
     options: Options,
     denials: ThrottledLog,
@@ -104,7 +104,7 @@ impl Api {
     /// A listener that answers from the store and writes commands to the log.
     pub fn new(deps: Deps, options: Options) -> Self {
         let Deps { log, store, env, handles, metrics, feed, mails } = deps;
-        let streams = Arc::new(Semaphore::new(options.streams_max));
+        let streams = Streams::new(options.streams_max, env.pace.clone());
         let pages = TrackingPages::new(options.site.clone(), log.clone(), env.clock.clone(), options.flows.clone());
         let commands = Commands::new(log, store.clone(), env.clone(), options.commands.clone());
         let lookups = options.lookup_rate_per_client.map(Limiter::new);

@@ -25,6 +25,11 @@ pub fn accepts_html(headers: &HeaderMap) -> bool {
     false
 }
 
+/// Whether events are wanted, as they happen.
+pub fn accepts_events(headers: &HeaderMap) -> bool {
+    weighted(headers, ACCEPT).any(|(range, weight)| range.eq_ignore_ascii_case("text/event-stream") && weight > 0.0)
+}
+
 /// Whether an answer may come compressed by gzip (RFC 9110 §12.5.3).
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     let weight = |coding: &str| {

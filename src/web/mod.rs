@@ -5,6 +5,8 @@
 //! are bounded (`axum::serve` bounds none of them), a request beyond a bound is answered and not dropped, and a stop
 //! finishes what has begun. Handlers see whole bodies of bounded size and the peer as axum's `ConnectInfo`.
 //!
+//! [`Streams`] are answers that go on, within bounds of their own.
+//!
 //! [`Guard`] keeps foreign web pages out, on every listener.
 //!
 //! Deliberately absent: TLS and HTTP/2, which a reverse proxy in front does better.
@@ -19,12 +21,13 @@ mod rate;
 mod request;
 mod routes;
 mod server;
+mod stream;
 mod turn;
 mod wire;
 
 use std::time::Duration;
 
-pub use accept::{accepts_gzip, accepts_html};
+pub use accept::{accepts_events, accepts_gzip, accepts_html};
 pub use guard::{Guard, HostName, Origin, ParseName, cors, is_cross_origin, is_from_here, is_loopback_name};
 pub use language::{LANG_COOKIE, language};
 pub use problem::{FieldError, Problem, with_fallbacks};
@@ -32,6 +35,7 @@ pub use rate::{Limiter, ParseRate, Rate, network};
 pub use request::{Stopping, bearer, client, cookie, is_tls, query_field, query_fields};
 pub use routes::{Browser, Dress, Routes};
 pub use server::serve;
+pub use stream::{Events, Streams, last_event_id};
 
 /// What can go wrong with a server; accepting and serving single connections never ends it.
 #[derive(Debug, thiserror::Error)]

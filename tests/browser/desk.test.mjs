@@ -1,4 +1,4 @@
-// The shop's people at the desk: what has failed, and what is in the log.
+// The shop's people at the desk: what goes on, what has failed, and what is in the log.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch, reader } from './browser.mjs';
@@ -46,5 +46,94 @@ test('the record of an order is found in the log, and leads to the order', STORY
   assert.ok(!(await page.content()).includes('eva@example.org'), 'the address is masked');
   await record.getByRole('link', { name: 'pedido' }).click();
   await page.waitForURL(new RegExp(`/orders/${sought.orderid}$`));
+  await close();
+});
+
+const OUTAGE = [/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE/];
+const orders = (page, { orderid }) => page.getByRole('rowheader', { name: String(orderid), exact: true });
+const live = (page, words) => page.getByRole('status').getByText(words, { exact: true }).waitFor();
+
+test('a page of the desk follows what happens, until it is paused', STORY, async () => {
+  const [{ page, close }, other] = [await reader(browser), await reader(browser)];
+  const asked = [];
+  page.on('request', (request) => asked.push(request.resourceType()));
+  for (const each of [page, other.page]) await each.goto(server.ops('/orders?lang=es'));
+  await live(page, 'En directo');
+  const first = await server.place('1080');
+  await orders(page, first).waitFor();
+  assert.deepEqual(asked.filter((kind) => ['document', 'eventsource', 'fetch'].includes(kind)), ['document', 'eventsource']);
+  const clock = await page.locator('#clock').textContent();
+  await page.waitForFunction((then) => document.getElementById('clock').textContent !== then, clock);
+  await page.getByRole('button', { name: 'Pausar' }).click();
+  await live(page, 'En pausa');
+  const held = await page.locator('main').innerHTML();
+  const second = await server.place('1080');
+  await orders(other.page, second).waitFor(); // whoever has not paused sees it
+  assert.equal(await page.locator('main').innerHTML(), held);
+  await page.getByRole('button', { name: 'Seguir' }).click();
+  await orders(page, second).waitFor();
+  await live(page, 'En directo');
+  await other.close();
+  await close();
+});
+
+test('what has the focus keeps it while orders come in', STORY, async () => {
+  const { page, close } = await reader(browser);
+  const first = await server.place('1080');
+  await page.goto(server.ops('/orders?lang=es'));
+  await orders(page, first).getByRole('link').focus();
+  await orders(page, await server.place('1080')).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), String(first.orderid));
+  await close();
+});
+
+test('an open desk says that it has lost touch, and is right again when the server is back', STORY, async () => {
+  const { page, close } = await reader(browser, {}, OUTAGE);
+  await page.goto(server.ops('/orders?lang=es'));
+  await live(page, 'En directo');
+  await server.kill();
+  await live(page, 'Reconectando…');
+  await server.again();
+  await orders(page, await server.place('1080')).waitFor();
+  await live(page, 'En directo');
+  await close();
+});
+
+test('where no stream is to be had, the page is asked for', STORY, async () => {
+  const { page, close } = await reader(browser, {}, [/ERR_FAILED/]);
+  await page.route('**', (route) => (route.request().resourceType() === 'eventsource' ? route.abort() : route.continue()));
+  await page.goto(server.ops('/orders?lang=es'));
+  await orders(page, await server.place('1080')).waitFor();
+  await live(page, 'En directo');
+  await close();
+});
+
+test('a desk that nobody sees rests, and an order\'s page is only asked for', STORY, async () => {
+  const { page, close } = await reader(browser);
+  const order = await server.place('1080');
+  const hide = (isHidden) => page.evaluate((hidden) => {
+    Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, isHidden);
+  await page.goto(server.tracking(`/track/${order.handle}?lang=es`));
+  await page.getByText('En directo').waitFor();
+  await hide(true);
+  const isAsked = page.waitForRequest((request) => request.resourceType() === 'fetch');
+  await server.change(order, 'advance');
+  await isAsked;
+  await page.getByRole('heading', { level: 1, name: 'Lo estamos preparando' }).waitFor();
+  await page.goto(server.ops('/orders?lang=es'));
+  await live(page, 'En directo');
+  await hide(true);
+  const asked = [];
+  page.on('request', (request) => asked.push(request.url()));
+  const other = await reader(browser);
+  await other.page.goto(server.ops('/orders?lang=es'));
+  const late = await server.place('1080');
+  await orders(other.page, late).waitFor();
+  assert.deepEqual([await orders(page, late).count(), asked], [0, []]);
+  await hide(false);
+  await orders(page, late).waitFor();
+  await other.close();
   await close();
 });

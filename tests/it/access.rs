@@ -6,7 +6,7 @@ use encargo::{app::App, clock::Clock, config, domain::Timestamp};
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 use serde_json::Value;
 
-use crate::harness::app::TestApp;
+use crate::harness::{app::TestApp, stream::Stream};
 
 const TOKEN: &str = "0123456789abcdef-correct";
 const BROWSER: &str = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8";
@@ -155,6 +155,25 @@ async fn a_session_acts_under_its_name_and_ends_when_told() {
     assert_eq!((ana.status("/orders").await, leo.status("/orders").await), (303, 200));
     app.clock.advance(Duration::from_hours(12));
     assert_eq!(leo.status("/orders").await, 303, "a session ends with the day");
+}
+
+#[tokio::test]
+async fn a_stream_is_for_who_may_see_the_page_and_ends_with_the_session() {
+    let app = with_token(&[]).await;
+    let mut ana = Person::new(&app);
+    let ask = |cookie: &str| app.http.get(app.ops("/orders")).header("cookie", cookie);
+    for path in ["/", "/orders", "/login"] {
+        let stranger = app.http.get(app.ops(path)).header("accept", "text/event-stream").send().await.unwrap();
+        assert_ne!(header(&stranger, "content-type"), "text/event-stream", "{path}");
+        assert_eq!(stranger.status(), if path == "/login" { 200 } else { 401 }, "{path}");
+    }
+    Stream::open(app.http.get(app.ops("/orders")).bearer_auth(TOKEN)).await.until("event: change").await;
+    ana.log_in().await;
+    let mut stream = Stream::open(ask(&ana.cookie)).await;
+    stream.until("event: change").await;
+    let form = hidden(&ana.page("/orders").await, "form");
+    assert_eq!(ana.post("/logout", &[("form", &form)]).send().await.unwrap().status(), 303);
+    stream.rest().await;
 }
 
 #[tokio::test]

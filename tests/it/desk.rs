@@ -1,6 +1,7 @@
 //! The operations desk over HTTP, with its forms.
 
 mod capacity;
+mod live;
 mod log;
 mod shown;
 

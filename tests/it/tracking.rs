@@ -5,10 +5,13 @@ use std::time::Duration;
 use encargo::domain::Lang;
 use reqwest::{Response, StatusCode, redirect};
 use serde_json::Value;
-use tokio::time::timeout;
 
 use crate::{
-    harness::{PATIENCE, app::TestApp, eventually},
+    harness::{
+        app::TestApp,
+        eventually,
+        stream::{Stream, last_id},
+    },
     pages::check::flaws,
 };
 
@@ -178,48 +181,9 @@ async fn a_held_order_says_so() {
     assert!(html.contains("It is on hold") && html.contains("no time for now"), "{html}");
 }
 
-/// A stream of events, read piece by piece.
-struct Stream(Response);
-
-impl Stream {
-    async fn open(url: &str, seen: Option<&str>) -> Self {
-        let request = reqwest::Client::new().get(format!("{url}/events")).header("accept", "text/event-stream");
-        let request = if let Some(seen) = seen { request.header("last-event-id", seen) } else { request };
-        let response = request.send().await.unwrap();
-        assert_eq!((response.status(), header(&response, "content-type")), (StatusCode::OK, "text/event-stream"));
-        Self(response)
-    }
-
-    /// Reads until a text has come; returns what came.
-    async fn until(&mut self, text: &str) -> String {
-        let mut came = String::new();
-        let read = async {
-            while !came.contains(text) {
-                let piece = self.0.chunk().await.unwrap().unwrap_or_else(|| panic!("it ended before {text}: {came}"));
-                came.push_str(std::str::from_utf8(&piece).unwrap());
-            }
-        };
-        let is_there = timeout(PATIENCE, read).await;
-        assert!(is_there.is_ok(), "waited for {text}: {came}");
-        came
-    }
-
-    /// Reads to the end.
-    async fn rest(mut self) -> String {
-        let mut came = String::new();
-        let read = async {
-            while let Some(piece) = self.0.chunk().await.unwrap() {
-                came.push_str(std::str::from_utf8(&piece).unwrap());
-            }
-        };
-        assert!(timeout(PATIENCE, read).await.is_ok(), "it goes on: {came}");
-        came
-    }
-}
-
-/// The id of the last event.
-fn last_id(text: &str) -> &str {
-    text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap_or_else(|| panic!("no id in {text}"))
+async fn follow(url: &str, seen: Option<&str>) -> Stream {
+    let request = reqwest::Client::new().get(format!("{url}/events"));
+    Stream::open(if let Some(seen) = seen { request.header("last-event-id", seen) } else { request }).await
 }
 
 #[tokio::test]
@@ -227,7 +191,7 @@ async fn changes_come_as_events_and_whoever_comes_back_hears_only_what_is_new() 
     let app = TestApp::start().await;
     let (id, url) = placed(&app).await;
     app.mails(1).await;
-    let mut stream = Stream::open(&url, None).await;
+    let mut stream = follow(&url, None).await;
     stream.until("\"mail\":\"sent\"").await;
     app.advance_to(id, "preparando", DWELL).await;
     let came = stream.until("\"seq\":2").await;
@@ -238,10 +202,10 @@ async fn changes_come_as_events_and_whoever_comes_back_hears_only_what_is_new() 
     app.advance_to(id, "finalizado", DWELL).await;
     app.mails(4).await;
     // of what was missed, only how it stands now
-    let rest = Stream::open(&url, Some(&seen)).await.rest().await;
-    assert!(rest.contains("\"estado\":\"finalizado\"") && rest.ends_with("event: end\ndata:\n\n"), "{rest}");
+    let rest = follow(&url, Some(&seen)).await.rest().await;
+    assert!(rest.contains("\"estado\":\"finalizado\"") && rest.ends_with("event: end\ndata: \n\n"), "{rest}");
     assert!(!rest.contains("\"seq\":3,\"finished\""), "{rest}");
-    let none = Stream::open(&url, Some(last_id(&rest))).await.rest().await;
+    let none = follow(&url, Some(last_id(&rest))).await.rest().await;
     assert!(!none.contains("event: change"), "{none}");
 }
 
@@ -251,7 +215,7 @@ async fn open_streams_end_at_a_stop_and_are_bounded() {
     let (_, url) = placed(&app).await;
     let mut streams = Vec::new();
     for _ in 0..6 {
-        let mut stream = Stream::open(&url, None).await;
+        let mut stream = follow(&url, None).await;
         stream.until("event: change").await;
         streams.push(stream);
     }

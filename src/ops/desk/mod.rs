@@ -4,7 +4,7 @@
 //! Guarantees: whatever is changed is changed by a form of this desk, which was confirmed on a page of its own; a decision about
 //! many counts only while they are those that the page spoke of; an order's history tells that the desk changed it.
 //!
-//! Pages work without script; a small one asks for them again once a second.
+//! Pages work without script; a small one keeps them as they are here (`src/ops/live.rs`).
 
 mod accounts;
 mod actions;

@@ -1,18 +1,14 @@
 // Brings the page of an order to life: follows its changes, counts down, tells times in the reader's own zone. The page
-// works without; all that a change does is to fetch it again.
+// works without; a change fetches it again.
+import { find, follow, now } from "./live.js";
 
-const GIVEN_UP_AFTER = 15_000, LOST_AFTER = 10_000, POLL_EVERY = 5_000, LATE_AFTER = 6_000;
-const find = (id, root = document) => root.getElementById(id);
+const LOST_AFTER = 10_000, LATE_AFTER = 6_000;
 const lang = document.documentElement.lang.replace(/^en$/, "en-GB"); // days before months, as the server writes them
 
-let skew = 0; // of this clock from the server's
 let news = new Date(); // when the server was last heard
-let source, lost, polling, lateTold;
-let isFetching = false, isStale = false;
+let lost, lateTold;
 
 const state = () => find("live").dataset;
-const isFollowed = () => "followed" in state();
-const now = () => Date.now() + skew;
 
 /** Times in the reader's zone, and buttons that only a script can serve. */
 function enhance(root) {
@@ -28,95 +24,39 @@ function enhance(root) {
 }
 
 /** Says whether what is shown is what there is. */
-function tell(isLive, root = document) {
-  const live = find("live", root);
-  if (!("open" in live.dataset)) return;
-  live.className = isLive ? "live" : "live re";
-  live.textContent = isLive ? live.dataset.live : live.dataset.lost;
-}
-
-function online() {
-  news = new Date();
-  clearTimeout(lost);
-  lost = undefined;
-  find("lost-note")?.remove();
-  tell(true);
-}
-
-function offline() {
-  tell(false);
-  lost ??= setTimeout(() => {
-    const note = find("lost").content.firstElementChild.cloneNode(true);
-    note.id = "lost-note";
-    note.querySelector("time").textContent = news.toLocaleTimeString(lang, { hourCycle: "h23" });
-    document.querySelector(".steps").after(note);
-  }, LOST_AFTER);
-}
-
-/** Shows the page as it is now, changing only what differs. */
-async function update() {
-  const signal = AbortSignal.timeout(GIVEN_UP_AFTER);
-  const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store", signal });
-  if (!answer.ok) throw new Error(answer.status);
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  skew = Number(find("live", page).dataset.now) - Date.now();
-  enhance(page);
-  online();
-  tell(true, page);
-  const [title, heading] = [document.title, document.querySelector("h1").textContent];
-  document.title = page.title;
-  find("sprite").replaceWith(find("sprite", page));
-  if (find("mark").href !== find("mark", page).href) find("mark").replaceWith(find("mark", page));
-  const main = find("main"), [old, fresh] = [[...main.children], [...find("main", page).children]];
-  main.className = find("main", page).className;
-  if (old.length === fresh.length) {
-    old.forEach((part, i) => part.isEqualNode(fresh[i]) || part.replaceWith(fresh[i]));
+function tell(isLive, page = document) {
+  const live = find("live", page);
+  if ("open" in live.dataset) {
+    live.className = isLive ? "live" : "live re";
+    live.textContent = isLive ? live.dataset.live : live.dataset.lost;
+  }
+  if (isLive) {
+    news = new Date();
+    clearTimeout(lost);
+    lost = find("lost-note")?.remove();
   } else {
-    main.replaceChildren(...fresh);
+    lost ??= setTimeout(() => {
+      const note = find("lost").content.firstElementChild.cloneNode(true);
+      note.id = "lost-note";
+      note.querySelector("time").textContent = news.toLocaleTimeString(lang, { hourCycle: "h23" });
+      document.querySelector(".steps").after(note);
+    }, LOST_AFTER);
   }
-  const said = document.querySelector("h1").textContent;
-  if (said !== heading || title !== document.title) find("said").textContent = said;
-  if (!isFollowed()) leave();
 }
 
-/** One update at a time; one more if something changed meanwhile. */
-async function refresh() {
-  isStale = true;
-  if (isFetching) return;
-  isFetching = true;
-  while (isStale) {
-    isStale = false;
-    await update().catch(offline);
-  }
-  isFetching = false;
+function dress(page) {
+  enhance(page);
+  tell(true, page);
+  const said = page.querySelector("h1").textContent;
+  if (said !== document.querySelector("h1").textContent) find("said", page).textContent = said;
 }
 
-/** Nothing can change any more. */
-function leave() {
-  source?.close();
-  clearInterval(polling);
-}
-
-function connect() {
-  if (!isFollowed()) return;
-  source?.close();
-  source = new EventSource(`${state().events}?since=${encodeURIComponent(state().version)}`);
-  source.onopen = () => {
-    clearInterval(polling);
-    polling = undefined;
-    online();
-  };
-  source.addEventListener("change", refresh);
-  source.addEventListener("end", leave);
-  source.onerror = () => {
-    offline();
-    // the browser connects again by itself, unless it was refused
-    polling ??= setInterval(() => {
-      refresh();
-      if (source.readyState === EventSource.CLOSED) connect();
-    }, POLL_EVERY);
-  };
-}
+const line = follow({
+  address: () => `${state().events}?since=${encodeURIComponent(state().version)}`,
+  isWanted: () => "followed" in state(),
+  change: () => line.refresh(),
+  dress, tell,
+});
 
 /** The count-down, and the tiles of the state that the order is in. */
 function tick() {
@@ -137,22 +77,18 @@ function tick() {
   [...tiles].forEach((tile, i) => tile.setAttribute("class", i < share ? glaze : i === share ? "bq next" : "bq"));
   if (now() > Number(due) + LATE_AFTER && lateTold !== due) {
     lateTold = due; // once, and the page says so
-    refresh();
+    line.refresh();
   }
 }
 
 document.addEventListener("click", async ({ target }) => {
-  const button = target.closest?.("[data-print], [data-copy]");
+  const button = target.closest("[data-print], [data-copy]");
   if (!button) return;
   if ("print" in button.dataset) return print();
   await navigator.clipboard.writeText(location.origin + location.pathname);
   button.lastElementChild.textContent = button.dataset.copy;
 });
-addEventListener("pageshow", ({ persisted }) => persisted && (refresh(), connect()));
-
-skew = Number(state().now) - Date.now();
 enhance(document);
 for (const template of document.querySelectorAll("template")) enhance(template.content);
 tick();
 setInterval(tick, 1000);
-connect();

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod load;
 pub mod process;
 pub mod smtp;
+pub mod stream;
 
 use std::{
     net::TcpListener,

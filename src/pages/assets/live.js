@@ -1,0 +1,111 @@
+// Keeps a page as it is on the server: by a stream of events or, without one, by asking for it again.
+
+const SILENT_AFTER = 25_000, TIMEOUT = 15_000, POLL_EVERY = 5_000;
+let skew = 0; // of this clock from the server's
+
+export const find = (id, page = document) => page.getElementById(id);
+export const now = () => Date.now() + skew;
+
+function setClock(page) {
+  skew = (page.querySelector("[data-now]")?.dataset.now ?? now()) - Date.now();
+}
+setClock(document);
+
+/** Makes what is shown what it is now, replacing only what differs. */
+function renew(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  const [parts, others] = [[...old.childNodes], [...fresh.childNodes]];
+  const isSame = parts.length && parts.length === others.length && old.cloneNode().isEqualNode(fresh.cloneNode());
+  if (isSame) parts.forEach((part, i) => renew(part, others[i]));
+  else old.replaceWith(fresh);
+}
+
+/**
+ * Follows the stream at `address()` while it `isWanted()`. `dress` gets each page before it is shown; `tell` hears whether
+ * what is shown is what there is. Hidden pages are only asked for: browsers have few connections.
+ */
+export function follow({ address, isWanted, change, dress, tell }) {
+  let source, silence, polling;
+  let isAsking = false, isStale = false;
+
+  function show(html) {
+    if (!isWanted()) return;
+    const page = new DOMParser().parseFromString(html, "text/html");
+    const focused = document.activeElement?.getAttribute("href");
+    setClock(page);
+    tell(true);
+    dress(page);
+    document.title = page.title;
+    for (const part of ["#mark", "#sprite", "#said", ".top", "main"]) {
+      const old = document.querySelector(part);
+      if (old) renew(old, page.querySelector(part));
+    }
+    // what had the focus keeps it
+    if (focused && document.activeElement === document.body) document.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus();
+    if (!isWanted()) attend();
+  }
+
+  async function ask() {
+    const signal = AbortSignal.timeout(TIMEOUT);
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal });
+    if (answer.status === 401) return location.reload(); // to the log-in
+    if (!answer.ok) throw new Error(answer.status);
+    show(await answer.text());
+  }
+
+  /** One at a time; one more if something changed meanwhile. */
+  async function refresh() {
+    isStale = true;
+    while (isStale && !isAsking) {
+      [isStale, isAsking] = [false, true];
+      await ask().catch(lose);
+      isAsking = false;
+    }
+  }
+
+  function poll() {
+    refresh();
+    if (!document.hidden) open();
+  }
+
+  function lose() {
+    if (!isWanted()) return;
+    source?.close();
+    tell(false);
+    polling ??= setInterval(poll, POLL_EVERY);
+  }
+
+  function rest() {
+    clearTimeout(silence);
+    clearInterval(polling);
+    polling = undefined;
+  }
+
+  function hear() {
+    rest();
+    silence = setTimeout(lose, SILENT_AFTER);
+    tell(true);
+  }
+
+  function open() {
+    source?.close();
+    source = new EventSource(address());
+    source.onopen = hear;
+    source.onerror = () => polling ? source.close() : lose(); // what comes without a stream is not lost
+    source.addEventListener("beat", hear);
+    source.addEventListener("change", change);
+    source.addEventListener("end", () => source.close());
+  }
+
+  function attend() {
+    source?.close();
+    rest();
+    if (!isWanted()) return;
+    if (document.hidden) polling = setInterval(poll, POLL_EVERY);
+    else open();
+  }
+
+  document.addEventListener("visibilitychange", attend);
+  addEventListener("pageshow", attend);
+  return { attend, refresh, show };
+}
