@@ -1,7 +1,8 @@
 //! First figures: `cargo bench --bench orders -- MODE`, where MODE is
 //!
 //! - `acks`: durable acknowledgements per second beside a handler that does nothing, at concurrency 1, 16, 64, 256
-//! - `flow [--mail none|maildir|smtp] [--rate N]`: sustained orders per second through all states
+//! - `flow [--mail none|maildir|smtp] [--rate N] [--desks N]`: sustained orders per second through all states, while so
+//!   many people look at the operations desk
 //! - `timers [--orders 100000] [--rate 2000] [--mail none|maildir|smtp]`: lateness of transitions and memory with that
 //!   many orders in flight
 //! - `restart [--orders 150000]`: time from start to the first timer with that many orders in flight

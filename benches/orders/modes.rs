@@ -29,7 +29,13 @@ pub async fn flow(mail: &str, duration: Duration, rate: Option<f64>) {
     let data = tempfile::tempdir().expect("a folder");
     let destination = Destination::open(mail, data.path()).await;
     let server = start(data.path(), Duration::from_secs(1), &destination.url).await;
-    println!("mail {mail}, dwell 1 s, {CONNECTIONS} connections, {duration:?} after 10 s of warm-up");
+    let desks: usize = option("--desks", 0);
+    for _ in 0..desks {
+        server.follow_desk().await;
+    }
+    println!(
+        "mail {mail}, dwell 1 s, {CONNECTIONS} connections, {duration:?} after 10 s of warm-up, {desks} open desks"
+    );
     let load = tokio::spawn(client::load(server.intake, CONNECTIONS, duration + Duration::from_secs(12), rate));
     tokio::time::sleep(Duration::from_secs(10)).await;
     watch(&server, duration).await.report();

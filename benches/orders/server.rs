@@ -67,12 +67,30 @@ impl Server {
     }
 
     async fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.ops).await.expect("the ops listener listens");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let mut stream = self.ask(path, "*/*").await;
         let mut text = String::new();
         stream.read_to_string(&mut text).await.expect("it answers");
         text
+    }
+
+    async fn ask(&self, path: &str, accept: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.ops).await.expect("the ops listener listens");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        stream
+    }
+
+    /// Follows the desk's first page, as a browser does that has it open, until the server ends.
+    pub async fn follow_desk(&self) {
+        let mut stream = self.ask("/", "text/event-stream").await;
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).await.expect("it answers");
+        assert_eq!(&start, b"HTTP/1.1 200", "the desk can be followed");
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 64 << 10];
+            while stream.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
+        });
     }
 }
 
