@@ -79,6 +79,11 @@ pub fn time(lang: Lang, zone: &TimeZone, now: Timestamp, at: Timestamp) -> Strin
     words.replace("{d}", &day)
 }
 
+/// A time of day on an axis, `21:06`.
+pub fn hour(zone: &TimeZone, at: Timestamp) -> String {
+    local(zone, at).strftime("%H:%M").to_string()
+}
+
 /// A time with its day and its zone: `27 nov 2026, 21:06:41 (UTC)`.
 pub fn date(lang: Lang, zone: &TimeZone, at: Timestamp) -> String {
     let then = local(zone, at);

@@ -14,7 +14,7 @@ use crate::{
 /// - `asset("pages.css")`: where an asset is
 /// - `id | tile`: a product's tile, for the macro
 /// - `n | number`, `"7.19" | price`, `seconds | duration`
-/// - `at | time(now)`, `at | date`: of milliseconds since 1970, as `<time>`
+/// - `at | time(now)`, `at | hour`, `at | date`: of milliseconds since 1970, as `<time>`
 /// - `state | state`: a state's name
 pub(super) fn add(env: &mut Environment<'static>, site: &Site) {
     env.add_filter("fill", fill);
@@ -24,9 +24,13 @@ pub(super) fn add(env: &mut Environment<'static>, site: &Site) {
     env.add_filter("price", move |state: &State, price: &str| format::price(lang(state), &currency, price));
     env.add_filter("duration", |seconds: u64| format::duration(std::time::Duration::from_secs(seconds)));
     env.add_filter("state", |state: &State, name: &str| words::state(lang(state), name));
-    let (here, there) = (site.clone(), site.clone());
+    let (here, there, zone) = (site.clone(), site.clone(), site.zone.clone());
     env.add_filter("time", move |state: &State, at: i64, now: i64| {
         here.time(lang(state), Timestamp::from_millis(now), Timestamp::from_millis(at))
+    });
+    env.add_filter("hour", move |at: i64| {
+        let at = Timestamp::from_millis(at);
+        Value::from_safe_string(format!("<time datetime=\"{at}\">{}</time>", format::hour(&zone, at)))
     });
     env.add_filter("date", move |state: &State, at: i64| there.date(lang(state), Timestamp::from_millis(at)));
     env.add_function("asset", |name: &str| {

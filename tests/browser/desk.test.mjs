@@ -115,7 +115,9 @@ test('a desk that nobody sees rests, and an order\'s page is only asked for', ST
     Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
     document.dispatchEvent(new Event('visibilitychange'));
   }, isHidden);
-  await page.goto(server.tracking(`/track/${order.handle}?lang=es`));
+  const address = server.tracking(`/track/${order.handle}?lang=es`);
+  await eventually('the page of the order', async () => (await fetch(address)).ok);
+  await page.goto(address);
   await page.getByText('En directo').waitFor();
   await hide(true);
   const isAsked = page.waitForRequest((request) => request.resourceType() === 'fetch');

@@ -248,7 +248,10 @@ async fn no_form_of_another_site_is_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_are_grouped_and_only_those_that_were_shown_are_decided_about() {
     let app = TestApp::start().await;
+    page(&app, "/").await; // what was seen then says nothing of them
     bounce(&app, 901, "rosa@example.org", "550 5.1.1 <rosa@example.org>: no such user").await;
+    let one = page(&app, "/failures").await;
+    assert!(one.contains("</svg>Try again</a>") && one.contains("<span class=\"soft n\">1</span></h2>"), "{one}");
     bounce(&app, 902, "leo@example.net", "550 5.1.1 <leo@example.net>: no such user").await;
     let html = page(&app, "/failures").await;
     assert!(html.contains("The server refuses the address") && html.contains("<b class=\"big n\">2</b>"), "{html}");

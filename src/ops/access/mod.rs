@@ -140,10 +140,8 @@ impl Access {
     /// The name of the cookie, and whether it is one for TLS alone.
     fn cookie(&self, request: &Request) -> (String, bool) {
         let AccessOptions { trusted_hops, port, .. } = self.0.options;
-        if web::is_tls(request.headers(), trusted_hops) {
-            return ("__Host-encargo-desk".to_owned(), true);
-        }
-        (format!("encargo-desk-{port}"), false)
+        let is_tls = web::is_tls(request.headers(), trusted_hops);
+        (format!("{}encargo-desk-{port}", if is_tls { "__Host-" } else { "" }), is_tls)
     }
 
     /// Leads people to the log-in, and tells programs and scripts what is wanted.

@@ -39,11 +39,11 @@ fn points(values: &[f64], x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> Str
     path
 }
 
-/// A round number not below a value, for the top of a chart.
+/// A round number not below a value, for the top of a chart; its half is a whole one.
 pub(super) fn top(value: f64) -> u64 {
     let value = value.max(1.0);
     let scale = 10_f64.powf(value.log10().floor());
-    let round = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * scale).find(|n| *n >= value);
+    let round = [1.0, 2.0, 4.0, 6.0, 8.0, 10.0].into_iter().map(|n| n * scale).find(|n| *n >= value);
     (round.unwrap_or(value) as u64).max(2)
 }
 
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn the_top_of_a_chart_is_a_round_number() {
         let tops: Vec<_> = [0.0, 1.0, 3.0, 12.0, 780.0, 1_000.0, 1_001.0].into_iter().map(top).collect();
-        assert_eq!(tops, [2, 2, 5, 20, 1_000, 1_000, 2_000]);
+        assert_eq!(tops, [2, 2, 4, 20, 800, 1_000, 2_000]);
     }
 
     #[test]

@@ -161,7 +161,7 @@ fn normalised(reason: &str) -> String {
 pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: axum::http::Uri) -> Result<Response, Problem> {
     let store = desk.0.deps.watch.store().map_err(unavailable)?;
     let (groups, has_more) = groups(store.as_ref()).await.map_err(unavailable)?;
-    let query = SuppressedQuery { limit: ADDRESSES, ..SuppressedQuery::default() };
+    let query = SuppressedQuery { limit: ADDRESSES + 1, ..SuppressedQuery::default() };
     let suppressed = store.suppressed(query).await.map_err(unavailable)?;
     let seen = desk.look().await?;
     let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: desk.0.deps.env.clock.now() };
@@ -170,10 +170,13 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: axum::ht
         let n: u64 = crate::web::query_field(&uri, name)?.parse().ok()?;
         Some(voice.count(key, n))
     };
-    let addresses = suppressed.iter().map(|found| context! { address => found.address.as_str(), at => found.at.as_millis(), reason => mask_addresses(&found.reason) });
+    // of one read with the list, which may be newer than what was seen
+    let listed = suppressed.len() as u64;
+    let count = if suppressed.len() > ADDRESSES { listed.max(seen.snapshot.mails.suppressed) } else { listed };
+    let addresses = suppressed.iter().take(ADDRESSES).map(|found| context! { address => found.address.as_str(), at => found.at.as_millis(), reason => mask_addresses(&found.reason) });
     let values = context! {
         groups => groups.iter().map(|group| values(group, voice)).collect::<Vec<_>>(), has_more, most => ITEMS_MAX,
-        all, addresses => addresses.collect::<Vec<_>>(), suppressed => seen.snapshot.mails.suppressed,
+        all, addresses => addresses.collect::<Vec<_>>(), suppressed => count,
         done => done("redriven", "did_redrive").or_else(|| done("dropped", "did_drop")).or_else(|| done("released", "did_release")),
     };
     Ok(desk.render("desk/failures.html", &reader, "/failures", Some(&seen), values))
@@ -190,7 +193,7 @@ fn values(group: &Group, voice: Voice<'_>) -> Value {
     let rows = group.items.iter().take(ROWS).map(|item| row(item, voice));
     let more = group.items.len().saturating_sub(ROWS) as u64;
     context! {
-        key => &group.key, count => group.items.len(), title => voice.word(title), advice => voice.word(advice), of,
+        key => &group.key, count => group.items.len(), redrive => voice.count("redrive_n", group.items.len() as u64), title => voice.word(title), advice => voice.word(advice), of,
         first => at(first), last => at(last), sample => first.map(sample), can_help => group.kind.can_help(),
         can_redrive => group.kind.can_redrive(), rows => rows.collect::<Vec<_>>(),
         more => (more > 0).then(|| voice.count("n_more", more)), command => first.map(command),

@@ -83,13 +83,22 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
         topic => &query.topic, at => &query.at, holds => &query.holds, is_unclear, rows,
         partition => read.as_ref().map(|(tp, _)| tp.partition),
         looked => read.as_ref().map(|(_, found)| context! {
-            n => found.looked, from => found.span.0, to => found.span.1,
+            span => span(found.span),
             // where it goes on, towards older records or newer ones
             older => (found.has_more && query.at.is_empty()).then_some(found.span.0),
             newer => (found.has_more && !query.at.is_empty()).then_some(found.span.1),
         }),
     };
     Ok(desk.render("desk/log.html", &reader, "/log", Some(&seen), values))
+}
+
+/// Offsets as they are read, the last one among them; nothing when there are none.
+fn span((from, to): (u64, u64)) -> Option<String> {
+    match to.checked_sub(from)? {
+        0 => None,
+        1 => Some(from.to_string()),
+        _ => Some(format!("{from}–{}", to - 1)),
+    }
 }
 
 /// Nothing when it is neither an offset nor a time.

@@ -134,7 +134,8 @@ fn summary(message: &Message<'_>) -> View {
         subject: message.subject().unwrap_or_default().to_owned(),
         from: first(message.from()),
         to: first(message.to()),
-        state: ours("X-Order-State"),
+        // what was asked for is about no state
+        state: if ours("X-Order-Mail") == "link" { "enlace".to_owned() } else { ours("X-Order-State") },
         order: ours("X-Order-Id"),
         ..View::default()
     }
@@ -185,6 +186,12 @@ mod tests {
         assert_eq!(view.headers[2], ("Subject".into(), "=?utf-8?Q?Pedido_en_?= =?utf-8?Q?preparaci=C3=B3n?=".into()));
         let head = summary_of(raw.as_bytes());
         assert_eq!((head.subject, head.text), (view.subject, None));
+    }
+
+    #[test]
+    fn the_mail_with_the_link_is_of_no_state() {
+        let view = summary_of(b"Subject: x\r\nX-Order-Id: 17\r\nX-Order-Mail: link\r\n\r\n");
+        assert_eq!((&*view.order, &*view.state), ("17", "enlace"));
     }
 
     #[test]

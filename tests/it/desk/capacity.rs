@@ -12,6 +12,8 @@ async fn the_load_of_the_last_day_is_what_was_placed_in_it() {
     let app = TestApp::start().await;
     let empty = page(&app, "/capacity").await;
     assert!(empty.contains("0 now, 0 at most") && !empty.contains("class=\"cp\""), "{empty}");
+    // a day ago and half a day ago, to the minute
+    assert!(empty.contains(">16:00</time>") && empty.contains(">04:00</time>"), "{empty}");
     for _ in 0..3 {
         placed(&app).await;
     }

@@ -53,6 +53,9 @@ async fn whatever_stands_in_a_record_is_shown_as_text() {
     let newest = page(&app, "/log?topic=odd&partition=1").await;
     let texts = |html: &str| html.matches("&lt;script&gt;").count();
     assert_eq!((texts(&newest), newest.contains("&lt;script&gt;119 ")), (50, true), "{newest}");
+    assert!(newest.contains("Offsets looked at: 70–119<"), "those that are shown: {newest}");
+    assert!(page(&app, "/log?topic=odd&partition=1&at=119").await.contains("Offsets looked at: 119<"));
+    assert!(!page(&app, "/log?topic=odd&partition=0").await.contains("Offsets looked at"), "there are none");
     for hidden in ["<script>1", "leo@", "rosa@", "eva@", "<b>rosa", "<i>x", "\u{202e}"] {
         assert!(!newest.contains(hidden), "{hidden} is shown");
     }
