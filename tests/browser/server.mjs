@@ -14,9 +14,10 @@ const FLOW = `name = "patient"\nversion = 1\n${['recibido', 'preparando', 'entre
   .map((state) => `[[step]]\nstate = "${state}"\nleave = "either"\ndwell = "1h"\n`).join('')}[[step]]\nstate = "finalizado"\n`;
 
 export class Server {
-  /** Starts `encargo up` with settings of the environment, and waits until it is ready. Orders wait for `change`. */
-  static async start(settings = {}) {
+  /** Starts `encargo up`, or one role, with settings of the environment, and waits until it is ready. Orders wait for `change`. */
+  static async start(settings = {}, role = 'up') {
     const server = new Server();
+    server.role = role;
     server.folder = await mkdtemp(join(tmpdir(), 'encargo-browser-'));
     server.settings = { ENCARGO_FLOW_FILE: 'flow.toml', ...settings };
     await writeFile(join(server.folder, 'flow.toml'), FLOW);
@@ -28,12 +29,13 @@ export class Server {
   async #spawn() {
     const env = { ...process.env, ...this.settings };
     for (const [name, address] of Object.entries(this.listen)) env[`ENCARGO_${name.toUpperCase()}_LISTEN`] = address;
-    this.child = spawn(process.env.ENCARGO_BINARY, ['up', '--json'], { env, cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = spawn(process.env.ENCARGO_BINARY, [this.role, '--json'], { env, cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'] });
     this.log = '';
     this.child.stderr.on('data', (text) => { this.log += text; });
     for await (const line of createInterface({ input: this.child.stdout })) {
       const said = JSON.parse(line);
-      for (const name of Object.keys(this.listen)) this.listen[name] = said[name]; // a port once given stays
+      // a port once given stays; a role has some of the listeners
+      for (const name of Object.keys(this.listen)) this.listen[name] = said[name] ?? this.listen[name];
       break;
     }
     await eventually('the server is ready', async () => (await fetch(this.ops('/readyz'))).ok, () => this.log);
