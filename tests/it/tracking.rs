@@ -1,5 +1,7 @@
 //! The page of an order, as browsers meet it: with and without script, in both languages, and whoever asks.
 
+mod streams;
+
 use std::time::Duration;
 
 use encargo::domain::Lang;
@@ -7,11 +9,7 @@ use reqwest::{Response, StatusCode, redirect};
 use serde_json::Value;
 
 use crate::{
-    harness::{
-        app::TestApp,
-        eventually,
-        stream::{Stream, last_id},
-    },
+    harness::{app::TestApp, eventually},
     pages::check::flaws,
 };
 
@@ -181,58 +179,6 @@ async fn a_held_order_says_so() {
     assert!(html.contains("It is on hold") && html.contains("no time for now"), "{html}");
 }
 
-async fn follow(url: &str, seen: Option<&str>) -> Stream {
-    let request = reqwest::Client::new().get(format!("{url}/events"));
-    Stream::open(if let Some(seen) = seen { request.header("last-event-id", seen) } else { request }).await
-}
-
-#[tokio::test]
-async fn changes_come_as_events_and_whoever_comes_back_hears_only_what_is_new() {
-    let app = TestApp::start().await;
-    let (id, url) = placed(&app).await;
-    app.mails(1).await;
-    let mut stream = follow(&url, None).await;
-    stream.until("\"mail\":\"sent\"").await;
-    app.advance_to(id, "preparando", DWELL).await;
-    let came = stream.until("\"seq\":2").await;
-    assert!(came.contains("event: change\n") && !came.contains("example.org"), "{came}");
-    let seen = last_id(&(came + &stream.until("\"estado\":\"preparando\",\"change\":\"entered\"").await)).to_owned();
-    drop(stream);
-    app.advance_to(id, "entregando", DWELL).await;
-    app.advance_to(id, "finalizado", DWELL).await;
-    app.mails(4).await;
-    // of what was missed, only how it stands now
-    let rest = follow(&url, Some(&seen)).await.rest().await;
-    assert!(rest.contains("\"estado\":\"finalizado\"") && rest.ends_with("event: end\ndata: \n\n"), "{rest}");
-    assert!(!rest.contains("\"seq\":3,\"finished\""), "{rest}");
-    let none = follow(&url, Some(last_id(&rest))).await.rest().await;
-    assert!(!none.contains("event: change"), "{none}");
-}
-
-#[tokio::test]
-async fn open_streams_end_at_a_stop_and_are_bounded() {
-    let mut app = TestApp::start_with(&[("http.connections_max", "8")]).await;
-    let (_, url) = placed(&app).await;
-    let mut streams = Vec::new();
-    for _ in 0..6 {
-        let mut stream = follow(&url, None).await;
-        stream.until("event: change").await;
-        streams.push(stream);
-    }
-    let refused = reqwest::get(format!("{url}/events")).await.unwrap();
-    assert_eq!((refused.status(), header(&refused, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "5"));
-    streams.pop();
-    eventually("a place", async || {
-        let status = reqwest::get(format!("{url}/events")).await.map_err(|e| e.to_string())?.status();
-        if status == StatusCode::OK { Ok(()) } else { Err(status.to_string()) }
-    })
-    .await;
-    app.stop().await;
-    for stream in streams {
-        stream.rest().await;
-    }
-}
-
 /// Asks for the link to an order as the page's form does. The answer has its time, by the clock that the test drives.
 async fn ask_link(app: &TestApp, number: &str, email: &str) -> (StatusCode, String, String) {
     let body = form_urlencoded::Serializer::new(String::new())
@@ -246,17 +192,7 @@ async fn ask_link(app: &TestApp, number: &str, email: &str) -> (StatusCode, Stri
         let answer = form.send().await.unwrap();
         (answer.status(), header(&answer, "location").to_owned(), answer.text().await.unwrap())
     });
-    in_its_time(app, asking).await
-}
-
-/// What a task answers that waits for the clock.
-async fn in_its_time<T>(app: &TestApp, task: tokio::task::JoinHandle<T>) -> T {
-    eventually("an answer", async || {
-        app.clock.advance(Duration::from_millis(100));
-        if task.is_finished() { Ok(()) } else { Err("none yet".to_owned()) }
-    })
-    .await;
-    task.await.unwrap()
+    app.in_its_time(asking).await
 }
 
 #[tokio::test]
@@ -312,7 +248,7 @@ async fn who_asks_for_too_many_links_is_told_to_wait() {
         let request = app.http.post(app.tracking("/lookup")).header("x-forwarded-for", client);
         let asking =
             tokio::spawn(request.header("content-type", "application/x-www-form-urlencoded").body("order=1").send());
-        let answer = in_its_time(&app, asking).await.unwrap();
+        let answer = app.in_its_time(asking).await.unwrap();
         (answer.status(), !header(&answer, "retry-after").is_empty())
     };
     // a program follows to the page

@@ -11,6 +11,7 @@ use encargo::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::eventually;
 
@@ -111,6 +112,16 @@ impl TestApp {
     pub async fn advance_to(&self, id: u64, estado: &str, dwell: Duration) -> Value {
         self.clock.advance(dwell);
         self.in_state(id, estado).await
+    }
+
+    /// What a task answers that waits for the clock.
+    pub async fn in_its_time<T>(&self, task: JoinHandle<T>) -> T {
+        eventually("an answer", async || {
+            self.clock.advance(Duration::from_millis(100));
+            if task.is_finished() { Ok(()) } else { Err("none yet".to_owned()) }
+        })
+        .await;
+        task.await.expect("no panic")
     }
 
     /// The mails in the Maildir, once there are so many.
