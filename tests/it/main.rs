@@ -7,6 +7,7 @@ mod catalog;
 mod chance;
 mod cli;
 mod commands;
+mod crowd;
 mod desk;
 mod documents;
 mod eventlog;

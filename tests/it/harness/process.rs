@@ -80,6 +80,11 @@ impl Process {
         format!("http://{}{path}", self.addresses[listener].as_str().expect("an address"))
     }
 
+    /// Bytes of memory that it holds.
+    pub fn memory(&self) -> u64 {
+        memory_of(&self.child.id().to_string())
+    }
+
     /// Ends it the hard way.
     pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
@@ -98,6 +103,13 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Bytes of memory that a process holds: its number, or `self`.
+pub fn memory_of(process: &str) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{process}/statm")).expect("it runs");
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
+    pages * 4_096
 }
 
 /// Sends a signal to a process that runs.

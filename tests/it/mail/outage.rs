@@ -3,12 +3,7 @@
 use encargo::mail::RelayState;
 
 use super::*;
-
-/// Bytes of memory that this process holds.
-fn memory() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
-}
+use crate::harness::process::memory_of;
 
 /// Orders per second: `ENCARGO_MAIL_OUTAGE_RATE` (50); when it is set, this test should run alone, and the memory of the
 /// process is judged as well.
@@ -26,7 +21,7 @@ async fn two_minutes_without_a_server_cost_nothing_and_end_gently() {
     post.have(MailStatus::Sent, rate).await;
     drop(sink);
 
-    let before = memory();
+    let before = memory_of("self");
     let mut orders = rate;
     for second in 1..=120 {
         post.enter(orders + 1..=orders + rate, &["recibido"]).await;
@@ -35,7 +30,7 @@ async fn two_minutes_without_a_server_cost_nothing_and_end_gently() {
         tokio::task::yield_now().await;
         assert!(post.metrics.in_flight.get() <= in_flight_max, "after {second} s");
     }
-    let grown = memory().saturating_sub(before) >> 20;
+    let grown = memory_of("self").saturating_sub(before) >> 20;
     let attempts = post.metrics.retried.get();
     assert!(matches!(post.state().state, RelayState::Paused { .. }), "{:?}", post.state());
     assert_eq!(post.count(MailStatus::Sent).await + post.count(MailStatus::Dead).await, rate);
