@@ -1,6 +1,8 @@
-//! Who is let in at the desk, by token and session, and what no foreign page can do anywhere.
+//! Who is let in at the desk, by token and session, and what nobody can do on any route of any listener.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+mod routes;
+
+use std::time::Duration;
 
 use encargo::{app::App, clock::Clock, config, domain::Timestamp};
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
@@ -251,85 +253,4 @@ async fn behind_tls_the_cookie_is_for_tls_alone_and_nobody_else_says_so() {
         ana.cookie = cookie.split(';').next().unwrap().to_owned();
         assert_eq!(by_proxy(ana.get("/orders")).send().await.unwrap().status(), 200, "{hops}");
     }
-}
-
-/// Every place at which something can be changed, by the file that has its route; a new one has to be named here.
-const CHANGES: [(&str, &[&str]); 6] = [
-    ("ops/access/login.rs", &["/login", "/logout"]),
-    ("ops/desk/mod.rs", &["/orders/1/{verb}", "/failures/decide"]),
-    ("tracking/api/commands.rs", &["/orders/1/{verb}", "/track/{handle}/cancel"]),
-    ("tracking/api/lookup.rs", &["/lookup"]),
-    ("intake/mod.rs", &["/", "/orders"]),
-    ("intake/shop/mod.rs", &["/checkout"]),
-];
-
-/// How often each source below a folder says that something is posted.
-fn posts(folder: &Path, found: &mut BTreeMap<String, usize>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            posts(&path, found);
-            continue;
-        }
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        let count = ["post(", "put(", "delete(", "patch(", "any("].iter().flat_map(|call| text.match_indices(call));
-        let count = count.filter(|(at, _)| text[..*at].ends_with(['.', ' ', '('])).count();
-        let count =
-            if text.contains("axum") && text.contains(".route(") || text.contains("MethodRouter") { count } else { 0 };
-        if count > 0 {
-            let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-            found.insert(path.strip_prefix(src).unwrap().display().to_string(), count);
-        }
-    }
-}
-
-#[tokio::test]
-async fn no_foreign_page_changes_anything_wherever_something_can_be_changed() {
-    let mut found = BTreeMap::new();
-    for service in ["ops", "tracking", "intake"] {
-        posts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(service), &mut found);
-    }
-    let known: BTreeMap<_, _> = CHANGES.iter().map(|(file, paths)| ((*file).to_owned(), paths.len())).collect();
-    assert_eq!(found, known, "name the new places in CHANGES");
-
-    let app = with_token(&[]).await;
-    let id = placed(&app).await;
-    let url = app.tracking(&format!("/orders/{id}"));
-    let order = async || app.http.get(&url).send().await.unwrap().json::<Value>().await.unwrap();
-    let handle = order().await["handle"].as_str().unwrap().to_owned();
-    let mut ana = Person::new(&app);
-    ana.log_in().await;
-    let verbs = ["cancel", "advance", "refuse", "hold", "resume", "delay", "address"];
-    for (file, paths) in CHANGES {
-        for path in paths {
-            for verb in verbs.iter().take(if path.contains("{verb}") { verbs.len() } else { 1 }) {
-                let path = path.replace("{verb}", verb).replace("{handle}", &handle);
-                let url = match file.split('/').next() {
-                    Some("ops") => app.ops(&path),
-                    Some("tracking") => app.tracking(&path),
-                    _ => app.intake(&path),
-                };
-                for (origin, site) in
-                    [("https://evil.example", "cross-site"), ("null", "cross-site"), ("https://evil.example", "")]
-                {
-                    let mut request = ana.http.post(&url).header("accept", BROWSER).header("cookie", &ana.cookie);
-                    request =
-                        request.header("origin", origin).header("content-type", "application/x-www-form-urlencoded");
-                    if !site.is_empty() {
-                        request = request.header("sec-fetch-site", site);
-                    }
-                    let refused = request.body("confirm=yes&value=1").send().await.unwrap();
-                    assert_eq!(refused.status(), 403, "{url} from {origin} {site}");
-                }
-                // nor does a page of another port of this host, whose cookies are the same, without the secret
-                if file.starts_with("ops") && path != "/login" {
-                    let refused = ana.post(&path, &[("do", "drop"), ("key", "k")]).send().await.unwrap();
-                    assert_eq!(refused.status(), 403, "{url} without the secret");
-                }
-            }
-        }
-    }
-    let after = order().await;
-    assert_eq!((&after["seq"], &after["waits"]), (&1.into(), &"timer".into()), "{after}");
-    assert_eq!(app.place("1010", "leo@example.org").await["orderid"], id + 1, "and nothing was ordered");
 }
