@@ -24,6 +24,10 @@ test('a mail that was refused for good is tried again at the desk, and arrives',
     await page.goto(server.ops('/failures?lang=es'));
     return page.getByText('r***@example.org').count();
   });
+  const wide = page.viewportSize();
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360, 'no page is wider than the phone');
+  await page.setViewportSize(wide);
   relay.unknown.clear(); // her mailbox is there now
   await page.getByRole('link', { name: /Reintentar/ }).first().click();
   await page.getByRole('button', { name: /Reintentar/ }).click();
