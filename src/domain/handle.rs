@@ -5,7 +5,7 @@ use aes::{
     cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit},
 };
 
-use super::{Invalid, OrderId};
+use super::{Invalid, OrderId, hex};
 
 /// The unguessable 128-bit name under which a customer follows an order; 32 hexadecimal digits as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ impl fmt::Debug for HandleKey {
 
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+        f.write_str(hex::encode(&self.0, &mut [0; 32]))
     }
 }
 
@@ -56,11 +56,7 @@ impl FromStr for Handle {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-            return Err(Invalid::because("handle: must be 32 hexadecimal digits"));
-        }
-        let value = u128::from_str_radix(text, 16).expect("32 hexadecimal digits fit 128 bits");
-        Ok(Self(value.to_be_bytes()))
+        hex::decode(text).map(Self).ok_or(Invalid::because("handle: must be 32 hexadecimal digits"))
     }
 }
 

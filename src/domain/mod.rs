@@ -9,6 +9,7 @@ mod event;
 pub mod flow;
 pub mod foreign_text;
 mod handle;
+pub mod hex;
 mod lang;
 pub mod lifecycle;
 mod order;

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use super::Invalid;
+use super::{Invalid, hex};
 
 /// A W3C trace context (`traceparent`, version 00), carried from the request to every record of the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,11 @@ impl TraceParent {
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (trace, span) = (u128::from_be_bytes(self.trace_id), u64::from_be_bytes(self.span_id));
-        write!(f, "00-{trace:032x}-{span:016x}-{:02x}", u8::from(self.sampled))
+        let mut text = *b"00-********************************-****************-**";
+        hex::encode(&self.trace_id, &mut text[3..35]);
+        hex::encode(&self.span_id, &mut text[36..52]);
+        hex::encode(&[u8::from(self.sampled)], &mut text[53..]);
+        f.write_str(std::str::from_utf8(&text).expect("digits and dashes are ASCII"))
     }
 }
 
@@ -37,19 +40,17 @@ impl FromStr for TraceParent {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        const SHAPE: Invalid = Invalid::because("traceparent: must be 00-<32 hex>-<16 hex>-<2 hex>");
-        let hex = |part: &str, length: usize| {
-            let digits = part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-            digits.then(|| u128::from_str_radix(part, 16).ok()).flatten().ok_or(SHAPE)
-        };
-        let mut parts = text.split('-');
-        let mut next = || parts.next().ok_or(SHAPE);
-        let (version, trace, span, flags) = (hex(next()?, 2)?, hex(next()?, 32)?, hex(next()?, 16)?, hex(next()?, 2)?);
-        if version != 0 || trace == 0 || span == 0 || parts.next().is_some() {
-            return Err(SHAPE);
-        }
-        Ok(Self { trace_id: trace.to_be_bytes(), span_id: (span as u64).to_be_bytes(), sampled: flags & 1 == 1 })
+        read(text).ok_or(Invalid::because("traceparent: must be 00-<32 hex>-<16 hex>-<2 hex>"))
     }
+}
+
+fn read(text: &str) -> Option<TraceParent> {
+    let mut parts = text.split('-');
+    let [version] = hex::decode(parts.next()?)?;
+    let (trace_id, span_id) = (hex::decode(parts.next()?)?, hex::decode(parts.next()?)?);
+    let [flags] = hex::decode(parts.next()?)?;
+    let is_valid = version == 0 && trace_id != [0; 16] && span_id != [0; 8] && parts.next().is_none();
+    is_valid.then_some(TraceParent { trace_id, span_id, sampled: flags & 1 == 1 })
 }
 
 #[cfg(test)]
