@@ -63,10 +63,10 @@ fn record(topic: &str, number: u64) -> NewRecord {
         partition: Some((number % u64::from(PARTITIONS)) as u32),
         key: Some(number.to_string().into_bytes()),
         value: vec![b'v'; 200],
-        headers: vec![
-            wire::read_header("ce_id", number.to_string().as_bytes()),
-            wire::read_header("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-        ],
+        headers: wire::Headers::from_iter([
+            ("ce_id", &*number.to_string()),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ]),
         at: Clock::system().now(),
     }
 }

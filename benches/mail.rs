@@ -14,7 +14,7 @@ use std::{
 
 use encargo::{
     clock::Clock,
-    domain::{DeadLetter, Flow, Lang, Order, OrderId, Product, Source, StateEvent},
+    domain::{DeadLetter, Flow, Lang, Order, OrderId, Product, Source, StateEvent, wire::Headers},
     env::Env,
     eventlog::TopicPartition,
     mail::{self, Composer, Deps, Mailer, Metrics, compose},
@@ -175,8 +175,15 @@ fn event(id: u64, seq: u8, at: encargo::domain::Timestamp) -> Incoming {
         trace: None,
     };
     let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: id };
-    let letter =
-        DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
+    let letter = DeadLetter {
+        source,
+        reason: String::new(),
+        attempts: 0,
+        at,
+        key: None,
+        value: vec![],
+        headers: Headers::default(),
+    };
     let estado = Flow::STATES[usize::from(seq) - 1];
     let next_at = (seq < 4).then_some(at);
     Incoming { event: StateEvent::of_version_1(order, seq, estado, at, next_at), partition: None, letter }

@@ -13,7 +13,7 @@ use std::{path::Path, time::Duration};
 
 use encargo::{
     clock::Clock,
-    domain::{DeadLetter, Flow, Order, OrderId, Product, Source, StateEvent, Timestamp},
+    domain::{DeadLetter, Flow, Order, OrderId, Product, Source, StateEvent, Timestamp, wire::Headers},
     eventlog::TopicPartition,
     store::{
         Ledger as _, Orders as _,
@@ -171,7 +171,7 @@ fn letter(at: Timestamp) -> DeadLetter {
         at,
         key: None,
         value: vec![],
-        headers: vec![],
+        headers: Headers::default(),
     }
 }
 

@@ -13,6 +13,7 @@ use tracing::info;
 use crate::{
     clock::Clock,
     config::{Config, Topics},
+    domain::wire::Headers,
     eventlog::{self, EventLog, NewRecord, TopicPartition},
     store::{Store, marks::Mark, orders::Query},
 };
@@ -138,7 +139,7 @@ pub async fn accept(
             partition: Some(0),
             key: None,
             value: Vec::new(),
-            headers: Vec::new(),
+            headers: Headers::default(),
             at: Clock::system().now(),
         };
         let positions = log.append(vec![record; (used - end).min(BLOCK) as usize]).await?;

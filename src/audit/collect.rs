@@ -85,12 +85,9 @@ pub(super) fn read_topic(log: &dyn EventLog, topic: &str, mut each: impl FnMut(u
 
 /// Where a dead letter was first read, if that was in `topic`.
 fn source_in(record: &Record, topic: &str) -> Option<(u32, u64)> {
-    let header = |name: &str| {
-        let (_, value) = record.headers.iter().find(|(other, _)| other == name)?;
-        std::str::from_utf8(value).ok()
-    };
-    (header("dead.topic")? == topic).then_some(())?;
-    Some((header("dead.partition")?.parse().ok()?, header("dead.offset")?.parse().ok()?))
+    let headers = &record.headers;
+    (headers.text("dead.topic")? == topic).then_some(())?;
+    Some((headers.text("dead.partition")?.parse().ok()?, headers.text("dead.offset")?.parse().ok()?))
 }
 
 fn placed(value: &Value, id: &str, product: &str, email: &str) -> Option<Placed> {

@@ -172,7 +172,7 @@ impl Show {
         if let Some(letter) = &item.letter {
             let lossy = |bytes: &[u8]| plain(&String::from_utf8_lossy(bytes));
             out.field("key", &letter.key.as_deref().map_or_else(|| "-".into(), lossy))?;
-            for (name, value) in &letter.headers {
+            for (name, value) in letter.headers.iter() {
                 out.field("header", &format!("{}: {}", plain(name), lossy(value)))?;
             }
             out.field("value", &lossy(&letter.value))?;

@@ -13,7 +13,6 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use self::headers::header;
 use super::{Invalid, Order, OrderId, Product, Timestamp};
 
 pub use commands::{
@@ -21,9 +20,7 @@ pub use commands::{
     read_reason,
 };
 pub use events::{OLD_STATES, Unreadable, decode_event, encode_event, encode_old_event};
-pub use headers::{
-    Header, Headers, SEAL, UNREADABLE, event_headers, forwarded_headers, is_forwarded, order_headers, read_header,
-};
+pub use headers::{Header, Headers, SEAL, UNREADABLE, event_headers, forwarded_headers, is_forwarded, order_headers};
 pub use letters::{
     CUT, attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_unreadable, position_only,
     redrive_headers,
@@ -84,7 +81,7 @@ pub fn decode_order(value: &[u8], headers: &Headers, at: Timestamp) -> Result<Or
         lang: wire.lang.and_then(|lang| lang.parse().ok()),
         placed_at: wire.placed_at.unwrap_or(at),
         handle: wire.handle.and_then(|handle| handle.parse().ok()),
-        trace: header(headers, "traceparent").and_then(|text| text.parse().ok()),
+        trace: headers.text("traceparent").and_then(|text| text.parse().ok()),
     })
 }
 

@@ -21,7 +21,7 @@ pub struct NewRecord {
     pub at: Timestamp,
 }
 
-/// What a record costs beside its bytes, and each of its headers: bounds by size hold for empty ones, too.
+/// What a record costs beside its bytes: bounds by size hold for empty ones, too.
 const COST: usize = 64;
 
 /// A record as it was written.
@@ -61,8 +61,7 @@ impl NewRecord {
 }
 
 fn size(key: Option<&[u8]>, value: &[u8], headers: &Headers) -> usize {
-    let headers: usize = headers.iter().map(|(name, value)| COST + name.len() + value.len()).sum();
-    COST + key.map_or(0, <[u8]>::len) + value.len() + headers
+    COST + key.map_or(0, <[u8]>::len) + value.len() + headers.as_bytes().len()
 }
 
 /// Where a record was written.

@@ -10,7 +10,7 @@ use std::{collections::HashMap, sync::Arc};
 use tracing::warn;
 
 use crate::{
-    domain::{Flow, Timestamp},
+    domain::{Flow, Timestamp, wire::Headers},
     eventlog::{self, EventLog, NewRecord, Record, TopicPartition},
 };
 
@@ -140,9 +140,8 @@ impl Versions {
             }
             _ => return Ok(false),
         };
-        let from = record.headers.iter().find(|(name, _)| name == FROM);
-        let from =
-            from.map_or_else(|| "an unknown place".into(), |(_, text)| String::from_utf8_lossy(text).into_owned());
+        let from = record.headers.get(FROM);
+        let from = from.map_or_else(|| "an unknown place".into(), |text| String::from_utf8_lossy(text).into_owned());
         let known = Known { flow: Arc::new(flow), offset: record.offset, from };
         self.0.entry(known.flow.id()).or_insert(known);
         Ok(true)
@@ -200,7 +199,7 @@ pub async fn publish(
             partition: Some(0),
             key: Some(flow.id().as_bytes().to_vec()),
             value: flow.to_json().into_bytes(),
-            headers: vec![(FROM.into(), configured.from.clone().into_bytes().into())],
+            headers: Headers::from_iter([(FROM, &configured.from)]),
             at,
         };
         let failed = |source| Error::Log { topic: topic.to_owned(), source };

@@ -239,8 +239,13 @@ mod tests {
         let env = Env::real(Clock::manual(Timestamp::default()));
         let forward = Forward::new(log, env.clone(), options, Arc::new(|_, _| Ok(true)), runtime.handle().clone());
         let value = br#"{"orderid":1,"gameid":"1","name":"n","price":"1","usermail":"a@b.example","estado":"recibido","seq":1,"at":"9999-12-30T00:00:00.000Z"}"#;
-        let record =
-            Record { offset: 0, key: None, value: value.to_vec(), headers: Vec::new(), at: Timestamp::from_millis(0) };
+        let record = Record {
+            offset: 0,
+            key: None,
+            value: value.to_vec(),
+            headers: wire::Headers::default(),
+            at: Timestamp::from_millis(0),
+        };
         let plain = forward.plain(&TopicPartition { topic: "ours".into(), partition: 0 }, record).unwrap().unwrap();
         assert!(plain.at <= env.pace.now());
     }

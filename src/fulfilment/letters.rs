@@ -113,7 +113,7 @@ mod tests {
         let letters: Vec<_> = (0..9)
             .map(|offset| {
                 let value = vec![b'x'; if offset % 3 == 0 { 5_000 } else { 50 }];
-                let record = Record { offset, key: Some(b"7".to_vec()), value, headers: Vec::new(), at };
+                let record = Record { offset, key: Some(b"7".to_vec()), value, headers: wire::Headers::default(), at };
                 dead_letter("dead", &tp, record, Invalid::because("no order"), now)
             })
             .collect();

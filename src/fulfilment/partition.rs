@@ -172,7 +172,7 @@ impl Partition {
         for Staged { event, .. } in staged {
             let value = wire::encode_event(event);
             let mut headers = wire::event_headers(event);
-            headers.extend(seal.map(|seal| (wire::SEAL.into(), seal.of(&value).into())));
+            headers.extend(seal.map(|seal| (wire::SEAL, seal.of(&value))));
             let key = Some(wire::key(event.order.id));
             let (topic, partition) = (options.states.clone(), Some(self.orders.tp.partition));
             let record = NewRecord { topic, partition, key, value, headers, at: now.wall };

@@ -175,7 +175,10 @@ pub enum Broken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::Timestamp, eventlog::TopicPartition};
+    use crate::{
+        domain::{Timestamp, wire::Headers},
+        eventlog::TopicPartition,
+    };
 
     fn record(topic: &str, partition: u32, key: &str) -> NewRecord {
         NewRecord {
@@ -183,7 +186,7 @@ mod tests {
             partition: Some(partition),
             key: Some(key.into()),
             value: Vec::new(),
-            headers: Vec::new(),
+            headers: Headers::default(),
             at: Timestamp::from_millis(0),
         }
     }

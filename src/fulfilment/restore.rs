@@ -269,7 +269,7 @@ mod tests {
             partition: Some(0),
             key: Some(b"7".to_vec()),
             value: br#"{"version":3}"#.to_vec(),
-            headers: vec![wire::read_header(wire::SEAL, b"x")],
+            headers: wire::Headers::from_iter([(wire::SEAL, b"x")]),
             at: Timestamp::default(),
         };
         log.create(&TopicSpec { name: "states".into(), partitions: 1 }).unwrap();

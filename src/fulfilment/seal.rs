@@ -4,7 +4,7 @@ use siphasher::sip::SipHasher24;
 
 use super::{GROUP, Progress};
 use crate::{
-    domain::wire,
+    domain::{hex, wire},
     eventlog::{self, EventLog, Record},
 };
 
@@ -31,10 +31,12 @@ impl Seal {
     }
 
     /// The header's value for an event's value.
-    pub fn of(&self, value: &[u8]) -> Vec<u8> {
+    pub fn of(&self, value: &[u8]) -> [u8; 16] {
         let mut hasher = SipHasher24::new_with_key(&self.key.to_be_bytes());
         hasher.write(value);
-        format!("{:016x}", hasher.finish()).into_bytes()
+        let mut digits = [0; 16];
+        hex::encode(&hasher.finish().to_be_bytes(), &mut digits);
+        digits
     }
 
     /// Whether a record of the output is one of ours.
@@ -42,8 +44,7 @@ impl Seal {
         if record.offset < self.from {
             return true;
         }
-        let seal = record.headers.iter().find(|(name, _)| name == wire::SEAL);
-        seal.is_some_and(|(_, seal)| *seal == self.of(&record.value))
+        record.headers.get(wire::SEAL).is_some_and(|seal| seal == self.of(&record.value))
     }
 }
 
@@ -83,7 +84,7 @@ mod tests {
     use crate::domain::Timestamp;
 
     fn record(offset: u64, value: &[u8], seal: Option<&[u8]>) -> Record {
-        let headers = seal.map(|seal| wire::read_header(wire::SEAL, seal)).into_iter().collect();
+        let headers = seal.map(|seal| (wire::SEAL, seal)).into_iter().collect();
         Record { offset, key: None, value: value.to_vec(), headers, at: Timestamp::from_millis(0) }
     }
 

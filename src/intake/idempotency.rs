@@ -132,7 +132,7 @@ impl OrderService {
 
     /// Appends what was reserved; lets go of the key if that was certainly refused.
     async fn append_reserved(&self, key: &str, value: Vec<u8>, trace: Option<TraceParent>) -> Result<(), Refusal> {
-        let mut order = wire::decode_order(&value, &Vec::new(), self.clock.now()).map_err(|error| {
+        let mut order = wire::decode_order(&value, &wire::Headers::default(), self.clock.now()).map_err(|error| {
             tracing::error!(%error, "a reserved order cannot be read");
             Refusal::Internal
         })?;

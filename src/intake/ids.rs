@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{Clock, Monotonic},
-    domain::OrderId,
+    domain::{OrderId, wire::Headers},
     eventlog::{self, EventLog, NewRecord, TopicPartition},
 };
 
@@ -183,7 +183,7 @@ impl Shared {
             partition: Some(0),
             key: None,
             value: Vec::new(),
-            headers: Vec::new(),
+            headers: Headers::default(),
             at: self.clock.now(),
         };
         match self.log.append(vec![record; count]).await {

@@ -100,5 +100,12 @@ pub(super) fn submit(log: &dyn EventLog, record: NewRecord) -> (String, bool) {
 
 fn record(to: Target, value: Vec<u8>, at: Timestamp) -> NewRecord {
     let key = OrderId::new(to.id).ok().map(wire::key);
-    NewRecord { topic: COMMANDS.into(), partition: Some(to.partition), key, value, headers: Vec::new(), at }
+    NewRecord {
+        topic: COMMANDS.into(),
+        partition: Some(to.partition),
+        key,
+        value,
+        headers: wire::Headers::default(),
+        at,
+    }
 }

@@ -93,7 +93,7 @@ fn order(id: u64, product: &str, now: Timestamp) -> (Placed, NewRecord) {
 }
 
 fn record(key: Option<Vec<u8>>, value: Vec<u8>, at: Timestamp) -> NewRecord {
-    NewRecord { topic: ORDERS.into(), partition: None, key, value, headers: Vec::new(), at }
+    NewRecord { topic: ORDERS.into(), partition: None, key, value, headers: wire::Headers::default(), at }
 }
 
 /// A state of an order that is not ours, as another service writes it.
@@ -113,7 +113,7 @@ pub(super) fn state(id: u64, place: u8, partition: u32, at: Timestamp) -> NewRec
         value["next_at"] = at.to_string().into();
     }
     let (topic, partition, key) = (STATES.into(), Some(partition), Some(wire::key(order)));
-    NewRecord { topic, partition, key, value: value.to_string().into_bytes(), headers: Vec::new(), at }
+    NewRecord { topic, partition, key, value: value.to_string().into_bytes(), headers: wire::Headers::default(), at }
 }
 
 /// What a future has that is ready.

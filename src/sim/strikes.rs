@@ -108,7 +108,7 @@ impl World {
         let records = self.shared.log.read(&tp, 0).and_then(|mut reader| reader.next(usize::MAX)).ok()?;
         let from_recent = if self.rng.bool() { records.len().saturating_sub(6) } else { 0 };
         let record = self.rng.choice(&records[from_recent..])?.clone();
-        let headers = record.headers.into_iter().filter(|(name, _)| name != wire::SEAL).collect();
+        let headers = record.headers.iter().filter(|(name, _)| *name != wire::SEAL).collect();
         let copy = NewRecord {
             topic: STATES.to_owned(),
             partition: Some(to),

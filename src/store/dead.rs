@@ -100,13 +100,13 @@ fn order_of(letter: &DeadLetter) -> Option<OrderId> {
 pub(super) fn beginning(letter: &DeadLetter) -> DeadLetter {
     let start = |bytes: &[u8]| bytes[..bytes.len().min(LISTED_MAX)].to_vec();
     let length: usize = letter.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let is_listed = |(name, _): &&wire::Header| length <= LISTED_MAX || name == wire::CUT;
+    let is_listed = |(name, _): &wire::Header| length <= LISTED_MAX || *name == wire::CUT;
     DeadLetter {
         source: letter.source.clone(),
         reason: letter.reason.clone(),
         key: letter.key.as_deref().map(start),
         value: start(&letter.value),
-        headers: letter.headers.iter().filter(is_listed).cloned().collect(),
+        headers: letter.headers.iter().filter(is_listed).collect(),
         ..*letter
     }
 }

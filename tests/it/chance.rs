@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use encargo::{
     clock::Clock,
-    domain::Timestamp,
+    domain::{Timestamp, wire::Headers},
     env::Random,
     eventlog::{
         Error, EventLog, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, TopicPartition, TopicSpec,
@@ -23,7 +23,7 @@ fn chance(seed: u64) -> Arc<Chance> {
 }
 
 fn record(topic: &str, value: &str) -> NewRecord {
-    let (partition, key, value, headers) = (Some(0), None, value.as_bytes().to_vec(), Vec::new());
+    let (partition, key, value, headers) = (Some(0), None, value.as_bytes().to_vec(), Headers::default());
     NewRecord { topic: topic.into(), partition, key, value, headers, at: Timestamp::default() }
 }
 

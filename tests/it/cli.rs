@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use encargo::{domain::Timestamp, eventlog::NewRecord};
+use encargo::{
+    domain::{Timestamp, wire::Headers},
+    eventlog::NewRecord,
+};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -224,7 +227,7 @@ async fn dead_letters_are_shown_driven_again_and_dropped() {
         partition: Some(0),
         key: None,
         value: value.into(),
-        headers: vec![],
+        headers: Headers::default(),
         at: Timestamp::from_millis(1_764_000_000_000),
     };
     app.app().log().append(vec![poison("\x1b[31mnot json"), poison("{\"orderid\":0}")]).await.unwrap();

@@ -8,7 +8,7 @@ mod shown;
 use std::time::Duration;
 
 use encargo::{
-    domain::{Lang, OrderId},
+    domain::{Lang, OrderId, wire::Headers},
     eventlog::NewRecord,
     store::dead::DeadId,
 };
@@ -305,7 +305,7 @@ async fn a_record_that_is_redriven_at_the_desk_goes_back_to_its_topic() {
         partition: Some(0),
         key: None,
         value,
-        headers: Vec::new(),
+        headers: Headers::default(),
         at: app.clock.now(),
     };
     let position = app.app().log().append(vec![record]).await.unwrap()[0];

@@ -23,7 +23,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use crate::harness::{PATIENCE, real_clock};
 use encargo::{
-    domain::Timestamp,
+    domain::{Timestamp, wire::Headers},
     eventlog::{
         Error, EventLog, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, Position, Record,
         TopicPartition, TopicSpec,
@@ -132,7 +132,7 @@ fn record(topic: &str, partition: u32, value: impl Into<Vec<u8>>) -> NewRecord {
         partition: Some(partition),
         key: None,
         value: value.into(),
-        headers: Vec::new(),
+        headers: Headers::default(),
         at: Timestamp::from_millis(1_764_000_000_000),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use encargo::eventlog::NewRecord;
+use encargo::{domain::wire::Headers, eventlog::NewRecord};
 
 use crate::harness::app::TestApp;
 
@@ -145,7 +145,7 @@ async fn records_of_the_old_intake_are_processed() {
         partition: Some(partition),
         key: None,
         value: value.as_bytes().to_vec(),
-        headers: vec![],
+        headers: Headers::default(),
         at: app.clock.now(),
     };
     let order =

@@ -103,7 +103,7 @@ fn event(seq: u8) -> StateEvent {
         "orderid": 1, "gameid": "1010", "name": "Ñandú", "price": "12.50", "usermail": "ana@example.org",
         "estado": estado, "seq": seq, "at": "2026-11-23T21:06:41Z", "lang": "es",
     });
-    wire::decode_event(value.to_string().as_bytes(), &Vec::new(), Timestamp::default()).unwrap()
+    wire::decode_event(value.to_string().as_bytes(), &wire::Headers::default(), Timestamp::default()).unwrap()
 }
 
 fn old(estado: &str) -> Value {
@@ -121,7 +121,7 @@ async fn it_tells_the_six_old_fields_once_over_a_restart_and_passes_over_what_is
     assert_eq!(shop.told(1).await, [old("recibido")]);
     first.end();
 
-    shop.write("ours", b"no state\xff", Vec::new()).await;
+    shop.write("ours", b"no state\xff", wire::Headers::default()).await;
     // what another process forwards to here is not forwarded again, or the two would go on for ever
     shop.write("ours", &wire::encode_old_event(&event(4)), wire::forwarded_headers(&event(4))).await;
     shop.state(2).await;

@@ -146,7 +146,14 @@ fn placed(id: u64) -> NewRecord {
 /// As the old services write: no key, no headers, any partition.
 fn old_record(topic: &str, partition: u32, value: Vec<u8>) -> NewRecord {
     let at = crate::harness::real_clock().now();
-    NewRecord { topic: topic.into(), partition: Some(partition), key: None, value, headers: Vec::new(), at }
+    NewRecord {
+        topic: topic.into(),
+        partition: Some(partition),
+        key: None,
+        value,
+        headers: wire::Headers::default(),
+        at,
+    }
 }
 
 fn old_order(id: u64, partition: u32) -> NewRecord {

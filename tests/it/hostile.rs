@@ -178,7 +178,7 @@ async fn known(store: &dyn Store, id: u64) {
 
 fn appended(topic: &str, partition: Option<u32>, poison: Poison) -> NewRecord {
     let read = |(name, value): (Vec<u8>, Option<Vec<u8>>)| {
-        wire::read_header(&String::from_utf8_lossy(&name), &value.unwrap_or_default())
+        (String::from_utf8_lossy(&name).into_owned(), value.unwrap_or_default())
     };
     NewRecord {
         topic: topic.to_owned(),

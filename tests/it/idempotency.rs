@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use encargo::{
     config::Config,
-    domain::{Flow, Lang, Source, StateEvent},
+    domain::{Flow, Lang, Source, StateEvent, wire::Headers},
     eventlog::{Error, TopicPartition},
     faults::Fault,
     store::{
@@ -253,7 +253,7 @@ async fn project(shop: &Shop) {
         at,
         key: None,
         value: Vec::new(),
-        headers: Vec::new(),
+        headers: Headers::default(),
     };
     let event = StateEvent::of_version_1(order, 1, Flow::STATES[0], at, Some(at));
     let tp = TopicPartition { topic: "compra_confirmada".into(), partition: 0 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use encargo::{
-    domain::{DeadLetter, Order, OrderId, Product, Source, StateEvent},
+    domain::{DeadLetter, Order, OrderId, Product, Source, StateEvent, wire::Headers},
     store::{
         ledger::{Class, Reason, Settlement, Verdict},
         orders::{Batch, Incoming},
@@ -35,8 +35,15 @@ pub(crate) async fn bounce(app: &TestApp, number: u64, email: &str, reason: &str
         trace: None,
     };
     let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: number };
-    let letter =
-        DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
+    let letter = DeadLetter {
+        source,
+        reason: String::new(),
+        attempts: 0,
+        at,
+        key: None,
+        value: vec![],
+        headers: Headers::default(),
+    };
     let event = StateEvent::of_version_1(order, 1, "recibido", at, Some(at));
     let incoming = Incoming { event, partition: None, letter };
     let batch = Batch { group: "test".into(), events: vec![incoming], mail: true, now: due, ..Batch::default() };

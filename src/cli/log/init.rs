@@ -84,6 +84,7 @@ mod on_kafka {
         },
         clock::Clock,
         config::Config,
+        domain::wire::Headers,
         eventlog::{
             EventLog as _, NewRecord, TopicSpec,
             kafka::{Difference, KafkaLog},
@@ -154,7 +155,7 @@ mod on_kafka {
             partition: Some(0),
             key: None,
             value: Vec::new(),
-            headers: Vec::new(),
+            headers: Headers::default(),
             at: Clock::system().now(),
         };
         let mut left = (first - 1).saturating_sub(used);

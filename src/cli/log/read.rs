@@ -126,7 +126,7 @@ impl Read {
         let key = record.key.as_deref().map_or(Cow::Borrowed("-"), String::from_utf8_lossy);
         out.line(&format!("{place}  {at}  key {}", plain(&key)))?;
         if self.headers {
-            for (name, value) in &record.headers {
+            for (name, value) in record.headers.iter() {
                 let text = format!("  {}: {}", plain(name), plain(&String::from_utf8_lossy(value)));
                 out.line(&out.paint(Tone::Dim, &text))?;
             }
@@ -167,7 +167,7 @@ impl<'a> RecordJson<'a> {
             offset: record.offset,
             at: record.at,
             key: record.key.as_deref().map(bytes_as_json),
-            headers: record.headers.iter().map(|(name, value)| (&**name, bytes_as_json(value))).collect(),
+            headers: record.headers.iter().map(|(name, value)| (name, bytes_as_json(value))).collect(),
             value: serde_json::from_slice(&record.value).unwrap_or_else(|_| bytes_as_json(&record.value)),
         }
     }

@@ -193,12 +193,12 @@ pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Invalid> {
 
 /// The headers of a command; `ce_id` is its id.
 pub fn command_headers(id: &CommandId) -> Headers {
-    plain_cloud_event(id.to_string(), "/encargo/tracking", "encargo.order.command")
+    plain_cloud_event(id.as_str(), "/encargo/tracking", "encargo.order.command")
 }
 
 /// The headers of what became of a command.
 pub fn outcome_headers(id: &CommandId) -> Headers {
-    plain_cloud_event(id.to_string(), "/encargo/fulfilment", "encargo.order.command-decided")
+    plain_cloud_event(id.as_str(), "/encargo/fulfilment", "encargo.order.command-decided")
 }
 
 #[cfg(test)]

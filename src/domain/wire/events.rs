@@ -5,9 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Headers, SEAL, VERSION,
-    headers::header,
-    malformed,
+    Headers, SEAL, VERSION, malformed,
     waits::{read_waits, waits_name},
 };
 use crate::domain::{
@@ -206,14 +204,14 @@ fn newer(value: &[u8], headers: &Headers) -> Option<u32> {
     struct Versioned {
         version: u32,
     }
-    header(headers, SEAL)?;
+    headers.text(SEAL)?;
     let Versioned { version } = serde_json::from_slice(value).ok()?;
     (version > VERSION).then_some(version)
 }
 
 fn read_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Invalid> {
     let wire: WireEvent = serde_json::from_slice(value).map_err(|e| malformed(&e))?;
-    if wire.version.is_some_and(|version| version > VERSION) && header(headers, SEAL).is_some() {
+    if wire.version.is_some_and(|version| version > VERSION) && headers.text(SEAL).is_some() {
         return Err(Invalid::because("version: is of a newer Encargo"));
     }
     let entered_at = wire.at.unwrap_or(at);
@@ -229,7 +227,7 @@ fn read_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEve
         lang: wire.lang.and_then(|lang| lang.parse().ok()),
         placed_at: wire.placed_at.unwrap_or(entered_at),
         handle: wire.handle.and_then(|handle| handle.parse().ok()),
-        trace: header(headers, "traceparent").and_then(|text| text.parse().ok()),
+        trace: headers.text("traceparent").and_then(|text| text.parse().ok()),
     });
     // the first event has 1; another writer's 0 tells as little as none
     let Some(seq) = wire.seq.filter(|seq| *seq > 0) else {

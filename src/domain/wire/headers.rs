@@ -1,48 +1,151 @@
-//! Headers of records: CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2), the trace, and what fulfilment knows its
-//! own events by.
+//! Headers of records, and those that ours have: CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2), the trace, and
+//! what fulfilment knows its own events by.
 
-use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::{Order, StateEvent};
 
-/// A record's headers: names and raw values, repeats allowed.
-pub type Headers = Vec<Header>;
+/// A record's headers: names and raw values in order, repeats allowed.
+///
+/// They are kept as they stand in the embedded log: name and value in turn, each after its length in LEB128. Memory of its own
+/// for each of them would be more allocations than the rest of a record takes.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Headers(Vec<u8>);
 
-/// A header. Most of ours are the same for every record: those have no memory of their own, which would be more allocations
-/// than the rest of a record takes.
-pub type Header = (Cow<'static, str>, Cow<'static, [u8]>);
+/// A header's name and its raw value.
+pub type Header<'a> = (&'a str, &'a [u8]);
 
-/// A header as it is read.
-pub fn read_header(name: &str, value: &[u8]) -> Header {
-    let known_name = NAMES.into_iter().find(|known| *known == name);
-    let known_value = VALUES.into_iter().find(|known| known.as_bytes() == value);
-    (
-        known_name.map_or_else(|| name.to_owned().into(), Cow::Borrowed),
-        known_value.map_or_else(|| value.to_owned().into(), |known| known.as_bytes().into()),
-    )
+impl Headers {
+    /// From what [`as_bytes`](Self::as_bytes) gave; `None` when it is something else.
+    pub fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
+        let mut rest = &*bytes;
+        while !rest.is_empty() {
+            take_header(&mut rest)?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// All of them as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Appends one.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
+        put(name.as_bytes(), &mut self.0);
+        put(value, &mut self.0);
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = Header<'_>> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            (!rest.is_empty()).then(|| take_header(&mut rest).expect("only whole headers are put in"))
+        })
+    }
+
+    /// How many there are; counts them.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of the first one with that name.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    /// The same, if it is text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
 }
 
-/// Names of our headers.
-const NAMES: [&str; 7] = ["content-type", "ce_specversion", "ce_id", "ce_source", "ce_type", "traceparent", SEAL];
-/// Values that many of ours have.
-const VALUES: [&str; 6] = [JSON, CLOUD_EVENTS, INTAKE, FULFILMENT, PLACED, ENTERED];
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
 
-const JSON: &str = "application/json";
-const CLOUD_EVENTS: &str = "1.0";
-const INTAKE: &str = "/encargo/intake";
+impl<N: AsRef<str>, V: AsRef<[u8]>> Extend<(N, V)> for Headers {
+    fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, headers: I) {
+        for (name, value) in headers {
+            self.push(name.as_ref(), value.as_ref());
+        }
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
+        let mut all = Self::default();
+        all.extend(headers);
+        all
+    }
+}
+
+/// `[[name, [byte, …]], …]`: so they stand in the stores, with dead letters.
+impl Serialize for Headers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::<(String, Vec<u8>)>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+fn put(bytes: &[u8], out: &mut Vec<u8>) {
+    let mut length = bytes.len();
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend_from_slice(bytes);
+}
+
+fn take_header<'a>(bytes: &mut &'a [u8]) -> Option<Header<'a>> {
+    let name = std::str::from_utf8(take(bytes)?).ok()?;
+    Some((name, take(bytes)?))
+}
+
+fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let mut length = 0_usize;
+    for shift in (0..usize::BITS).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        length |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            let (taken, rest) = bytes.split_at_checked(length)?;
+            *bytes = rest;
+            return Some(taken);
+        }
+    }
+    None
+}
+
+/// Bytes of most headers of ours together: less would be moved as it grows.
+const USUAL_SIZE: usize = 256;
 const FULFILMENT: &str = "/encargo/fulfilment";
-const PLACED: &str = "encargo.order.placed";
 const ENTERED: &str = "encargo.order.state-entered";
 
 /// The headers of a placed order: CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2), and the trace.
 pub fn order_headers(order: &Order) -> Headers {
-    cloud_event(order, order.id.to_string(), INTAKE, PLACED)
+    cloud_event(order, &order.id.to_string(), "/encargo/intake", "encargo.order.placed")
 }
 
 /// The headers of a state event; `ce_id` is the event's identity, `order.seq`.
 pub fn event_headers(event: &StateEvent) -> Headers {
     let id = format!("{}.{}", event.order.id, event.seq);
-    cloud_event(&event.order, id, FULFILMENT, ENTERED)
+    cloud_event(&event.order, &id, FULFILMENT, ENTERED)
 }
 
 const FORWARDED: &str = "/encargo/forward";
@@ -50,27 +153,29 @@ const FORWARDED: &str = "/encargo/forward";
 /// The headers of a state that is forwarded to old readers.
 pub fn forwarded_headers(event: &StateEvent) -> Headers {
     let id = format!("{}.{}", event.order.id, event.seq);
-    cloud_event(&event.order, id, FORWARDED, ENTERED)
+    cloud_event(&event.order, &id, FORWARDED, ENTERED)
 }
 
 /// Whether a record is a state that was forwarded to old readers, and so stands in our topic already.
 pub fn is_forwarded(headers: &Headers) -> bool {
-    header(headers, "ce_source") == Some(FORWARDED)
+    headers.text("ce_source") == Some(FORWARDED)
 }
 
-fn cloud_event(order: &Order, id: String, source: &'static str, kind: &'static str) -> Headers {
+fn cloud_event(order: &Order, id: &str, source: &str, kind: &str) -> Headers {
     let mut headers = plain_cloud_event(id, source, kind);
-    headers.extend(order.trace.map(|trace| ("traceparent".into(), trace.to_string().into_bytes().into())));
+    headers.extend(order.trace.map(|trace| ("traceparent", trace.to_string())));
     headers
 }
 
-pub(super) fn plain_cloud_event(id: String, source: &'static str, kind: &'static str) -> Headers {
-    let mut headers = Headers::with_capacity(NAMES.len());
-    headers.push(("content-type".into(), JSON.as_bytes().into()));
-    headers.push(("ce_specversion".into(), CLOUD_EVENTS.as_bytes().into()));
-    headers.push(("ce_id".into(), id.into_bytes().into()));
-    headers.push(("ce_source".into(), source.as_bytes().into()));
-    headers.push(("ce_type".into(), kind.as_bytes().into()));
+pub(super) fn plain_cloud_event(id: &str, source: &str, kind: &str) -> Headers {
+    let mut headers = Headers(Vec::with_capacity(USUAL_SIZE));
+    headers.extend([
+        ("content-type", "application/json"),
+        ("ce_specversion", "1.0"),
+        ("ce_id", id),
+        ("ce_source", source),
+        ("ce_type", kind),
+    ]);
     headers
 }
 
@@ -80,7 +185,33 @@ pub const SEAL: &str = "encargo_seal";
 /// What stands for the name of a header that is not UTF-8. The Kafka library gives neither its name nor its value.
 pub const UNREADABLE: &str = "\u{fffd}";
 
-pub(super) fn header<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
-    let (_, value) = headers.iter().find(|(other, _)| other == name)?;
-    std::str::from_utf8(value).ok()
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(headers in prop::collection::vec((".{0,9}", prop::collection::vec(any::<u8>(), 0..300)), 0..5)) {
+            let packed = headers.iter().cloned().collect::<Headers>();
+            prop_assert_eq!(packed.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect::<Vec<_>>(), headers);
+            prop_assert_eq!(Headers::from_bytes(packed.as_bytes().to_vec()), Some(packed));
+        }
+
+        #[test]
+        fn damage_is_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = Headers::from_bytes(bytes);
+        }
+    }
+
+    #[test]
+    fn refuses_what_was_cut_off() {
+        let whole = Headers::from_iter([("traceparent", [b'x'; 200])]);
+        let bytes = whole.as_bytes();
+        for cut in 1..bytes.len() {
+            assert_eq!(Headers::from_bytes(bytes[..cut].to_vec()), None, "{cut} of {}", bytes.len());
+        }
+        assert_eq!(Headers::from_bytes(vec![0xff; 12]), None, "a length without end");
+    }
 }

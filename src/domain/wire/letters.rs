@@ -1,6 +1,6 @@
 //! Dead letters: a record as it was, and in headers of its own where it came from and why it was refused.
 
-use super::{Header, Headers, UNREADABLE, headers::header};
+use super::{Header, Headers, UNREADABLE};
 use crate::domain::{DeadLetter, Source, Timestamp};
 
 const DEAD: &str = "dead.";
@@ -23,7 +23,6 @@ const ATTEMPTS_MAX: u32 = 1_000_000;
 /// their beginning, and the whole record is where it came from for as long as its topic keeps it.
 pub fn fit_dead_letter(letter: &mut DeadLetter) {
     letter.headers = without_dead(&letter.headers);
-    let cost = |(name, value): &Header| name.len() + value.len() + HEADER_COST;
     let key = letter.key.as_ref().map_or(0, Vec::len);
     let headers: usize = letter.headers.iter().map(cost).sum();
     let (value, count) = (letter.value.len(), letter.headers.len());
@@ -35,11 +34,11 @@ pub fn fit_dead_letter(letter: &mut DeadLetter) {
         key.truncate(PART_MAX);
     }
     let mut kept = 0;
-    let fits = |header: &&Header| {
-        kept += cost(header);
+    let fits = |header: &Header| {
+        kept += cost(*header);
         kept <= PART_MAX
     };
-    letter.headers = letter.headers.iter().take_while(fits).cloned().collect();
+    letter.headers = letter.headers.iter().take_while(fits).collect();
     letter.value.truncate(LETTER_MAX - 2 * PART_MAX - 4 * REASON_MAX);
     let text = format!(
         "{} of {key} bytes of the key, {} of {count} headers and {} of {value} bytes of the value are kept",
@@ -47,23 +46,27 @@ pub fn fit_dead_letter(letter: &mut DeadLetter) {
         letter.headers.len(),
         letter.value.len()
     );
-    letter.headers.push((CUT.into(), text.into_bytes().into()));
+    letter.headers.push(CUT, text.as_bytes());
+}
+
+fn cost((name, value): Header) -> usize {
+    name.len() + value.len() + HEADER_COST
 }
 
 /// Has a letter say that headers are missing whose names are not UTF-8; where they stood is left to be seen.
 pub fn note_unreadable(letter: &mut DeadLetter) {
-    let missing = letter.headers.iter().filter(|(name, _)| name == UNREADABLE).count();
+    let missing = letter.headers.iter().filter(|(name, _)| *name == UNREADABLE).count();
     if missing > 0 && cut(&letter.headers).is_none() {
         let text = format!("{missing} of {} headers are not kept: their names are not UTF-8", letter.headers.len());
-        letter.headers.push((CUT.into(), text.into_bytes().into()));
+        letter.headers.push(CUT, text.as_bytes());
     }
 }
 
 /// The headers of a dead letter of which nothing is kept but where it came from and why; it has neither key nor value.
 /// `None` when it is cut so far already.
 pub fn position_only(key: Option<&[u8]>, value: &[u8], headers: &Headers) -> Option<Headers> {
-    let own = |(name, _): &&Header| name.starts_with(DEAD) && name != CUT;
-    let mut kept: Headers = headers.iter().filter(own).cloned().collect();
+    let own = |(name, _): &Header| name.starts_with(DEAD) && *name != CUT;
+    let mut kept: Headers = headers.iter().filter(own).collect();
     if key.is_none() && value.is_empty() && headers.len() <= kept.len() + 1 {
         return None;
     }
@@ -77,20 +80,20 @@ pub fn position_only(key: Option<&[u8]>, value: &[u8], headers: &Headers) -> Opt
             value.len()
         ),
     };
-    kept.push((CUT.into(), text.into_bytes().into()));
+    kept.push(CUT, text.as_bytes());
     Some(kept)
 }
 
 /// What was cut off a dead letter; `None` when it is whole.
 pub fn cut(headers: &Headers) -> Option<&str> {
-    header(headers, CUT)
+    headers.text(CUT)
 }
 
 /// The headers of a dead letter: those of the record, then where it came from and why it was refused.
 pub fn dead_letter_headers(letter: &DeadLetter) -> Headers {
     let source = &letter.source;
     let mut headers = without_dead(&letter.headers);
-    headers.extend(letter.headers.iter().filter(|(name, _)| name == CUT).cloned());
+    headers.extend(letter.headers.iter().filter(|(name, _)| *name == CUT));
     for (name, value) in [
         ("topic", source.topic.clone()),
         ("partition", source.partition.to_string()),
@@ -98,20 +101,20 @@ pub fn dead_letter_headers(letter: &DeadLetter) -> Headers {
         ("reason", letter.reason.clone()),
         ("attempts", letter.attempts.to_string()),
     ] {
-        headers.push((format!("{DEAD}{name}").into(), value.into_bytes().into()));
+        headers.push(&format!("{DEAD}{name}"), value.as_bytes());
     }
     headers
 }
 
 /// Reads a dead-letter record; `None` when it lacks the headers that say where it came from.
 pub fn decode_dead_letter(key: Option<&[u8]>, value: &[u8], headers: &Headers, at: Timestamp) -> Option<DeadLetter> {
-    let dead = |name: &str| header(headers, &format!("{DEAD}{name}"));
+    let dead = |name: &str| headers.text(&format!("{DEAD}{name}"));
     // anybody can write these: what no topic is called, and numbers that no store keeps, are no source
     let topic = dead("topic").filter(|topic| is_topic(topic))?;
     let mut reason = dead("reason").unwrap_or("unknown").replace(char::is_control, "\u{fffd}");
     reason.truncate(reason.floor_char_boundary(REASON_MAX));
     let mut kept = without_dead(headers);
-    kept.extend(headers.iter().filter(|(name, _)| name == CUT).cloned());
+    kept.extend(headers.iter().filter(|(name, _)| *name == CUT));
     Some(DeadLetter {
         source: Source {
             topic: topic.to_owned(),
@@ -130,13 +133,13 @@ pub fn decode_dead_letter(key: Option<&[u8]>, value: &[u8], headers: &Headers, a
 /// The headers of a dead letter that goes back to its topic: its own, and how often that has happened.
 pub fn redrive_headers(letter: &DeadLetter) -> Headers {
     let mut headers = without_dead(&letter.headers);
-    headers.push((ATTEMPTS.into(), (letter.attempts + 1).to_string().into_bytes().into()));
+    headers.push(ATTEMPTS, (letter.attempts + 1).to_string().as_bytes());
     headers
 }
 
 /// How often a record was driven again, from its headers.
 pub fn attempts(headers: &Headers) -> u32 {
-    let said: u32 = header(headers, ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let said: u32 = headers.text(ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or(0);
     said.min(ATTEMPTS_MAX)
 }
 
@@ -146,5 +149,5 @@ fn is_topic(name: &str) -> bool {
 }
 
 fn without_dead(headers: &Headers) -> Headers {
-    headers.iter().filter(|(name, _)| !name.starts_with(DEAD)).cloned().collect()
+    headers.iter().filter(|(name, _)| !name.starts_with(DEAD)).collect()
 }

@@ -177,10 +177,7 @@ fn prepared(record: &NewRecord, partition: i32, ticket: Box<Ticket>) -> BaseReco
     }
     let headers = OwnedHeaders::new_with_capacity(record.headers.len());
     to.headers(
-        record
-            .headers
-            .iter()
-            .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(&**value) })),
+        record.headers.iter().fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) })),
     )
 }
 

@@ -14,14 +14,14 @@ use rdkafka::{
 use crate::{
     domain::{
         Timestamp,
-        wire::{Headers, UNREADABLE, read_header},
+        wire::{Headers, UNREADABLE},
     },
     eventlog::{Record, TopicPartition},
 };
 
 /// Copies a record out of the library's memory.
 pub(super) fn owned(message: &BorrowedMessage<'_>) -> Record {
-    let headers = message.headers().map_or_else(Vec::new, headers_of);
+    let headers = message.headers().map_or_else(Headers::default, headers_of);
     Record {
         offset: message.offset() as u64,
         key: message.key().map(<[u8]>::to_vec),
@@ -40,10 +40,10 @@ thread_local! {
 fn headers_of(headers: &BorrowedHeaders) -> Headers {
     let read = |index| {
         let header = headers.get(index);
-        read_header(header.key, header.value.unwrap_or_default())
+        (header.key, header.value.unwrap_or_default())
     };
     quietly(|| (0..headers.count()).map(read).collect()).unwrap_or_else(|| {
-        let read = |index| quietly(|| read(index)).unwrap_or_else(|| read_header(UNREADABLE, &[]));
+        let read = |index| quietly(|| read(index)).unwrap_or((UNREADABLE, &[]));
         (0..headers.count()).map(read).collect()
     })
 }

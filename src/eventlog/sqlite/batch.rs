@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
-use super::{
-    catalog::{Catalog, Topic},
-    headers,
-};
+use super::catalog::{Catalog, Topic};
 use crate::eventlog::{NewRecord, Position, Result};
 
 /// Records with their partitions chosen, their bytes packed into one buffer: a commit costs a few allocations, not a
@@ -74,15 +71,14 @@ impl Batch {
         if let Some(key) = &record.key {
             self.bytes.extend_from_slice(key);
         }
-        let before = self.bytes.len();
-        headers::encode(&record.headers, &mut self.bytes);
-        let headers = self.bytes.len() - before;
+        let headers = record.headers.as_bytes();
+        self.bytes.extend_from_slice(headers);
         self.bytes.extend_from_slice(&record.value);
         self.rows.push(Row {
             part,
             at: record.at.as_millis(),
             key: record.key.as_ref().map(Vec::len),
-            headers,
+            headers: headers.len(),
             value: record.value.len(),
         });
     }

@@ -10,7 +10,6 @@
 
 mod batch;
 mod catalog;
-mod headers;
 mod member;
 mod read;
 mod schema;

@@ -8,9 +8,9 @@ use std::{
 
 use rusqlite::{Connection, Row};
 
-use super::{headers, schema};
+use super::schema;
 use crate::{
-    domain::Timestamp,
+    domain::{Timestamp, wire::Headers},
     eventlog::{Error, Reader, Record, Result, TopicPartition},
     sqlite,
 };
@@ -99,11 +99,8 @@ fn select(conn: &Connection, tp: &TopicPartition, id: i64, from: u64, limit: Lim
 
 fn record(tp: &TopicPartition, row: &Row) -> Result<Record> {
     let offset = row.get(0)?;
-    let headers = match row.get_ref(3)?.as_blob_or_null().map_err(rusqlite::Error::from)? {
-        None => Vec::new(),
-        Some(bytes) => headers::decode(bytes)
-            .ok_or_else(|| Error::Fatal(format!("the headers of offset {offset} of {tp} are damaged")))?,
-    };
+    let headers = Headers::from_bytes(row.get::<_, Option<_>>(3)?.unwrap_or_default())
+        .ok_or_else(|| Error::Fatal(format!("the headers of offset {offset} of {tp} are damaged")))?;
     let at = Timestamp::from_millis(row.get(1)?);
     Ok(Record { offset, key: row.get(2)?, value: row.get(4)?, headers, at })
 }

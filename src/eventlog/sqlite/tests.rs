@@ -3,7 +3,10 @@
 use std::{path::PathBuf, sync::mpsc, time::Duration};
 
 use super::*;
-use crate::eventlog::{GroupOffset, MemberEvent, Outcome, Record};
+use crate::{
+    domain::wire::Headers,
+    eventlog::{GroupOffset, MemberEvent, Outcome, Record},
+};
 
 const DEADLINE: Duration = Duration::from_mins(5);
 
@@ -31,7 +34,7 @@ fn record(value: impl Into<Vec<u8>>) -> NewRecord {
         partition: Some(0),
         key: None,
         value: value.into(),
-        headers: Vec::new(),
+        headers: Headers::default(),
         at: Timestamp::default(),
     }
 }

@@ -31,7 +31,7 @@ impl Bench {
 
     async fn write(&self, key: Option<&str>, value: &str) {
         let key = key.map(|key| key.as_bytes().to_vec());
-        let (value, headers, at) = (value.as_bytes().to_vec(), Vec::new(), Timestamp::default());
+        let (value, headers, at) = (value.as_bytes().to_vec(), Headers::default(), Timestamp::default());
         let record = NewRecord { topic: TOPIC.into(), partition: Some(0), key, value, headers, at };
         self.log.append(vec![record]).await.unwrap();
     }

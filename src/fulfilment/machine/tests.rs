@@ -54,7 +54,7 @@ fn order(id: u64, name: &str) -> Vec<u8> {
 }
 
 fn record(offset: u64, value: Vec<u8>) -> Record {
-    Record { offset, key: None, value, headers: Vec::new(), at: Timestamp::from_millis(0) }
+    Record { offset, key: None, value, headers: wire::Headers::default(), at: Timestamp::from_millis(0) }
 }
 
 /// Has a machine own new partitions.

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        domain::Timestamp,
+        domain::{Timestamp, wire::Headers},
         eventlog::{
             NewRecord, TopicSpec,
             memory::{MemoryLog, Options},
@@ -160,7 +160,7 @@ mod tests {
             partition: Some(0),
             key: None,
             value: value.into(),
-            headers: Vec::new(),
+            headers: Headers::default(),
             at: Timestamp::from_millis(0),
         };
         log.append(values.map(record).collect()).await.unwrap();

@@ -76,16 +76,11 @@ impl Model {
 
     /// A dead letter: of what is no order, once.
     pub(super) fn die(&mut self, record: &Record) -> Result<(), String> {
-        let header = |name: &str| {
-            let (_, value) = record.headers.iter().find(|(other, _)| other == name)?;
-            std::str::from_utf8(value).ok()?.parse::<u64>().ok()
-        };
+        let header = |name: &str| record.headers.text(name)?.parse::<u64>().ok();
         let source = header("dead.partition").zip(header("dead.offset"));
         let (partition, offset) = source.ok_or("a dead letter does not say where it came from")?;
         let partition = partition as u32;
-        let is_command =
-            record.headers.iter().any(|(name, value)| name == "dead.topic" && **value == *COMMANDS.as_bytes());
-        if is_command {
+        if record.headers.text("dead.topic") == Some(COMMANDS) {
             self.partitions[partition as usize].answered += 1;
             return Ok(());
         }

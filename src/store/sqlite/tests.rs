@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    domain::{Flow, Order, OrderId, Product, Source, StateEvent, Timestamp},
+    domain::{Flow, Order, OrderId, Product, Source, StateEvent, Timestamp, wire::Headers},
     store::{
         DeadLetters as _, Keys as _, Ledger as _, Orders as _,
         dead::{Action, DeadId},
@@ -40,7 +40,7 @@ fn batch(orders: std::ops::Range<u64>) -> Batch {
         };
         let at = Timestamp::default();
         let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: id.get() };
-        let (reason, key, value, headers) = (String::new(), None, vec![], vec![]);
+        let (reason, key, value, headers) = (String::new(), None, vec![], Headers::default());
         let letter = crate::domain::DeadLetter { source, reason, attempts: 0, at, key, value, headers };
         Incoming { event: StateEvent::of_version_1(order, 1, Flow::STATES[0], at, Some(at)), partition: None, letter }
     });

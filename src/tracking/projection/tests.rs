@@ -34,7 +34,13 @@ impl Member for Given {
 }
 
 fn record(offset: u64, size: usize) -> Record {
-    Record { offset, key: None, value: vec![b'x'; size], headers: Vec::new(), at: Timestamp::from_millis(0) }
+    Record {
+        offset,
+        key: None,
+        value: vec![b'x'; size],
+        headers: wire::Headers::default(),
+        at: Timestamp::from_millis(0),
+    }
 }
 
 fn projection(path: &dyn Fn(&str) -> PathBuf, runtime: &Runtime) -> Projection {
@@ -44,7 +50,7 @@ fn projection(path: &dyn Fn(&str) -> PathBuf, runtime: &Runtime) -> Projection {
         env: Env::simulated(Clock::manual(Timestamp::default()), 1),
         projected: Arc::default(),
         feed: crate::tracking::Feed::default(),
-        author: Arc::new(|_, record| Ok(record.headers.contains(&wire::read_header(wire::SEAL, b"x")))),
+        author: Arc::new(|_, record| Ok(record.headers.text(wire::SEAL) == Some("x"))),
         metrics: Metrics::new(&mut Registry::default()),
     };
     let options = Options {
@@ -94,12 +100,12 @@ fn an_order_is_where_our_own_states_of_it_are() {
 /// An older program that went on would show orders where they are not, and mail it.
 #[test]
 fn an_event_of_a_newer_version_is_neither_taken_nor_passed_over() {
-    let sealed = vec![wire::read_header(wire::SEAL, b"x")];
+    let sealed = wire::Headers::from_iter([(wire::SEAL, b"x")]);
     let newer = Record { headers: sealed, ..of_value(5, br#"{"version":3,"orderid":"seven"}"#) };
     let refused = try_read("states", vec![newer.clone()]);
     assert!(matches!(refused, Err(Error::Newer { offset: 5, source: wire::Unreadable::Newer(3), .. })));
-    let forged = vec![wire::read_header(wire::SEAL, b"y")];
-    for (topic, headers) in [("states", Vec::new()), ("states", forged), ("old", newer.headers.clone())] {
+    let forged = wire::Headers::from_iter([(wire::SEAL, b"y")]);
+    for (topic, headers) in [("states", wire::Headers::default()), ("states", forged), ("old", newer.headers.clone())] {
         let strangers = Record { headers, ..newer.clone() };
         assert_eq!(try_read(topic, vec![strangers]).unwrap().dead.len(), 1, "a stranger's stops nobody: {topic}");
     }

@@ -46,7 +46,7 @@ async fn whatever_stands_in_a_record_is_shown_as_text() {
         partition: Some(1),
         key: Some(b"<b>rosa@example.org\0</b>".to_vec()),
         value: format!("<script>{n} leo@example.org</script>\u{202e}").into_bytes(),
-        headers: vec![wire::read_header("<i>x", b"\xff eva@example.org")],
+        headers: wire::Headers::from_iter([("<i>x", b"\xff eva@example.org")]),
         at: app.clock.now(),
     };
     app.app().log().append((0..120).map(record).collect()).await.unwrap();

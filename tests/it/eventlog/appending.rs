@@ -1,6 +1,6 @@
 //! What `append` promises.
 
-use encargo::{domain::wire::read_header, eventlog::partitioner};
+use encargo::{domain::wire::Headers, eventlog::partitioner};
 
 use super::*;
 
@@ -22,14 +22,14 @@ pub fn keeps_every_byte(harness: &dyn Harness) {
     let odd = NewRecord {
         key: Some(all_bytes.clone()),
         value: all_bytes.iter().rev().copied().collect(),
-        headers: vec![
-            read_header("repeated", b"1"),
-            read_header("repeated", b"2"),
-            read_header("bytes", &all_bytes),
-            read_header("empty", &[]),
-            read_header("ñ→\u{1f4e6}", b"\0\r\n"),
-            read_header("long", &[b'x'; 20_000]),
-        ],
+        headers: Headers::from_iter([
+            ("repeated", &b"1"[..]),
+            ("repeated", b"2"),
+            ("bytes", &all_bytes),
+            ("empty", &[]),
+            ("ñ→\u{1f4e6}", b"\0\r\n"),
+            ("long", &b"x".repeat(20_000)),
+        ]),
         at: Timestamp::from_millis(1),
         ..record("t", 0, "")
     };

@@ -1,7 +1,7 @@
 //! Topics of an earlier version with orders in flight: see `upgrade.rs`.
 
 use encargo::{
-    domain::wire::{Headers, read_header},
+    domain::wire::Headers,
     eventlog::{GroupOffset, MemberEvent, MemberMode},
     fulfilment::GROUP,
 };
@@ -56,7 +56,7 @@ impl Written {
 }
 
 fn headers(lines: &Value) -> Headers {
-    let read = |pair: &Value| read_header(pair[0].as_str().unwrap(), pair[1].as_str().unwrap().as_bytes());
+    let read = |pair: &Value| (pair[0].as_str().unwrap().to_owned(), pair[1].as_str().unwrap().to_owned());
     lines.as_array().unwrap().iter().map(read).collect()
 }
 

@@ -1,6 +1,6 @@
 //! A mailer that runs on a clock which the test drives.
 
-use encargo::env::Env;
+use encargo::{domain::wire::Headers, env::Env};
 
 use super::*;
 use crate::harness::PATIENCE;
@@ -154,8 +154,15 @@ impl Post {
         };
         let seq = Flow::standard(Duration::ZERO).seq_of(estado).unwrap();
         let source = Source { topic: "compra_confirmada".into(), partition: 0, offset: id * 4 + u64::from(seq) };
-        let letter =
-            DeadLetter { source, reason: String::new(), attempts: 0, at, key: None, value: vec![], headers: vec![] };
+        let letter = DeadLetter {
+            source,
+            reason: String::new(),
+            attempts: 0,
+            at,
+            key: None,
+            value: vec![],
+            headers: Headers::default(),
+        };
         let event = StateEvent::of_version_1(order, seq, estado, at, (seq < 4).then_some(at));
         Incoming { event, partition: None, letter }
     }

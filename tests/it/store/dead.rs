@@ -1,7 +1,7 @@
 //! Dead letters: records and mails, and what an operator decides about them.
 
 use encargo::{
-    domain::{DeadLetter, wire},
+    domain::DeadLetter,
     store::{
         Store,
         dead::{Action, DeadId, DeadItem},
@@ -217,13 +217,13 @@ pub async fn a_redriven_mail_lets_the_running_one_finish(place: &dyn Place) {
 pub async fn a_list_tells_the_beginning_of_a_record(place: &dyn Place) {
     let store = place.open().await;
     let (part, long) = (4_096, vec![b'7'; 900_000]);
-    let header = |name: &str, length: usize| wire::read_header(name, &long[..length]);
+    let headers = |all: &[(&str, usize)]| all.iter().map(|(name, length)| (name, &long[..*length])).collect();
     let large = DeadLetter { key: Some(long.clone()), value: long.clone(), ..letter(1) };
     let letters = [
         large.clone(),
-        DeadLetter { headers: vec![header("a", 10)], ..letter(2) },
-        DeadLetter { headers: vec![header("a [\"dead.cut\",[", 9_000)], ..letter(3) },
-        DeadLetter { headers: vec![header("a", 9_000), header("dead.cut", 20)], ..letter(4) },
+        DeadLetter { headers: headers(&[("a", 10)]), ..letter(2) },
+        DeadLetter { headers: headers(&[("a [\"dead.cut\",[", 9_000)]), ..letter(3) },
+        DeadLetter { headers: headers(&[("a", 9_000), ("dead.cut", 20)]), ..letter(4) },
         DeadLetter { key: Some(Vec::new()), value: Vec::new(), ..letter(5) },
         DeadLetter { key: None, value: Vec::new(), ..letter(6) },
     ];
@@ -231,7 +231,7 @@ pub async fn a_list_tells_the_beginning_of_a_record(place: &dyn Place) {
     let listed: Vec<_> = store.dead(None, 10).await.unwrap().into_iter().map(|item| item.letter.unwrap()).collect();
     assert_eq!((listed[0].key.as_ref().unwrap().len(), listed[0].value.len()), (part, part));
     assert_eq!(listed[1], letters[1]);
-    assert_eq!((&*listed[2].headers, &*listed[3].headers), (&[][..], &[header("dead.cut", 20)][..]));
+    assert_eq!((&listed[2].headers, &listed[3].headers), (&headers(&[]), &headers(&[("dead.cut", 20)])));
     assert_eq!(listed[4..], letters[4..]);
     // alone it is whole, and goes back whole
     for whole in &letters {

@@ -72,7 +72,7 @@ pub fn letter(offset: u64) -> DeadLetter {
         at: at(offset),
         key: Some(b"17".to_vec()),
         value: b"{\"orderid\":".to_vec(),
-        headers: vec![wire::read_header("ce_id", b"17.2"), wire::read_header("raw", &[0, 255, 10])],
+        headers: wire::Headers::from_iter([("ce_id", &b"17.2"[..]), ("raw", &[0, 255, 10])]),
     }
 }
 
