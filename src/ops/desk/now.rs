@@ -60,7 +60,6 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader) -> Result<Res
         flow => flow(&desk, &seen, voice), equation => equation(&seen),
         orders => orders(&seen, voice), lateness => seen.lateness.as_ref().map(|window| lateness(window, voice)),
         mails => mails(&desk, &seen, voice), lag => lag(&desk, &seen, voice),
-        seen => seen.at.as_millis(),
     };
     Ok(desk.render("desk/now.html", &reader, "/", Some(&seen), values))
 }
@@ -117,6 +116,7 @@ fn equation(seen: &Seen) -> Value {
 
 fn orders(seen: &Seen, voice: Voice<'_>) -> Value {
     let minutes = per_minute(seen);
+    let end = seen.at.as_millis().div_euclid(60_000);
     let values: Vec<f64> = minutes.iter().map(|(placed, _)| *placed as f64).collect();
     let most = minutes.iter().map(|(placed, _)| *placed).max().unwrap_or(0);
     let least = minutes.iter().map(|(placed, _)| *placed).min().unwrap_or(0);
@@ -127,7 +127,7 @@ fn orders(seen: &Seen, voice: Voice<'_>) -> Value {
     context! {
         line => charts::line(&values, top as f64 / 0.9), top, half => top / 2,
         label => voice.say("orders_alt", &[("a", &least), ("b", &most), ("n", &now)]), ack,
-        from => (seen.at - Duration::from_hours(1)).as_millis(), middle => (seen.at - Duration::from_mins(30)).as_millis(),
+        from => (end - MINUTES) * 60_000, middle => (end - MINUTES / 2) * 60_000,
     }
 }
 

@@ -38,9 +38,10 @@ impl Windows {
     /// The window of a histogram; nothing when nothing was counted in it, or since the start when that is not long ago.
     pub(super) fn of(&self, name: &str) -> Option<Window> {
         let place = NAMES.iter().position(|known| *known == name)?;
-        let (first, last) = (&self.0.front()?.1[place], &self.0.back()?.1[place]);
-        let is_alone = self.0.len() == 1;
-        let before = |index: usize| first.get(index).filter(|_| !is_alone).map_or(0, |(_, count)| *count);
+        let ((from, first), (to, last)) = (self.0.front()?, self.0.back()?);
+        let (first, last) = (&first[place], &last[place]);
+        let is_all_recent = to.saturating_sub(*from) <= KEPT;
+        let before = |index: usize| first.get(index).filter(|_| !is_all_recent).map_or(0, |(_, count)| *count);
         let mut below = 0;
         let mut buckets = Vec::with_capacity(last.len());
         for (index, (bound, count)) in last.iter().enumerate() {
@@ -108,8 +109,9 @@ mod tests {
         assert_eq!(windows.of(NAMES[0]).unwrap().count, 100, "all of it is recent");
         windows.note(&metrics([100, 104, 104]), Monotonic::from_mins(1));
         let window = windows.of(NAMES[0]).unwrap();
-        assert_eq!((window.count, &window.buckets), (4, &vec![(0.01, 0), (0.1, 4), (f64::INFINITY, 0)]));
-        assert!((window.quantile(0.5) - 0.055).abs() < 1e-9, "{}", window.quantile(0.5));
+        let buckets = vec![(0.01, 100), (0.1, 4), (f64::INFINITY, 0)];
+        assert_eq!((window.count, &window.buckets), (104, &buckets), "it still is");
+        assert!((window.quantile(0.5) - 0.0052).abs() < 1e-9, "{}", window.quantile(0.5));
         windows.note(&metrics([100, 104, 105]), Monotonic::from_secs(400));
         let window = windows.of(NAMES[0]).unwrap();
         assert_eq!((window.count, window.quantile(0.99)), (1, 0.1), "it is beyond the last bound");
