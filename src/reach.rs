@@ -19,7 +19,7 @@ pub fn explain(error: &(dyn Error + 'static), address: &str, ca: &str) -> String
     }
     match found.kind() {
         io::ErrorKind::ConnectionRefused => {
-            format!("nobody listens there ({found}): is the port in {address} right, and is the server running?")
+            format!("nothing listens there ({found}): is the port in {address} right, and is the server running?")
         }
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => format!("no way leads there ({found})"),
         io::ErrorKind::TimedOut => format!("no answer ({found}): does a firewall keep that port of {address} closed?"),

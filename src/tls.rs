@@ -155,7 +155,7 @@ pub fn explain(failure: &Error, ca: &str) -> String {
                 .into()
         }
         Error::AlertReceived(Alert::UnrecognisedName) => {
-            "the server does not know the name that it is called by: write its own name in the address".into()
+            "the server does not know itself by that name: use its own name in the address".into()
         }
         other => other.to_string(),
     }

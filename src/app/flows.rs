@@ -52,8 +52,8 @@ pub(super) async fn make_known(config: &Config, log: Arc<dyn EventLog>, now: Tim
         Err(error) if !is_passing(&error) && error.chain().any(<dyn std::error::Error>::is::<eventlog::Error>) => {
             warn!(
                 topic = name,
-                "the flow cannot be made known to other instances, and this one goes on with its settings alone: {error:#}; \
-                 docs/flows.md says what the topic is for, and `encargo log init` makes it"
+                "the flow cannot be shared with other instances, so this one uses its own settings only: {error:#}; \
+                 docs/flows.md explains the topic, and `encargo log init` creates it"
             );
             Ok(Arc::new(config.flow()?))
         }
@@ -86,7 +86,7 @@ pub(super) async fn follow(
                 found
             }
             Err(error) => {
-                warn!("versions of flows were not looked for, next round will: {error:#}");
+                warn!("cannot look for new versions of the flow, trying again next round: {error:#}");
                 continue;
             }
         };

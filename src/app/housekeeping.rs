@@ -67,7 +67,7 @@ pub(super) async fn redrive(
 ) -> Result<()> {
     while clock.sleep_unless(&stop, REDRIVE_EVERY).await {
         if let Err(error) = tracking::redrive(log.as_ref(), store.as_ref(), &clock).await {
-            warn!(%error, "dead letters were not driven again, next round will");
+            warn!(%error, "cannot redrive dead letters, trying again next round");
         }
     }
     Ok(())

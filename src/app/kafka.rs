@@ -88,7 +88,7 @@ pub(super) fn open(config: &Config, brokers: String) -> Result<KafkaLog> {
     let names: Vec<&str> = missing.iter().map(|difference| difference.topic.as_str()).collect();
     let alike = namesakes(&log, config, &names)?;
     if !alike.is_empty() {
-        bail!("topics of {url} have other names: {}", alike.join("; "));
+        bail!("topics of {url} are named differently: {}", alike.join("; "));
     }
     if wrong.is_empty() {
         bail!("{url} lacks the topics {}: create them with `encargo log init --log {url}`", names.join(", "));

@@ -159,7 +159,7 @@ pub(super) fn access(config: &Config, addresses: Addresses, env: &Env) -> Result
     let Addresses { ops: at, .. } = addresses;
     if token.is_none() && !at.ip().is_loopback() {
         bail!(
-            "ops.listen is {at}, not on loopback, and there is no token: whoever reaches it could read customers' addresses \
+            "ops.listen is {at}, not on loopback, and there is no token: anyone who reaches it could read customers' addresses \
              and change orders. Make one (openssl rand -hex 16 > FILE; chmod 600 FILE) and set ops.token_file or \
              ENCARGO_OPS_TOKEN_FILE to FILE; or leave ops.listen at 127.0.0.1:9000 and come through a tunnel (ssh -L \
              9000:127.0.0.1:9000 HOST)"

@@ -48,14 +48,14 @@ impl Outage {
             match open().await {
                 Err(error) if is_passing(&error) => {
                     let pause = backoff.pause();
-                    warn!("the {what} is away, trying again in {pause:?}: {error:#}");
+                    warn!("the {what} is unreachable, trying again in {pause:?}: {error:#}");
                     self.waiting.send_replace(true);
                     was_away = true;
                     self.env.pace.sleep(pause).await;
                 }
                 result => {
                     if was_away && result.is_ok() {
-                        info!("the {what} is there");
+                        info!("the {what} is reachable");
                     }
                     return result;
                 }
@@ -81,7 +81,7 @@ pub(super) fn again(
                     backoff.reset(); // it has worked in between
                 }
                 let pause = backoff.pause();
-                warn!("{name} starts again in {pause:?}: {error:#}");
+                warn!("{name} restarts in {pause:?}: {error:#}");
                 pause
             }
             result => return result,

@@ -33,7 +33,7 @@ pub(super) fn products(bytes: &[u8]) -> Result<(Vec<Product>, Places), Wrong> {
             Entry::Vacant(entry) => entry.insert(products.len()),
             Entry::Occupied(entry) => {
                 let first: u64 = lines[*entry.get()];
-                return Err((line, format!("the appid {:?} is there twice, first in line {first}", product.id)));
+                return Err((line, format!("the appid {:?} appears twice, first in line {first}", product.id)));
             }
         };
         products.push(product);

@@ -110,12 +110,12 @@ impl Init {
         let mut file = match files::private().write(true).create_new(true).open(&self.file) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                bail!("{path} is there already, and is left as it is; name another file, or - to print the defaults")
+                bail!("{path} exists already and was left unchanged; name another file, or - to print the defaults")
             }
             Err(e) => return Err(e).with_context(|| format!("cannot write {path}")),
         };
         file.write_all(config::DEFAULT.as_bytes()).with_context(|| format!("cannot write {path}"))?;
-        explain(&format!("Wrote {path}. Delete what you do not change; `encargo config show` tells what is in force."));
+        explain(&format!("Wrote {path}. Delete what you do not change; `encargo config show` shows what is in force."));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -202,7 +202,7 @@ impl Decide {
                 match store.dead_one(id).await? {
                     Some(item) if action == Action::Redrive && cut(&item).is_some() => {
                         done.out.flush()?;
-                        return Err(anyhow::anyhow!("{id} cannot be driven again: {}", cut(&item).unwrap_or_default()));
+                        return Err(anyhow::anyhow!("{id} cannot be redriven: {}", cut(&item).unwrap_or_default()));
                     }
                     Some(item) if self.dry_run || store.decide(id, action, now).await? => done.note(&item, action)?,
                     _ => {

@@ -107,7 +107,7 @@ fn finish(out: &mut Out, number: u64, order: &Tracked, as_json: bool) -> Result<
 fn wait_on(status: &StatusLine, clock: &Clock, heard_at: Monotonic, order: u64, why: &str) -> Result<()> {
     let silent = clock.monotonic().saturating_sub(heard_at);
     if silent > SILENCE_MAX {
-        bail!("order {order} is accepted, but nothing was heard of it for {}: {why}", time::span(silent));
+        bail!("order {order} was accepted, but there has been no news of it for {}: {why}", time::span(silent));
     }
     status.show(&format!("order {order}: accepted; waiting for news ({why})"));
     Ok(())

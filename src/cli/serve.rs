@@ -45,7 +45,7 @@ async fn serve(config: &Config, roles: &[Role], json: bool) -> Result<ExitCode> 
             error = app.failed() => break Some(error),
             _ = interrupt.recv() => break None,
             _ = terminate.recv() => break None,
-            Some(()) = hangup.recv() => tracing::info!("the terminal is gone; still serving, SIGTERM stops"),
+            Some(()) = hangup.recv() => tracing::info!("the terminal was closed; still serving, SIGTERM stops"),
         }
     };
     match &failure {
@@ -68,7 +68,7 @@ const SIGXFSZ: i32 = 25;
 fn tell_of_root() {
     // the owner of what Linux tells about this process is its effective user; elsewhere nobody knows
     if std::fs::metadata("/proc/self").is_ok_and(|this| this.uid() == 0) {
-        tracing::warn!("this runs as root, which it has no need of: give it a user of its own");
+        tracing::warn!("running as root, which is not needed: use a dedicated user");
     }
 }
 
@@ -77,7 +77,7 @@ fn greet(addresses: Addresses, config: &Config, roles: &[Role], json: bool) {
     let text = greeting(addresses, config, roles, json).expect("a string takes all that is written");
     let mut out = anstream::stdout();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        tracing::debug!(%error, "nobody reads the greeting");
+        tracing::debug!(%error, "cannot print the greeting");
     }
 }
 

@@ -63,7 +63,7 @@ impl Config {
         let topics = self.topics.own();
         for (index, (key, name)) in topics.iter().enumerate() {
             if topics[..index].iter().any(|(_, other)| other == name) {
-                return bad(key, &format!("must be a topic of its own, {name:?} is another's"));
+                return bad(key, &format!("must be a separate topic: {name:?} is used for another setting"));
             }
         }
         self.check_forwarding()?;
@@ -95,7 +95,7 @@ impl Config {
             ("flow.dwells", !dwells.is_empty()),
         ];
         match beside.into_iter().find(|(_, changed)| *changed) {
-            Some((key, _)) if file.is_some() => bad("flow.file", &format!("says all of the flow: take out {key}")),
+            Some((key, _)) if file.is_some() => bad("flow.file", &format!("defines the whole flow: remove {key}")),
             _ => Ok(()),
         }
     }
@@ -131,8 +131,8 @@ impl Config {
         let Some(forward) = &self.topics.forward_states else { return Ok(()) };
         if self.topics.own().iter().any(|(_, name)| *name == forward) {
             return bad(
-                "must be the topic that old readers know, and none that Encargo uses otherwise: give topics.states a \
-                 name of its own, like \"encargo_states\"",
+                "must be the topic that old readers read, and not one that Encargo uses for something else: give \
+                 topics.states its own name, like \"encargo_states\"",
             );
         }
         if !self.log_url().is_shared() {
@@ -150,11 +150,11 @@ impl Config {
         if self.http.request_timeout <= self.log.message_timeout * 2 {
             return bad(
                 "log.message_timeout",
-                "must be less than half of http.request_timeout, or no client would hear why",
+                "must be less than half of http.request_timeout, or no client would get the reason",
             );
         }
         if self.log.kafka.contains_key("bootstrap.servers") {
-            return bad("log.kafka.bootstrap.servers", "stands in log.url: kafka://HOST:PORT,HOST:PORT");
+            return bad("log.kafka.bootstrap.servers", "belongs in log.url: kafka://HOST:PORT,HOST:PORT");
         }
         Ok(())
     }

@@ -122,7 +122,7 @@ impl Layers {
                 continue;
             };
             if values.iter().any(|(other, _)| other == base) {
-                return Err(bad(origin, key, format!("stands beside {base}: keep one of them")));
+                return Err(bad(origin, key, format!("is set together with {base}: keep one of them")));
             }
             let Some(file) = value.as_str() else {
                 return Err(bad(origin, key, "must be the path of a file, in quotes".into()));

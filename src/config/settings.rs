@@ -258,7 +258,7 @@ impl Config {
             (!token_command.is_empty()).then(|| Password::TokenCommand(token_command.clone())),
         ];
         if password.iter().flatten().count() > 1 {
-            return Err("stands beside mail.token_file or mail.token_command: keep one of them".into());
+            return Err("is set together with mail.token_file or mail.token_command: keep one of them".into());
         }
         let password = password.into_iter().flatten().next();
         url.complete(password, Some(ca.clone()).filter(|path| !path.as_os_str().is_empty()))

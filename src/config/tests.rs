@@ -106,7 +106,7 @@ fn wrong_values_name_the_place_and_the_way_out() {
     insta::assert_snapshot!(error("[mail]\nlang = \"fr\""), @r#"tienda.toml:2: mail.lang cannot be "fr", expected "es" or "en""#);
     insta::assert_snapshot!(error("[mail]\ntime_zone = \"Madrid\""), @r#"tienda.toml:2: mail.time_zone cannot be "Madrid": must be the name of a time zone, like UTC or Europe/Madrid"#);
     insta::assert_snapshot!(error("[logging]\nlevel = \"inof\""), @r#"tienda.toml:2: logging.level must be error, warn, info, debug or trace, or filters like "info,encargo=debug""#);
-    insta::assert_snapshot!(error("[topics]\nstates = \"compra_detalle\""), @r#"tienda.toml:2: topics.states must be a topic of its own, "compra_detalle" is another's"#);
+    insta::assert_snapshot!(error("[topics]\nstates = \"compra_detalle\""), @r#"tienda.toml:2: topics.states must be a separate topic: "compra_detalle" is used for another setting"#);
     insta::assert_snapshot!(error("[mail]\nretry_min = \"9m\""), @"tienda.toml:2: mail.retry_min must not be longer than mail.retry_max");
 }
 
@@ -196,7 +196,7 @@ fn secrets_come_from_files_and_are_never_shown() {
     std::fs::write(&secret, "\n").unwrap();
     assert!(environment_error("ENCARGO_TRACKING_API_KEY_FILE", path).ends_with("which is empty"));
     insta::assert_snapshot!(environment_error("ENCARGO_TRACKING_API_KEY_FILE", "/nowhere/key"), @"ENCARGO_TRACKING_API_KEY_FILE: cannot read the value of tracking.api_key from /nowhere/key: No such file or directory (os error 2)");
-    insta::assert_snapshot!(error("[tracking]\napi_key = \"a\"\napi_key_file = \"b\""), @"tienda.toml:3: tracking.api_key_file stands beside tracking.api_key: keep one of them");
+    insta::assert_snapshot!(error("[tracking]\napi_key = \"a\"\napi_key_file = \"b\""), @"tienda.toml:3: tracking.api_key_file is set together with tracking.api_key: keep one of them");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn kafka_and_postgres_are_named_by_their_addresses() {
     insta::assert_snapshot!(error("[log]\nurl = \"kafka://a:9092,\""), @"tienda.toml:2: log.url cannot be that: must name brokers with their ports, like kafka://host1:9092,host2:9092; a login goes under [log.kafka]");
     insta::assert_snapshot!(error("[store]\nurl = \"postgres:\""), @"tienda.toml:2: store.url cannot be that: must look like postgres://USER@HOST/DATABASE");
     insta::assert_snapshot!(error("[log]\nreplication = 1"), @"tienda.toml:2: log.replication must not be less than log.min_insync: no record could ever be written");
-    insta::assert_snapshot!(error("[log]\nmessage_timeout = \"5s\""), @"tienda.toml:2: log.message_timeout must be less than half of http.request_timeout, or no client would hear why");
+    insta::assert_snapshot!(error("[log]\nmessage_timeout = \"5s\""), @"tienda.toml:2: log.message_timeout must be less than half of http.request_timeout, or no client would get the reason");
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn any_property_of_the_kafka_client_can_be_given_and_secrets_stay_hidden() {
     assert_eq!((config.slot, warnings), (2, vec![]));
     assert!(!format!("{from_variables:?}").contains("s3cret"));
     insta::assert_snapshot!(error("[log.kafka]\n\"linger.ms\" = [5]"), @r#"tienda.toml:2: log.kafka.linger.ms must be text in quotes, not a list"#);
-    insta::assert_snapshot!(error("[log.kafka]\n\"bootstrap.servers\" = \"a:1\""), @"tienda.toml:2: log.kafka.bootstrap.servers stands in log.url: kafka://HOST:PORT,HOST:PORT");
+    insta::assert_snapshot!(error("[log.kafka]\n\"bootstrap.servers\" = \"a:1\""), @"tienda.toml:2: log.kafka.bootstrap.servers belongs in log.url: kafka://HOST:PORT,HOST:PORT");
     insta::assert_snapshot!(error("[log]\nkafka = \"a:1\""), @"tienda.toml:2: log.kafka is a section: write [log.kafka] and its keys below");
 }
 
@@ -285,7 +285,7 @@ fn a_flow_file_says_all_of_the_flow() {
         ("dwells.recibido = \"2s\"", "flow.dwells"),
     ] {
         let said = error(&format!("[flow]\nfile = \"{name}\"\n{beside}"));
-        assert_eq!(said, format!("tienda.toml:2: flow.file says all of the flow: take out {key}"));
+        assert_eq!(said, format!("tienda.toml:2: flow.file defines the whole flow: remove {key}"));
     }
     std::fs::write(&path, flow.replace("\"1m\"", "\"1\"")).unwrap();
     let said = error(&format!("[flow]\nfile = \"{name}\""));

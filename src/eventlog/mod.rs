@@ -42,7 +42,7 @@ pub enum Error {
     #[error("the event log is overloaded: {0} records wait to be written")]
     Overloaded(usize),
     /// Not possible now (disk full, broker away): nothing was written, trying again can succeed.
-    #[error("the event log cannot do that now: {0}")]
+    #[error("the event log is unavailable: {0}")]
     Unavailable(String),
     /// No answer in time: the records may be there or not.
     #[error("the event log did not confirm in time: {0}")]

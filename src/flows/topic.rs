@@ -57,7 +57,7 @@ pub enum Error {
     #[error("no version of the flow {0} is free: too many instances with different settings start at the same time")]
     Crowded(String),
     /// The log failed.
-    #[error("the versions of flows in {topic}")]
+    #[error("cannot read the versions of flows in {topic}")]
     Log {
         /// The topic of the versions.
         topic: String,
@@ -174,7 +174,7 @@ pub fn load(log: &dyn EventLog, topic: &str) -> Result<Versions, Error> {
         }
     }
     if strange > 0 {
-        warn!(topic, records = strange, "records that are no versions of flows are left out");
+        warn!(topic, records = strange, "ignoring records that are not flow versions");
     }
     Ok(versions)
 }

@@ -110,13 +110,16 @@ impl Forward {
                 }
                 Ok(MemberEvent::Lost(gone)) => {
                     if gone.iter().any(|tp| uncommitted.contains_key(tp)) {
-                        warn!("forwarded states may be forwarded again: their partitions went to another instance");
+                        warn!("states may be forwarded twice: their partitions went to another instance");
                     }
                     uncommitted.retain(|tp, _| !gone.contains(tp));
                 }
                 Ok(MemberEvent::Idle) => {}
                 Err(Trimmed { topic, partition, from, start }) => {
-                    warn!(topic, partition, from, start, "states were deleted before old readers were told of them");
+                    warn!(
+                        topic,
+                        partition, from, start, "states were deleted before they were forwarded to old readers"
+                    );
                     seek(member.as_mut(), &TopicPartition { topic, partition }, start)?;
                 }
                 Err(error) => return Err(error),
@@ -157,7 +160,7 @@ impl Forward {
         match member.commit(&[], &offsets) {
             Outcome::Committed(_) => uncommitted.clear(),
             Outcome::Aborted(error) | Outcome::Unknown(error) => {
-                warn!(%error, "forwarded states may be forwarded again: their offsets were not taken");
+                warn!(%error, "states may be forwarded twice: their offsets could not be committed");
             }
         }
         uncommitted.is_empty()
@@ -186,7 +189,7 @@ impl Forward {
             }
             Err(reason) => {
                 let (topic, partition) = (&tp.topic, tp.partition);
-                warn!(topic, partition, offset = record.offset, %reason, "not forwarded, old readers would die of it");
+                warn!(topic, partition, offset = record.offset, %reason, "not forwarded: it would crash old readers");
                 Ok(None)
             }
         }

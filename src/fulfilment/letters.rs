@@ -68,7 +68,7 @@ impl Apart {
             } else if let Some(short) = letters.pop().and_then(at_its_position) {
                 self.heaps.push(Heap { ticket, letters: vec![short] });
             } else {
-                warn!(why, "a dead letter is lost: its topic does not even take where it came from");
+                warn!(why, "a dead letter is lost: its topic refuses even a reference to the original record");
                 metrics.dead_letter_lost();
             }
         }

@@ -179,7 +179,7 @@ impl Machine {
         if self.pending.is_none() && !self.leaving.is_empty() {
             if let Some(Output::Retry(error)) = &output {
                 // nothing of it is there, so the next owner does it again
-                warn!(%error, "partitions are given up without a last commit");
+                warn!(%error, "giving partitions up without a final commit");
             }
             let gone = std::mem::take(&mut self.leaving);
             self.give_up(&gone);
@@ -307,7 +307,7 @@ impl Machine {
         if !is_missing || self.failed_once.get(&from.tp.partition) == Some(&from) {
             return Err(error);
         }
-        let why = format!("{} may have gone on elsewhere before it was restored here: {error}", from.tp);
+        let why = format!("{} may have moved on elsewhere before it was restored here: {error}", from.tp);
         self.failed_once.insert(from.tp.partition, from);
         self.leave(eventlog::Error::Fenced(why))
     }

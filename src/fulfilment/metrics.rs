@@ -61,9 +61,9 @@ impl Metrics {
         registry.register("encargo_order_repeats", help, metrics.repeats.clone());
         let help = "Commands about orders that were decided, by what became of them";
         registry.register("encargo_commands_decided", help, metrics.commands.clone());
-        let help = "Commits that the log could not take and that were tried again";
+        let help = "Commits that the log refused and that were retried";
         registry.register("encargo_commit_retries", help, metrics.retries.clone());
-        let help = "Dead letters that their topic takes in no form: only the log file says where they stand";
+        let help = "Dead letters that their topic refuses in every form: only the process's log says where they were";
         registry.register("encargo_dead_letters_lost", help, metrics.lost.clone());
         metrics
     }

@@ -97,7 +97,7 @@ pub enum Error {
     #[error("fulfilment cannot go on without the versions of its flow")]
     Flows(#[source] crate::flows::topic::Error),
     /// A commit did not end as it was planned.
-    #[error("fulfilment cannot trust its memory any more; start it again, it rebuilds from the log")]
+    #[error("fulfilment's state no longer matches the log; restart it to rebuild from the log")]
     Commit(#[from] Broken),
     /// The output lacks records that the last commit counted on.
     #[error("fulfilment cannot restore partition {partition}; was {topic} trimmed or replaced?")]

@@ -80,7 +80,7 @@ impl Partition {
             let in_flight = self.engine.in_flight();
             let refused = match wire::decode_order(&record.value, &record.headers, record.at) {
                 Ok(order) if self.engine.was_done(&order, record.offset) => {
-                    debug!(order.id = %order.id, "an old service has done it, its states are gone");
+                    debug!(order.id = %order.id, "already processed by an old service whose states are deleted");
                     None
                 }
                 Ok(order) => self.accept(order, now, metrics),

@@ -147,7 +147,7 @@ pub enum Broken {
         ended: u64,
     },
     /// Not one position for each output.
-    #[error("{outputs} records were committed, but the log told the positions of {positions}")]
+    #[error("{outputs} records were committed, but the log reported the positions of {positions}")]
     Count {
         /// Records of the plan.
         outputs: usize,

@@ -259,7 +259,7 @@ impl Processor {
                     Output::Seek(tp, offset) => {
                         // it comes again when this fails
                         if let Err(error) = member.seek(&tp, offset) {
-                            warn!(%tp, offset, %error, "cannot go on behind what is deleted, trying again");
+                            warn!(%tp, offset, %error, "cannot skip deleted commands, trying again");
                         }
                     }
                     Output::Retry(error) => {

@@ -126,7 +126,7 @@ impl Restorer {
                 legacy = true;
             } else if seal.is_some_and(|seal| !seal.admits(&record)) {
                 let (topic, partition, offset) = (&*output.topic, output.partition, record.offset);
-                tracing::warn!(topic, partition, offset, "a state that is not ours moves no order");
+                tracing::warn!(topic, partition, offset, "ignoring a state that this service did not write");
             } else {
                 match wire::decode_event(&record.value, &record.headers, record.at) {
                     Ok(event) => restore.event(record.offset, event),
@@ -223,7 +223,7 @@ impl Restorer {
         match self.log.lag(group, &[&input.topic]) {
             Ok(lags) => Ok(lags.iter().find(|lag| lag.tp == *input).map_or(0, |lag| lag.next)),
             Err(error @ eventlog::Error::Fatal(_)) => {
-                tracing::warn!(group, %error, "cannot see which orders an old service has done: some may be done again");
+                tracing::warn!(group, %error, "cannot see which orders an old service has processed: some may be processed again");
                 Ok(0)
             }
             Err(error) => Err(error.into()),

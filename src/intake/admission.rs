@@ -64,7 +64,7 @@ impl Admission {
                 // the gate stays as it is: when the log is away, its own refusals speak
                 Ok(Err(error)) if !failed => {
                     failed = true;
-                    tracing::warn!(%error, "cannot see how far the consumers are");
+                    tracing::warn!(%error, "cannot read the lag of the consumers");
                 }
                 Ok(Err(_)) => {}
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -87,7 +87,7 @@ impl Admission {
             tracing::warn!(backlog, limit = self.backlog_max, "new orders are refused until the consumers catch up");
         } else if !was_open && backlog <= self.backlog_max - self.backlog_max.div_ceil(4) {
             self.shut.store(false, Ordering::Relaxed);
-            tracing::info!(backlog, "new orders are taken again");
+            tracing::info!(backlog, "new orders are accepted again");
         }
     }
 }

@@ -29,9 +29,9 @@ pub(super) async fn run(
         let noted = if reached > 0 { store.note_ids(&tp, reached).await } else { Ok(()) };
         match &noted {
             Err(error) if !failed => {
-                warn!(%error, "how far order numbers were given out cannot be noted, trying again");
+                warn!(%error, "cannot record how far order numbers were allocated, trying again");
             }
-            Ok(()) if failed => info!("how far order numbers were given out is noted again"),
+            Ok(()) if failed => info!("recording again how far order numbers were allocated"),
             _ => {}
         }
         failed = noted.is_err();

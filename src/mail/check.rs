@@ -92,7 +92,7 @@ async fn send(
             Err(format!("a test mail to {to} was not accepted now: {reason}"))
         }
         Some(Outcome::Ambiguous(reason)) => Err(format!("a test mail to {to} may have been accepted: {reason}")),
-        None => Err(format!("a test mail to {to} had no outcome")),
+        None => Err(format!("the test mail to {to} had no outcome")),
     }
 }
 

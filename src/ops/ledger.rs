@@ -230,9 +230,9 @@ pub(super) async fn measure(store: &dyn Store, clock: &Clock, registry: &mut Reg
     let age = counts.oldest_unsettled_at.map_or(0, |since| clock.now().since(since).as_secs());
     registry.register("encargo_ledger_oldest_unsettled_seconds", "Age of the oldest unsettled mail", gauge(age));
     let suppressed = gauge(counts.suppressed);
-    registry.register("encargo_suppressed_addresses", "Addresses that get no mail any more", suppressed);
+    registry.register("encargo_suppressed_addresses", "Addresses that no longer get mail", suppressed);
     let dead = gauge(store.dead_record_count().await?);
-    registry.register("encargo_dead_records", "Poison records that nobody has decided about", dead);
+    registry.register("encargo_dead_records", "Poison records that are not resolved yet", dead);
     Ok(())
 }
 

@@ -151,7 +151,7 @@ async fn metrics(State(ops): State<Ops>, headers: HeaderMap) -> Response {
     if let Some(store) = ops.store()
         && let Err(error) = ledger::measure(store.as_ref(), &ops.clock, &mut from_store).await
     {
-        tracing::warn!(%error, "metrics lack the store's numbers");
+        tracing::warn!(%error, "cannot read the store for metrics");
     }
     // the end marker must come once, after both
     let registry = ops.registry.read().unwrap_or_else(PoisonError::into_inner);

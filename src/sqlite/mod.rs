@@ -26,7 +26,7 @@ pub enum Error {
     #[error("not certain to be written: {0}")]
     Unconfirmed(String),
     /// The queue of writes is full. Nothing was written.
-    #[error("{0} writes wait already")]
+    #[error("{0} writes are queued already")]
     Overloaded(usize),
     /// The file is damaged, not ours, locked by another process, or cannot be opened.
     #[error("{0}")]
@@ -174,7 +174,7 @@ fn open_copy(path: &Path) -> Result<Connection> {
     conn.busy_timeout(Duration::from_secs(5)).map_err(|e| describe(path, e))?;
     let read = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
     read.map_err(|e| match describe(path, e) {
-        Error::Fatal(text) => Error::Fatal(format!("{text}; whoever owns the files may read them beside the server")),
+        Error::Fatal(text) => Error::Fatal(format!("{text}; run this as the user who owns the files")),
         other => other,
     })?;
     Ok(conn)
@@ -199,7 +199,7 @@ fn require_file(path: &Path) -> Result<()> {
 pub fn describe(path: &Path, error: impl Into<Error>) -> Error {
     let text = match error.into() {
         Error::Unavailable(text) | Error::Unconfirmed(text) | Error::Fatal(text) => text,
-        Error::Overloaded(waiting) => format!("{waiting} writes wait already"),
+        Error::Overloaded(waiting) => format!("{waiting} writes are queued already"),
     };
     Error::Fatal(format!("cannot use {}: {text}", path.display()))
 }

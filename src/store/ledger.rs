@@ -294,7 +294,7 @@ pub struct LedgerCounts {
     /// Rows that were tried and not accepted, by status and by the class of their last reason; in no particular order,
     /// absent when there are none.
     pub by_class: Vec<(MailStatus, Class, u64)>,
-    /// Addresses that get no mail any more.
+    /// Addresses that no longer get mail.
     pub suppressed: u64,
     /// Attempts that were made although an earlier one may have been accepted.
     pub repeated: u64,

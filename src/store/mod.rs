@@ -36,7 +36,7 @@ pub enum Error {
     #[error("the store is overloaded: {0} writes wait")]
     Overloaded(usize),
     /// Not possible now (disk full, database away): nothing was written, trying again can succeed.
-    #[error("the store cannot do that now: {0}")]
+    #[error("the store is unavailable: {0}")]
     Unavailable(String),
     /// Another instance has moved the offsets on: nothing was written, start again from [`Orders::offsets`].
     #[error("another instance has projected {0} already")]

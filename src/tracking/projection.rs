@@ -218,7 +218,7 @@ impl Projection {
             member.seek(tp, offset.map_or_else(|| self.first_kept(tp), Ok)?)?;
             self.applied.insert(tp.clone(), offset.unwrap_or(0));
         }
-        info!(partitions = self.applied.len(), "tracking reads on from the store's offsets");
+        info!(partitions = self.applied.len(), "tracking resumes from the store's offsets");
         self.deps.metrics.ready();
         Ok(())
     }
@@ -328,7 +328,7 @@ impl Projection {
                 Ok(None)
             }
             Err(store::Error::Fenced(partition)) => {
-                warn!(partition, "another instance was faster, reading on from the store's offsets");
+                warn!(partition, "another instance was faster, resuming from the store's offsets");
                 Ok(Some(Todo::Rewind(self.applied.keys().cloned().collect())))
             }
             Err(error) => Err(error.into()),
@@ -348,7 +348,7 @@ impl Projection {
             .map(|(tp, offset)| GroupOffset { tp: tp.clone(), offset: *offset, metadata: String::new() })
             .collect();
         if let Outcome::Aborted(error @ eventlog::Error::Fatal(_)) = member.commit(&[], &offsets) {
-            warn!(%error, "the log does not take the group's offsets");
+            warn!(%error, "cannot commit the group's offsets to the log");
         }
     }
 }

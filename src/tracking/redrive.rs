@@ -43,12 +43,12 @@ pub async fn redrive(log: &dyn EventLog, store: &dyn Store, clock: &Clock) -> Re
         };
         if let Err(error) = log.append(vec![record]).await {
             // its topic may be gone: the others must not wait for it
-            warn!(topic, partition, offset, %error, "a dead letter cannot be driven again now");
+            warn!(topic, partition, offset, %error, "cannot redrive a dead letter now");
             continue;
         }
         store.redriven(&letter.source).await?;
         count += 1;
-        info!(topic, partition, offset, "dead letter driven again");
+        info!(topic, partition, offset, "dead letter redriven");
     }
     Ok(count)
 }

@@ -122,7 +122,7 @@ impl Server {
         };
         tokio::select! {
             () = self.converse(stream, peer) => {}
-            () = too_late => tracing::warn!(%peer, "a request did not finish in time for the stop"),
+            () = too_late => tracing::warn!(%peer, "a request did not finish before shutdown"),
         }
     }
 

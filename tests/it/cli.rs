@@ -132,7 +132,7 @@ fn config_writes_checks_and_shows() {
     )
     .unwrap();
     let again = run(path, &["config", "init"]);
-    assert_eq!((again.status, again.err.contains("left as it is")), (1, true), "{}", again.err);
+    assert_eq!((again.status, again.err.contains("left unchanged")), (1, true), "{}", again.err);
     assert!(std::fs::read_to_string(path.join("encargo.toml")).unwrap().contains("geheim"));
     run(path, &["config", "check"]).ok();
 

@@ -225,6 +225,6 @@ mod on_kafka {
         finished(&up, &placed["orderid"]).await;
         assert_eq!(log.topic(&cluster.config().topics.flows).unwrap(), None);
         let said = std::fs::read_to_string(cluster.log_of("up", 0)).unwrap();
-        assert!(said.contains("the flow cannot be made known to other instances"), "{said}");
+        assert!(said.contains("the flow cannot be shared with other instances"), "{said}");
     }
 }

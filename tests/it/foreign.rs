@@ -175,7 +175,7 @@ async fn forwarding_that_is_killed_in_the_middle_leaves_nothing_out_and_keeps_th
     })
     .await;
     let said = [0, 1].map(|slot| std::fs::read_to_string(ours.cluster.log_of("fulfilment", slot)).unwrap()).concat();
-    assert!(now == told + 48 || said.contains("states may be forwarded again"), "{told} told before, {now} now");
+    assert!(now == told + 48 || said.contains("states may be forwarded twice"), "{told} told before, {now} now");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,7 +82,7 @@ fn says_where_and_what_is_wrong() {
         (b"appid,name,price\n,Uno,1\n", 2, "appid: must have"),
         (b"appid,name,price\n1,,1\n", 2, "name: must have"),
         (b"appid,name,price\n4.00638E+12,Uno,1\n", 2, "shortened by a spreadsheet"),
-        (b"appid,name,price\n1,Uno,1\n2,Dos,2\n1 ,Tres,3\n", 4, "\"1\" is there twice, first in line 2"),
+        (b"appid,name,price\n1,Uno,1\n2,Dos,2\n1 ,Tres,3\n", 4, "\"1\" appears twice, first in line 2"),
         (b"appid,name,price\r1,Uno,1\r2,Dos,x\r", 3, "it is x"),
         (b"appid,name,price\n1,Uno,1\n2,D\xf3s,2\n", 3, "perhaps Windows-1252: save it as \"CSV UTF-8\""),
         (b"a\0p\0p\0i\0d\0", 1, "UTF-16"),

@@ -95,7 +95,7 @@ impl Server {
                 return Ok(answer);
             }
         }
-        let detail = format!("the command is taken, and not known yet what became of it: {url} will tell");
+        let detail = format!("the command was accepted, but its outcome is not known yet: see {url}");
         Ok(Answer::Failed(json!({ "orderid": order.get(), "detail": detail })))
     }
 

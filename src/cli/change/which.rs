@@ -130,7 +130,7 @@ fn list(found: &[OrderView], as_json: bool) -> Result<()> {
 
 fn is_confirmed(question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
-        bail!("nobody can be asked whether to {question} Say so with --yes");
+        bail!("cannot ask for confirmation without a terminal: {question} Confirm with --yes");
     }
     explain(&format!("{question} [y/N]"));
     let mut answer = String::new();

@@ -57,7 +57,7 @@ fn notes(flow: &Flow, templates: &BTreeSet<String>) -> Vec<String> {
     for step in flow.steps() {
         if matches!(step.leave, Some(Leave::Command { expect: None })) {
             notes.push(format!(
-                "{} waits for a command and has no expect: customers are told no time, and no order is ever late there",
+                "{} waits for a command and has no expect: customers see no time, and no order is ever late there",
                 step.state
             ));
         }

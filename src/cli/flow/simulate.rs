@@ -56,7 +56,7 @@ impl Simulate {
         table(&flow, &report).print(&mut out)?;
         out.flush()?;
         explain(&format!(
-            "{} of {}, seed {seed}; at most {} in flight at once. Times are the flow's own: nobody waits for a busy cook.",
+            "{} of {}, seed {seed}; at most {} in flight at once. Times are those of the flow alone: no order waits for a busy cook.",
             count(u64::from(self.orders), "order"),
             flow.id(),
             report.in_flight_max

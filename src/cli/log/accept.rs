@@ -12,7 +12,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Orders and states that only the lost log held are gone. What this one holds is projected again from its\n\
+    after_help = "Orders and states that only the lost log held are lost. What this one holds is projected again from its\n\
                         beginning: states that the store knows are not mailed a second time. New order numbers begin above all\n\
                         that the store knows. Stop all of Encargo first."
 )]

@@ -210,7 +210,7 @@ impl Member for KafkaMember {
                     Ok(Some(input)) => return Ok(input),
                     Ok(None) => continue,
                     Err(Error::Unavailable(why)) => {
-                        tracing::warn!(group = self.group, why, "the group's offsets cannot be had yet");
+                        tracing::warn!(group = self.group, why, "cannot fetch the group's offsets yet");
                         return Ok(MemberEvent::Idle);
                     }
                     Err(error) => return Err(error),
@@ -240,7 +240,7 @@ impl Member for KafkaMember {
         if !self.assigning.as_ref().is_some_and(|new| new.contains(partition)) {
             if self.cursor(partition)?.stopped || self.cursor(partition)?.trimmed.is_some() {
                 if !self.start_again(partition, offset)? {
-                    return Err(Error::Unavailable(format!("the assignment of {} changes", self.group)));
+                    return Err(Error::Unavailable(format!("the assignment of {} is changing", self.group)));
                 }
             } else {
                 self.seek_now(partition, offset)?;
@@ -274,7 +274,7 @@ impl Member for KafkaMember {
             return Outcome::Aborted(error);
         }
         if self.consumer.context().rebalances().iter().any(|turn| matches!(turn, Rebalance::Revoke(_))) {
-            return Outcome::Aborted(Error::Unavailable(format!("the assignment of {} changes", self.group)));
+            return Outcome::Aborted(Error::Unavailable(format!("the assignment of {} is changing", self.group)));
         }
         self.transact(outputs, offsets)
     }
@@ -287,7 +287,7 @@ impl Drop for KafkaMember {
         listener.close();
         // the library waits for answers before it leaves
         if let Err(error) = self.answer() {
-            tracing::debug!(%error, "while leaving");
+            tracing::debug!(%error, "error while leaving the group");
         }
         let rebalances: Vec<Rebalance> = listener.rebalances().drain(..).collect();
         for turn in rebalances {
@@ -296,7 +296,7 @@ impl Drop for KafkaMember {
                 Rebalance::Revoke(gone) => self.revoking = Some(gone),
             }
             if let Err(error) = self.answer() {
-                tracing::debug!(%error, "while leaving");
+                tracing::debug!(%error, "error while leaving the group");
             }
         }
     }

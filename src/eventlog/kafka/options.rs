@@ -105,7 +105,9 @@ impl Options {
         }
         if self.min_insync_replicas > self.replication || self.min_insync_replicas == 0 {
             let (min, all) = (self.min_insync_replicas, self.replication);
-            return Err(Error::Fatal(format!("{min} of {all} copies cannot be asked for before a record is safe")));
+            return Err(Error::Fatal(format!(
+                "{min} of {all} copies cannot be required to acknowledge a record: the minimum is 1 and the maximum is the number of copies"
+            )));
         }
         Ok(())
     }

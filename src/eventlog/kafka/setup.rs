@@ -99,7 +99,7 @@ impl Topics {
     pub(super) fn broker_settings(&self) -> Result<HashMap<String, String>> {
         let metadata = self.metadata(None)?;
         let Some(broker) = metadata.brokers().first() else {
-            return Err(Error::Unavailable("the cluster shows no broker".into()));
+            return Err(Error::Unavailable("the cluster reports no broker".into()));
         };
         self.describe(ResourceSpecifier::Broker(broker.id())).map_err(|error| match error {
             // this is the first question that goes to the address that the broker gives itself

@@ -158,10 +158,10 @@ impl MemoryMember {
             return Err(Error::Fenced(format!("this member was evicted from the group {}", self.group)));
         };
         if member.changes.iter().any(|change| matches!(change, Change::Revoke(_))) {
-            return Err(Error::Unavailable(format!("the assignment of {} changes", self.group)));
+            return Err(Error::Unavailable(format!("the assignment of {} is changing", self.group)));
         }
         if self.mode == MemberMode::Offsets && !outputs.is_empty() {
-            return Err(Error::Fatal(format!("this member of {} mode offsets only", self.group)));
+            return Err(Error::Fatal(format!("this member of {} can commit offsets only", self.group)));
         }
         for offset in offsets {
             check_metadata(offset)?;

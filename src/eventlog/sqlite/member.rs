@@ -131,7 +131,7 @@ impl SqliteMember {
 
     fn try_commit(&self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Result<Vec<Position>> {
         if self.mode == MemberMode::Offsets && !outputs.is_empty() {
-            return Err(Error::Fatal(format!("this member of {} mode offsets only", self.group)));
+            return Err(Error::Fatal(format!("this member of {} can commit offsets only", self.group)));
         }
         let offsets = offsets.iter().map(|offset| self.check(offset)).collect::<Result<Vec<_>>>()?;
         let batch = Batch::pack(&self.server.catalog, outputs)?;

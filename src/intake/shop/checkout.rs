@@ -323,7 +323,7 @@ impl Shop {
     fn random(&self) -> Result<u128, Problem> {
         let mut bytes = [0; 16];
         self.service.random.fill(&mut bytes).map_err(|error| {
-            tracing::error!(%error, "a form cannot have a key");
+            tracing::error!(%error, "cannot create an idempotency key for a form");
             Problem::internal()
         })?;
         Ok(u128::from_be_bytes(bytes))

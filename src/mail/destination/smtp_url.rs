@@ -91,7 +91,7 @@ fn login(text: &str) -> Result<Login> {
     };
     let user = decoded(user, "the user")?;
     if user.is_empty() {
-        return Err("a user must stand before the @, like smtps://user:password@relay.example".into());
+        return Err("a user must come before the @, like smtps://user:password@relay.example".into());
     }
     let password = match password {
         Some(password) => Password::Text(decoded(password, "the password")?),

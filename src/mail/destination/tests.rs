@@ -81,7 +81,7 @@ fn refuses_with_words_that_help() {
         ("smtps://relay.example?tls=none", "leave out tls=none"),
         ("smtps://relay.example?password_file=x", "needs a user"),
         ("smtps://u:geheim@relay.example?password_file=x", "keep one of them"),
-        ("smtps://:geheim@relay.example", "a user must stand before"),
+        ("smtps://:geheim@relay.example", "a user must come before"),
         ("smtps://u:geheim%00@relay.example", "control character"),
         ("smtps://u:geheim%ff@relay.example", "not UTF-8"),
         ("smtps://u@relay.example?pasword=geheim", "unknown option \"pasword\""),

@@ -217,7 +217,7 @@ impl Destinations {
     fn works(&self, relay: &mut Relay) {
         relay.strikes = 0;
         if relay.failures > 0 {
-            info!(failures = relay.failures, "mail goes on");
+            info!(failures = relay.failures, "mail resumes");
             *relay = Relay { window: Some(1), ..Relay::default() };
             self.0.paused.set(0);
         }
@@ -251,12 +251,18 @@ impl Destinations {
             self.0.paused.set(1);
             match cause {
                 Cause::Away => warn!(reason, ?pause, failures, "mail is paused"),
-                Cause::Denied => error!(reason, ?pause, failures, "mail is paused until somebody changes something"),
+                Cause::Denied => {
+                    error!(reason, ?pause, failures, "mail is paused: the settings here or at the relay need a change");
+                }
                 // each probe says the same: once is enough
                 Cause::Refused if failures == 1 => {
-                    error!(reason, ?pause, "mail is paused: the server refuses whoever it is for, so it is about us");
+                    error!(
+                        reason,
+                        ?pause,
+                        "mail is paused: the server refuses every recipient, so it is refusing this sender"
+                    );
                 }
-                Cause::Refused => warn!(reason, ?pause, failures, "mail is still refused, whoever it is for"),
+                Cause::Refused => warn!(reason, ?pause, failures, "mail is still refused for every recipient"),
             }
         }
         relay.until.saturating_sub(now)
@@ -292,7 +298,7 @@ impl Destinations {
             return;
         }
         if state.domains.remove(&*name.to_lowercase()).is_some_and(|domain| domain.failures > 0) {
-            info!(domain = name, "a domain takes mails again");
+            info!(domain = name, "a domain accepts mails again");
         }
         self.count_slowed(state);
     }

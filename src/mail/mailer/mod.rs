@@ -180,7 +180,7 @@ impl Mailer {
             biased;
             result = finish => result,
             () = self.deps.env.clock.sleep(self.options.stop_deadline) => {
-                warn!("mails are still in flight at the end; they may be sent again after the next start");
+                warn!("mails are still in flight at shutdown; they may be sent again after the next start");
                 Ok(())
             }
         };

@@ -104,7 +104,7 @@ async fn enter(State(access): State<Access>, reader: Reader, request: Request) -
         Problem::internal()
     })?;
     let client = client.map_or_else(|| "this machine".to_owned(), |client| client.to_string());
-    tracing::info!(client, session, "somebody logged in at the desk");
+    tracing::info!(client, session, "login at the operations desk");
     Ok(([(SET_COOKIE, cookie(&name, &secret, LASTS.as_secs(), is_tls))], Redirect::to(&next)).into_response())
 }
 

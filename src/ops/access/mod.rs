@@ -127,7 +127,11 @@ impl Access {
         }
         told.warn(&env.clock, |more| {
             let client = client.map_or_else(|| "this machine".to_owned(), |client| client.to_string());
-            tracing::warn!(client, more_before = more, "somebody without the right token was refused at the desk");
+            tracing::warn!(
+                client,
+                more_before = more,
+                "a request to the operations desk with a wrong token was refused"
+            );
         });
         allowed.map(|()| false)
     }

@@ -118,7 +118,7 @@ fn digest(items: &[DeadItem]) -> String {
 }
 
 fn nothing() -> Problem {
-    Problem::not_found("nobody has to decide about that any more").shown_as("decided")
+    Problem::not_found("that failure is already resolved").shown_as("decided")
 }
 
 /// `GET /failures/decide?do=redrive&group=…`: asks.
@@ -219,7 +219,7 @@ pub(super) async fn act(State(desk): State<Desk>, reader: Reader, body: Bytes) -
     let deciding = tokio::spawn(decide(store.clone(), items, choice.verb, now));
     let decided = deciding.await.map_err(|_| Problem::internal())?.map_err(unavailable)?;
     let session = reader.session();
-    tracing::info!(decided, verb = ?choice.verb, session, "failures were decided about at the desk");
+    tracing::info!(decided, verb = ?choice.verb, session, "failures were resolved at the operations desk");
     let name = if choice.verb == What::Drop { "dropped" } else { "redriven" };
     Ok(Redirect::to(&format!("/failures?{name}={decided}")).into_response())
 }

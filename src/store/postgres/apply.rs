@@ -197,7 +197,7 @@ async fn insert_orders(tx: &Transaction<'_>, orders: &[(&Order, Details)]) -> Re
         return Ok(());
     }
     // foreign events of one order on two partitions, read by two instances: what it stands at has to be read anew
-    Err(Error::Unavailable("another instance brought the same order at the same moment".into()))
+    Err(Error::Unavailable("another instance inserted the same order at the same moment".into()))
 }
 
 /// What is told of orders as a whole, by columns.

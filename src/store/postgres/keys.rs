@@ -75,7 +75,7 @@ async fn reserve(client: &mut Session, reservation: Reservation) -> Result<Reser
         return Ok(Reserved::Run { order, value, track: Some(track), again: false });
     }
     let stands_for = resume(client, &key, request, Some(order), (at, until)).await?;
-    stands_for.ok_or_else(|| Error::Unavailable("the key went while it was read".into()))
+    stands_for.ok_or_else(|| Error::Unavailable("the key disappeared while it was being read".into()))
 }
 
 /// Takes a reservation over, unless it is that of `own`.

@@ -126,7 +126,7 @@ impl Connections {
                     && !pooled.load(Relaxed)
                     && pooler::is_between(client).await.map_err(HookError::Backend)?
                 {
-                    info!("there is a pooler before the database: nothing outlives a transaction");
+                    info!("the database is behind a connection pooler: no session state is used");
                     pooled.store(true, Relaxed);
                 }
                 if pooled.load(Relaxed) {

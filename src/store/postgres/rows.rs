@@ -82,7 +82,7 @@ pub(super) fn address(address: Option<&str>, order: OrderId) -> Result<Option<Em
 
 /// An order's id.
 pub(super) fn order_id(id: i64) -> Result<OrderId> {
-    OrderId::new(id as u64).map_err(|_| Error::Fatal(format!("the store holds an order number {id}, which cannot be")))
+    OrderId::new(id as u64).map_err(|_| Error::Fatal(format!("the store holds the impossible order number {id}")))
 }
 
 /// The key of an order's state. An order's keys are those from its own with seq 0 to the next order's; ids have 53
@@ -117,7 +117,7 @@ pub(super) fn class(row: &Row, column: usize) -> Option<Class> {
 /// A suppressed address from its four columns in the order of the table; `None` when they are absent.
 pub(super) fn suppression(row: &Row, first: usize) -> Result<Option<Suppression>> {
     let Some(address) = row.get::<_, Option<&str>>(first) else { return Ok(None) };
-    let damaged = |_| Error::Fatal("the store holds a suppressed address that is none".into());
+    let damaged = |_| Error::Fatal("the store holds a suppressed address that is not valid".into());
     Ok(Some(Suppression {
         address: address.parse().map_err(damaged)?,
         at: time(row, first + 1),

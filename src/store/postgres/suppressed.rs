@@ -1,4 +1,4 @@
-//! Addresses that get no mail any more.
+//! Addresses that no longer get mail.
 
 use std::borrow::Cow;
 

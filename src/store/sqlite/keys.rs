@@ -67,7 +67,7 @@ fn reserve(conn: &Connection, reservation: Reservation) -> Result<Reserved> {
         return Ok(Reserved::Run { order, value, track: Some(track), again: false });
     }
     let stands_for = resume(conn, &key, request, at, until)?;
-    stands_for.ok_or_else(|| Error::Unavailable("the key went while it was read".into()))
+    stands_for.ok_or_else(|| Error::Unavailable("the key disappeared while it was being read".into()))
 }
 
 fn resume(conn: &Connection, key: &str, request: u64, at: Timestamp, until: Timestamp) -> Result<Option<Reserved>> {

@@ -80,7 +80,7 @@ pub(super) fn address(address: Option<&str>, order: OrderId) -> Result<Option<Em
 /// An order's id.
 pub(super) fn order_id(row: &Row, column: usize) -> Result<OrderId> {
     let id = row.get::<_, i64>(column)? as u64;
-    OrderId::new(id).map_err(|_| Error::Fatal(format!("the store holds an order number {id}, which cannot be")))
+    OrderId::new(id).map_err(|_| Error::Fatal(format!("the store holds the impossible order number {id}")))
 }
 
 /// The key in `history` of an order's state. An order's keys are those from its own with seq 0 to the next order's;
@@ -93,7 +93,7 @@ pub(super) const fn key(order: OrderId, seq: u8) -> i64 {
 pub(super) fn mail_id(row: &Row, column: usize) -> Result<MailId> {
     let key: i64 = row.get(column)?;
     let order = OrderId::new(key as u64 >> 8)
-        .map_err(|_| Error::Fatal(format!("the store holds a mail {key}, which cannot be")))?;
+        .map_err(|_| Error::Fatal(format!("the store holds the impossible mail key {key}")))?;
     Ok(MailId { order, seq: key as u8 })
 }
 
@@ -110,7 +110,7 @@ pub(super) fn class(row: &Row, column: usize) -> Result<Option<Class>> {
 /// A suppressed address from its four columns in the order of the table; `None` when they are absent.
 pub(super) fn suppression(row: &Row, first: usize) -> Result<Option<Suppression>> {
     let Some(address) = optional_text(row, first)? else { return Ok(None) };
-    let damaged = |_| Error::Fatal("the store holds a suppressed address that is none".into());
+    let damaged = |_| Error::Fatal("the store holds a suppressed address that is not valid".into());
     Ok(Some(Suppression {
         address: address.parse().map_err(damaged)?,
         at: time(row, first + 1)?,

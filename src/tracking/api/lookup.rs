@@ -87,7 +87,7 @@ impl Api {
         let is_made = self.0.store.ask_link(request).await.map_err(unavailable)?;
         self.0.metrics.link_asked(is_made);
         if is_made {
-            info!(order.id = %order, "the link to an order was asked for, and is mailed");
+            info!(order.id = %order, "the link to an order was requested and will be mailed");
             self.0.mails.notify_one();
         }
         Ok(())

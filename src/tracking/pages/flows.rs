@@ -47,8 +47,8 @@ impl Flows {
         let (log, topic) = (self.log.clone(), self.topic.clone());
         match spawn_blocking(move || topic::load(log.as_ref(), &topic)).await {
             Ok(Ok(versions)) => *self.versions.write().unwrap_or_else(PoisonError::into_inner) = versions,
-            Ok(Err(error)) => tracing::warn!(%error, "pages do without the flows of their orders"),
-            Err(error) => tracing::warn!(%error, "pages do without the flows of their orders"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot load flows, so pages show only past states"),
+            Err(error) => tracing::warn!(%error, "cannot load flows, so pages show only past states"),
         }
         self.known(id)
     }

@@ -76,7 +76,7 @@ fn flows_are_checked_shown_and_tried_out() {
     let simulate = |more: &[&str]| run(path, &[&["flow", "simulate", "kitchen.toml"], more].concat());
     let tried = simulate(&[]);
     insta::assert_snapshot!(tried.err, @r#"
-    10000 orders of cocina@1, seed 1; at most 1992 in flight at once. Times are the flow's own: nobody waits for a busy cook.
+    10000 orders of cocina@1, seed 1; at most 1992 in flight at once. Times are those of the flow alone: no order waits for a busy cook.
     How long commands take is drawn from an exponential distribution with expect as its mean.
     Each of 56 products is ordered as often as the others.
     "#);

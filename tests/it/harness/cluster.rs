@@ -166,7 +166,7 @@ impl Cluster {
 }
 
 /// What log and store say of what can be tried again.
-const FOR_NOW: &str = "cannot do that now";
+const FOR_NOW: &str = "is unavailable: ";
 
 /// Whether a command failed for a reason that passes.
 fn is_for_now(output: &Output) -> bool {

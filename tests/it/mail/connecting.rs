@@ -155,7 +155,7 @@ async fn every_mistake_with_an_address_is_told_with_what_to_do() {
     let starts = relay(Some(own.acceptor()), false).await;
     for (url, expected) in [
         ("smtp://nowhere.invalid".to_owned(), &["name is not known", "host in mail.url"][..]),
-        (format!("smtp://{free}"), &["nobody listens there", "port in mail.url"]),
+        (format!("smtp://{free}"), &["nothing listens there", "port in mail.url"]),
         (format!("smtp://{ssh}"), &["the answer is not SMTP", "another service is on that port"]),
         (format!("smtp://{http}"), &["the answer is not SMTP", "another service is on that port"]),
         (format!("smtp://{mute}"), &["no answer within 5s", "write smtps:// in mail.url"]),

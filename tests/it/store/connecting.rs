@@ -35,7 +35,7 @@ async fn every_mistake_is_told_with_what_to_do() {
     });
     for (url, expected) in [
         (format!("postgres://{user}@nowhere.invalid/encargo"), &["name is not known", "store.url"][..]),
-        (format!("postgres://{user}@127.0.0.1:{free}/encargo"), &["nobody listens", "the port in store.url"]),
+        (format!("postgres://{user}@127.0.0.1:{free}/encargo"), &["nothing listens", "the port in store.url"]),
         (format!("postgres://{user}@{name}:{port}/no_such_database"), &["no_such_database", "3D000", "create it"]),
         (format!("postgres://no_such_user@{name}:{port}/encargo"), &["no_such_user", "28000", "the user in store.url"]),
         (

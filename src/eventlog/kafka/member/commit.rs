@@ -25,7 +25,7 @@ impl KafkaMember {
 
     fn commit_offsets(&self, outputs: &[NewRecord], offsets: &[GroupOffset]) -> Outcome {
         if !outputs.is_empty() {
-            return Outcome::Aborted(Error::Fatal(format!("this member of {} mode offsets only", self.group)));
+            return Outcome::Aborted(Error::Fatal(format!("this member of {} can commit offsets only", self.group)));
         }
         if offsets.is_empty() {
             return Outcome::Committed(Vec::new());
@@ -78,7 +78,7 @@ impl KafkaMember {
             if consumer.assignment_lost() {
                 return Err(Error::Fenced("evicted from the group".into()));
             }
-            group.ok_or_else(|| Error::Fenced("no member of a group".into()))
+            group.ok_or_else(|| Error::Fenced("not a member of a group".into()))
         };
         let outcome = producer.commit(outputs, list, fence);
         if let Outcome::Committed(_) = outcome {
