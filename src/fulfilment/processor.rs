@@ -139,6 +139,7 @@ impl Processor {
         while let Some(mut member) = self.join_until(stop)? {
             let Some(error) = self.work(member.as_mut(), stop)? else { break };
             self.leave(&error);
+            // the member is dropped before the next one joins: two in one slot would fence each other
         }
         info!("fulfilment stops");
         Ok(())
@@ -164,6 +165,7 @@ impl Processor {
     fn work(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<Option<eventlog::Error>, Error> {
         let pace = self.deps.env.pace.clone();
         while !stop.is_cancelled() {
+            // all that a round brings shares one commit, which costs about as much for one event as for a thousand
             let round_ends = pace.monotonic() + self.backoff.unwrap_or(self.options.tick);
             while !self.machine.is_full()
                 && let Some(wait) = round_ends.checked_sub(pace.monotonic())
@@ -233,6 +235,7 @@ impl Processor {
 
     /// One thing from the log, or a partition that was restored.
     fn listen(&self, member: &mut dyn Member, wait: Duration) -> Option<Input> {
+        // before records: the timers of its orders wait for it
         if let Ok(restored) = self.restored.1.try_recv() {
             return Some(Input::Restored(Box::new(restored)));
         }
@@ -280,6 +283,7 @@ impl Processor {
         #[cfg(test)]
         let offsets = &*crate::planted::offsets(offsets);
         let outcome = member.commit(plan.outputs(), offsets);
+        // dead letters that are written apart move no offset: they are a part of a commit, and not one
         if matches!(outcome, Outcome::Committed(_)) && !plan.offsets().is_empty() {
             self.deps.metrics.committed(self.deps.env.clock.monotonic().saturating_sub(begun));
         }

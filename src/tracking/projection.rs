@@ -138,6 +138,7 @@ impl Projection {
         if self.todo.is_none() {
             self.todo = self.collect(member, wait)?;
         }
+        // kept until it is done, and again after that: a batch that is fenced turns into a rewind
         while let Some(todo) = self.todo.clone() {
             match self.ask(member, &todo) {
                 Ok(next) => {
@@ -242,6 +243,7 @@ impl Projection {
             && let Some(record) = records.pop_front()
         {
             room.spend(record.size());
+            // the store keeps the fingerprint of the last record only: by it a replaced log is told from this one
             let is_last = records.is_empty() || room.is_spent();
             reached = Some((record.offset + 1, is_last.then(|| record.fingerprint())));
             if tp.topic == self.options.dead {
@@ -323,6 +325,7 @@ impl Projection {
                 let newest = batch.events.iter().map(|incoming| incoming.event.at).max();
                 let delay = newest.map(|newest| self.deps.env.clock.now().since(newest));
                 self.deps.metrics.applied(applied, batch.dead.len() as u64, delay);
+                // only now: whoever is woken reads the store
                 self.deps.projected.notify_one();
                 self.deps.feed.applied(batch);
                 Ok(None)
@@ -347,6 +350,7 @@ impl Projection {
             .iter()
             .map(|(tp, offset)| GroupOffset { tp: tp.clone(), offset: *offset, metadata: String::new() })
             .collect();
+        // any other failure is made good by the next report
         if let Outcome::Aborted(error @ eventlog::Error::Fatal(_)) = member.commit(&[], &offsets) {
             warn!(%error, "cannot commit the group's offsets to the log");
         }

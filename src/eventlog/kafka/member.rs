@@ -52,7 +52,7 @@ pub(super) struct KafkaMember {
     /// Told to the owner, and to be answered at the next call.
     assigning: Option<Vec<TopicPartition>>,
     revoking: Option<Vec<TopicPartition>>,
-    /// Topics.
+    /// Topics of which no records are wanted; partitions that come later are paused as well.
     paused: BTreeSet<String>,
     was_assigned: bool,
 }
@@ -72,6 +72,8 @@ impl KafkaMember {
         }
         shared.await_free(group, slot)?;
         shared.slots.check(&options::instance_id(group, slot), group, slot)?;
+        // before the consumer: starting it ends a transaction that an earlier run left open, for which a look at the
+        // group's offsets would wait
         let producer = match mode {
             MemberMode::Offsets => None,
             MemberMode::Outputs => {
@@ -151,6 +153,7 @@ impl KafkaMember {
                     }
                 };
                 self.assigning = Some(new);
+                // the first is told even if it is empty: the owner is then a member, with nothing to wait for
                 let first = !std::mem::replace(&mut self.was_assigned, true);
                 Ok((first || !offsets.is_empty()).then_some(MemberEvent::Assigned(offsets)))
             }
@@ -160,6 +163,7 @@ impl KafkaMember {
                     gone.into_iter().filter(|tp| lost || self.cursors.iter().any(|cursor| cursor.tp == *tp)).collect();
                 self.revoking = Some(gone.clone());
                 if lost {
+                    // nothing can be committed for them any more, so there is no last commit to wait for
                     self.answer()?;
                     return Ok(Some(MemberEvent::Lost(gone)));
                 }
@@ -219,7 +223,7 @@ impl Member for KafkaMember {
             self.fetch(Duration::ZERO)?;
             self.restart()?;
             if !self.consumer.context().rebalances().is_empty() {
-                continue;
+                continue; // before records: the whole group may wait for our answer
             }
             if let Some(input) = self.take()? {
                 return Ok(input);
@@ -237,6 +241,7 @@ impl Member for KafkaMember {
         let range = self.shared.topics.range(partition)?;
         let end = if offset > range.end { self.shared.topics.written(partition)? } else { range.end };
         check_from(partition, offset, range.start, end)?;
+        // what is not answered yet is taken from its cursor's position on, and the library cannot seek there before
         if !self.assigning.as_ref().is_some_and(|new| new.contains(partition)) {
             if self.cursor(partition)?.stopped || self.cursor(partition)?.trimmed.is_some() {
                 if !self.start_again(partition, offset)? {
@@ -265,6 +270,7 @@ impl Member for KafkaMember {
             .list(&partitions)
             .map(|list| if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) });
         if let Ok(Err(error)) = done {
+            // then too much is fetched, up to its bound; `take` hands out nothing of what is paused
             self.consumer.context().context.note(&error);
         }
     }

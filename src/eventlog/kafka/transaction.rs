@@ -104,6 +104,7 @@ impl TransactionalProducer {
         let (reply, answer) = bounded(1);
         let producer = self.producer.clone();
         let job: Job = Box::new(move || drop(reply.send(call(&producer))));
+        // the one before may hang: this one must not wait behind it
         self.jobs.send_timeout(job, Duration::ZERO).map_err(|_| Failure::Hangs)?;
         answer.recv_timeout(limit).map_err(|_| Failure::Hangs)?.map_err(Failure::Kafka)
     }
@@ -138,6 +139,7 @@ impl TransactionalProducer {
         let timeout = self.timeout();
         match self.run(timeout + HANGS, move |producer| producer.commit_transaction(timeout)) {
             Ok(()) => Outcome::Committed(positions),
+            // refused by the brokers, so certainly not committed: the one failure here that is no doubt
             Err(Failure::Kafka(KafkaError::Transaction(error))) if error.txn_requires_abort() => {
                 self.give_up(Failure::Kafka(KafkaError::Transaction(error)), "commit", true)
             }

@@ -144,6 +144,7 @@ impl Mailer {
         let halt = CancellationToken::new(); // the workers': they stop after the leasing does
         let (queue, queued) = mpsc::channel(self.options.in_flight_max);
         let (done, settled) = mpsc::unbounded_channel(); // bounded by what is in flight
+        // one queue for all workers: with one for each, mails would wait behind a slow one while others are idle
         let queued = Arc::new(Mutex::new(queued));
         let mut workers = JoinSet::new();
         for _ in 0..self.deps.transport.concurrency() {
@@ -167,6 +168,7 @@ impl Mailer {
             ended = settler.join_next() => Err(unexpected(ended)),
         };
         halt.cancel();
+        // workers finish what they have begun, what nobody began is given back, and the settler ends with its last sender
         let finish = async {
             while workers.join_next().await.is_some() {}
             release(&mut *queued.lock().await, &done, self.deps.env.clock.now());
