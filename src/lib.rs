@@ -4,6 +4,7 @@
 
 pub mod domain;
 
+mod causes;
 pub mod clock;
 pub mod commands;
 pub mod env;

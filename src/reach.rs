@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::tls;
+use crate::{causes::with_causes, tls};
 
 /// What an error of a connection means. `address` and `ca` are the settings that name the server and its authorities.
 pub fn explain(error: &(dyn Error + 'static), address: &str, ca: &str) -> String {
@@ -11,8 +11,7 @@ pub fn explain(error: &(dyn Error + 'static), address: &str, ca: &str) -> String
     }
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
     let Some(found) = causes.find_map(|cause| cause.downcast_ref::<io::Error>()) else {
-        let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-        return format!("{error}{cause}");
+        return with_causes(error);
     };
     if is_of_the_resolver(found) {
         return format!("the host's name is not known ({found}): is the host in {address} right?");

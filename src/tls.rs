@@ -3,7 +3,8 @@
 use std::{error::Error as StdError, io, path::Path, sync::Arc};
 
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, PeerIncompatible, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, PeerIncompatible,
+    SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::ring,
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
@@ -168,10 +169,12 @@ fn about_certificate(flaw: &CertificateError, ca: &str) -> String {
             "it is signed by an authority that is not trusted here: name the authority's certificate (PEM) in {ca}, \
              or the server's own if it is self-signed"
         ),
-        Flaw::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => format!(
-            "it is a self-signed certificate of an authority (CA:TRUE): name this very certificate (PEM) in {ca}, \
+        Flaw::Other(OtherError(other)) if matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) => {
+            format!(
+                "it is a self-signed certificate of an authority (CA:TRUE): name this very certificate (PEM) in {ca}, \
              or give the server one that is signed by the authority"
-        ),
+            )
+        }
         Flaw::ExpiredContext { not_after, .. } => {
             format!("it expired at {}: renew it on the server (or set this machine's clock)", when(*not_after))
         }

@@ -7,7 +7,7 @@ use super::{
     records::{Wrong, line_of, read},
     text,
 };
-use crate::domain::Product;
+use crate::domain::{Invalid, Product};
 
 /// The place of each id among the products.
 type Places = HashMap<Box<str>, usize>;
@@ -66,15 +66,15 @@ fn product(record: &StringRecord, columns: &Columns) -> Result<Product, String> 
         return Err(format!("the appid {id:?} was shortened by a spreadsheet: format that column as text there"));
     }
     Product::new(id, name, &decimal_point(price)).map_err(|invalid| {
-        let mut what = invalid.to_string();
-        if name.contains('\n') {
-            what += "; is a closing quote missing?";
-        } else if what.starts_with("price") {
-            what += if price.is_empty() { "; it is empty" } else { "; it is " };
-            what += price.get(..40).unwrap_or(price);
+        // as the file calls that column
+        let field = invalid.field.map(|field| if field == "gameid" { "appid" } else { field });
+        let invalid = Invalid { field, ..invalid };
+        match field {
+            _ if name.contains('\n') => format!("{invalid}; is a closing quote missing?"),
+            Some("price") if price.is_empty() => format!("{invalid}; it is empty"),
+            Some("price") => format!("{invalid}; it is {}", price.get(..40).unwrap_or(price)),
+            _ => invalid.to_string(),
         }
-        // the wire calls the first column gameid, the file appid
-        what.replacen("gameid", "appid", 1)
     })
 }
 

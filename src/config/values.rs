@@ -5,6 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
+    causes::with_causes,
     domain::{EmailAddress, Flow, Timestamp, parse_duration},
     flows,
 };
@@ -248,10 +249,7 @@ pub(super) fn flow_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op
     }
     match flows::file::load(&path) {
         Ok(flow) => Ok(Some(FlowFile { path, flow })),
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            Err(D::Error::custom(format!("cannot be used: {error}{cause}")))
-        }
+        Err(error) => Err(D::Error::custom(format!("cannot be used: {}", with_causes(&error)))),
     }
 }
 

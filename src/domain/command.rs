@@ -218,7 +218,7 @@ impl std::str::FromStr for CommandId {
         if plain && (1..=Self::MAX).contains(&text.len()) {
             return Ok(Self(text.into()));
         }
-        Err(Invalid::because("id: must have 1 to 64 letters, digits, '-', '_', '.' and ':'"))
+        Err(Invalid::of("id", "must have 1 to 64 letters, digits, '-', '_', '.' and ':'"))
     }
 }
 

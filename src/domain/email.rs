@@ -77,9 +77,9 @@ impl FromStr for EmailAddress {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        const SHAPE: Invalid = Invalid::because("e-mail address: must look like name@example.org");
+        const SHAPE: Invalid = Invalid::of("e-mail address", "must look like name@example.org");
         if text.len() > Self::LENGTH_MAX {
-            return Err(Invalid::because("e-mail address: must have at most 254 bytes"));
+            return Err(Invalid::of("e-mail address", "must have at most 254 bytes"));
         }
         let (written, domain) = text.rsplit_once('@').ok_or(SHAPE)?;
         let unquoted = written.strip_prefix('"').and_then(|local| local.strip_suffix('"'));

@@ -56,7 +56,7 @@ impl FromStr for Handle {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        hex::decode(text).map(Self).ok_or(Invalid::because("handle: must be 32 hexadecimal digits"))
+        hex::decode(text).map(Self).ok_or(Invalid::of("handle", "must be 32 hexadecimal digits"))
     }
 }
 

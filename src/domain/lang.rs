@@ -48,7 +48,7 @@ impl FromStr for Lang {
 
     /// For whoever can be told that it is wrong; an order is never refused for its language, see [`Lang::meant_by`].
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        Self::meant_by(text).ok_or(Invalid::because("lang: must be \"es\" or \"en\""))
+        Self::meant_by(text).ok_or(Invalid::of("lang", "must be \"es\" or \"en\""))
     }
 }
 

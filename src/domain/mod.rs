@@ -2,6 +2,8 @@
 //!
 //! Input is parsed once, at the edge, into these types; whatever holds one holds a valid value.
 
+use std::borrow::Cow;
+
 pub mod command;
 mod dead_letter;
 mod email;
@@ -31,14 +33,30 @@ pub use price::Price;
 pub use time::{Timestamp, parse_duration};
 pub use trace::TraceParent;
 
-/// Why a value was refused; the text names the field's rule and is safe to show to a client.
+/// Why a value was refused; its text is safe to show to a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Invalid(pub std::borrow::Cow<'static, str>);
+#[error("{}{rule}", field.map(|field| format!("{field}: ")).unwrap_or_default())]
+pub struct Invalid {
+    /// The field, as records name it; `None` where the value has no name of its own.
+    pub field: Option<&'static str>,
+    /// The rule that it does not keep.
+    pub rule: Cow<'static, str>,
+}
 
 impl Invalid {
-    /// A refusal with a fixed text.
-    pub const fn because(text: &'static str) -> Self {
-        Self(std::borrow::Cow::Borrowed(text))
+    /// A refusal of a value without a name.
+    pub const fn because(rule: &'static str) -> Self {
+        Self { field: None, rule: Cow::Borrowed(rule) }
+    }
+
+    /// A refusal of a field.
+    pub const fn of(field: &'static str, rule: &'static str) -> Self {
+        Self { field: Some(field), rule: Cow::Borrowed(rule) }
+    }
+}
+
+impl From<String> for Invalid {
+    fn from(rule: String) -> Self {
+        Self { field: None, rule: rule.into() }
     }
 }

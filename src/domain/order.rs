@@ -14,7 +14,7 @@ impl OrderId {
     pub const fn new(id: u64) -> Result<Self, Invalid> {
         match NonZeroU64::new(id) {
             Some(nonzero) if id <= Self::MAX => Ok(Self(nonzero)),
-            _ => Err(Invalid::because("orderid: must be a whole number from 1 to 9007199254740991")),
+            _ => Err(Invalid::of("orderid", "must be a whole number from 1 to 9007199254740991")),
         }
     }
 
@@ -60,10 +60,10 @@ impl Product {
     /// Checks key and name; both must be there, bounded, and free of control characters.
     pub fn new(id: &str, name: &str, price: &str) -> Result<Self, Invalid> {
         if id.is_empty() || id.len() > Self::ID_LENGTH_MAX || id.contains(char::is_control) {
-            return Err(Invalid::because("gameid: must have 1 to 64 bytes and no control characters"));
+            return Err(Invalid::of("gameid", "must have 1 to 64 bytes and no control characters"));
         }
         if name.is_empty() || name.len() > Self::NAME_LENGTH_MAX || name.contains(is_harmful) {
-            return Err(Invalid::because("name: must have 1 to 1024 bytes and no control characters"));
+            return Err(Invalid::of("name", "must have 1 to 1024 bytes and no control characters"));
         }
         Ok(Self { id: id.into(), name: name.into(), price: price.parse()? })
     }

@@ -34,7 +34,7 @@ impl FromStr for Price {
         if text.len() <= Self::LENGTH_MAX && digits(whole) && digits(fraction) {
             Ok(Self(text.into()))
         } else {
-            Err(Invalid::because("price: must be a decimal number like 7.99, without sign or currency"))
+            Err(Invalid::of("price", "must be a decimal number like 7.99, without sign or currency"))
         }
     }
 }

@@ -64,7 +64,7 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let time: jiff::Timestamp =
-            text.parse().map_err(|_| Invalid::because("time: must be RFC 3339, like 2026-01-31T12:00:00.000Z"))?;
+            text.parse().map_err(|_| Invalid::of("time", "must be RFC 3339, like 2026-01-31T12:00:00.000Z"))?;
         Ok(Self::from_millis(time.as_millisecond()))
     }
 }
@@ -86,7 +86,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 pub fn parse_duration(text: &str) -> Result<Duration, Invalid> {
     let like = "\"8s\", \"500ms\" or \"30d\"";
     humantime::parse_duration(text)
-        .map_err(|_| Invalid(format!("must be a duration with its unit, like {like}, not {text:?}").into()))
+        .map_err(|_| Invalid::from(format!("must be a duration with its unit, like {like}, not {text:?}")))
 }
 
 #[cfg(test)]

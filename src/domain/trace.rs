@@ -40,7 +40,7 @@ impl FromStr for TraceParent {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        read(text).ok_or(Invalid::because("traceparent: must be 00-<32 hex>-<16 hex>-<2 hex>"))
+        read(text).ok_or(Invalid::of("traceparent", "must be 00-<32 hex>-<16 hex>-<2 hex>"))
     }
 }
 

@@ -92,7 +92,7 @@ fn malformed(error: &serde_json::Error) -> Invalid {
         (Some(first), Some(last)) => format!("{}…{}", &text[..first], &text[last + 1..]),
         _ => text,
     };
-    Invalid(format!("not a valid JSON record: {text}").into())
+    Invalid::from(format!("not a valid JSON record: {text}"))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use super::{
     restore::Restored,
 };
 use crate::{
+    causes::with_causes,
     clock::Monotonic,
     domain::Flow,
     eventlog::{self, GroupOffset, Outcome, Record, TopicPartition},
@@ -307,7 +308,8 @@ impl Machine {
         if !is_missing || self.failed_once.get(&from.tp.partition) == Some(&from) {
             return Err(error);
         }
-        let why = format!("{} may have moved on elsewhere before it was restored here: {error}", from.tp);
+        let (tp, error) = (&from.tp, with_causes(&error));
+        let why = format!("{tp} may have moved on elsewhere before it was restored here: {error}");
         self.failed_once.insert(from.tp.partition, from);
         self.leave(eventlog::Error::Fenced(why))
     }

@@ -160,7 +160,7 @@ impl Partition {
                 metrics.repeat_ignored();
                 None
             }
-            Accepted::Conflict => Some(Invalid(format!("order {id} is there already with other content").into())),
+            Accepted::Conflict => Some(Invalid::from(format!("order {id} is there already with other content"))),
         }
     }
 

@@ -38,16 +38,19 @@ pub enum Error {
     /// The log has too much to write already.
     #[error("the event log is overloaded")]
     Overloaded,
-    /// The log cannot give any now, or the intake is stopping.
-    #[error("cannot allocate an order id: {0}")]
-    Unavailable(Arc<str>),
+    /// The log cannot give any now.
+    #[error(transparent)]
+    Unavailable(Arc<eventlog::Error>),
+    /// The intake is stopping.
+    #[error("the intake is stopping")]
+    Stopping,
 }
 
 impl From<eventlog::Error> for Error {
     fn from(error: eventlog::Error) -> Self {
         match error {
             eventlog::Error::Overloaded(_) => Self::Overloaded,
-            other => Self::Unavailable(other.to_string().into()),
+            other => Self::Unavailable(Arc::new(other)),
         }
     }
 }
@@ -231,5 +234,5 @@ impl Pool {
 }
 
 fn stopping() -> Error {
-    Error::Unavailable("the intake is stopping".into())
+    Error::Stopping
 }

@@ -135,7 +135,7 @@ fn order_request(
         errors.push(error("product", "no such product: GET /products?q= finds them"));
     }
     let email: Option<EmailAddress> =
-        body.email.parse().map_err(|invalid: Invalid| errors.push(error("email", invalid.0))).ok();
+        body.email.parse().map_err(|invalid: Invalid| errors.push(error("email", invalid.to_string()))).ok();
     match (product, email) {
         (Some((_, product)), Some(email)) => Ok(OrderRequest { product: product.clone(), email, lang, trace }),
         _ => Err(Problem::invalid(errors)),

@@ -139,7 +139,7 @@ impl OrderService {
     pub(super) fn id_error(&self, error: &ids::Error) -> Refusal {
         match error {
             ids::Error::Overloaded => Refusal::Overloaded,
-            ids::Error::Unavailable(_) => {
+            ids::Error::Unavailable(_) | ids::Error::Stopping => {
                 self.failures
                     .warn(&self.clock, |more| tracing::warn!(%error, more_before = more, "cannot get an order id"));
                 Refusal::Unavailable

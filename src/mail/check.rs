@@ -1,5 +1,6 @@
 use super::{About, Composer, Destination, Error, Outcome, Refusal, Result, Transport, compose, transport};
 use crate::{
+    causes::with_causes,
     clock::Clock,
     domain::{EmailAddress, Lang},
 };
@@ -53,13 +54,13 @@ pub async fn check(
     let mut report = Report::default();
     let host = options.domain();
     let composer = Composer::new(options);
-    report.add(composer.as_ref().map_err(|e| in_words(e)).map(|composer| {
+    report.add(composer.as_ref().map_err(|e| with_causes(e)).map(|composer| {
         let states = composer.states().len();
         format!("{states} states in {} languages render", Lang::ALL.len())
     }));
     let transport = match transport::open(destination, &host, timeouts, clock) {
         Ok(None) => return report.with(Ok("mail is switched off".into())),
-        Err(e) => return report.with(Err(in_words(&e))),
+        Err(e) => return report.with(Err(with_causes(&e))),
         Ok(Some(transport)) => transport,
     };
     report.add(transport.probe().await);
@@ -77,7 +78,7 @@ async fn send(
     to: EmailAddress,
     clock: &Clock,
 ) -> std::result::Result<String, String> {
-    let message = composer.trial(to.clone(), clock.now()).map_err(|e| in_words(&e))?;
+    let message = composer.trial(to.clone(), clock.now()).map_err(|e| with_causes(&e))?;
     let outcome = transport.deliver(vec![message]).await.pop();
     let to = to.as_str();
     match outcome {
@@ -108,10 +109,4 @@ impl Report {
         self.add(result);
         self
     }
-}
-
-/// An error with its causes, on one line.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -15,6 +15,7 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
+    causes::with_causes,
     clock::Monotonic,
     domain::Flow,
     env::Env,
@@ -300,9 +301,7 @@ impl From<fulfilment::Error> for Ended {
         match error {
             fulfilment::Error::Log(error) => error.into(),
             fulfilment::Error::Flows(crate::flows::topic::Error::Log { source, .. }) => source.into(),
-            error => Self::ForGood(
-                anyhow::Error::from(error).chain().map(ToString::to_string).collect::<Vec<_>>().join(": "),
-            ),
+            error => Self::ForGood(with_causes(&error)),
         }
     }
 }

@@ -2,12 +2,11 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::Error;
 use crate::{
     clock::Clock,
     domain::{Source, wire},
     eventlog::{EventLog, NewRecord},
-    store::Store,
+    store::{self, Store},
 };
 
 /// Most records driven again in one round.
@@ -21,7 +20,7 @@ const CLAIM: Duration = Duration::from_mins(1);
 /// Any number of processes may do this: each record is claimed first, and for a while it is of that process alone. A
 /// crash between the append and the note of it drives a record again once the claim has ended; fulfilment ignores an
 /// identical order that it has already.
-pub async fn redrive(log: &dyn EventLog, store: &dyn Store, clock: &Clock) -> Result<usize, Error> {
+pub async fn redrive(log: &dyn EventLog, store: &dyn Store, clock: &Clock) -> store::Result<usize> {
     let (now, begun) = (clock.now(), clock.monotonic());
     let chosen = store.claim_redrives(now, now + CLAIM, ROUND_MAX).await?;
     let mut count = 0;

@@ -12,7 +12,7 @@ const ROOTS: [&str; 5] = ["src/", "tests/", "docs/", "benches/", "scripts/"];
 const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("domain", &[]),
     ("sqlite", &["files"]),
-    ("eventlog", &["clock", "domain", "sqlite"]),
+    ("eventlog", &["causes", "clock", "domain", "sqlite"]),
     ("store", &["domain", "env", "eventlog", "planted", "reach", "sqlite", "tls"]),
     ("faults", &["clock", "domain", "env", "eventlog", "store"]),
     ("flows", &["domain", "eventlog"]),
@@ -39,11 +39,12 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
             "words",
         ],
     ),
-    ("fulfilment", &["clock", "domain", "env", "eventlog", "flows", "planted"]),
+    ("fulfilment", &["causes", "clock", "domain", "env", "eventlog", "flows", "planted"]),
     ("forward", &["clock", "domain", "env", "eventlog"]),
     (
         "tracking",
         &[
+            "causes",
             "catalog",
             "clock",
             "commands",
@@ -58,7 +59,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
             "words",
         ],
     ),
-    ("mail", &["clock", "domain", "env", "files", "reach", "store", "tls", "words"]),
+    ("mail", &["causes", "clock", "domain", "env", "files", "reach", "store", "tls", "words"]),
     (
         "ops",
         &[
@@ -78,13 +79,14 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
         ],
     ),
     // what knows several of them
-    ("config", &["domain", "files", "flows", "mail", "store", "web"]),
+    ("config", &["causes", "domain", "files", "flows", "mail", "store", "web"]),
     ("app", &EVERYTHING),
     ("cli", &EVERYTHING),
     ("audit", &["domain", "eventlog", "files", "store"]),
     (
         "sim",
         &[
+            "causes",
             "audit",
             "clock",
             "domain",
@@ -102,9 +104,10 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("bin", &[]),
 ];
 /// All but tools.
-const EVERYTHING: [&str; 24] = [
+const EVERYTHING: [&str; 25] = [
     "app",
     "catalog",
+    "causes",
     "clock",
     "commands",
     "config",

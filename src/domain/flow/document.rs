@@ -164,7 +164,8 @@ impl Flow {
 
     /// Reads what [`Flow::to_json`] wrote.
     pub fn from_json(text: &[u8]) -> Result<Self, Invalid> {
-        let document: Document = serde_json::from_slice(text).map_err(|e| Invalid(format!("flow: {e}").into()))?;
+        let document: Document =
+            serde_json::from_slice(text).map_err(|e| Invalid { field: Some("flow"), rule: e.to_string().into() })?;
         Ok(document.flow()?)
     }
 }

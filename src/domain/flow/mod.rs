@@ -28,7 +28,7 @@ pub struct Flaw {
 
 impl From<Flaw> for Invalid {
     fn from(flaw: Flaw) -> Self {
-        Self(format!("flow: {}", flaw.text).into())
+        Self { field: Some("flow"), rule: flaw.text.into() }
     }
 }
 

@@ -98,10 +98,10 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
 pub fn decode_command(value: &[u8]) -> Result<Command, Invalid> {
     let wire: WireCommand = serde_json::from_slice(value).map_err(|error| malformed(&error))?;
     let verb = Verb::named(&wire.verb)
-        .ok_or(Invalid::because("do: must be cancel, advance, refuse, hold, resume, delay or address"))?;
+        .ok_or(Invalid::of("do", "must be cancel, advance, refuse, hold, resume, delay or address"))?;
     let action = verb.action(
-        || wire.until.ok_or(Invalid::because("until: a delay needs it")),
-        || wire.usermail.ok_or(Invalid::because("usermail: a new address needs it"))?.parse(),
+        || wire.until.ok_or(Invalid::of("until", "a delay needs it")),
+        || wire.usermail.ok_or(Invalid::of("usermail", "a new address needs it"))?.parse(),
     )?;
     Ok(Command {
         id: wire.command.parse()?,
@@ -115,12 +115,12 @@ pub fn decode_command(value: &[u8]) -> Result<Command, Invalid> {
 
 /// Who sends a command, if it can be a name.
 pub fn read_by(text: &str) -> Result<Box<str>, Invalid> {
-    words(text, BY_MAX).ok_or(Invalid::because("by: must have 1 to 64 bytes, no control characters"))
+    words(text, BY_MAX).ok_or(Invalid::of("by", "must have 1 to 64 bytes, no control characters"))
 }
 
 /// The reason of a command, if it can be one.
 pub fn read_reason(text: &str) -> Result<Box<str>, Invalid> {
-    words(text, REASON_MAX).ok_or(Invalid::because("reason: must have 1 to 500 bytes, no control characters"))
+    words(text, REASON_MAX).ok_or(Invalid::of("reason", "must have 1 to 500 bytes, no control characters"))
 }
 
 fn words(text: &str, max: usize) -> Option<Box<str>> {
@@ -172,7 +172,7 @@ pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Invalid> {
             code: wire.code.as_deref().unwrap_or("refused").into(),
             detail: wire.detail.as_deref().unwrap_or_default().into(),
         },
-        _ => return Err(Invalid::because("result: must be done, repeated, refused or unknown")),
+        _ => return Err(Invalid::of("result", "must be done, repeated, refused or unknown")),
     };
     let waits = read_waits(wire.closes.as_deref(), wire.next_at, wire.waits.as_deref(), wire.left_ms);
     let status = wire.estado.map(|estado| OrderStatus {

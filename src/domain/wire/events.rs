@@ -212,11 +212,11 @@ fn newer(value: &[u8], headers: &Headers) -> Option<u32> {
 fn read_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Invalid> {
     let wire: WireEvent = serde_json::from_slice(value).map_err(|e| malformed(&e))?;
     if wire.version.is_some_and(|version| version > VERSION) && headers.text(SEAL).is_some() {
-        return Err(Invalid::because("version: is of a newer Encargo"));
+        return Err(Invalid::of("version", "is of a newer Encargo"));
     }
     let entered_at = wire.at.unwrap_or(at);
     if wire.estado.is_empty() || wire.estado.len() > 64 || wire.estado.contains(char::is_control) {
-        return Err(Invalid::because("estado: must have 1 to 64 bytes and no control characters"));
+        return Err(Invalid::of("estado", "must have 1 to 64 bytes and no control characters"));
     }
     let recipient: EmailAddress = wire.usermail.parse()?;
     let placed_for = wire.placed_usermail.map(|address| address.parse()).transpose()?;
@@ -241,7 +241,7 @@ fn read_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEve
         _ => Cause::Timer,
     };
     let waits = read_waits(wire.closes.as_deref(), wire.next_at, wire.waits.as_deref(), wire.left_ms)
-        .ok_or(Invalid::because("closes: an event after which nothing is due must have it"))?;
+        .ok_or(Invalid::of("closes", "an event after which nothing is due must have it"))?;
     let change = wire.change.and_then(|name| Change::named(&name)).unwrap_or(Change::Entered);
     let mail = match wire.mail.as_deref() {
         None => Some(event.estado.clone()).filter(|_| change == Change::Entered),
@@ -268,7 +268,7 @@ pub const OLD_STATES: [&str; 4] = ["recibido", "preparando", "entregando", "fina
 
 fn old_services_event(order: Arc<Order>, estado: &str, at: Timestamp) -> Result<StateEvent, Invalid> {
     let place = OLD_STATES.iter().position(|state| *state == estado);
-    let place = place.ok_or(Invalid::because("estado: a record without seq must have a state of the old services"))?;
+    let place = place.ok_or(Invalid::of("estado", "a record without seq must have a state of the old services"))?;
     let event = StateEvent::of_version_1(order, place as u8 + 1, estado, at, None);
     let waits = if place + 1 == OLD_STATES.len() { event.waits } else { Waits::Untold };
     Ok(StateEvent { waits, ..event })
@@ -282,7 +282,7 @@ fn fingerprints(commands: &[u64]) -> String {
 fn read_fingerprints(text: &str) -> Result<Box<[u64]>, Invalid> {
     let read = |word| u64::from_str_radix(word, 16);
     let prints = text.split_ascii_whitespace().map(read).collect::<Result<_, _>>();
-    prints.map_err(|_| Invalid::because("commands: must be hexadecimal numbers"))
+    prints.map_err(|_| Invalid::of("commands", "must be hexadecimal numbers"))
 }
 
 #[cfg(test)]

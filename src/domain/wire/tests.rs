@@ -161,7 +161,7 @@ fn poison_is_refused_with_a_reason() {
         (br#"{"orderid":1,"gameid":"1","name":"a\r\nb","price":"1","usermail":"a@b"}"#, "name"),
     ] {
         let error = decode_order(value, &Headers::default(), RECORD_TIME).unwrap_err();
-        assert!(error.0.contains(reason), "{value:?}: {error}");
+        assert!(error.to_string().contains(reason), "{value:?}: {error}");
     }
 }
 
@@ -169,7 +169,7 @@ fn poison_is_refused_with_a_reason() {
 fn a_reason_never_quotes_the_record() {
     let value = br#"{"orderid":"eva@example.org","gameid":"1","name":"n","price":"1","usermail":"eva@example.org"}"#;
     let error = decode_order(value, &Headers::default(), RECORD_TIME).unwrap_err();
-    assert!(error.0.contains("invalid type: string") && !error.0.contains("eva"), "{error}");
+    assert!(error.rule.contains("invalid type: string") && !error.rule.contains("eva"), "{error}");
 }
 
 #[test]

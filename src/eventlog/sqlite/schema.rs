@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
+    causes::with_causes,
     domain::Timestamp,
     eventlog::{
         Error, GroupInfo, GroupOffset, PartitionRange, Result, TopicInfo, TopicPartition, TopicSpec, beyond, check_from,
@@ -52,9 +53,7 @@ pub(super) fn check(path: &Path, conn: &mut Connection) -> Result<()> {
 }
 
 fn not_ours(path: &Path, error: &refinery::Error) -> Error {
-    use std::error::Error as _;
-    let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    let text = format!("{error}{cause}; is this an event log of this version?");
+    let text = format!("{}; is this an event log of this version?", with_causes(error));
     sqlite::describe(path, sqlite::Error::Fatal(text)).into()
 }
 

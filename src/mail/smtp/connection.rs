@@ -22,9 +22,9 @@ const READ_BUFFER: usize = 4 << 10;
 pub(super) enum Failure {
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    #[error("{0}")]
+    #[error(transparent)]
     Lost(#[from] io::Error),
-    #[error("{0}")]
+    #[error(transparent)]
     Malformed(#[from] Malformed),
     #[error("it says more than it was asked")]
     OutOfStep,

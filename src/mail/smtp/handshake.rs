@@ -137,7 +137,8 @@ impl Opener {
             Err(error) => error,
         };
         let words = in_words(&error);
-        match tls::failure(&error) {
+        let flaw = if let Failure::Lost(error) = &error { tls::failure(error) } else { None };
+        match flaw {
             Some(flaw) if tls::is_about_the_certificate(flaw) => {
                 Err(self.denied("has a certificate that is not trusted", &words))
             }

@@ -1,6 +1,11 @@
 //! Which failures go away by themselves.
 
-use deadpool_postgres::tokio_postgres::{self, error::SqlState};
+use std::{error::Error as _, io};
+
+use deadpool_postgres::tokio_postgres::{
+    self,
+    error::{DbError, SqlState},
+};
 
 use super::super::Error;
 use crate::{reach, tls};
@@ -21,40 +26,50 @@ impl From<&tokio_postgres::Error> for Error {
             if tls::failure(error).is_some_and(tls::is_about_the_certificate) {
                 return Self::Unavailable(format!("database: its certificate is not trusted: {words}"));
             }
-            let hint = if words.contains("does not support TLS") {
-                ": write sslmode=disable in store.url to go without (in clear text), or switch ssl on there"
-            } else if ["invalid message", "unexpected message", "bytes remaining"]
-                .iter()
-                .any(|text| words.contains(text))
-            {
-                ": is it PostgreSQL that listens there?"
-            } else if words.contains("password missing") {
-                ": set store.password_file, or the password in store.url"
-            } else {
-                ""
-            };
-            return Self::Unavailable(format!("database: {words}{hint}"));
+            return Self::Unavailable(format!("database: {words}{}", hint(error)));
         };
-        let hint = advice(db.code().code(), db.message());
+        let hint = advice(db);
         let text = format!("database: {} ({}){hint}", db.message(), db.code().code());
         if passes(db.code()) { Self::Unavailable(text) } else { Self::Fatal(text) }
     }
 }
 
-/// What to do about what the server says.
-fn advice(code: &str, message: &str) -> &'static str {
-    match code {
-        "28P01" => ": are user and password (store.password_file) right?",
-        "28000" if message.contains("no encryption") => {
-            ": it wants TLS, or no such user from here: write sslmode=require in store.url, and see pg_hba.conf there"
+/// What to do about what the driver says. It has no public kinds: where no type tells, its words have to match exactly
+/// (`tests/it/store/connecting.rs` meets each).
+fn hint(error: &tokio_postgres::Error) -> &'static str {
+    const NOT_POSTGRES: &str = ": is it PostgreSQL that listens there?";
+    let cause = error.source();
+    if tls::failure(error).is_none()
+        && let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<io::Error>())
+        && matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+    {
+        return NOT_POSTGRES; // a message that cannot be read
+    }
+    match &*cause.map_or_else(|| error.to_string(), ToString::to_string) {
+        "unexpected message from server" | "bytes remaining on stream" => NOT_POSTGRES,
+        "server does not support TLS" => {
+            ": write sslmode=disable in store.url to go without (in clear text), or switch ssl on there"
         }
-        "28000" if message.contains("pg_hba") => ": let this user and host in, in pg_hba.conf there",
+        "password missing" => ": set store.password_file, or the password in store.url",
+        _ => "",
+    }
+}
+
+/// What to do about what the server says. It says it in its own language, so this goes by the code and by the routine
+/// that raised the error, which are the same in all of them.
+fn advice(error: &DbError) -> &'static str {
+    match error.code().code() {
+        "28P01" => ": are user and password (store.password_file) right?",
+        "28000" if error.routine() == Some("ClientAuthentication") => {
+            ": let this user and host in, in pg_hba.conf there; if they may come by TLS only, write sslmode=require in store.url"
+        }
         "28000" => ": is the user in store.url right?",
         "3D000" => ": create it, or name another in store.url",
         "42501" => ": grant the user CREATE and USAGE on the schema",
         "53300" => ": fewer connections (store.pool_max), or more there (max_connections)",
         "26000" | "42P05" => ": a pooler in transaction mode is in between: write store.pool = \"transaction\"",
-        "08P01" if message.contains("startup parameter") => {
+        // PgBouncer has one code for all that it refuses, and speaks English alone
+        "08P01" if error.routine().is_none() && error.message().contains("startup parameter") => {
             ": a pooler is in between: leave that parameter out of store.url, or add it to ignore_startup_parameters there"
         }
         _ => "",

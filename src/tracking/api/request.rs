@@ -196,7 +196,7 @@ impl Fields {
             errors.push(error(name, "must be a string"));
             return None;
         };
-        parse(text).map_err(|Invalid(rule)| errors.push(error(name, rule))).ok()
+        parse(text).map_err(|invalid| errors.push(error(name, invalid.to_string()))).ok()
     }
 }
 

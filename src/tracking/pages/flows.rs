@@ -6,6 +6,7 @@ use std::{
 use tokio::{sync::Mutex, task::spawn_blocking};
 
 use crate::{
+    causes::with_causes,
     clock::{Clock, Monotonic},
     domain::Flow,
     eventlog::EventLog,
@@ -47,7 +48,9 @@ impl Flows {
         let (log, topic) = (self.log.clone(), self.topic.clone());
         match spawn_blocking(move || topic::load(log.as_ref(), &topic)).await {
             Ok(Ok(versions)) => *self.versions.write().unwrap_or_else(PoisonError::into_inner) = versions,
-            Ok(Err(error)) => tracing::warn!(%error, "cannot load flows, so pages show only past states"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = with_causes(&error), "cannot load flows, so pages show only past states");
+            }
             Err(error) => tracing::warn!(%error, "cannot load flows, so pages show only past states"),
         }
         self.known(id)

@@ -55,3 +55,31 @@ async fn every_mistake_is_told_with_what_to_do() {
     }
     served.abort();
 }
+
+/// Messages of a server come in its language; what to do about them must not depend on that.
+#[tokio::test]
+async fn a_server_that_speaks_spanish_is_understood() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://ana@{}/encargo?sslmode=disable", server.local_addr().unwrap());
+    let served = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = server.accept().await {
+            let _ = stream.read(&mut [0; 1_000]).await;
+            let fields = [
+                "SFATAL",
+                "VFATAL",
+                "C28000",
+                "Mno hay una línea en pg_hba.conf para «127.0.0.1», usuario «ana», base de datos «encargo», sin cifrado",
+                "RClientAuthentication",
+            ];
+            let fields = fields.map(|field| format!("{field}\0")).concat() + "\0";
+            let length = 4 + fields.len() as u32;
+            let _ = stream.write_all(&[b"E", &length.to_be_bytes()[..], fields.as_bytes()].concat()).await;
+        }
+    });
+    let text = words(&url).await;
+    assert!(
+        ["sin cifrado", "let this user and host in", "sslmode=require"].iter().all(|part| text.contains(part)),
+        "{text}"
+    );
+    served.abort();
+}
