@@ -330,5 +330,5 @@ async fn who_follows_an_order_and_does_not_read_is_dropped() {
     .await;
     let text = axum::body::to_bytes(unread.into_body(), 1 << 16).await.unwrap();
     let text = String::from_utf8(text.to_vec()).unwrap();
-    assert!(text.starts_with("retry: 2000\n\nid: 1.") && text.ends_with(":\n\n"), "{text}");
+    assert!(text.starts_with("retry: 2000\n\nid: 1.") && text.ends_with("event: beat\ndata: \n\n"), "{text}");
 }

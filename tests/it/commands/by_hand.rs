@@ -92,7 +92,7 @@ async fn the_command_line_changes_one_order_and_many() {
     }
     let refused = run(&["hold", "1"]).await;
     assert_eq!((refused.status, refused.out.as_str()), (1, ""));
-    assert_eq!(refused.err, "order 1: The order is held; resume it first.\n");
+    assert_eq!(refused.err, "order 1: The order is held: resume it first.\n");
     run(&["resume", "1"]).await.ok();
 
     // orders 2 to 4 wait in their first state, longer than anybody expected
