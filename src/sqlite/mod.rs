@@ -120,8 +120,8 @@ pub fn open_writer(path: &Path, access: Access) -> Result<Connection> {
     Ok(conn)
 }
 
-/// Without it, SQLite plans a query anew for each value that is bound to it, in case another plan is better for that one. Ours
-/// name their index where there is a choice.
+/// Without it, SQLite may plan a query anew for each value that is bound to it, in case another plan is better for that one. Ours
+/// are short: planning them again costs more than that could save.
 fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
