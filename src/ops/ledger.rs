@@ -198,7 +198,7 @@ impl Facts {
             waiting => waiting.collect::<Value>(), dead => dead.collect::<Value>(),
             suppressed => suppressed.collect::<Value>(), suppressed_count => counts.suppressed,
             repeated => counts.repeated, dead_records => self.dead_records,
-            oldest => self.oldest().map(|age| humantime::format_duration(age).to_string()),
+            oldest => self.oldest().map(|age| age.as_secs()),
             relay => self.relay.as_ref().map(super::RelayState::values),
         }
     }

@@ -16,6 +16,11 @@ before(async () => {
 }, { timeout: 2 * PATIENCE });
 after(async () => { await browser.close(); await server.end(); await guarded.end(); });
 
+/** In the page: what is wider than the box that hides the rest of it, and does not say so by an ellipsis. A box of a pixel is for screen readers. */
+const cut = () => [...document.querySelectorAll('main, main *')]
+  .filter((box) => getComputedStyle(box).overflowX === 'hidden' && getComputedStyle(box).textOverflow !== 'ellipsis' && box.clientWidth > 1 && box.scrollWidth > box.clientWidth + 1)
+  .map((box) => `${box.tagName}.${box.className} is cut off: ${box.scrollWidth} of ${box.clientWidth} px`);
+
 for (const colorScheme of ['light', 'dark']) {
   for (const width of [360, 1280]) {
     for (const lang of ['es', 'en']) {
@@ -29,6 +34,7 @@ for (const colorScheme of ['light', 'dark']) {
           const [language, wide] = await page.evaluate(() => [document.documentElement.lang, document.documentElement.scrollWidth]);
           if (language !== lang) wrong.push(`is in ${language}`);
           if (wide > width) wrong.push(`is ${wide} px wide`);
+          wrong.push(...await page.evaluate(cut));
           if (wrong.length) found[name] = wrong;
         }
         assert.deepEqual(found, {});

@@ -9,7 +9,8 @@ const json = async (url, options) => {
 
 /** Makes one order that is finished, one that is held and one that is cancelled; the address of each page by its name. */
 export async function scene(server) {
-  const [finished, held, cancelled] = [await server.place('1080'), await server.place('1050'), await server.place('1100')];
+  // one of them to an address that is wider than a phone
+  const [finished, held, cancelled] = [await server.place('1080'), await server.place('1050', 'ana.of.the.longest.street@branch.example.org'), await server.place('1100')];
   await server.change(held, 'hold');
   await server.change(cancelled, 'cancel');
   for (let state = 1; state < 4; state += 1) await server.change(finished, 'advance');
