@@ -7,6 +7,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use encargo::{
+    bench::stats::Summary,
     clock::Clock,
     domain::{Timestamp, wire},
     eventlog::{
@@ -14,7 +15,6 @@ use encargo::{
         sqlite::{Options, SqliteLog},
     },
 };
-use hdrhistogram::Histogram;
 
 const TOPIC: &str = "compra_confirmada";
 const PARTITIONS: u32 = 4;
@@ -146,26 +146,27 @@ fn steady(path: &Path, duration: Duration) -> anyhow::Result<()> {
     let clock = Clock::system();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let records: Vec<_> = (0..400).map(record).collect();
-    let mut micros = Histogram::<u64>::new(3)?;
+    let mut taken = Vec::new();
     let (mut wal_max, mut due) = (0.0_f64, clock.monotonic());
     let end = due + duration;
     while due < end {
         runtime.block_on(clock.sleep(due.saturating_sub(clock.monotonic())));
         committed(&mut *member, &records)?;
         // from when it was due, so that a stall counts for all that wait behind it
-        micros.record(clock.monotonic().saturating_sub(due).as_micros() as u64)?;
+        taken.push(clock.monotonic().saturating_sub(due).as_secs_f64() * 1e3);
         wal_max = wal_max.max(megabytes(&path.with_extension("db-wal")));
         due += TICK;
     }
     drop(done);
     reading.join().expect("the reader ended well");
+    let millis = Summary::of(taken);
     println!(
         "20,000/s in 20 ms batches, {} commits: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.1} ms; log {:.0} MB, its WAL at most {wal_max:.0} MB",
-        micros.len(),
-        micros.value_at_quantile(0.5) as f64 / 1e3,
-        micros.value_at_quantile(0.99) as f64 / 1e3,
-        micros.value_at_quantile(0.999) as f64 / 1e3,
-        micros.max() as f64 / 1e3,
+        millis.count,
+        millis.p50,
+        millis.p99,
+        millis.p999,
+        millis.max,
         megabytes(path),
     );
     Ok(())

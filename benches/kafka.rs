@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use encargo::{
+    bench::stats::Summary,
     clock::Clock,
     domain::{Flow, Order, OrderId, Product, StateEvent, wire},
     env::Env,
@@ -16,7 +17,6 @@ use encargo::{
     },
     fulfilment::{self, Deps, Metrics, Processor},
 };
-use hdrhistogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +89,7 @@ fn append(callers: u64, linger: Option<&str>) -> anyhow::Result<()> {
     let first = clock.monotonic().saturating_sub(first);
     let each = (60_000 / callers).clamp(100, 3_000);
     let (start, used) = (clock.monotonic(), cpu());
-    let mut micros = Histogram::<u64>::new(3)?;
+    let mut taken = Vec::new();
     runtime.block_on(async {
         let tasks: Vec<_> = (0..callers)
             .map(|caller| {
@@ -107,19 +107,20 @@ fn append(callers: u64, linger: Option<&str>) -> anyhow::Result<()> {
             .collect();
         for task in tasks {
             for took in task.await?? {
-                micros.record(took.as_micros() as u64)?;
+                taken.push(took.as_secs_f64() * 1e3);
             }
         }
         anyhow::Ok(())
     })?;
     let (took, used) = (clock.monotonic().saturating_sub(start), cpu().saturating_sub(used));
     let count = callers * each;
+    let millis = Summary::of(taken);
     println!(
         "append, {callers} callers, linger {}: {:.0}/s, p50 {:.2} ms, p99 {:.2} ms, {:.1} us of our CPU each; the very first took {first:?}",
         linger.unwrap_or("as built in"),
         count as f64 / took.as_secs_f64(),
-        micros.value_at_quantile(0.5) as f64 / 1e3,
-        micros.value_at_quantile(0.99) as f64 / 1e3,
+        millis.p50,
+        millis.p99,
         used.as_micros() as f64 / count as f64,
     );
     Ok(())
@@ -142,22 +143,23 @@ fn transaction(outputs: u64) -> anyhow::Result<()> {
             metadata: "v1 w=120 a=40 f=30 d=1".into(),
         })
         .collect();
-    let mut micros = Histogram::<u64>::new(3)?;
+    let mut taken = Vec::new();
     let used = cpu();
     for _ in 0..COMMITS {
         let begun = clock.monotonic();
         let outcome = member.commit(&records, &offsets);
         anyhow::ensure!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
         let took = clock.monotonic().saturating_sub(begun);
-        micros.record(took.as_micros() as u64)?;
+        taken.push(took.as_secs_f64() * 1e3);
         member.pause(&topic, true);
         runtime.block_on(clock.sleep(Duration::from_millis(20).saturating_sub(took)));
     }
+    let millis = Summary::of(taken);
     println!(
         "transaction of {outputs} outputs over {PARTITIONS} partitions, one every 20 ms: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, {:.2} ms of our CPU each",
-        micros.value_at_quantile(0.5) as f64 / 1e3,
-        micros.value_at_quantile(0.99) as f64 / 1e3,
-        micros.max() as f64 / 1e3,
+        millis.p50,
+        millis.p99,
+        millis.max,
         cpu().saturating_sub(used).as_micros() as f64 / 1e3 / COMMITS as f64,
     );
     Ok(())

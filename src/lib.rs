@@ -35,6 +35,8 @@ pub mod words;
 
 pub mod app;
 pub mod audit;
+#[expect(clippy::disallowed_methods, reason = "it measures the world as it is")]
+pub mod bench;
 #[expect(clippy::disallowed_methods, reason = "a command runs in the world as it is")]
 pub mod cli;
 pub mod config;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, body::Bytes, http::StatusCode, routing::post};
 use encargo::{
+    bench::{load::Outcome, stats::Summary},
     catalog::Catalog,
     clock::Clock,
     domain::HandleKey,
@@ -20,27 +21,29 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::client;
+use crate::load;
 
 pub async fn run(duration: Duration) {
     let folder = tempfile::tempdir().expect("a folder");
     let stop = CancellationToken::new();
     let intake = intake(folder.path(), &stop);
-    let no_op = Router::new().route("/orders", post(|body: Bytes| async move { (StatusCode::ACCEPTED, body) }));
+    let no_op = Router::new().route("/orders", post(|_: Bytes| async { (StatusCode::ACCEPTED, r#"{"orderid":1}"#) }));
     let (durable, nothing) = (serve(intake, &stop).await, serve(no_op, &stop).await);
     println!("concurrency   no-op/s   durable/s   ratio   durable p50     p99");
     for connections in [1, 16, 64, 256] {
-        client::load(nothing, connections, duration / 4, None).await; // warm-up
-        let baseline = client::load(nothing, connections, duration, None).await;
-        let ours = client::load(durable, connections, duration, None).await;
+        load(nothing, connections, duration / 4, None).await; // warm-up
+        let [baseline, ours] =
+            [load(nothing, connections, duration, None).await, load(durable, connections, duration, None).await];
+        let rate = |outcome: &Outcome| outcome.latencies().count() as f64 / outcome.elapsed.as_secs_f64();
+        let (latency, (refused, _)) = (Summary::of(ours.latencies()).scaled(1e6), ours.refused_and_lost());
         println!(
-            "{connections:11} {:9.0} {:11.0} {:6.0}% {:10} µs {:6} µs{}",
-            baseline.rate(),
-            ours.rate(),
-            ours.rate() / baseline.rate() * 100.0,
-            ours.latency.value_at_quantile(0.5),
-            ours.latency.value_at_quantile(0.99),
-            if ours.refused > 0 { format!("   {} refused", ours.refused) } else { String::new() },
+            "{connections:11} {:9.0} {:11.0} {:6.0}% {:10.0} µs {:6.0} µs{}",
+            rate(&baseline),
+            rate(&ours),
+            rate(&ours) / rate(&baseline) * 100.0,
+            latency.p50,
+            latency.p99,
+            if refused > 0 { format!("   {refused} refused") } else { String::new() },
         );
     }
     stop.cancel();

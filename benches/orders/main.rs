@@ -10,17 +10,20 @@
 //!
 //! Every mode but `acks` drives the real binary as a child process. `flow`, `timers` and `restart` take `--log URL` and
 //! `--store URL`, and print the CPU of other programs with `--beside broker=PID,postgres=PID`. `docs/benchmarks.md` holds the figures.
-#![allow(missing_docs, clippy::disallowed_methods, clippy::float_cmp)] // a benchmark reads real time, bounds are equal texts
+#![allow(missing_docs, clippy::disallowed_methods)] // a benchmark reads real time
 
 mod acks;
-mod client;
+mod desk;
 mod modes;
-mod server;
-#[path = "../../tests/it/harness/smtp/mod.rs"]
-mod smtp;
 mod watch;
 
-use std::time::Duration;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use encargo::bench::{
+    load::{Arrivals, Customers, Load, Outcome, Pace, Profile, Schedule},
+    stats::Summary,
+};
+use tokio_util::sync::CancellationToken;
 
 /// `--name value` among the arguments, or a default.
 fn option<T: std::str::FromStr>(name: &str, default: T) -> T {
@@ -32,6 +35,33 @@ fn option<T: std::str::FromStr>(name: &str, default: T) -> T {
 /// `--rate N`, if it is there.
 fn rate() -> Option<f64> {
     Some(option("--rate", 0.0)).filter(|rate| *rate > 0.0)
+}
+
+/// Orders on so many connections: one after the other, or so many per second.
+async fn load(to: SocketAddr, connections: usize, duration: Duration, rate: Option<f64>) -> Outcome {
+    let even = |rate| Pace::Open(Schedule::new(Profile::constant(rate, duration), Arrivals::Even));
+    let load = Load {
+        targets: vec![to],
+        host: "localhost".into(),
+        customers: Customers { run: "c".into(), products: vec!["1010".into()], unkeyed: 1 },
+        pace: rate.map_or(Pace::For(duration), even),
+        connections,
+        answer_max: Duration::from_mins(1),
+        retry: Duration::ZERO,
+    };
+    let outcome = load.run(Arc::default(), CancellationToken::new()).await;
+    assert_eq!(outcome.complaint(), None);
+    outcome
+}
+
+/// What a load saw, in a line.
+fn report(outcome: &Outcome) -> String {
+    let (latency, (refused, lost)) = (Summary::of(outcome.latencies()).scaled(1e3), outcome.refused_and_lost());
+    let rate = latency.count as f64 / outcome.elapsed.as_secs_f64();
+    format!(
+        "{rate:.0} accepted/s, {refused} refused, {lost} lost, p50 {:.2} ms, p99 {:.2} ms",
+        latency.p50, latency.p99
+    )
 }
 
 #[tokio::main]

@@ -5,7 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{client, option, server::Server, smtp::Sink, watch::watch};
+use encargo::bench::{
+    process::{Launch, Server, Usage},
+    scrape::Scrape,
+    sink::Sink,
+};
+
+use crate::{desk, load, option, report, watch::watch};
 
 /// Connections of the load generator where throughput counts.
 const CONNECTIONS: usize = 64;
@@ -20,7 +26,22 @@ async fn start(data: &Path, dwell: Duration, mail: &str) -> Server {
             arguments.extend([name, url]);
         }
     }
-    Server::start(data, &arguments).await
+    launch(data, &arguments).await
+}
+
+async fn launch(data: &Path, arguments: &[&str]) -> Server {
+    let mut launch = Launch::new(env!("CARGO_BIN_EXE_encargo").into(), &data.join("data"));
+    launch.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    launch.start().await.expect("it starts")
+}
+
+async fn scrape(server: &Server) -> Scrape {
+    server.ops().expect("a client").scrape().await.expect("it answers")
+}
+
+/// Memory in MB.
+fn memory(server: &Server) -> f64 {
+    Usage::of(server.id()).expect("it runs").memory as f64 / 1e6
 }
 
 /// As many orders as it takes, or `rate` per second, through all states with a dwell of 1 s; what counts is what is
@@ -31,16 +52,16 @@ pub async fn flow(mail: &str, duration: Duration, rate: Option<f64>) {
     let server = start(data.path(), Duration::from_secs(1), &destination.url).await;
     let desks: usize = option("--desks", 0);
     for _ in 0..desks {
-        server.follow_desk().await;
+        desk::follow(server.ops).await;
     }
     println!(
         "mail {mail}, dwell 1 s, {CONNECTIONS} connections, {duration:?} after 10 s of warm-up, {desks} open desks"
     );
-    let load = tokio::spawn(client::load(server.intake, CONNECTIONS, duration + Duration::from_secs(12), rate));
+    let load = tokio::spawn(load(server.intake, CONNECTIONS, duration + Duration::from_secs(12), rate));
     tokio::time::sleep(Duration::from_secs(10)).await;
     watch(&server, duration).await.report();
-    load.await.expect("no panic").report();
-    server.kill();
+    println!("client     {}", report(&load.await.expect("no panic")));
+    server.kill().expect("it runs");
 }
 
 /// Where mails go, and the sink behind it if that is a server.
@@ -68,17 +89,17 @@ pub async fn timers(orders: u64, rate: f64, mail: &str) {
     let dwell = Duration::from_secs_f64(orders as f64 / rate / 3.0);
     let destination = Destination::open(mail, data.path()).await;
     let server = start(data.path(), dwell, &destination.url).await;
-    let (empty, _) = server.usage();
+    let empty = memory(&server);
     let (fill, measure) = (dwell * 3 + Duration::from_secs(5), Duration::from_secs(30));
-    let load = tokio::spawn(client::load(server.intake, CONNECTIONS, fill + measure, Some(rate)));
+    let load = tokio::spawn(load(server.intake, CONNECTIONS, fill + measure, Some(rate)));
     tokio::time::sleep(fill).await;
     let span = watch(&server, measure).await;
     let in_flight = span.after.value("encargo_orders{state=\"in_flight\"}");
     println!("in flight  {in_flight:8.0} orders at {rate} orders/s, dwell {dwell:.1?}, mail {mail}");
     span.report();
     println!("           {empty:.0} MB before the first order");
-    load.await.expect("no panic").report();
-    server.kill();
+    println!("client     {}", report(&load.await.expect("no panic")));
+    server.kill().expect("it runs");
 }
 
 /// Places orders, kills the server while all of them wait for their first timer, and starts it again.
@@ -86,53 +107,47 @@ pub async fn restart(orders: u64) {
     let data = tempfile::tempdir().expect("a folder");
     let server = start(data.path(), Duration::from_hours(1), "none:").await;
     let started = Instant::now();
-    while server.metrics().await.value("encargo_orders{state=\"in_flight\"}") < orders as f64 {
-        client::load(server.intake, CONNECTIONS, Duration::from_secs(1), None).await;
+    while scrape(&server).await.value("encargo_orders{state=\"in_flight\"}") < orders as f64 {
+        load(server.intake, CONNECTIONS, Duration::from_secs(1), None).await;
     }
-    let in_flight = server.metrics().await.value("encargo_orders{state=\"in_flight\"}");
-    println!("in flight  {in_flight:8.0} orders placed in {:?}, {:.0} MB", started.elapsed(), server.usage().0);
-    server.kill();
+    let in_flight = scrape(&server).await.value("encargo_orders{state=\"in_flight\"}");
+    println!("in flight  {in_flight:8.0} orders placed in {:?}, {:.0} MB", started.elapsed(), memory(&server));
+    server.kill().expect("it runs");
     let started = Instant::now();
     // with a dwell of zero every timer is due at once
     let server = start(data.path(), Duration::from_millis(1), "none:").await;
     println!("ready      {:?} after start", server.ready_after);
     loop {
-        let fired = server.metrics().await.value("encargo_order_transitions_total{estado=\"preparando\"}");
+        let fired = scrape(&server).await.value("encargo_order_transitions_total{estado=\"preparando\"}");
         if fired > 0.0 {
-            println!("first fire {:?} after start, {:.0} MB", started.elapsed(), server.usage().0);
+            println!("first fire {:?} after start, {:.0} MB", started.elapsed(), memory(&server));
             break;
         }
         assert!(started.elapsed() < Duration::from_mins(1), "no timer fired in 60 s");
     }
     loop {
-        let metrics = server.metrics().await;
+        let metrics = scrape(&server).await;
         if metrics.value("encargo_orders{state=\"in_flight\"}") == 0.0 {
             println!("all done   {:?} after start", started.elapsed());
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    server.kill();
+    server.kill().expect("it runs");
 }
 
 /// Three times the sustainable rate for 30 s, then half of it.
 pub async fn overload(sustainable: f64) {
     let data = tempfile::tempdir().expect("a folder");
-    let server = Server::start(data.path(), &["--dwell", "1s"]).await;
+    let server = launch(data.path(), &["--dwell", "1s"]).await;
     for (name, factor, seconds, connections) in
         [("normal", 0.5, 10, 64), ("overload", 3.0, 30, 400), ("normal", 0.5, 10, 64), ("normal", 0.5, 10, 64)]
     {
-        let before = server.metrics().await;
-        let outcome =
-            client::load(server.intake, connections, Duration::from_secs(seconds), Some(sustainable * factor)).await;
-        let (after, (rss, _)) = (server.metrics().await, server.usage());
-        println!(
-            "{name:9} {:6.0} accepted/s {:7} refused, answer p99 {:6} µs, lateness p99 <= {} s, {rss:.0} MB",
-            outcome.rate(),
-            outcome.refused,
-            outcome.latency.value_at_quantile(0.99),
-            after.quantile_since(&before, "encargo_transition_lateness_seconds", 0.99),
-        );
+        let before = scrape(&server).await;
+        let outcome = load(server.intake, connections, Duration::from_secs(seconds), Some(sustainable * factor)).await;
+        let lateness = scrape(&server).await.quantile_since(&before, "encargo_transition_lateness_seconds", 0.99);
+        let (late, memory) = (lateness.unwrap_or_default(), memory(&server));
+        println!("{name:9} {}, lateness p99 <= {late} s, {memory:.0} MB", report(&outcome));
     }
-    server.kill();
+    server.kill().expect("it runs");
 }

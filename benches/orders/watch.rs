@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    option,
-    server::{Companion, Metrics, Server},
+use encargo::bench::{
+    process::{Server, Usage, cpu_of_family},
+    scrape::Scrape,
 };
+
+use crate::option;
 
 /// Readings at the beginning and at the end of a span.
 pub struct Span {
-    before: Metrics,
-    pub after: Metrics,
+    before: Scrape,
+    pub after: Scrape,
     seconds: f64,
     /// Resident memory of the server at the end, in MB.
     pub memory: f64,
@@ -20,26 +22,35 @@ pub struct Span {
 
 /// Watches for a while. Programs beside the server are those of `--beside NAME=PID,…`.
 pub async fn watch(server: &Server, duration: Duration) -> Span {
-    let beside = Companion::all(&option("--beside", String::new()));
-    let readings = || -> Vec<f64> { [server.usage().1].into_iter().chain(beside.iter().map(Companion::cpu)).collect() };
-    let (before, cpu_before, started) = (server.metrics().await, readings(), Instant::now());
+    let ops = server.ops().expect("a client");
+    let scrape = async || ops.scrape().await.expect("it answers");
+    let usage = || Usage::of(server.id()).expect("it runs");
+    let beside = option("--beside", String::new());
+    let beside: Vec<(&str, u32)> = beside
+        .split(',')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, id)| (name, id.parse().expect("a process id")))
+        .collect();
+    let readings =
+        || -> Vec<f64> { [usage().cpu].into_iter().chain(beside.iter().map(|(_, id)| cpu_of_family(*id))).collect() };
+    let (before, cpu_before, started) = (scrape().await, readings(), Instant::now());
     tokio::time::sleep(duration).await;
-    let (after, cpu_after, seconds) = (server.metrics().await, readings(), started.elapsed().as_secs_f64());
-    let names = ["server"].into_iter().chain(beside.iter().map(|it| &*it.name));
+    let (after, cpu_after, seconds) = (scrape().await, readings(), started.elapsed().as_secs_f64());
+    let names = ["server"].into_iter().chain(beside.iter().map(|(name, _)| *name));
     let spent = cpu_after.iter().zip(cpu_before).map(|(after, before)| after - before);
     let cpu = names.map(str::to_owned).zip(spent).collect();
-    Span { before, after, seconds, memory: server.usage().0, cpu }
+    Span { before, after, seconds, memory: usage().memory as f64 / 1e6, cpu }
 }
 
 impl Span {
     /// By how much a sample grew in a second.
     pub fn per_second(&self, sample: &str) -> f64 {
-        (self.after.value(sample) - self.before.value(sample)) / self.seconds
+        self.after.since(&self.before, sample) / self.seconds
     }
 
     /// The smallest bucket bound that holds the share `q` of the span's samples.
     pub fn quantile(&self, histogram: &str, q: f64) -> f64 {
-        self.after.quantile_since(&self.before, histogram, q)
+        self.after.quantile_since(&self.before, histogram, q).unwrap_or_default()
     }
 
     /// How long timers, commits and acknowledgements took, and what an order cost.

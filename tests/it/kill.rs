@@ -36,8 +36,8 @@ async fn nothing_acknowledged_is_lost_doubled_early_or_out_of_order() {
         let mut senders = JoinSet::new();
         let sending: Vec<_> = (0..SENDERS)
             .map(|sender| {
-                let url = process.url("intake", "/orders");
-                senders.spawn(send(url, round, sender, usize::MAX, requests.clone()))
+                let to = process.address("intake");
+                senders.spawn(send(to, round, sender, usize::MAX, requests.clone()))
             })
             .collect();
         let mut changers = JoinSet::new();
@@ -55,7 +55,7 @@ async fn nothing_acknowledged_is_lost_doubled_early_or_out_of_order() {
     }
 
     let process = Process::start(&data, &["--dwell", DWELL]).await;
-    settle_all(&process.url("intake", "/orders"), &requests).await;
+    settle_all(process.address("intake"), &requests).await;
     let commanded = changes::settle_all(&process.url("tracking", ""), &changes).await;
     wait_until_over(&process, &data).await;
     assert!(process.terminate().success());

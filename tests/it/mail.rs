@@ -34,7 +34,7 @@ use post::{Post, SHORT, composer, options};
 
 use crate::harness::{
     eventually,
-    smtp::{Fault, Sink, Step},
+    smtp::{Fault, Setup, Sink, Step},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -183,7 +183,7 @@ async fn an_outage_costs_few_attempts_and_ends_by_itself() {
     assert!((2..=512 + 60).contains(&attempts), "{attempts} attempts in ten minutes");
     assert_eq!(post.count(MailStatus::Sent).await + post.count(MailStatus::Dead).await, 0);
 
-    let sink = Sink::again(addr).await;
+    let sink = Sink::on(addr, Setup::default()).await.unwrap();
     post.have_while_moving(MailStatus::Sent, 500, SECOND).await;
     assert_eq!((sink.accepted(), post.metrics.paused.get()), (500, 0));
     assert!(sink.connections() <= 8, "no herd of connections: {}", sink.connections());

@@ -2,6 +2,7 @@
 
 mod access;
 mod agreement;
+mod bench;
 mod browser;
 mod catalog;
 mod chance;

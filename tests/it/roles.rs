@@ -174,9 +174,7 @@ async fn instances_share_the_work_and_kills_lose_nothing() {
         let mut senders = JoinSet::new();
         let intakes = [&first[0], &second[0]].into_iter().enumerate();
         let sending: Vec<_> = intakes
-            .map(|(sender, intake)| {
-                senders.spawn(send(intake.url("intake", "/orders"), round, sender, 30, requests.clone()))
-            })
+            .map(|(sender, intake)| senders.spawn(send(intake.address("intake"), round, sender, 30, requests.clone())))
             .collect();
         amid(30, &requests, &sending).await; // of 60 orders every second one has a key
         first[victim].kill();
@@ -186,7 +184,7 @@ async fn instances_share_the_work_and_kills_lose_nothing() {
         }
     }
     assert!(first.remove(1).terminate().success(), "fulfilment leaves in order");
-    settle_all(&second[0].url("intake", "/orders"), &requests).await;
+    settle_all(second[0].address("intake"), &requests).await;
 
     let mut acknowledged = unkeyed;
     acknowledged.extend(requests.lock().await.values().flatten().cloned());

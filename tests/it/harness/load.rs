@@ -1,9 +1,12 @@
-//! Customers that order all the time and keep account of what they were told.
+//! Customers that order all the time until something is struck, and keep account of what they were told.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use encargo::audit::Placed;
-use serde_json::{Value, json};
+use encargo::{
+    audit::Placed,
+    bench::load::{Answer, Client},
+};
+use serde_json::json;
 use tokio::{sync::Mutex, task::AbortHandle};
 
 use super::eventually;
@@ -12,8 +15,8 @@ use super::eventually;
 pub type Requests = Arc<Mutex<BTreeMap<String, Option<Placed>>>>;
 
 /// Places orders until the server is gone or does not take one; every second one with an idempotency key that is tried again later.
-pub async fn send(url: String, round: u32, sender: usize, most: usize, requests: Requests) -> Vec<Placed> {
-    let http = reqwest::Client::new();
+pub async fn send(to: SocketAddr, round: u32, sender: usize, most: usize, requests: Requests) -> Vec<Placed> {
+    let mut client = Client::new(to, "localhost");
     let mut acknowledged = Vec::new();
     for number in 0..most {
         let email = format!("r{round}s{sender}n{number}@example.org");
@@ -21,7 +24,7 @@ pub async fn send(url: String, round: u32, sender: usize, most: usize, requests:
         if let Some(key) = &key {
             requests.lock().await.insert(key.clone(), None);
         }
-        let Some(placed) = place(&http, &url, &email, key.as_deref()).await else { break };
+        let Some(placed) = place(&mut client, &email, key.as_deref()).await else { break };
         match key {
             Some(key) => drop(requests.lock().await.insert(key, Some(placed))),
             None => acknowledged.push(placed),
@@ -44,28 +47,24 @@ pub async fn amid(most: u64, requests: &Requests, senders: &[AbortHandle]) {
 }
 
 /// `None` when there is no answer: the order may be there or not.
-async fn place(http: &reqwest::Client, url: &str, email: &str, key: Option<&str>) -> Option<Placed> {
-    let mut request = http.post(url).json(&json!({ "product": "1010", "email": email }));
-    if let Some(key) = key {
-        request = request.header("Idempotency-Key", key);
+async fn place(client: &mut Client, email: &str, key: Option<&str>) -> Option<Placed> {
+    let body = json!({ "product": "1010", "email": email }).to_string();
+    match client.order(&body, key).await {
+        Answer::Accepted(id, _) => Some(Placed { id, product: "1010".into(), email: email.to_owned() }),
+        Answer::Refused(409 | 503) | Answer::Lost => None,
+        answer => panic!("{answer:?}"),
     }
-    let response = request.send().await.ok()?;
-    let status = response.status();
-    let answer: Value = response.json().await.ok()?;
-    assert!([202, 409, 503].contains(&status.as_u16()), "{status}: {answer}");
-    let id = answer["orderid"].as_u64().filter(|_| status == 202)?;
-    Some(Placed { id, product: "1010".into(), email: email.to_owned() })
 }
 
 /// Tries every request that has no answer again under its key, as a careful client does.
-pub async fn settle_all(url: &str, requests: &Requests) {
-    let http = reqwest::Client::new();
+pub async fn settle_all(to: SocketAddr, requests: &Requests) {
+    let mut client = Client::new(to, "localhost");
     let open: Vec<String> =
         requests.lock().await.iter().filter(|(_, placed)| placed.is_none()).map(|(key, _)| key.clone()).collect();
     for key in open {
         let email = key.replace("-example", "@example");
         let placed = eventually("an answer under the same key", async || {
-            place(&http, url, &email, Some(&key)).await.ok_or_else(|| "still running".to_owned())
+            place(&mut client, &email, Some(&key)).await.ok_or_else(|| "still running".to_owned())
         })
         .await;
         requests.lock().await.insert(key, Some(placed));

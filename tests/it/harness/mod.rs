@@ -6,7 +6,6 @@ pub mod changes;
 pub mod cluster;
 pub mod load;
 pub mod process;
-pub mod smtp;
 pub mod stream;
 
 use std::{
@@ -15,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use encargo::bench::sink as smtp;
 use encargo::clock::Clock;
 
 /// Longest wait for a state that must come. It only ends a test that would hang: the slowest machine must not reach it.
@@ -35,6 +35,12 @@ pub fn free_ports(count: u16) -> u16 {
             return first;
         }
     }
+}
+
+/// A port on loopback that nobody listens on, for a server that cannot pick one itself.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    listener.local_addr().expect("it is bound").port()
 }
 
 /// The machine's time, for what tests share with servers, files and other threads.

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
@@ -76,8 +77,12 @@ impl Process {
         Ok((status, response.json().await.map_err(|e| e.to_string())?))
     }
 
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        self.addresses[listener].as_str().and_then(|text| text.parse().ok()).expect("an address")
+    }
+
     pub fn url(&self, listener: &str, path: &str) -> String {
-        format!("http://{}{path}", self.addresses[listener].as_str().expect("an address"))
+        format!("http://{}{path}", self.address(listener))
     }
 
     /// Bytes of memory that it holds.

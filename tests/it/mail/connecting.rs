@@ -12,7 +12,7 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::harness::{authority::Authority, smtp::Setup};
+use crate::harness::authority::Authority;
 
 /// What `encargo mail check` says.
 async fn words(url: &str) -> Result<String, String> {

@@ -8,11 +8,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::{
-    harness::{
-        load::random_below,
-        process::Process,
-        smtp::{Received, Setup, free_port},
-    },
+    harness::{free_port, load::random_below, process::Process, smtp::Received},
     kill::wait_until_done,
 };
 
@@ -35,7 +31,7 @@ async fn every_mail_arrives_in_order_and_repeats_are_among_the_counted() {
     let (mut sink, mut process) = (None, None);
     for _ in 0..rounds {
         if sink.is_none() {
-            sink = Some(Sink::on(addr, Setup::default()).await);
+            sink = Some(Sink::on(addr, Setup::default()).await.unwrap());
         }
         if process.is_none() {
             process = Some(Process::start(&data, &arguments).await);
@@ -63,7 +59,7 @@ async fn every_mail_arrives_in_order_and_repeats_are_among_the_counted() {
     }
     let sink = match sink {
         Some(sink) => sink,
-        None => Sink::on(addr, Setup::default()).await,
+        None => Sink::on(addr, Setup::default()).await.unwrap(),
     };
     let process = match process {
         Some(process) => process,

@@ -38,7 +38,7 @@ async fn two_minutes_without_a_server_cost_nothing_and_end_gently() {
     assert!(given.is_none() || grown < 200, "{grown} MiB more");
 
     // it is back; connections are counted by the second of the driven clock
-    let sink = Sink::again(addr).await;
+    let sink = Sink::on(addr, Setup::default()).await.unwrap();
     let (mut last, mut most) = (0, 0);
     eventually("everything sent", async || {
         let sent = post.count(MailStatus::Sent).await;

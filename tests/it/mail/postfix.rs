@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use super::*;
-use crate::harness::{authority::Authority, process::output, smtp::free_port};
+use crate::harness::{authority::Authority, free_port, process::output};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/postfix-local");
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/mail_seen/read.py");

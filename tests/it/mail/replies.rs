@@ -4,7 +4,6 @@
 use encargo::mail::RelayState;
 
 use super::*;
-use crate::harness::smtp::Setup;
 
 /// A server's way, and what must become of the one mail that meets it once.
 struct Case {

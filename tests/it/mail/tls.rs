@@ -3,7 +3,7 @@
 use encargo::mail::{Destination, Password, RelayState};
 
 use super::{replies::denied, *};
-use crate::harness::{authority::Authority, smtp::Setup};
+use crate::harness::authority::Authority;
 
 const LOGIN: (&str, &str) = ("tienda@shop.example", "pässwört:@/%");
 const URL_LOGIN: &str = "tienda%40shop.example:p%C3%A4ssw%C3%B6rt%3A%40%2F%25@";

@@ -1,4 +1,4 @@
-//! One connection to the scripted server.
+//! One connection to the server.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Fault, Received, Setup, State, Step};
+use super::{Fault, Keep, Setup, State, Step};
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
@@ -59,8 +59,8 @@ impl Session {
             self.fill().await?;
             // every whole command, so that pipelined ones get their replies in one packet
             while let Some(line) = self.line().filter(|_| !self.closing) {
-                if self.state.setup.keep {
-                    self.state.commands.lock().unwrap().push(line.clone());
+                if self.state.setup.keep == Keep::All {
+                    super::locked(&self.state.commands).push(line.clone());
                 }
                 let address = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
                 let verb = line.split([' ', ':']).next().unwrap_or_default();
@@ -170,8 +170,10 @@ impl Session {
                 while !self.buffer.ends_with(b"\r\n") {
                     self.fill().await?;
                 }
-                let end = self.line();
-                assert_eq!(end.as_deref(), Some(if mechanism == "XOAUTH2" { "" } else { "AQ==" }));
+                let expected = if mechanism == "XOAUTH2" { "" } else { "AQ==" };
+                if self.line().as_deref() != Some(expected) {
+                    return Err(io::ErrorKind::InvalidData.into()); // the client hears no verdict
+                }
             }
             good
         } else {
@@ -195,12 +197,7 @@ impl Session {
             _ => false,
         };
         if !refused {
-            self.state.accepted.fetch_add(1, Relaxed);
-            if self.state.setup.keep {
-                let raw = unstuffed(&self.buffer[..self.buffer.len() - 3]);
-                let mail = Received { secured: self.secured, from: from.to_owned(), to: to.to_owned(), raw };
-                self.state.mails.lock().unwrap().push(mail);
-            }
+            self.state.keep(self.secured, from, to, &self.buffer[..self.buffer.len() - 3]);
         }
         self.buffer.clear();
         self.answer(fault, "250 2.0.0 queued").await
@@ -254,7 +251,7 @@ impl Session {
     }
 }
 
-fn unstuffed(body: &[u8]) -> Vec<u8> {
+pub(super) fn unstuffed(body: &[u8]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(body.len());
     for line in body.split_inclusive(|byte| *byte == b'\n') {
         raw.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));

@@ -1,12 +1,14 @@
-//! An SMTP server that does as it is told: it keeps what it accepts, and refuses, drops, hangs or babbles where a
-//! script says so. [`Sink::counting`] keeps nothing, for benchmarks.
+//! An SMTP server that does as it is told: it keeps of mails what is wanted, and refuses, drops, hangs or babbles where a script
+//! or chance says so.
 
-#![allow(dead_code, reason = "the tests and the bench include this file and use a part of it each")]
+mod session;
+mod trouble;
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -17,24 +19,26 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
+pub use trouble::Trouble;
 
-mod session;
-
-/// A port on loopback that nobody listens on, for a server that cannot pick one itself.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there are free ports");
-    listener.local_addr().expect("it is bound").port()
-}
+use crate::audit;
 
 /// Where in a session something goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// Before the greeting.
     Connect,
+    /// The answer to EHLO.
     Ehlo,
+    /// The answer to STARTTLS.
     StartTls,
+    /// The answer to the login.
     Auth,
+    /// The answer to MAIL FROM.
     Mail,
+    /// The answer to RCPT TO.
     Rcpt,
+    /// The answer to DATA.
     Data,
     /// After the final dot.
     Dot,
@@ -60,9 +64,11 @@ pub enum Fault {
 pub struct Received {
     /// Whether it came under TLS.
     pub secured: bool,
+    /// The envelope's sender.
     pub from: String,
+    /// The envelope's recipient.
     pub to: String,
-    /// Without dot-stuffing.
+    /// Header and body, without dot-stuffing.
     pub raw: Vec<u8>,
 }
 
@@ -74,8 +80,20 @@ impl Received {
     }
 }
 
+/// What becomes of a mail that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// It is counted.
+    Nothing,
+    /// What the auditor judges by is kept, in the order of arrival: some 200 bytes.
+    Facts,
+    /// All of it is kept, and each command line.
+    All,
+}
+
 /// The server; it ends when this is dropped.
 pub struct Sink {
+    /// Where it listens.
     pub addr: SocketAddr,
     state: Arc<State>,
     accepting: JoinHandle<()>,
@@ -86,8 +104,9 @@ pub struct Sink {
 pub struct Setup {
     /// Keywords of its answer to EHLO; STARTTLS and AUTH come by themselves.
     pub capabilities: &'static str,
-    /// Whether mails are kept.
-    pub keep: bool,
+    /// What is kept of mails.
+    pub keep: Keep,
+    /// What TLS is made with, if it has any.
     pub tls: Option<TlsAcceptor>,
     /// TLS from the first byte on, and not by STARTTLS.
     pub implicit: bool,
@@ -101,7 +120,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             capabilities: "PIPELINING SMTPUTF8",
-            keep: true,
+            keep: Keep::All,
             tls: None,
             implicit: false,
             login: None,
@@ -114,6 +133,8 @@ struct State {
     setup: Setup,
     commands: Mutex<Vec<String>>,
     mails: Mutex<Vec<Received>>,
+    facts: Mutex<Vec<audit::Mail>>,
+    trouble: Mutex<Option<Trouble>>,
     script: Mutex<Vec<(Step, Fault, u32)>>,
     /// Recipients that are always refused, with the reply.
     refused: Mutex<Vec<(String, &'static str)>>,
@@ -123,7 +144,7 @@ struct State {
 }
 
 impl Sink {
-    /// On a free port, with pipelining.
+    /// On a free port of loopback, with pipelining; keeps all.
     pub async fn start() -> Self {
         Self::with(Setup::default()).await
     }
@@ -135,26 +156,25 @@ impl Sink {
 
     /// One that only counts.
     pub async fn counting() -> Self {
-        Self::with(Setup { capabilities: "PIPELINING", keep: false, ..Setup::default() }).await
+        Self::with(Setup { capabilities: "PIPELINING", keep: Keep::Nothing, ..Setup::default() }).await
     }
 
-    /// Set up as it is wanted.
+    /// On a free port of loopback, set up as it is wanted.
     pub async fn with(setup: Setup) -> Self {
-        Self::on("127.0.0.1:0".parse().unwrap(), setup).await
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::on(any, setup).await.expect("loopback has a free port, or nothing here works")
     }
 
-    /// On a port that was used before.
-    pub async fn again(addr: SocketAddr) -> Self {
-        Self::on(addr, Setup::default()).await
-    }
-
-    pub async fn on(addr: SocketAddr, setup: Setup) -> Self {
-        let listener = TcpListener::bind(addr).await.expect("the port is free");
-        let addr = listener.local_addr().expect("it is bound");
+    /// On an address; port 0 is any that is free.
+    pub async fn on(addr: SocketAddr, setup: Setup) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
         let state = Arc::new(State {
             setup,
             commands: Mutex::default(),
             mails: Mutex::default(),
+            facts: Mutex::default(),
+            trouble: Mutex::default(),
             script: Mutex::default(),
             refused: Mutex::default(),
             accepted: AtomicU64::new(0),
@@ -171,7 +191,7 @@ impl Sink {
                 }
             }
         });
-        Self { addr, state, accepting }
+        Ok(Self { addr, state, accepting })
     }
 
     /// The URL by which the mailer finds it.
@@ -187,44 +207,65 @@ impl Sink {
 
     /// The next `times` times, this goes wrong at that step.
     pub fn script(&self, step: Step, fault: Fault, times: u32) {
-        self.state.script.lock().unwrap().push((step, fault, times));
+        locked(&self.state.script).push((step, fault, times));
+    }
+
+    /// From now on things go wrong by chance, beside what the script says.
+    pub fn trouble(&self, trouble: Trouble) {
+        *locked(&self.state.trouble) = Some(trouble);
+    }
+
+    /// How many things went wrong by chance, by name.
+    pub fn troubles(&self) -> std::collections::BTreeMap<&'static str, u64> {
+        locked(&self.state.trouble).as_ref().map(|trouble| trouble.counts().clone()).unwrap_or_default()
     }
 
     /// This recipient is refused from now on.
     pub fn refuse(&self, to: &str, reply: &'static str) {
-        self.state.refused.lock().unwrap().push((to.to_owned(), reply));
+        locked(&self.state.refused).push((to.to_owned(), reply));
     }
 
     /// Nothing goes wrong any more.
     pub fn mend(&self) {
-        self.state.script.lock().unwrap().clear();
-        self.state.refused.lock().unwrap().clear();
+        if let Some(trouble) = locked(&self.state.trouble).as_mut() {
+            trouble.end();
+        }
+        locked(&self.state.script).clear();
+        locked(&self.state.refused).clear();
     }
 
     /// Faults that have not happened yet.
     pub fn faults_left(&self) -> u32 {
-        self.state.script.lock().unwrap().iter().map(|(_, _, times)| times).sum()
+        locked(&self.state.script).iter().map(|(_, _, times)| times).sum()
     }
 
     /// Every command line so far, but for the mails' own lines.
     pub fn commands(&self) -> Vec<String> {
-        self.state.commands.lock().unwrap().clone()
+        locked(&self.state.commands).clone()
     }
 
     /// Command lines and mails since this was called last.
     pub fn take(&self) -> (Vec<String>, Vec<Received>) {
-        let commands = std::mem::take(&mut *self.state.commands.lock().unwrap());
-        (commands, std::mem::take(&mut *self.state.mails.lock().unwrap()))
+        let commands = std::mem::take(&mut *locked(&self.state.commands));
+        (commands, std::mem::take(&mut *locked(&self.state.mails)))
     }
 
+    /// What the auditor judges by, of each mail that came; with [`Keep::Facts`].
+    pub fn facts(&self) -> Vec<audit::Mail> {
+        locked(&self.state.facts).clone()
+    }
+
+    /// The mails that came; with [`Keep::All`].
     pub fn mails(&self) -> Vec<Received> {
-        self.state.mails.lock().unwrap().clone()
+        locked(&self.state.mails).clone()
     }
 
+    /// How many mails it accepted.
     pub fn accepted(&self) -> u64 {
         self.state.accepted.load(Relaxed)
     }
 
+    /// How many connections it had.
     pub fn connections(&self) -> u64 {
         self.state.connections.load(Relaxed)
     }
@@ -243,13 +284,41 @@ impl Drop for Sink {
 
 impl State {
     fn refusal_of(&self, to: &str) -> Option<&'static str> {
-        self.refused.lock().unwrap().iter().find(|(refused, _)| refused == to).map(|(_, reply)| *reply)
+        locked(&self.refused).iter().find(|(refused, _)| refused == to).map(|(_, reply)| *reply)
     }
 
     fn fault(&self, step: Step) -> Option<Fault> {
-        let mut script = self.script.lock().unwrap();
-        let (_, fault, times) = script.iter_mut().find(|(at, _, times)| *at == step && *times > 0)?;
-        *times -= 1;
-        Some(fault.clone())
+        let mut script = locked(&self.script);
+        if let Some((_, fault, times)) = script.iter_mut().find(|(at, _, times)| *at == step && *times > 0) {
+            *times -= 1;
+            return Some(fault.clone());
+        }
+        locked(&self.trouble).as_mut()?.strike(step)
     }
+
+    /// A mail was accepted; `body` is stuffed, and ends with the line before the dot.
+    fn keep(&self, secured: bool, from: &str, to: &str, body: &[u8]) {
+        match self.setup.keep {
+            Keep::Nothing => {}
+            Keep::Facts => {
+                let head = body.windows(4).position(|four| four == b"\r\n\r\n").map_or(body, |end| &body[..end + 4]);
+                // without the headers of an order's mail it is not one that is judged
+                if let Some(mail) = audit::parse_mail(&String::from_utf8_lossy(head)) {
+                    let mut facts = locked(&self.facts);
+                    let arrival = Some(facts.len() as u64);
+                    facts.push(audit::Mail { arrival, ..mail });
+                }
+            }
+            Keep::All => {
+                let raw = session::unstuffed(body);
+                locked(&self.mails).push(Received { secured, from: from.to_owned(), to: to.to_owned(), raw });
+            }
+        }
+        self.accepted.fetch_add(1, Relaxed);
+    }
+}
+
+/// A list that a panic elsewhere has left is whole: each change of it is one push.
+fn locked<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,260 @@
+//! `encargo up` as a process of its own, and what the system tells about a process from outside.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::scrape::Ops;
+
+/// Longest wait until a system is ready.
+const READY_MAX: Duration = Duration::from_mins(2);
+/// How often it is asked.
+const ASK: Duration = Duration::from_millis(5);
+/// How much of its log is shown when it does not start.
+const LAST_LINES: usize = 12;
+
+/// How a system is started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The program: usually `std::env::current_exe()`.
+    pub program: PathBuf,
+    /// The data folder; the log of the process lies beside it, with the ending `.log`.
+    pub data: PathBuf,
+    /// What comes after `up` (or another role) and its addresses.
+    pub arguments: Vec<String>,
+    /// The three listeners, of intake, tracking and operations: port 0 is any that is free.
+    pub listen: [SocketAddr; 3],
+    /// Variables of its environment, which has no other `ENCARGO_…`.
+    pub variables: Vec<(String, String)>,
+}
+
+/// A running system; killed when it is dropped.
+pub struct Server {
+    child: Child,
+    /// Where orders are taken.
+    pub intake: SocketAddr,
+    /// Where orders are looked up.
+    pub tracking: SocketAddr,
+    /// Where it is operated.
+    pub ops: SocketAddr,
+    /// From the start of the process until `/readyz` said that all works.
+    pub ready_after: Duration,
+}
+
+impl Launch {
+    /// On free ports of loopback, on a data folder, with nothing but the defaults, and no limit for one client or address.
+    pub fn new(program: PathBuf, data: &Path) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let variables = [
+            ("ENCARGO_INTAKE_RATE_PER_ADDRESS", "off"),
+            ("ENCARGO_INTAKE_RATE_PER_CLIENT", "off"),
+            ("ENCARGO_LOGGING_LEVEL", "warn"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Self { program, data: data.to_owned(), arguments: Vec::new(), listen: [any; 3], variables }
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(&self) -> Result<Server> {
+        let started = Instant::now();
+        let mut child = self.command()?.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        let stdout = child.stdout.take().context("the process has no standard output")?;
+        let said = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).map(|_| line)
+        });
+        let line = said.await.context("cannot wait for the process")?.context("cannot read what it prints")?;
+        let addresses: Value = serde_json::from_str(&line).unwrap_or_default();
+        let address = |name: &str| addresses[name].as_str().and_then(|text| text.parse().ok());
+        let (Some(intake), Some(tracking), Some(ops)) = (address("intake"), address("tracking"), address("ops")) else {
+            let _ = (child.kill(), child.wait()); // it has ended or is of no use
+            bail!("the system did not start:\n{}", self.last_lines());
+        };
+        let mut server = Server { child, intake, tracking, ops, ready_after: Duration::ZERO };
+        let asked = server.ops()?;
+        while !asked.is_ready().await {
+            if let Some(status) = server.child.try_wait().context("cannot look after the process")? {
+                bail!("the system ended with {status}:\n{}", self.last_lines());
+            }
+            if started.elapsed() > READY_MAX {
+                bail!("the system was not ready after {READY_MAX:?}:\n{}", self.last_lines());
+            }
+            tokio::time::sleep(ASK).await;
+        }
+        server.ready_after = started.elapsed();
+        Ok(server)
+    }
+
+    fn command(&self) -> Result<Command> {
+        let log = self.log();
+        let file = File::options().create(true).append(true).open(&log);
+        let mut command = Command::new(&self.program);
+        command.args(["up", "--json", "--data"]).arg(&self.data);
+        for (name, address) in ["--intake-listen", "--tracking-listen", "--ops-listen"].into_iter().zip(self.listen) {
+            command.arg(name).arg(address.to_string());
+        }
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ENCARGO_")) {
+            command.env_remove(name);
+        }
+        command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        // a file encargo.toml in the working folder is another system's
+        command.current_dir(self.data.parent().unwrap_or(Path::new("/")));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(file.with_context(|| format!("cannot write {}", log.display()))?);
+        Ok(command)
+    }
+
+    /// Where it logs.
+    pub fn log(&self) -> PathBuf {
+        self.data.with_extension("log")
+    }
+
+    /// The end of its log.
+    fn last_lines(&self) -> String {
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+}
+
+impl Server {
+    /// Its operations listener.
+    pub fn ops(&self) -> Result<Ops> {
+        Ops::at(&format!("http://{}", self.ops))
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it ended by itself, and how.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Ends it the hard way (`kill -9`).
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill().and_then(|()| self.child.wait()).map(drop).context("cannot end the process")
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub async fn stop(mut self) -> Result<()> {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).context("cannot stop the process")?;
+        let began = Instant::now();
+        while self.child.try_wait().context("cannot wait for the process")?.is_none() {
+            if began.elapsed() > READY_MAX {
+                bail!("the system did not stop within {READY_MAX:?}");
+            }
+            tokio::time::sleep(ASK).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait()); // it may have ended before
+    }
+}
+
+/// What a process has used so far.
+#[derive(Debug, Clone, Default)]
+pub struct Usage {
+    /// CPU seconds by the name of the threads that run now, in words.
+    pub threads: BTreeMap<&'static str, f64>,
+    /// CPU seconds of the whole process.
+    pub cpu: f64,
+    /// Bytes of memory that it holds.
+    pub memory: u64,
+    /// The most that it ever held.
+    pub memory_max: u64,
+    /// Bytes that it had written to storage.
+    pub written: u64,
+}
+
+/// Threads by the beginning of their names, and what they do.
+const GROUPS: [(&str, &str); 6] = [
+    ("tokio", "HTTP, tracking, mail"),
+    ("log-writer", "log"),
+    ("store-writer", "store"),
+    ("fulfilment", "fulfilment"),
+    ("restore", "fulfilment"),
+    ("rdk:", "Kafka client"),
+];
+
+impl Usage {
+    /// Of a process of this machine; an error when it is gone, or when the system has no `/proc`.
+    pub fn of(process: u32) -> Result<Self> {
+        let read = |name: &str| {
+            let path = format!("/proc/{process}/{name}");
+            fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
+        };
+        let (status, io) = (read("status")?, read("io").unwrap_or_default()); // of another user, io is not ours to read
+        let field = |text: &str, name: &str| -> u64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.and_then(|value| value.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
+        };
+        let mut usage = Self {
+            cpu: cpu(process)?,
+            memory: field(&status, "VmRSS") << 10,
+            memory_max: field(&status, "VmHWM") << 10,
+            written: field(&io, "write_bytes"),
+            threads: BTreeMap::new(),
+        };
+        for thread in fs::read_dir(format!("/proc/{process}/task")).context("cannot list threads")?.flatten() {
+            // a thread may end while it is looked at
+            let part = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+            let nanoseconds = part("schedstat").split(' ').next().and_then(|text| text.parse::<f64>().ok());
+            *usage.threads.entry(group(&part("comm"))).or_default() += nanoseconds.unwrap_or(0.0) / 1e9;
+        }
+        Ok(usage)
+    }
+}
+
+fn group(name: &str) -> &'static str {
+    GROUPS.iter().find(|(start, _)| name.starts_with(start)).map_or("other", |(_, group)| group)
+}
+
+/// CPU seconds of a process so far, with those of its children that have ended.
+fn cpu(process: u32) -> Result<f64> {
+    let path = format!("/proc/{process}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ')).into_iter().flatten();
+    let ticks: f64 = fields.skip(11).take(4).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    Ok(ticks / 100.0) // the kernel tells user space of hundredths on every machine
+}
+
+/// CPU seconds of a program that works beside the system, such as a broker, so far; with those of its children, since
+/// PostgreSQL has a process for each connection.
+pub fn cpu_of_family(process: u32) -> f64 {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|id| id.parse().ok());
+    [process].into_iter().chain(children).filter_map(|id| cpu(id).ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_seen_from_outside() {
+        let usage = Usage::of(std::process::id()).unwrap();
+        assert!(usage.memory > 1 << 20 && usage.memory_max >= usage.memory, "{usage:?}");
+        assert!(cpu_of_family(std::process::id()) >= 0.0 && Usage::of(u32::MAX).is_err());
+        assert_eq!(
+            (group("log-writer\n"), group("tokio-rt-worker\n"), group("x")),
+            ("log", "HTTP, tracking, mail", "other")
+        );
+    }
+}
