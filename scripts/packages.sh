@@ -33,6 +33,11 @@ missing_for_browser() {
   command -v npm >/dev/null || echo npm
 }
 
+# A scraper for the metrics, and what tries the alerts.
+missing_for_metrics() {
+  command -v prometheus >/dev/null && command -v promtool >/dev/null || echo prometheus
+}
+
 missing_for_python() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }

@@ -133,6 +133,8 @@ impl Wiring {
             clock: self.env.clock.clone(),
             registry: self.registry.clone(),
             checks,
+            watch: self.watch.clone(),
+            data: self.config.data.clone(),
             mailbox: mailbox.transpose()?,
             relay: self.relay.clone(),
             site,

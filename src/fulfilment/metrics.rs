@@ -61,6 +61,9 @@ impl Metrics {
         registry.register("encargo_order_repeats", help, metrics.repeats.clone());
         let help = "Commands about orders that were decided, by what became of them";
         registry.register("encargo_commands_decided", help, metrics.commands.clone());
+        for result in ["done", "repeated", "refused", "unknown"] {
+            drop(metrics.commands.get_or_create(&[("result", result)])); // so that a rise from nothing is seen
+        }
         let help = "Commits that the log refused and that were retried";
         registry.register("encargo_commit_retries", help, metrics.retries.clone());
         let help = "Dead letters that their topic refuses in every form: only the process's log says where they were";

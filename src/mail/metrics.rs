@@ -53,6 +53,9 @@ impl Metrics {
         let slowed = new.slowed.clone();
         registry.register("encargo_mail_domains_slowed", "Recipients' domains that are slowed down", slowed);
         let failures = new.failures.clone();
+        for reason in ["deferred", "busy", "unreachable", "denied", "address", "refused", "unanswered"] {
+            drop(failures.get_or_create(&[("reason", reason)])); // so that a rise from nothing is seen
+        }
         registry.register("encargo_mail_failures", "Attempts that did not end in acceptance, by reason", failures);
         new
     }

@@ -26,7 +26,7 @@ use crate::{
     store::{
         self, Store,
         dead::DeadItem,
-        ledger::{LedgerCounts, MailStatus, Suppression},
+        ledger::{Class, LedgerCounts, MailStatus, Suppression},
         mails::{MailEntry, SuppressedQuery},
     },
     web::{Problem, accepts_html},
@@ -217,6 +217,9 @@ pub(super) async fn measure(store: &dyn Store, clock: &Clock, registry: &mut Reg
     }
     registry.register("encargo_ledger_mails", "Mails in the ledger by status", mails);
     let reasons = Family::<[(&'static str, &'static str); 2], Gauge>::default();
+    for class in Class::ALL {
+        drop(reasons.get_or_create(&[("status", MailStatus::Dead.name()), ("class", class.name())])); // so that a rise from nothing is seen
+    }
     for (status, class, count) in &counts.by_class {
         reasons.get_or_create(&[("status", status.name()), ("class", class.name())]).set(*count as i64);
     }
@@ -239,7 +242,7 @@ pub(super) async fn measure(store: &dyn Store, clock: &Clock, registry: &mut Reg
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::Lang, store::ledger::Class, words::find};
+    use crate::{domain::Lang, words::find};
 
     #[test]
     fn every_status_and_class_has_a_word() {

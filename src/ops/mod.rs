@@ -6,18 +6,20 @@ mod exposition;
 mod ledger;
 mod live;
 mod mailbox;
+mod metrics;
+mod process;
 mod relay;
 
 use std::{
-    fmt::Write as _,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    path::PathBuf,
+    sync::{Arc, OnceLock, RwLock},
     time::Duration,
 };
 
 use axum::{
     Json, Router,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::StatusCode,
     middleware,
     response::{IntoResponse, Response},
     routing::get,
@@ -27,7 +29,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::{sync::Mutex, time::timeout};
 
-use self::{exposition::Format, ledger::Ledger};
+use self::ledger::Ledger;
 use crate::{
     clock::Clock,
     domain::Timestamp,
@@ -68,6 +70,10 @@ pub struct Ops {
     pub registry: Arc<RwLock<Registry>>,
     /// What must be true of the services before this instance takes traffic.
     pub checks: Vec<Check>,
+    /// How far the log is read.
+    pub watch: Watch,
+    /// Where the data lies.
+    pub data: PathBuf,
     /// The mails, as pages, where they are sent from here.
     pub mailbox: Option<Mailbox>,
     /// How their destination fares.
@@ -92,7 +98,7 @@ impl Ops {
         let desk = self.desk.clone().map_or_else(Router::new, |deps| desk::Desk::new(deps).router());
         let access = self.access.clone();
         let follow = middleware::from_fn_with_state(self.live.clone(), live::follow);
-        let numbers = Router::new().route("/metrics", get(metrics)).with_state(self.clone());
+        let numbers = Router::new().route("/metrics", get(metrics::metrics)).with_state(self.clone());
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
@@ -105,6 +111,19 @@ impl Ops {
     /// The store, once it is open.
     pub fn store(&self) -> Option<&Arc<dyn Store>> {
         self.store.as_ref()?.get()
+    }
+
+    /// What an order needs, and whether it is there.
+    async fn checked(&self) -> Vec<(&'static str, bool)> {
+        let mut checks = Vec::new();
+        if let Some(log) = &self.log {
+            checks.push(("log", self.log_answers(log).await));
+        }
+        if let Some(store) = &self.store {
+            checks.push(("store", Self::store_answers(store).await));
+        }
+        checks.extend(self.checks.iter().map(|(name, is_met)| (*name, is_met())));
+        checks
     }
 
     /// One question at a time: of a log that hangs, each would hold a thread for as long as that.
@@ -129,41 +148,12 @@ impl Ops {
 
 /// 200 when everything that an order needs is there, 503 otherwise; says which is missing.
 async fn readyz(State(ops): State<Ops>) -> Response {
-    let mut checks = serde_json::Map::new();
-    if let Some(log) = &ops.log {
-        checks.insert("log".into(), ops.log_answers(log).await.into());
-    }
-    if let Some(store) = &ops.store {
-        checks.insert("store".into(), Ops::store_answers(store).await.into());
-    }
-    for (name, check) in &ops.checks {
-        checks.insert((*name).into(), check().into());
-    }
-    let ready = checks.values().all(|ok| *ok == true);
+    let checks = ops.checked().await;
+    let ready = checks.iter().all(|(_, is_met)| *is_met);
+    let checks: serde_json::Map<_, _> =
+        checks.into_iter().map(|(name, is_met)| (name.to_owned(), is_met.into())).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "checks": checks }))).into_response()
-}
-
-/// The registry, and the numbers that only the store knows.
-async fn metrics(State(ops): State<Ops>, headers: HeaderMap) -> Response {
-    let mut text = String::new();
-    let mut from_store = Registry::default();
-    if let Some(store) = ops.store()
-        && let Err(error) = ledger::measure(store.as_ref(), &ops.clock, &mut from_store).await
-    {
-        tracing::warn!(%error, "cannot read the store for metrics");
-    }
-    // the end marker must come once, after both
-    let registry = ops.registry.read().unwrap_or_else(PoisonError::into_inner);
-    let encoded = prometheus_client::encoding::text::encode_registry(&mut text, &registry)
-        .and_then(|()| prometheus_client::encoding::text::encode_registry(&mut text, &from_store))
-        .and_then(|()| text.write_str("# EOF\n"));
-    if encoded.is_err() {
-        return web::Problem::internal().into_response();
-    }
-    let format = Format::accepted(&headers);
-    let text = if format == Format::Plain { exposition::plain(&text) } else { text };
-    ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
 /// The sections of the desk for its layout, `here` being one of them, with the failures that nobody has decided about.

@@ -40,6 +40,11 @@ impl Metrics {
         }
         let help = "Commands about orders by what was asked and how that was answered";
         registry.register("encargo_commands", help, metrics.commands.clone());
+        for verb in Verb::ALL {
+            for result in ["done", "pending", "refused", "key-reused", "failed"] {
+                drop(metrics.commands.get_or_create(&[("do", verb.name()), ("result", result)]));
+            }
+        }
         let help = "Links to orders that somebody asked for, by whether one was mailed";
         registry.register("encargo_links_asked", help, metrics.links.clone());
         for mailed in ["yes", "no"] {

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Where paths of this repository begin, as documents write them.
-const ROOTS: [&str; 5] = ["src/", "tests/", "docs/", "benches/", "scripts/"];
+const ROOTS: [&str; 6] = ["src/", "tests/", "docs/", "benches/", "scripts/", "deploy/"];
 /// What each folder of `src` may import of the others, from the inside out: rules, what everything stands on, services, and
 /// what puts them together. Services meet on topics and tables only, and never import each other.
 const MAY_IMPORT: [(&str, &[&str]); 24] = [
@@ -159,7 +159,7 @@ fn paths_in(text: &str) -> Vec<&str> {
 }
 
 /// All Rust files below a folder.
-fn sources(folder: &Path) -> Vec<PathBuf> {
+pub fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("cannot list {}: {e}", folder.display())) {
         let path = entry.expect("a folder entry").path();

@@ -30,6 +30,7 @@ mod ledger;
 mod mail;
 mod mail_seen;
 mod mailbox;
+mod metrics;
 mod overload;
 mod pages;
 mod roles;

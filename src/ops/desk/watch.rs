@@ -129,7 +129,7 @@ impl Watch {
         &self.0.of.env.clock
     }
 
-    pub(super) fn groups(&self) -> &[Group] {
+    pub(in crate::ops) fn groups(&self) -> &[Group] {
         &self.0.of.groups
     }
 
@@ -180,6 +180,14 @@ impl Watch {
             lateness: past.windows.of("encargo_transition_lateness_seconds"),
             acknowledged: past.windows.of("encargo_intake_request_seconds"),
         })
+    }
+
+    /// How far each partition is read; nothing when the log does not answer. Needs no store.
+    pub(in crate::ops) async fn readings(&self) -> Vec<Reading> {
+        let Some(read) = self.read_log().await else { return Vec::new() };
+        let now = self.0.of.env.pace.monotonic();
+        self.note(Some(&read), now);
+        self.past().lags.told(read.readings, now)
     }
 
     fn note(&self, read: Option<&Read>, now: Monotonic) {
