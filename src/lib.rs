@@ -40,7 +40,11 @@ pub mod bench;
 #[expect(clippy::disallowed_methods, reason = "a command runs in the world as it is")]
 pub mod cli;
 pub mod config;
+#[cfg(debug_assertions)]
+mod flaws;
 #[cfg(test)]
 mod planted;
+#[expect(clippy::disallowed_methods, reason = "it tries the world as it is")]
+pub mod prove;
 pub mod sim;
 pub mod telemetry;

@@ -16,6 +16,7 @@ mod migrate;
 mod open;
 mod output;
 mod place;
+mod prove;
 mod queue;
 mod roles;
 mod serve;
@@ -132,6 +133,8 @@ enum Command {
     /// Check, show, compare and try out the flows of orders
     #[command(subcommand)]
     Flow(flow::Command),
+    /// Try whether the promises are kept: load, kill, garble and audit a system of its own
+    Prove(prove::Prove),
     /// Show, check and write the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -166,6 +169,7 @@ impl Cli {
             Command::Mail { command: None, role } => role.run(&settings),
             Command::Catalog(catalog) => catalog.run(&settings),
             Command::Flow(flow) => wait(flow.run(&settings)),
+            Command::Prove(prove) => prove.run(),
             Command::Config(config) => config.run(&settings),
             Command::Completions(completions) => completions.run(),
         }

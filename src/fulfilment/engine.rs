@@ -233,6 +233,8 @@ impl Engine {
 
     /// Stages the next state of every order that is due, at most `limit` of them.
     pub fn tick(&mut self, now: Now, limit: usize) {
+        #[cfg(debug_assertions)]
+        let now = Now { monotonic: now.monotonic + crate::flaws::haste(), ..now };
         while self.staged.len() < limit
             && let Some((key, due)) = self.live.next_due(now.monotonic)
         {

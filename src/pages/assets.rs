@@ -72,6 +72,11 @@ pub(super) fn path_of(name: &str) -> Option<String> {
     ASSETS.iter().find(|asset| asset.name == name).map(|asset| format!("/assets/{}", asset.file))
 }
 
+/// The text of an asset; none of a name that there is not.
+pub(super) fn text_of(name: &str) -> &'static str {
+    ASSETS.iter().find(|asset| asset.name == name).map_or("", |asset| &asset.text)
+}
+
 /// What every page needs, under addresses that never mean anything else.
 pub fn assets() -> Router {
     Router::new().route("/assets/{file}", get(serve))

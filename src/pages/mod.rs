@@ -112,6 +112,14 @@ impl Pages {
         }
     }
 
+    /// A page that is a file of its own: it has its style in it, as `css`, and needs no server.
+    pub fn document(&self, name: &str, lang: Lang, values: Value) -> Result<String, minijinja::Error> {
+        let (t, css) = (words::values(lang), Value::from_safe_string(assets::text_of("pages.css").to_owned()));
+        let shared = context! { lang => lang.code(), t, css, site => self.site.clone() };
+        let html = self.env.get_template(name)?.render(context! { ..values, ..shared })?;
+        Ok(sprite::embed(&html))
+    }
+
     fn answer(&self, html: &str, reader: &Reader) -> Response {
         let mut response = if reader.takes_gzip {
             assets::gzip(html.as_bytes(), Compression::fast()).into_response()

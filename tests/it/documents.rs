@@ -9,7 +9,7 @@ use std::{
 const ROOTS: [&str; 6] = ["src/", "tests/", "docs/", "benches/", "scripts/", "deploy/"];
 /// What each folder of `src` may import of the others, from the inside out: rules, what everything stands on, services, and
 /// what puts them together. Services meet on topics and tables only, and never import each other.
-const MAY_IMPORT: [(&str, &[&str]); 24] = [
+const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("domain", &[]),
     ("sqlite", &["files"]),
     ("eventlog", &["causes", "clock", "domain", "sqlite"]),
@@ -31,6 +31,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
             "domain",
             "env",
             "eventlog",
+            "flaws",
             "flows",
             "pages",
             "store",
@@ -39,7 +40,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
             "words",
         ],
     ),
-    ("fulfilment", &["causes", "clock", "domain", "env", "eventlog", "flows", "planted"]),
+    ("fulfilment", &["causes", "clock", "domain", "env", "eventlog", "flaws", "flows", "planted"]),
     ("forward", &["clock", "domain", "env", "eventlog"]),
     (
         "tracking",
@@ -59,7 +60,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
             "words",
         ],
     ),
-    ("mail", &["causes", "clock", "domain", "env", "files", "reach", "store", "tls", "words"]),
+    ("mail", &["causes", "clock", "domain", "env", "files", "flaws", "reach", "store", "tls", "words"]),
     (
         "ops",
         &[
@@ -84,6 +85,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("cli", &EVERYTHING),
     ("audit", &["domain", "eventlog", "files", "store"]),
     ("bench", &["audit", "domain"]),
+    ("prove", &["app", "audit", "bench", "clock", "config", "domain", "pages", "store", "words"]),
     (
         "sim",
         &[
@@ -105,7 +107,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("bin", &[]),
 ];
 /// All but tools that nothing else needs.
-const EVERYTHING: [&str; 27] = [
+const EVERYTHING: [&str; 28] = [
     "app",
     "audit",
     "bench",
@@ -125,6 +127,7 @@ const EVERYTHING: [&str; 27] = [
     "mail",
     "ops",
     "pages",
+    "prove",
     "sqlite",
     "store",
     "telemetry",

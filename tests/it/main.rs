@@ -33,6 +33,7 @@ mod mailbox;
 mod metrics;
 mod overload;
 mod pages;
+mod prove;
 mod roles;
 mod setup;
 mod shop;

@@ -10,7 +10,7 @@ mod schedule;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -96,6 +96,14 @@ pub struct Progress {
     pub lost: AtomicU64,
     /// Orders that were due and are not answered.
     pub open: AtomicU64,
+    orders: std::sync::Mutex<Vec<u64>>,
+}
+
+impl Progress {
+    /// The numbers of the orders that were accepted so far, the newest last.
+    pub fn orders(&self) -> Vec<u64> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// An order that is due.
@@ -222,6 +230,9 @@ async fn connection(
                 Answer::Refused(_) | Answer::Wrong(_) => &progress.refused,
             };
             counter.fetch_add(1, Relaxed);
+            if let Answer::Accepted(id, _) = answer {
+                progress.orders.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+            }
             if answer == Answer::Lost {
                 at += 1;
                 client = Client::new(load.target(at), &load.host);

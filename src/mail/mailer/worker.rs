@@ -61,6 +61,11 @@ impl Worker {
         if messages.is_empty() {
             return;
         }
+        #[cfg(debug_assertions)]
+        {
+            let twice = messages.iter().filter(|message| crate::flaws::repeats(message.id.order.get()));
+            self.deps.transport.deliver(twice.cloned().collect()).await;
+        }
         let begun = self.deps.env.clock.monotonic();
         let outcomes = tokio::select! {
             biased;

@@ -1,0 +1,98 @@
+//! A shop that changes orders all the time and keeps account of what it was told.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::{audit::Commanded, bench::load::Progress};
+
+const VERBS: [&str; 6] = ["cancel", "advance", "hold", "resume", "delay", "address"];
+/// Among how many of the newest orders one is chosen: those before are likely to be finished.
+const NEWEST: usize = 40;
+/// Pause between two commands.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The shop. A command is asked again under its key until its answer is known, as a careful client does.
+pub(super) struct Shop {
+    http: reqwest::Client,
+    tracking: String,
+    random: Rng,
+    /// By order and key, whether it was done; nothing while there is no answer.
+    told: BTreeMap<(u64, String), Option<bool>>,
+}
+
+impl Shop {
+    pub(super) fn new(http: reqwest::Client, tracking: String, seed: u64) -> Self {
+        Self { http, tracking, random: Rng::with_seed(seed), told: BTreeMap::new() }
+    }
+
+    /// Changes orders, chosen by chance, until it is told to stop.
+    pub(super) async fn work(mut self, progress: Arc<Progress>, stop: CancellationToken) -> Self {
+        let mut number = 0_u64;
+        while stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
+            let orders = progress.orders();
+            let newest = &orders[orders.len().saturating_sub(NEWEST)..];
+            let Some(order) = self.random.choice(newest) else { continue };
+            let verb = self.random.choice(VERBS).unwrap_or(VERBS[0]);
+            number += 1;
+            let key = (*order, format!("{verb}-{order}-{number}"));
+            let is_done = self.ask(&key).await;
+            self.told.insert(key, is_done);
+        }
+        self
+    }
+
+    /// Asks again for whatever has no answer, and lets all go on that is held: what clients were told in the end, and the
+    /// commands that nobody answered in time.
+    pub(super) async fn settle(&mut self, patience: Duration) -> (Vec<Commanded>, Vec<(u64, String)>) {
+        let holds: Vec<u64> =
+            self.told.keys().filter(|(_, key)| key.starts_with("hold")).map(|(order, _)| *order).collect();
+        for order in holds {
+            self.told.insert((order, format!("resume-{order}-last")), None);
+        }
+        let began = Instant::now();
+        loop {
+            let open: Vec<_> =
+                self.told.iter().filter(|(_, done)| done.is_none()).map(|(key, _)| key.clone()).collect();
+            if open.is_empty() || began.elapsed() > patience {
+                let known = self.told.iter().filter_map(|((id, command), done)| {
+                    Some(Commanded { id: *id, command: command.clone(), is_done: (*done)? })
+                });
+                return (known.collect(), open);
+            }
+            for key in open {
+                let is_done = self.ask(&key).await;
+                self.told.insert(key, is_done);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether it was done; `None` when nobody knows: the server is gone, the order is not there yet, or nothing is decided.
+    async fn ask(&self, (order, key): &(u64, String)) -> Option<bool> {
+        let verb = key.split('-').next().unwrap_or_default();
+        let body = match verb {
+            "delay" => json!({ "for": "300ms" }),
+            "address" => json!({ "usermail": format!("{key}@example.org") }),
+            _ => json!({}),
+        };
+        let url = format!("{}/orders/{order}/{verb}", self.tracking);
+        let answer = self.http.post(url).header("idempotency-key", key).json(&body).send().await.ok()?;
+        match answer.status().as_u16() {
+            200 => Some(true),
+            409 => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// The verb of a command of the shop.
+pub(super) fn verb(command: &str) -> &'static str {
+    VERBS.into_iter().find(|verb| command.starts_with(verb)).unwrap_or("resume")
+}

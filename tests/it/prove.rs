@@ -1,0 +1,81 @@
+//! `encargo prove`: a sound system keeps its promises, and what is planted in one is found.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::harness::process::output;
+
+/// A small trial with that flaw in the system, if any; its status and its certificate.
+fn prove(arguments: &[&str], flaw: Option<&str>) -> (Option<i32>, Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
+    command.args(["prove", "--json", "--rate", "20", "--seed", "5"]).args(arguments);
+    command.envs(flaw.map(|flaw| ("PLANTED_FLAW", flaw)));
+    let Output { status, stdout, stderr } = output(&mut command);
+    let certificate = serde_json::from_slice(&stdout);
+    (status.code(), certificate.unwrap_or_else(|_| panic!("{status}: {}", String::from_utf8_lossy(&stderr))))
+}
+
+/// The promises that are broken, each with its first objection.
+fn broken(certificate: &Value) -> Vec<(&str, &str)> {
+    let promises = certificate["promises"].as_array().unwrap().iter().filter(|promise| promise["kept"] == false);
+    promises.map(|promise| (promise["id"].as_str().unwrap(), promise["objections"][0].as_str().unwrap())).collect()
+}
+
+fn count(counts: &Value, what: &str) -> u64 {
+    counts
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|count| count["what"] == what)
+        .map_or(0, |count| count["count"].as_u64().unwrap())
+}
+
+#[test]
+fn a_sound_system_keeps_its_promises_and_its_certificate_says_what_was_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("certificate.html");
+    let page = page.to_str().unwrap();
+    let (status, certificate) = prove(&["--orders", "100", "--kills", "4", "--html", page, "--lang", "es"], None);
+    assert_eq!((status, broken(&certificate)), (Some(0), vec![]), "{certificate:#}");
+    assert_eq!((count(&certificate["tried"], "orders"), count(&certificate["tried"], "kills")), (100, 4));
+    assert_eq!(certificate["promises"].as_array().unwrap().len(), 8);
+    for (promise, what) in
+        [(0, "acknowledged"), (1, "events"), (2, "mails"), (3, "lookups"), (4, "balances"), (7, "foreign")]
+    {
+        assert!(count(&certificate["promises"][promise]["counts"], what) > 0, "{what}: {certificate:#}");
+    }
+    assert!(certificate["command"].as_str().unwrap().ends_with("--smtp flaky --seed 5"), "{certificate:#}");
+    let html = std::fs::read_to_string(page).unwrap();
+    assert!(html.contains("Todas las promesas se han cumplido") && html.contains("--seed 5"), "{html}");
+    assert!(!html.contains("href=\"/") && !html.contains("src="), "it needs a server");
+}
+
+/// Flaws are compiled into debug builds only.
+#[cfg(debug_assertions)]
+#[test]
+fn what_is_planted_is_found() {
+    let calm = ["--orders", "60", "--kill", "never", "--smtp", "fine", "--patience", "20s"];
+    for (flaw, promise, words) in [
+        ("record-lost", "I1", "was acknowledged and is not in the log"),
+        ("mail-twice", "I3", "the ledger knows of no doubt"),
+        ("early", "I2", "ms before that began"),
+    ] {
+        let (status, certificate) = prove(&calm, Some(flaw));
+        let broken = broken(&certificate);
+        assert_eq!(status, Some(1), "{flaw}: {certificate:#}");
+        let is_found = broken.iter().any(|(id, _)| *id == promise) && certificate.to_string().contains(words);
+        assert!(is_found, "{flaw}: {broken:?}");
+    }
+    let (status, certificate) = prove(&calm, None);
+    assert_eq!((status, broken(&certificate)), (Some(0), vec![]), "without a flaw: {certificate:#}");
+}
+
+#[test]
+fn what_cannot_be_tried_is_neither_kept_nor_broken() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
+    let tried = output(command.args(["prove", "--orders", "1", "--folder", "/dev/null"]));
+    let words = String::from_utf8_lossy(&tried.stderr);
+    assert_eq!(tried.status.code(), Some(2), "{words}");
+    assert!(words.contains("it could not be tried: cannot make a folder in /dev/null"), "{words}");
+}
