@@ -184,12 +184,11 @@ pub struct Usage {
 }
 
 /// Threads by the beginning of their names, and what they do.
-const GROUPS: [(&str, &str); 6] = [
-    ("tokio", "HTTP, tracking, mail"),
+const GROUPS: [(&str, &str); 5] = [
+    ("tokio", "HTTP, states, tracking, mail"),
     ("log-writer", "log"),
     ("store-writer", "store"),
-    ("fulfilment", "fulfilment"),
-    ("restore", "fulfilment"),
+    ("restore", "restore"),
     ("rdk:", "Kafka client"),
 ];
 
@@ -243,6 +242,27 @@ pub fn cpu_of_family(process: u32) -> f64 {
     [process].into_iter().chain(children).filter_map(|id| cpu(id).ok()).sum()
 }
 
+/// Seconds that the cores of this machine have been idle, added up; 0 where the system does not tell.
+pub fn idle() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.lines().next().and_then(|line| line.split_ascii_whitespace().nth(4)?.parse::<f64>().ok());
+    ticks.unwrap_or(0.0) / 100.0
+}
+
+/// What a figure was measured on: processor, cores, memory, kernel.
+pub fn machine() -> String {
+    let (cpus, memory) = (fs::read_to_string("/proc/cpuinfo"), fs::read_to_string("/proc/meminfo"));
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
+        line.map_or_else(|| "?".to_owned(), |(_, value)| value.trim().to_owned())
+    };
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kilobytes = field(&memory.unwrap_or_default(), "MemTotal").replace(" kB", "").parse::<f64>().unwrap_or(0.0);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let processor = field(&cpus.unwrap_or_default(), "model name");
+    format!("{processor}, {cores} cores, {:.1} GB, {} {}", kilobytes / 1e6, std::env::consts::OS, kernel.trim())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,7 +274,7 @@ mod tests {
         assert!(cpu_of_family(std::process::id()) >= 0.0 && Usage::of(u32::MAX).is_err());
         assert_eq!(
             (group("log-writer\n"), group("tokio-rt-worker\n"), group("x")),
-            ("log", "HTTP, tracking, mail", "other")
+            ("log", "HTTP, states, tracking, mail", "other")
         );
     }
 }

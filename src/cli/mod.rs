@@ -1,5 +1,6 @@
 //! The command line: one file per command. Data goes to standard output, words to standard error.
 
+mod bench;
 mod catalog;
 mod change;
 mod completions;
@@ -130,6 +131,8 @@ enum Command {
     /// Check and search the catalogue
     #[command(subcommand)]
     Catalog(catalog::Command),
+    /// Measure how fast, how late and at what cost orders go through, and whether any is lost
+    Bench(Box<bench::Bench>),
     /// Check, show, compare and try out the flows of orders
     #[command(subcommand)]
     Flow(flow::Command),
@@ -168,6 +171,7 @@ impl Cli {
             Command::Mail { command: Some(command), .. } => wait(command.run(&settings)),
             Command::Mail { command: None, role } => role.run(&settings),
             Command::Catalog(catalog) => catalog.run(&settings),
+            Command::Bench(bench) => bench_runtime()?.block_on(bench.run(&settings)),
             Command::Flow(flow) => wait(flow.run(&settings)),
             Command::Prove(prove) => prove.run(),
             Command::Config(config) => config.run(&settings),
@@ -179,6 +183,11 @@ impl Cli {
 /// Runs a command that does one thing after the other.
 fn wait(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+/// Customers, a mail server and a handler at once: on all cores.
+fn bench_runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
 /// The status a failed command ends with: 2 when it was told something wrong, 1 when it could not do what it was told.

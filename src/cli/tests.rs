@@ -51,6 +51,10 @@ fn every_reading_command_speaks_json() {
         "place",
         "dead redrive",
         "mail queue",
+        "bench",
+        "bench report",
+        "bench capacity",
+        "bench restart",
     ]) {
         let command = command(path);
         assert!(command.get_arguments().any(|argument| argument.get_long() == Some("json")), "{path} has no --json");
@@ -114,6 +118,8 @@ fn the_first_help_shows_the_way() {
       mail         Run the mailer alone, over PostgreSQL; or preview and check the
                    mails
       catalog      Check and search the catalogue
+      bench        Measure how fast, how late and at what cost orders go through,
+                   and whether any is lost
       flow         Check, show, compare and try out the flows of orders
       config       Show, check and write the configuration
       completions  Print a completion script for a shell

@@ -1,6 +1,11 @@
-//! The kit that measures, against the real system.
+//! The kit that measures, and `encargo bench`, against the real system.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use encargo::{
     audit::{self, Rules, Sources},
@@ -14,13 +19,14 @@ use encargo::{
     eventlog::sqlite::SqliteLog,
     store::sqlite::SqliteStore,
 };
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::eventually;
+use crate::harness::{eventually, process::output};
 
 const DWELL: Duration = Duration::from_millis(100);
 
-fn launch(data: &std::path::Path, mail: &str) -> Launch {
+fn launch(data: &Path, mail: &str) -> Launch {
     let mut launch = Launch::new(PathBuf::from(env!("CARGO_BIN_EXE_encargo")), data);
     launch.arguments = ["--dwell", "100ms", "--mail", mail].map(Into::into).to_vec();
     launch.variables.push(("ENCARGO_MAIL_RETRY_MIN".into(), "50ms".into()));
@@ -113,4 +119,143 @@ async fn customers_are_told_what_is_wrong_with_their_orders() {
     let outcome = load(&server, &customers, Pace::Count(3)).run(Arc::default(), CancellationToken::new()).await;
     assert_eq!((outcome.told.len(), outcome.latencies().count()), (3, 0));
     assert!(outcome.complaint().is_some_and(|words| words.starts_with("422: ")), "{:?}", outcome.complaint());
+}
+
+/// `encargo bench` in a folder of its own, without what the environment says of settings.
+fn bench(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("TMPDIR", folder).current_dir(folder).arg("bench").args(arguments);
+    command
+}
+
+/// What a measurement that ended well said.
+fn measured(folder: &Path, arguments: &[&str]) -> Value {
+    let done = output(bench(folder, arguments).arg("--json"));
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let found: Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
+    let left: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name.to_string_lossy().ends_with(".html")), "it left {left:?}");
+    found
+}
+
+#[test]
+fn a_rush_is_measured_and_audited() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("bench.html");
+    let load = ["--profile", "peak", "--rate", "50", "--duration", "2s", "--dwell", "100ms"];
+    let run = measured(folder.path(), &[&load[..], &["--lang", "es", "--html", page.to_str().unwrap()]].concat());
+    let accepted = run["accepted"].as_u64().unwrap();
+    assert_eq!(
+        (run["audit"]["orders"].as_u64(), run["audit"]["mails"].as_u64() >= Some(accepted * 4)),
+        (Some(accepted), true)
+    );
+    assert_eq!((&run["audit"]["objections"], &run["audit"]["not_audited"]), (&serde_json::json!([]), &Value::Null));
+    let figures = &run["figures"];
+    assert_eq!(figures["acknowledgement_ms"]["count"].as_u64(), Some(accepted));
+    for state in ["preparando", "entregando", "finalizado"] {
+        assert_eq!(figures["lateness_ms"][state]["count"].as_u64(), Some(accepted), "{figures}");
+    }
+    assert!(
+        figures["completed_per_s"].as_f64() > Some(0.0) && figures["mails_per_s"].as_f64() > Some(0.0),
+        "{figures}"
+    );
+    assert!(figures["cost"]["cpu_per_1000"].as_f64() > Some(0.0) && figures["samples"].as_array().unwrap().len() > 2);
+    assert!(
+        run["limits"]["nothing_per_s"].as_f64() > Some(0.0) && run["limits"]["fsync_ms"]["p50"].as_f64() > Some(0.0)
+    );
+    let html = std::fs::read_to_string(page).unwrap();
+    assert!(html.contains("<html lang=\"es\">") && html.matches("<svg").count() >= 6, "{html}");
+    assert!(!html.contains("src=") && !html.contains("href=") && !html.contains("url("), "it needs what is elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_runs_is_measured_and_one_whose_mails_do_not_come_gets_no_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let sink = format!("127.0.0.1:{}", crate::harness::free_port());
+    let server = launch(&data, &format!("smtp://{sink}")).start().await.unwrap();
+    let (target, ops) = (format!("http://{}", server.intake), format!("http://{}", server.ops));
+    let process = server.id().to_string();
+    let run = |more: &[&str]| {
+        let place = ["--target", &target, "--ops", &ops, "--process", &process, "--rate", "20", "--duration", "1s"];
+        // the dwell by which the auditor judges is that of the settings
+        let mut command = bench(folder.path(), &place);
+        command.env("ENCARGO_DWELL", "100ms").args(more);
+        output(&mut command)
+    };
+    let data = data.to_str().unwrap();
+    let good = run(&["--data", data, "--sink", &sink, "--json"]);
+    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
+    let good: Value = serde_json::from_slice(&good.stdout).unwrap();
+    assert!(
+        good["figures"]["cost"]["memory_max"].as_u64() > Some(0) && good["audit"]["mails"].as_u64() > Some(0),
+        "{good}"
+    );
+
+    // mails go to a server that another measurement has
+    let other = Sink::on(sink.parse().unwrap(), Setup::default()).await.unwrap();
+    let elsewhere = format!("127.0.0.1:{}", crate::harness::free_port());
+    let bad = run(&["--data", data, "--sink", &elsewhere]);
+    let said = String::from_utf8(bad.stdout).unwrap();
+    assert_eq!(bad.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("# Promises were broken") && said.contains("I3") && !said.contains("p99"), "{said}");
+
+    let unseen = run(&["--data", "/nowhere"]);
+    let said = String::from_utf8(unseen.stdout).unwrap();
+    assert!(said.starts_with("# Not audited") && said.contains("p99"), "{said}");
+    assert!(other.accepted() > 0);
+}
+
+#[test]
+fn the_old_reports_tables_are_measured_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = measured(folder.path(), &["report", "--messages", "40", "--dwell", "100ms"]);
+    let tables = &report["tables"];
+    let counts: Vec<_> = tables["batches"].as_array().unwrap().iter().map(|batch| batch[1]["count"].as_u64()).collect();
+    assert_eq!(counts, [Some(5), Some(10), Some(15)]);
+    let requests = tables["requests"].as_array().unwrap();
+    assert_eq!(requests.len(), 20);
+    assert!(requests.iter().all(|request| request["processing_s"].as_f64() >= Some(0.3)), "{requests:?}");
+    assert!(requests.iter().all(|request| request["mail_s"].as_f64() >= Some(0.0)), "{requests:?}");
+    assert_eq!(tables["growth"].as_array().unwrap().len(), 5);
+    assert_eq!(report["audit"]["objections"], serde_json::json!([]));
+}
+
+#[test]
+fn rates_are_tried_until_one_is_too_much_or_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["capacity", "--from", "10", "--to", "20", "--step", "1s", "--dwell", "100ms", "--no-mail"];
+    let found = measured(folder.path(), &arguments);
+    let steps = found["steps"].as_array().unwrap();
+    assert!(!steps.is_empty() && steps.iter().all(|step| step["run"]["audit"]["objections"] == serde_json::json!([])));
+    let met: Vec<_> = steps.iter().filter(|step| step["broke"].is_null()).map(|step| step["rate"].as_f64()).collect();
+    assert_eq!(found["capacity_per_s"].as_f64(), met.last().copied().flatten(), "{found}");
+}
+
+#[test]
+fn a_killed_system_comes_back_with_all_its_timers() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = measured(folder.path(), &["restart", "--orders", "20", "--dwell", "3s", "--no-mail"]);
+    let second = |name: &str| found["recovery"][name].as_f64().expect("a number");
+    assert!(
+        second("ready_s") <= second("all_timers_s") && second("first_timer_s") <= second("all_timers_s"),
+        "{found}"
+    );
+    assert_eq!((found["orders"].as_u64(), &found["audit"]["objections"]), (Some(20), &serde_json::json!([])));
+}
+
+#[test]
+fn what_cannot_be_measured_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, words) in [
+        (&["--rate", "0"][..], "--rate 0: must be more than 0"),
+        (&["--target", "https://shop.example", "--ops", "http://127.0.0.1:9"], "must be an address like http://"),
+        (&["--target", "http://127.0.0.1:9", "--ops", "http://127.0.0.1:9"], "--ops must name"),
+        (&["capacity", "--from", "9", "--to", "3"], "--from 9: must be"),
+    ] {
+        let done = output(&mut bench(folder.path(), arguments));
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(!done.status.success() && said.contains(words), "{arguments:?}: {said}");
+    }
 }

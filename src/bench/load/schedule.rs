@@ -1,6 +1,6 @@
 //! When orders are to be placed, whatever becomes of the earlier ones.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use fastrand::Rng;
 
@@ -132,15 +132,6 @@ impl Iterator for Schedule {
         let at = self.profile.time_of(self.expected)?;
         self.expected += self.gap();
         Some(Duration::from_secs_f64(at))
-    }
-}
-
-impl fmt::Display for Arrivals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Even => f.write_str("evenly spaced"),
-            Self::Poisson(seed) => write!(f, "Poisson, seed {seed}"),
-        }
     }
 }
 

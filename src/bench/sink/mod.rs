@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use session::Session;
@@ -133,7 +134,7 @@ struct State {
     setup: Setup,
     commands: Mutex<Vec<String>>,
     mails: Mutex<Vec<Received>>,
-    facts: Mutex<Vec<audit::Mail>>,
+    facts: Mutex<Vec<(audit::Mail, SystemTime)>>,
     trouble: Mutex<Option<Trouble>>,
     script: Mutex<Vec<(Step, Fault, u32)>>,
     /// Recipients that are always refused, with the reply.
@@ -252,7 +253,13 @@ impl Sink {
 
     /// What the auditor judges by, of each mail that came; with [`Keep::Facts`].
     pub fn facts(&self) -> Vec<audit::Mail> {
-        locked(&self.state.facts).clone()
+        locked(&self.state.facts).iter().map(|(mail, _)| mail.clone()).collect()
+    }
+
+    /// The order and state of each mail that came, and when that was in milliseconds since the epoch; with [`Keep::Facts`].
+    pub fn arrivals(&self) -> Vec<(u64, String, i64)> {
+        let since_epoch = |at: &SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        locked(&self.state.facts).iter().map(|(mail, at)| (mail.id, mail.estado.clone(), since_epoch(at))).collect()
     }
 
     /// The mails that came; with [`Keep::All`].
@@ -306,7 +313,7 @@ impl State {
                 if let Some(mail) = audit::parse_mail(&String::from_utf8_lossy(head)) {
                     let mut facts = locked(&self.facts);
                     let arrival = Some(facts.len() as u64);
-                    facts.push(audit::Mail { arrival, ..mail });
+                    facts.push((audit::Mail { arrival, ..mail }, SystemTime::now()));
                 }
             }
             Keep::All => {

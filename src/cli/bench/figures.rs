@@ -1,0 +1,227 @@
+//! What a run comes to, as numbers. A run to which the auditor objects has none.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    limits::Limits,
+    measure::{Measured, Sample},
+    system::{Audit, Reading, System},
+};
+use crate::{
+    audit::Event,
+    bench::{process::machine, stats::Summary},
+};
+
+/// A run of `encargo bench`.
+#[derive(Debug, Serialize)]
+pub(super) struct Run {
+    pub version: &'static str,
+    pub machine: String,
+    /// The load in words.
+    pub load: String,
+    pub accepted: u64,
+    pub refused: u64,
+    pub lost: u64,
+    pub audit: Verdict,
+    /// None when the audit objects.
+    pub figures: Option<Figures>,
+    pub limits: Option<Limits>,
+}
+
+/// What the auditor says.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Verdict {
+    /// Why it could not look, if it could not.
+    pub not_audited: Option<String>,
+    pub orders: u64,
+    pub in_flight: u64,
+    pub mails: u64,
+    /// Mails that came twice, and attempts that the ledger made although an earlier one may have been accepted.
+    pub repeats: u64,
+    pub repeats_counted: u64,
+    pub objections: Vec<String>,
+}
+
+/// Times are in milliseconds.
+#[derive(Debug, Serialize)]
+pub(super) struct Figures {
+    pub accepted_per_s: f64,
+    /// Orders through all their states, between the first that was and the last.
+    pub completed_per_s: f64,
+    pub mails_per_s: f64,
+    pub acknowledgement_ms: Summary,
+    /// How late each state was entered, by state.
+    pub lateness_ms: BTreeMap<String, Summary>,
+    pub cost: Option<Cost>,
+    /// The acknowledgement of each order, and the lateness by state, for plots.
+    #[serde(skip)]
+    pub acknowledgements: Vec<f64>,
+    #[serde(skip)]
+    pub lateness: Vec<(String, Vec<f64>)>,
+    pub samples: Vec<Sample>,
+}
+
+/// From the first order until all was over.
+#[derive(Debug, Serialize)]
+pub(super) struct Cost {
+    /// CPU seconds per 1,000 orders: of the system, of its threads, and of programs beside it.
+    pub cpu_per_1000: f64,
+    pub threads_per_1000: BTreeMap<&'static str, f64>,
+    pub beside_per_1000: BTreeMap<String, f64>,
+    /// Bytes given to storage per 1,000 orders.
+    pub written_per_1000: f64,
+    /// Commits of fulfilment per order.
+    pub commits_per_order: f64,
+    /// Bytes of memory at most.
+    pub memory_max: u64,
+}
+
+impl Run {
+    pub(super) fn new(load: String, system: &System, measured: &Measured, limits: Option<Limits>) -> Self {
+        let (refused, lost) = measured.outcome.refused_and_lost();
+        let audit = Verdict::of(measured.audit.as_ref());
+        let figures = audit.objections.is_empty().then(|| Figures::of(system, measured));
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            machine: machine(),
+            load,
+            accepted: measured.outcome.accepted().count() as u64,
+            refused,
+            lost,
+            audit,
+            figures,
+            limits,
+        }
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.audit.objections.is_empty()
+    }
+}
+
+impl Verdict {
+    pub(super) fn of(audit: Result<&Audit, &String>) -> Self {
+        match audit {
+            Ok(Audit { report, facts, .. }) => Self {
+                not_audited: None,
+                orders: report.orders,
+                in_flight: report.in_flight,
+                mails: report.mails,
+                repeats: report.repeats,
+                repeats_counted: facts.repeats_counted,
+                objections: report.objections.clone(),
+            },
+            Err(why) => Self { not_audited: Some(why.clone()), ..Self::default() },
+        }
+    }
+}
+
+impl Figures {
+    fn of(system: &System, measured: &Measured) -> Self {
+        let Measured { outcome, samples, before, after, seconds, seconds_all, audit, .. } = measured;
+        let acknowledgements: Vec<f64> = outcome.latencies().map(|seconds| seconds * 1e3).collect();
+        let events = audit.as_ref().map_or(&[][..], |audit| &audit.facts.events);
+        let last = system.flow().last().map(|(state, _)| state.clone()).unwrap_or_default();
+        let lateness = lateness(events);
+        let completed = span(events.iter().filter(|event| event.estado == last).map(|event| event.at));
+        let arrived = span(audit.iter().flat_map(|audit| &audit.arrivals).map(|(_, _, at)| *at));
+        let rate = |(count, seconds): (u64, f64)| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+        // without the log, as the metrics tell it, over all the time that it took
+        let finished = after.scrape.since(&before.scrape, "encargo_orders{state=\"finished\"}");
+        Self {
+            accepted_per_s: acknowledgements.len() as f64 / seconds.max(1e-3),
+            completed_per_s: if events.is_empty() { finished / seconds_all } else { rate(completed) },
+            mails_per_s: rate(arrived),
+            acknowledgement_ms: Summary::of(acknowledgements.iter().copied()),
+            lateness_ms: lateness
+                .iter()
+                .map(|(state, late)| (state.clone(), Summary::of(late.iter().copied())))
+                .collect(),
+            cost: Cost::of(system, before, after, acknowledgements.len() as f64),
+            acknowledgements,
+            lateness,
+            samples: samples.clone(),
+        }
+    }
+}
+
+impl Cost {
+    fn of(system: &System, before: &Reading, after: &Reading, orders: f64) -> Option<Self> {
+        let (from, to) = (before.usage.as_ref()?, after.usage.as_ref()?);
+        let per_1000 = |amount: f64| amount / orders.max(1.0) * 1e3;
+        let spent = |(group, cpu): (&&'static str, &f64)| {
+            (*group, per_1000(cpu - from.threads.get(group).copied().unwrap_or(0.0)))
+        };
+        let beside = system.beside.iter().zip(before.beside.iter().zip(&after.beside));
+        let commits = after.scrape.since(&before.scrape, "encargo_commit_seconds_count");
+        Some(Self {
+            cpu_per_1000: per_1000(to.cpu - from.cpu),
+            threads_per_1000: to.threads.iter().map(spent).collect(),
+            beside_per_1000: beside.map(|((name, _), (from, to))| (name.clone(), per_1000(to - from))).collect(),
+            written_per_1000: per_1000((to.written - from.written) as f64),
+            commits_per_order: commits / orders.max(1.0),
+            memory_max: to.memory_max,
+        })
+    }
+}
+
+/// Milliseconds by which states were entered after they were due, in the order in which states first come.
+pub(super) fn lateness(events: &[Event]) -> Vec<(String, Vec<f64>)> {
+    let mut orders: BTreeMap<u64, Vec<&Event>> = BTreeMap::new();
+    for event in events {
+        orders.entry(event.id).or_default().push(event);
+    }
+    let mut states: Vec<(String, Vec<f64>)> = Vec::new();
+    for events in orders.values_mut() {
+        events.sort_by_key(|event| event.position);
+        for two in events.windows(2) {
+            // a command moves an order when it comes
+            let (Some(due), None, None) = (two[0].next_at, &two[1].change, &two[1].command) else { continue };
+            let late = (two[1].at - due) as f64;
+            match states.iter_mut().find(|(state, _)| *state == two[1].estado) {
+                Some((_, all)) => all.push(late),
+                None => states.push((two[1].estado.clone(), vec![late])),
+            }
+        }
+    }
+    states
+}
+
+/// How many times there are, and the seconds between the first and the last of them, which are in milliseconds.
+fn span(times: impl Iterator<Item = i64>) -> (u64, f64) {
+    let (mut count, mut first, mut last) = (0, i64::MAX, i64::MIN);
+    for at in times {
+        (count, first, last) = (count + 1, first.min(at), last.max(at));
+    }
+    (count, if count > 0 { (last - first) as f64 / 1e3 } else { 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_late_by_what_the_log_says() {
+        let event = |id, offset, estado: &str, at, next_at| Event {
+            position: (0, offset),
+            id,
+            estado: estado.into(),
+            at,
+            next_at,
+            ..Event::default()
+        };
+        let mut by_hand = event(2, 5, "preparando", 3_000, None);
+        by_hand.command = Some("c1".into());
+        let events = [
+            event(1, 1, "recibido", 1_000, Some(2_000)),
+            event(2, 2, "recibido", 1_500, Some(2_500)),
+            event(1, 3, "preparando", 2_030, Some(3_030)),
+            event(1, 4, "entregando", 3_030, None),
+            by_hand,
+        ];
+        assert_eq!(lateness(&events), [("preparando".to_owned(), vec![30.0]), ("entregando".to_owned(), vec![0.0])]);
+        assert_eq!((span([2_000, 500].into_iter()), span([].into_iter())), ((2, 1.5), (0, 0.0)));
+    }
+}

@@ -1,0 +1,264 @@
+//! `encargo bench`: how fast, how late, at what cost, and whether nothing was lost. Measured from outside, on a system that it
+//! starts itself or on one that runs.
+
+mod capacity;
+mod document;
+mod figures;
+mod limits;
+mod measure;
+mod page;
+mod plot;
+mod report;
+mod restart;
+mod system;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand, ValueEnum};
+
+use self::{
+    document::Document,
+    figures::Run,
+    limits::Limits,
+    measure::Trial,
+    system::{Own, System, Target},
+};
+use super::{
+    Settings,
+    flags::{LogFlag, StoreFlag},
+    output::{Out, explain},
+};
+use crate::{
+    bench::load::{Arrivals, Customers, Pace, Profile, Schedule},
+    domain::Lang,
+    words::{fill, word},
+};
+
+/// Flags of `encargo bench`.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  encargo bench --profile peak --rate 300 --duration 2m --html bench.html\n  \
+                  encargo bench --target http://127.0.0.1:3000 --ops http://127.0.0.1:9000 --sink 127.0.0.1:1025\n  \
+                  encargo bench capacity"
+)]
+pub(super) struct Bench {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    profile: ProfileFlags,
+    #[command(flatten)]
+    shared: Shared,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reproduce the tables of the report on the Python services, beside its figures
+    Report(report::ReportFlags),
+    /// Raise the rate until states are late or orders refused, and name what gives first
+    Capacity(capacity::Capacity),
+    /// Kill the system with many orders in flight, and time how it comes back
+    Restart(restart::Restart),
+}
+
+/// What comes, and when.
+#[derive(Debug, Args)]
+struct ProfileFlags {
+    /// How the rate goes: constant, ramp (from nothing up), peak (a lunch rush), burst (two, at once)
+    #[arg(long, value_enum, default_value = "constant")]
+    profile: Shape,
+    /// Orders per second where they are most
+    #[arg(long, value_name = "N", default_value_t = 100.0)]
+    rate: f64,
+    /// How long orders come
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// Space orders evenly, instead of as customers come (Poisson)
+    #[arg(long)]
+    even: bool,
+    /// Repeats the same orders at the same times
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Connections, and so orders without an answer, at most
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    connections: usize,
+    /// Order on so many connections as fast as answers come, instead of by a rate
+    #[arg(long, value_name = "CONNECTIONS", conflicts_with_all = ["profile", "rate", "even", "connections"])]
+    closed: Option<usize>,
+}
+
+/// Which system is measured.
+#[derive(Debug, Args)]
+struct Place {
+    /// A system that runs: where it takes orders [default: start one in a temporary folder]
+    #[arg(long, value_name = "URL", requires = "ops")]
+    target: Option<String>,
+    /// Where its metrics are
+    #[arg(long, value_name = "URL", requires = "target")]
+    ops: Option<String>,
+    /// Listen here for its mails: tell it to send them there (--mail smtp://…)
+    #[arg(long, value_name = "ADDR", requires = "target")]
+    sink: Option<SocketAddr>,
+    /// Its process on this machine, whose CPU and memory are then told
+    #[arg(long, value_name = "PID", requires = "target")]
+    process: Option<u32>,
+    /// Key of the product that is ordered, again and again
+    #[arg(long, value_name = "KEY", default_value = "1010")]
+    product: String,
+    /// Longest wait for what is in flight when no more orders come
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    settle: Duration,
+    #[command(flatten)]
+    log: LogFlag,
+    #[command(flatten)]
+    store: StoreFlag,
+}
+
+/// What every measurement can be told.
+#[derive(Debug, Args)]
+pub(super) struct Shared {
+    /// How long an order stays in each state, of a system that is started
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    dwell: Duration,
+    /// Send no mails, of a system that is started
+    #[arg(long)]
+    no_mail: bool,
+    /// Programs that work for it, whose CPU counts, too: broker=PID,database=PID
+    #[arg(long, value_name = "NAME=PID", value_delimiter = ',')]
+    beside: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write a page with plots that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Language of tables and page: en, es
+    #[arg(long, value_name = "LANG", default_value = "en")]
+    lang: Lang,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    Constant,
+    Ramp,
+    Peak,
+    Burst,
+}
+
+impl Bench {
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
+        match self.command {
+            Some(Command::Report(report)) => return report.run(settings).await,
+            Some(Command::Capacity(capacity)) => return capacity.run(settings).await,
+            Some(Command::Restart(restart)) => return restart.run(settings).await,
+            None => {}
+        }
+        let (pace, words) = self.profile.pace(self.shared.lang)?;
+        let trial = Trial {
+            customers: customers(&self.place.product)?,
+            pace,
+            connections: self.profile.closed.unwrap_or(self.profile.connections),
+            about: self.profile.duration,
+            settle: self.place.settle,
+        };
+        let mut system = self.system(settings).await?;
+        system.beside = self.shared.beside()?;
+        let limits = Limits::measure().await?;
+        let measured = trial.run(&system).await?;
+        let run = Run::new(words, &system, &measured, Some(limits));
+        drop(system);
+        self.shared.show(&run, || page::of_run(self.shared.lang, &run))?;
+        Ok(ExitCode::from(u8::from(!run.is_kept())))
+    }
+
+    async fn system(&self, settings: &Settings) -> Result<System> {
+        let places = vec![self.place.log.setting(), self.place.store.setting()];
+        let Place { target: Some(intake), ops: Some(ops), .. } = &self.place else {
+            return System::own(settings, &self.shared.own(places)).await;
+        };
+        let Place { sink, process, .. } = self.place;
+        System::target(settings, &Target { intake: intake.clone(), ops: ops.clone(), sink, process, places }).await
+    }
+}
+
+impl ProfileFlags {
+    /// The pace, and in words what it is.
+    fn pace(&self, lang: Lang) -> Result<(Pace, String)> {
+        let Self { profile, rate, duration, even, seed, closed, .. } = *self;
+        if let Some(connections) = closed {
+            let places =
+                [("n", connections.to_string()), ("duration", humantime::format_duration(duration).to_string())];
+            return Ok((Pace::For(duration), fill(word(lang, "bench_load_closed"), &places).into_owned()));
+        }
+        if !(rate.is_finite() && rate > 0.0) {
+            bail!("--rate {rate}: must be more than 0");
+        }
+        let (name, make): (_, fn(f64, Duration) -> Profile) = match profile {
+            Shape::Constant => ("bench_constant", Profile::constant),
+            Shape::Ramp => ("bench_ramp", Profile::ramp),
+            Shape::Peak => ("bench_peak", Profile::peak),
+            Shape::Burst => ("bench_burst", Profile::burst),
+        };
+        let arrivals = if even { Arrivals::Even } else { Arrivals::Poisson(seed) };
+        Ok((Pace::Open(Schedule::new(make(rate, duration), arrivals)), in_words(lang, name, rate, duration, arrivals)))
+    }
+}
+
+impl Shared {
+    fn own(&self, places: Vec<super::flags::Setting>) -> Own {
+        Own { dwell: self.dwell, mail: !self.no_mail, places }
+    }
+
+    fn beside(&self) -> Result<Vec<(String, u32)>> {
+        let pair = |text: &String| {
+            let (name, process) = text.split_once('=')?;
+            Some((name.to_owned(), process.parse().ok()?))
+        };
+        let parse = |text| pair(text).with_context(|| format!("--beside {text}: must be like broker=1234"));
+        self.beside.iter().map(parse).collect()
+    }
+
+    /// Prints what was found, as JSON or as a document, and writes the page.
+    fn show(&self, found: &impl serde::Serialize, document: impl FnOnce() -> Document) -> Result<()> {
+        let document = document();
+        if self.json {
+            let mut out = Out::new();
+            out.json(found)?;
+            out.flush()?;
+        } else {
+            document.print()?;
+        }
+        if let Some(path) = &self.html {
+            document.write_html(path)?;
+            explain(&format!("page: {}", path.display()));
+        }
+        Ok(())
+    }
+}
+
+/// A load; `profile` is a key of words.
+fn in_words(lang: Lang, profile: &str, rate: f64, duration: Duration, arrivals: Arrivals) -> String {
+    let spread = match arrivals {
+        Arrivals::Even => word(lang, "bench_even").to_owned(),
+        Arrivals::Poisson(seed) => fill(word(lang, "bench_poisson"), &[("seed", seed.to_string())]).into_owned(),
+    };
+    let duration = humantime::format_duration(duration).to_string();
+    let places = [
+        ("profile", word(lang, profile).to_owned()),
+        ("rate", rate.to_string()),
+        ("duration", duration),
+        ("spread", spread),
+    ];
+    fill(word(lang, "bench_load"), &places).into_owned()
+}
+
+/// Customers whose orders are told apart from those of any other run.
+fn customers(product: &str) -> Result<Customers> {
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).context("the system has no random numbers")?;
+    let run = format!("bench{:08x}", u32::from_be_bytes(random));
+    Ok(Customers { run, products: vec![product.to_owned()], unkeyed: 1 })
+}

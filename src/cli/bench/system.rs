@@ -1,0 +1,245 @@
+//! The system that is measured: one of our own in a folder that is deleted, or one that runs.
+
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use crate::{
+    audit::{self, Facts, Placed, Report, Rules, Sources},
+    bench::{
+        load::Customers,
+        process::{Launch, Server, Usage, cpu_of_family, idle},
+        scrape::{Ops, Scrape},
+        sink::{Keep, Setup, Sink},
+    },
+    cli::{Settings, flags::Setting, open},
+    config::{self, Config},
+};
+
+/// How often it is asked whether all is over.
+const ASK: Duration = Duration::from_millis(100);
+
+/// What a system is told that starts here.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    pub dwell: Duration,
+    /// Whether mails go to a server of ours; else none are sent.
+    pub mail: bool,
+    /// Log and store, if not SQLite in its folder.
+    pub places: Vec<Setting>,
+}
+
+/// A system that runs already.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub intake: String,
+    pub ops: String,
+    pub sink: Option<SocketAddr>,
+    pub process: Option<u32>,
+    pub places: Vec<Setting>,
+}
+
+/// A system, and what looks at it.
+pub(super) struct System {
+    own: Option<(Server, Launch, TempDir)>,
+    sink: Option<Sink>,
+    pub ops: Ops,
+    pub intake: SocketAddr,
+    pub host: String,
+    process: Option<u32>,
+    config: Config,
+    /// Programs beside it, such as a broker: names and process numbers.
+    pub beside: Vec<(String, u32)>,
+}
+
+/// What the system, and the programs beside it, have done so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
+    pub scrape: Scrape,
+    /// `None` where the process is not of this machine.
+    pub usage: Option<Usage>,
+    /// CPU seconds of the programs beside it.
+    pub beside: Vec<f64>,
+    /// Mails that arrived.
+    pub mails: u64,
+    /// Seconds that the machine's cores have been idle.
+    pub idle: f64,
+}
+
+/// What the auditor found.
+pub(super) struct Audit {
+    pub report: Report,
+    pub facts: Facts,
+    /// Mails by order, state and time of arrival, in milliseconds since the epoch.
+    pub arrivals: Vec<(u64, String, i64)>,
+}
+
+impl System {
+    /// Starts one in a folder for temporary files, as the settings say.
+    pub(super) async fn own(settings: &Settings, own: &Own) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("encargo-bench-").tempdir().context("cannot make a folder")?;
+        let data = folder.path().join("data");
+        let sink = if own.mail { Some(Sink::with(facts_only()).await) } else { None };
+        let mail = sink.as_ref().map_or_else(|| "none:".to_owned(), Sink::url);
+        let mut flags = vec![("mail.url", Some(mail)), ("flow.dwell", Some(format!("{}ms", own.dwell.as_millis())))];
+        flags.extend(own.places.iter().cloned());
+        let with_data = [("data", Some(data.display().to_string()))].into_iter().chain(flags.iter().cloned());
+        let config = settings.load(&with_data.collect::<Vec<_>>())?.config;
+        let mut launch = Launch::new(std::env::current_exe().context("cannot find this program")?, &data);
+        for (key, value) in flags {
+            let Some(value) = value else { continue };
+            let flag = key.strip_suffix(".url").or(key.rsplit('.').next()).unwrap_or(key);
+            launch.arguments.extend([format!("--{flag}"), value]);
+        }
+        let file = settings.config.clone().or_else(|| Some(PathBuf::from(config::FILE)).filter(|file| file.exists()));
+        if let Some(file) = file {
+            let path = file.canonicalize().with_context(|| format!("cannot find {}", file.display()))?;
+            launch.arguments.extend(["--config".to_owned(), path.display().to_string()]);
+        }
+        // what the environment says of settings holds for the system that is measured, too
+        let ours = std::env::vars().filter(|(name, _)| name.starts_with("ENCARGO_") && name != "ENCARGO_CONFIG");
+        let given: Vec<_> = ours.collect();
+        launch.variables.retain(|(name, _)| given.iter().all(|(other, _)| other != name));
+        launch.variables.extend(given);
+        let server = launch.start().await?;
+        let (ops, intake, process) = (server.ops()?, server.intake, Some(server.id()));
+        let host = intake.to_string();
+        Ok(Self { own: Some((server, launch, folder)), sink, ops, intake, host, process, config, beside: Vec::new() })
+    }
+
+    /// One that runs; its log and store are those of the settings.
+    pub(super) async fn target(settings: &Settings, target: &Target) -> Result<Self> {
+        let url = reqwest::Url::parse(&target.intake).ok().filter(|url| url.scheme() == "http");
+        let Some((url, host)) = url.and_then(|url| url.host_str().map(str::to_owned).map(|host| (url, host))) else {
+            bail!("--target {}: must be an address like http://127.0.0.1:3000", target.intake);
+        };
+        let port = url.port_or_known_default().unwrap_or(80);
+        let mut found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
+        let intake = found.as_mut().ok().and_then(Iterator::next);
+        let intake = intake.with_context(|| format!("--target {}: there is no host {host}", target.intake))?;
+        let ops = Ops::at(&target.ops)?;
+        ops.scrape().await.context("--ops must name the system's operations listener")?;
+        let sink = match target.sink {
+            Some(addr) => {
+                let sink = Sink::on(addr, facts_only()).await;
+                Some(sink.with_context(|| format!("--sink {addr}: cannot listen there"))?)
+            }
+            None => None,
+        };
+        let config = settings.load(&target.places)?.config;
+        let host = url.port().map_or(host.clone(), |port| format!("{host}:{port}"));
+        Ok(Self { own: None, sink, ops, intake, host, process: target.process, config, beside: Vec::new() })
+    }
+
+    /// The states and dwells by which it is judged.
+    pub(super) fn flow(&self) -> Vec<(String, Duration)> {
+        let settings = &self.config.flow;
+        let dwell = |state: &String| settings.dwells.get(state).copied().unwrap_or(settings.dwell);
+        settings.states.iter().map(|state| (state.clone(), dwell(state))).collect()
+    }
+
+    /// Ends a system of our own the hard way, and starts it again at a time on the same ports; how long it took then until it was
+    /// ready.
+    pub(super) async fn restart_at(&mut self, at: Instant) -> Result<Duration> {
+        let (server, mut launch, folder) = self.own.take().context("only a system of our own is killed")?;
+        launch.listen = [server.intake, server.tracking, server.ops];
+        server.kill()?;
+        tokio::time::sleep_until(at.into()).await;
+        let server = launch.start().await?;
+        let ready = server.ready_after;
+        self.process = Some(server.id());
+        self.own = Some((server, launch, folder));
+        Ok(ready)
+    }
+
+    pub(super) async fn read(&self) -> Result<Reading> {
+        Ok(Reading {
+            scrape: self.ops.scrape().await?,
+            usage: self.process.and_then(|process| Usage::of(process).ok()),
+            beside: self.beside.iter().map(|(_, process)| cpu_of_family(*process)).collect(),
+            mails: self.sink.as_ref().map_or(0, Sink::accepted),
+            idle: idle(),
+        })
+    }
+
+    /// Waits until so many orders were read since the log's beginning, none is in flight and no mail waits, in the log as in the
+    /// store; whether that came in time.
+    pub(super) async fn settle(
+        &self,
+        orders_read: f64,
+        most: Duration,
+        mut tell: impl FnMut(f64, f64),
+    ) -> Result<bool> {
+        let began = Instant::now();
+        let store = open::store(&self.config).await.ok();
+        loop {
+            let scrape = self.ops.scrape().await?;
+            let orders = |state: &str| scrape.value(&format!("encargo_orders{{state=\"{state}\"}}"));
+            let (in_flight, waiting) = (orders("in_flight"), waiting(&scrape));
+            let is_projected = match &store {
+                Some(store) => {
+                    let counts = store.order_counts().await?;
+                    (counts.finished + counts.cancelled) as f64 >= orders("finished") + orders("cancelled")
+                }
+                None => true,
+            };
+            // asked after the store: with an order's end come the mails about it
+            let is_over = orders("accepted") >= orders_read && in_flight <= 0.0 && is_projected;
+            if is_over && self::waiting(&self.ops.scrape().await?) <= 0.0 {
+                return Ok(true);
+            }
+            if began.elapsed() > most {
+                return Ok(false);
+            }
+            tell(in_flight, waiting);
+            tokio::time::sleep(ASK).await;
+        }
+    }
+
+    /// Lets the auditor judge the orders of these customers; an error says why it cannot.
+    pub(super) async fn audit(&self, acknowledged: Vec<Placed>, customers: &Customers, is_over: bool) -> Result<Audit> {
+        let (log, store) = (open::log(&self.config)?, open::store(&self.config).await?);
+        let topics = &self.config.topics;
+        let (orders, states, dead) = (&*topics.orders, &*topics.states, &*topics.dead);
+        let mut facts =
+            audit::collect(Sources { log: log.as_ref(), store: store.as_ref(), orders, states, dead }).await?;
+        facts.orders.retain(|order| customers.is_theirs(&order.email));
+        let ours: HashSet<u64> = facts.orders.iter().map(|order| order.id).collect();
+        facts.events.retain(|event| ours.contains(&event.id));
+        facts.views.retain(|id, _| ours.contains(id));
+        facts.counts = facts.counts.filter(|counts| counts.total == ours.len() as u64);
+        facts.acknowledged = acknowledged;
+        let mut arrivals = Vec::new();
+        if let Some(sink) = &self.sink {
+            facts.mails = sink.facts();
+            facts.mails.retain(|mail| ours.contains(&mail.id));
+            arrivals = sink.arrivals();
+        }
+        let rules = Rules {
+            flow: self.flow(),
+            all_finished: is_over,
+            all_mailed: is_over && self.sink.is_some(),
+            one_order_each: true,
+            late_max: None,
+        };
+        Ok(Audit { report: audit::judge(&facts, &rules), facts, arrivals })
+    }
+}
+
+/// Mails that are not settled.
+pub(super) fn waiting(scrape: &Scrape) -> f64 {
+    ["pending", "sending"]
+        .map(|status| scrape.value(&format!("encargo_ledger_mails{{status=\"{status}\"}}")))
+        .iter()
+        .sum()
+}
+
+fn facts_only() -> Setup {
+    Setup { keep: Keep::Facts, ..Setup::default() }
+}
