@@ -121,6 +121,8 @@ fn the_first_help_shows_the_way() {
       bench        Measure how fast, how late and at what cost orders go through,
                    and whether any is lost
       flow         Check, show, compare and try out the flows of orders
+      prove        Try whether the promises are kept: load, kill, garble and audit a
+                   system of its own
       config       Show, check and write the configuration
       completions  Print a completion script for a shell
       help         Print this message or the help of the given subcommand(s)
