@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    Shared, customers,
+    DWELL, Shared, customers,
     document::Document,
     figures::{Figures, Run},
     in_words,
@@ -140,7 +140,7 @@ impl Capacity {
     /// A rate on a fresh system, which is audited afterwards.
     async fn step(&self, settings: &Settings, rate: f64) -> Result<Step> {
         let places = vec![self.log.setting(), self.store.setting()];
-        let mut system = System::own(settings, &self.shared.own(places)).await?;
+        let mut system = System::own(settings, &self.shared.own(DWELL, places)).await?;
         system.beside = self.shared.beside()?;
         let arrivals = Arrivals::Poisson(self.seed);
         let trial = Trial {

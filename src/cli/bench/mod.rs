@@ -35,6 +35,9 @@ use crate::{
     words::{fill, word},
 };
 
+/// Dwell of each state where nothing else is said.
+const DWELL: Duration = Duration::from_secs(1);
+
 /// Flags of `encargo bench`.
 #[derive(Debug, Args)]
 #[command(
@@ -120,9 +123,9 @@ struct Place {
 /// What every measurement can be told.
 #[derive(Debug, Args)]
 pub(super) struct Shared {
-    /// How long an order stays in each state, of a system that is started
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
-    dwell: Duration,
+    /// How long an order stays in each state, of a system that is started [default: 1s; report: 3s; restart: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    dwell: Option<Duration>,
     /// Send no mails, of a system that is started
     #[arg(long)]
     no_mail: bool,
@@ -177,7 +180,7 @@ impl Bench {
     async fn system(&self, settings: &Settings) -> Result<System> {
         let places = vec![self.place.log.setting(), self.place.store.setting()];
         let Place { target: Some(intake), ops: Some(ops), .. } = &self.place else {
-            return System::own(settings, &self.shared.own(places)).await;
+            return System::own(settings, &self.shared.own(DWELL, places)).await;
         };
         let Place { sink, process, .. } = self.place;
         System::target(settings, &Target { intake: intake.clone(), ops: ops.clone(), sink, process, places }).await
@@ -208,8 +211,9 @@ impl ProfileFlags {
 }
 
 impl Shared {
-    fn own(&self, places: Vec<super::flags::Setting>) -> Own {
-        Own { dwell: self.dwell, mail: !self.no_mail, places }
+    /// A system of our own; `dwell` if none was named.
+    fn own(&self, dwell: Duration, places: Vec<super::flags::Setting>) -> Own {
+        Own { dwell: self.dwell.unwrap_or(dwell), mail: !self.no_mail, places }
     }
 
     fn beside(&self) -> Result<Vec<(String, u32)>> {

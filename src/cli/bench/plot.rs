@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 230.0;
-const LEFT: f64 = 52.0;
-const RIGHT: f64 = 96.0;
+const WIDTH: f64 = 500.0;
+const HEIGHT: f64 = 240.0;
+const LEFT: f64 = 48.0;
+const RIGHT: f64 = 104.0;
 const TOP: f64 = 14.0;
-const BOTTOM: f64 = 34.0;
-/// Most points of a line that are drawn: one for each pixel that a screen can show.
-const POINTS_MAX: usize = 640;
+const BOTTOM: f64 = 40.0;
+/// Most points of a line that are drawn: one for each pixel.
+const POINTS_MAX: usize = 500;
 /// Least room between two labels at the right.
-const LABEL: f64 = 13.0;
+const LABEL: f64 = 15.0;
 
 /// What is drawn.
 #[derive(Debug, Clone, Default)]
@@ -119,7 +119,7 @@ impl Plot {
         }
         for x in marks {
             let (at, text) = (place(x, 0.0).0, short(x));
-            write!(svg, r#"<text class="tick m" x="{at:.1}" y="{}">{text}</text>"#, bottom + 14.0)
+            write!(svg, r#"<text class="tick m" x="{at:.1}" y="{}">{text}</text>"#, bottom + 16.0)
                 .expect("text takes all");
         }
         let (middle, low, name) = (f64::midpoint(LEFT, right), HEIGHT - 3.0, escaped(&self.x));

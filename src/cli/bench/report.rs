@@ -30,6 +30,8 @@ use crate::{
 
 /// Orders of each of the first batches, and the mean latency in milliseconds that the old report gives.
 const BATCHES: [(u64, f64); 3] = [(5, 9.8), (10, 10.5), (15, 9.9)];
+/// Dwell of each state in the old deployment.
+const DWELL: Duration = Duration::from_secs(3);
 /// Orders at once.
 const AT_ONCE: u64 = 20;
 /// What the old report says of that many at once: intake in milliseconds, seconds per order, seconds per mail.
@@ -98,7 +100,7 @@ impl ReportFlags {
         let status = StatusLine::new();
         status.show("what this machine can do at best");
         let limits = Limits::measure().await?;
-        let system = System::own(settings, &self.shared.own(Vec::new())).await?;
+        let system = System::own(settings, &self.shared.own(DWELL, Vec::new())).await?;
         let all = customers("1010")?;
         let mut session = Session { system, customers: all, told: Vec::new(), batches: 0 };
         let tables = session.tables(self.messages, &status).await?;
@@ -110,7 +112,7 @@ impl ReportFlags {
         let report = Report {
             version: env!("CARGO_PKG_VERSION"),
             machine: machine(),
-            dwell_s: self.shared.dwell.as_secs_f64(),
+            dwell_s: self.shared.dwell.unwrap_or(DWELL).as_secs_f64(),
             audit: verdict,
             tables: is_kept.then_some(tables),
             limits,

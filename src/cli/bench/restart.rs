@@ -21,6 +21,8 @@ use crate::{
     },
 };
 
+/// Dwell of each state, within which all orders must be placed.
+const DWELL: Duration = Duration::from_secs(10);
 /// Connections that fill the flow.
 const CONNECTIONS: usize = 64;
 /// How often it is asked whether timers have fired.
@@ -70,7 +72,7 @@ impl Restart {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         let status = StatusLine::new();
         let places = vec![self.log.setting(), self.store.setting()];
-        let mut system = System::own(settings, &self.shared.own(places)).await?;
+        let mut system = System::own(settings, &self.shared.own(DWELL, places)).await?;
         let all = customers("1010")?;
         let dwell = system.flow().first().map_or(Duration::ZERO, |(_, dwell)| *dwell);
         let began = Instant::now();
