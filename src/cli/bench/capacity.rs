@@ -35,7 +35,7 @@ use crate::{
 /// Lateness in milliseconds that 99 % of the states may have at most.
 const LATE_MAX: f64 = 500.0;
 /// Seconds by which mails may be behind when the last order is placed.
-const MAILS_BEHIND: f64 = 2.0;
+const MAILS_BEHIND: f64 = 0.5;
 /// Percent of a core from which a thread is full, and of all cores from which the machine is.
 const FULL: f64 = 85.0;
 /// Times that the gap between the last rate that was fine and the first that was not is halved.

@@ -78,7 +78,8 @@ impl Plot {
             }
             write!(svg, r#"<path class="l{}" d="{path}"/>"#, number % 4).expect("text takes all");
             let end = line.points[line.points.len() - 1];
-            labels.push((place(end.0, end.1), number % 4, &line.name));
+            // lines that end early have their names at the right edge, too, where nothing crosses them
+            labels.push(((WIDTH - RIGHT, place(end.0, end.1).1), number % 4, &line.name));
         }
         spread(&mut labels);
         for ((x, y), number, name) in labels {
