@@ -13,8 +13,7 @@ use crate::{domain::Lang, env::Random, prove::Trial};
                         broken, 2 it could not be tried.\n\n\
                         Examples:\n  encargo prove\n  encargo prove --orders 2000 --rate 100 --smtp fine\n  \
                         encargo prove --html certificate.html --lang en\n  sudo encargo prove --disk-full\n  \
-                        encargo prove --log kafka://k1:9092 --store postgres://encargo@db/empty \\\n    \
-                        --broker-restart 'systemctl restart kafka'"
+                        encargo prove --log kafka://k1:9092 --store postgres://encargo@db/empty --broker-restart 'systemctl restart kafka'"
 )]
 pub(super) struct Prove {
     /// Orders that are placed
@@ -50,6 +49,9 @@ pub(super) struct Prove {
     /// An empty database for the trial alone: postgres://… [default: SQLite]
     #[arg(long, value_name = "URL", requires = "log")]
     store: Option<String>,
+    /// Copies of each partition, on Kafka
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "log")]
+    replication: u32,
     /// Where the temporary folder is made
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
@@ -101,7 +103,10 @@ impl Prove {
         let trial = self.trial()?;
         let certificate = {
             let status = StatusLine::new();
-            trial.run(|doing| status.show(doing)).await?
+            tokio::select! {
+                tried = trial.run(|doing| status.show(doing)) => tried?,
+                _ = tokio::signal::ctrl_c() => anyhow::bail!("it was interrupted"),
+            }
         };
         if let Some(path) = &self.html {
             let html = certificate.html(self.lang)?;
@@ -133,6 +138,7 @@ impl Prove {
             seed,
             log: self.log.clone(),
             store: self.store.clone(),
+            replication: self.replication,
             folder: self.folder.clone().unwrap_or_else(std::env::temp_dir),
             patience: self.patience,
             command: self.command(seed),

@@ -24,8 +24,8 @@ pub(super) struct Arrivals {
     pub(super) mails: Vec<Mail>,
     /// When each of them had arrived, in milliseconds since the epoch.
     at: Vec<i64>,
-    /// Copies of each mail by its Message-ID, as hashes of their bytes.
-    copies: BTreeMap<String, Vec<u64>>,
+    /// Copies of each mail by its Message-ID: to whom, and a hash of the bytes.
+    copies: BTreeMap<String, Vec<(String, u64)>>,
     pub(super) objections: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ impl Arrivals {
         }
         let mut hasher = DefaultHasher::new();
         received.raw.hash(&mut hasher);
-        self.copies.entry(mail.message_id.clone()).or_default().push(hasher.finish());
+        self.copies.entry(mail.message_id.clone()).or_default().push((mail.to.clone(), hasher.finish()));
         let arrival = Some(self.mails.len() as u64);
         self.mails.push(Mail { arrival, ..mail });
         self.at.push(at);
@@ -95,12 +95,18 @@ impl Arrivals {
                 order: mail.id,
                 estado: mail.estado.clone(),
                 copies: copies.len(),
-                is_same: copies.iter().all(|copy| *copy == copies[0]),
+                is_same: are_same(copies),
             }));
         }
         twice.sort_by(|one, other| (one.order, &one.estado).cmp(&(other.order, &other.estado)));
         twice
     }
+}
+
+/// Whether copies to one address are the same: what is sent again after the address was corrected names another one.
+fn are_same(copies: &[(String, u64)]) -> bool {
+    let first = |to: &str| copies.iter().find(|(other, _)| other == to).map(|(_, bytes)| *bytes);
+    copies.iter().all(|(to, bytes)| first(to) == Some(*bytes))
 }
 
 #[cfg(test)]
@@ -119,14 +125,15 @@ mod tests {
         for (id, body) in [("a", "one"), ("b", "one"), ("a", "one"), ("b", "two"), ("c", "one")] {
             arrivals.one(&received("ana@example.org", id, body), 1_000);
         }
+        arrivals.one(&received("corrected@example.org", "a", "one"), 1_000);
         let twice: Vec<_> = arrivals.twice().iter().map(|twice| (twice.copies, twice.is_same)).collect();
-        assert_eq!((twice, arrivals.mails.len()), (vec![(2, true), (2, false)], 5));
+        assert_eq!((twice, arrivals.mails.len()), (vec![(3, true), (2, false)], 6));
         assert_eq!(arrivals.objections, Vec::<String>::new());
         arrivals.one(&Received { to: "eva@example.org".into(), ..received("ana@example.org", "d", "") }, 1_000);
         arrivals
             .one(&Received { raw: b"Subject: hello\r\n\r\n".to_vec(), ..received("ana@example.org", "e", "") }, 1_000);
         assert_eq!(arrivals.objections.len(), 2);
         let event = |at| [Event { id: 7, estado: "recibido".into(), at, ..Event::default() }];
-        assert_eq!((arrivals.too_early(&event(1_000)).len(), arrivals.too_early(&event(1_001)).len()), (0, 6));
+        assert_eq!((arrivals.too_early(&event(1_000)).len(), arrivals.too_early(&event(1_001)).len()), (0, 7));
     }
 }

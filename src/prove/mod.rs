@@ -10,6 +10,7 @@ mod certificate;
 mod judge;
 mod page;
 mod plan;
+mod rest;
 mod shop;
 mod system;
 mod trial;

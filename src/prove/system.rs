@@ -156,6 +156,20 @@ fn run(command: &str) -> Result<()> {
     Ok(())
 }
 
+/// Makes the topics of a trial on Kafka.
+pub(super) async fn make_topics(program: &Path, config: &Path) -> Result<()> {
+    let mut init = Command::new(program);
+    init.args(["log", "init", "--config"]).arg(config).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ENCARGO_")) {
+        init.env_remove(name);
+    }
+    let done = tokio::task::spawn_blocking(move || init.output()).await?.context("cannot start `encargo log init`")?;
+    if !done.status.success() {
+        bail!("cannot make the topics: {}", String::from_utf8_lossy(&done.stderr).trim());
+    }
+    Ok(())
+}
+
 /// A small disk in memory, over a folder; it is taken away when this is dropped.
 pub(super) struct SmallDisk(PathBuf);
 

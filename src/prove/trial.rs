@@ -13,8 +13,9 @@ use super::{
     certificate::Certificate,
     judge::Evidence,
     plan::{Moment, plan},
+    rest::rest,
     shop::Shop,
-    system::{SmallDisk, System},
+    system::{SmallDisk, System, make_topics},
     watch::Watch,
 };
 use crate::{
@@ -29,10 +30,7 @@ use crate::{
     clock::Clock,
     config::{self, Config},
     domain::{Flow, OrderId},
-    store::{
-        Store,
-        dead::{Action, DeadId},
-    },
+    store::Store,
 };
 
 /// What is tried.
@@ -60,6 +58,8 @@ pub struct Trial {
     pub log: Option<String>,
     /// See there.
     pub store: Option<String>,
+    /// Copies of each partition, on Kafka.
+    pub replication: u32,
     /// Where a temporary folder is made.
     pub folder: PathBuf,
     /// Longest wait for an end of it all, once no more orders come.
@@ -68,16 +68,26 @@ pub struct Trial {
     pub command: String,
 }
 
+/// Topics of a trial, which are its own.
+const TOPICS: [(&str, &str); 7] = [
+    ("topics.orders", "compra_detalle"),
+    ("topics.states", "compra_confirmada"),
+    ("topics.dead", "compra_dead_letters"),
+    ("topics.ids", "encargo_ids"),
+    ("topics.flows", "encargo_flows"),
+    ("topics.commands", "encargo_commands"),
+    ("topics.outcomes", "encargo_outcomes"),
+];
 /// Customers at work at once, at most.
 const CONNECTIONS: usize = 16;
 /// Every n-th order has no idempotency key.
 const UNKEYED: u64 = 5;
+/// For how long an order with a key is tried again: longer than anything that is done to the system.
+const RETRY_MAX: Duration = Duration::from_mins(1);
 /// Longest wait for an answer over HTTP.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// How often it is asked whether all is over.
-const ASK: Duration = Duration::from_millis(100);
-/// Dead letters that are driven again at a time.
-const DEAD_MAX: usize = 500;
+/// How often the orders are counted, between strikes.
+const ASK: Duration = Duration::from_millis(20);
 /// Room for a trial on a small disk, beside what its orders need; and what each of them does.
 const DISK: u64 = 64 << 20;
 const DISK_PER_ORDER: u64 = 64 << 10;
@@ -96,6 +106,7 @@ impl Default for Trial {
             seed: 0,
             log: None,
             store: None,
+            replication: 3,
             folder: std::env::temp_dir(),
             patience: Duration::from_mins(5),
             command: String::new(),
@@ -154,10 +165,14 @@ impl Trial {
         if self.smtp_trouble > 0.0 {
             sink.trouble(Trouble::new(self.smtp_trouble, self.seed));
         }
-        let config = self.settings(place, &sink)?;
+        let file = place.join(config::FILE);
+        let config = self.settings(place, &file, &sink)?;
         say("starting the system");
         let mut launch = Launch::new(self.program.clone(), &config.data);
-        launch.arguments = vec!["--config".into(), place.join(config::FILE).display().to_string()];
+        launch.arguments = vec!["--config".into(), file.display().to_string()];
+        if self.log.is_some() {
+            make_topics(&self.program, &file).await?;
+        }
         let mut system = System::start(launch, self.broker_restart.clone()).await?;
 
         let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build()?;
@@ -176,9 +191,11 @@ impl Trial {
         say("no more orders come; waiting until all is over");
         sink.mend();
         let mut shop = shop.end().await?;
-        let (commanded, unanswered) = shop.settle(self.patience).await;
+        // what did not come back answers nobody
+        let patience = if system.is_alive() { self.patience } else { Duration::ZERO };
+        let (commanded, unanswered) = shop.settle(patience).await;
         let store = offline::store(&config).await?;
-        let (others, redriven) = self.rest(&mut system, &*store, &Ops::at(&ops)?, say).await;
+        let (others, redriven) = rest(&mut system, &*store, &Ops::at(&ops)?, patience, say).await;
         let seen = watch.end().await?;
         system.stop().await?;
         let arrivals = arrivals.end().await?;
@@ -210,7 +227,7 @@ impl Trial {
     }
 
     /// Writes the system's configuration, and reads it as the system does.
-    fn settings(&self, place: &Path, sink: &Sink) -> Result<Config> {
+    fn settings(&self, place: &Path, file: &Path, sink: &Sink) -> Result<Config> {
         let dwell = humantime::format_duration(self.dwell).to_string();
         let mut settings = vec![
             ("data", place.join("data").display().to_string()),
@@ -219,12 +236,24 @@ impl Trial {
             ("mail.lease", "10s".to_owned()),
             ("flow.dwell", dwell),
         ];
-        settings.extend(self.log.iter().map(|url| ("log.url", url.clone())));
+        if let Some(url) = &self.log {
+            let run = format!("{:x}", Clock::system().now().as_millis());
+            settings.extend(TOPICS.map(|(key, name)| (key, format!("prove_{run}_{name}"))));
+            let replicas = self.replication;
+            settings.extend(
+                [("log.replication", replicas), ("log.min_insync", replicas.div_ceil(2))]
+                    .map(|(key, n)| (key, n.to_string())),
+            );
+            settings.push(("log.url", url.clone()));
+        }
         settings.extend(self.store.iter().map(|url| ("store.url", url.clone())));
-        let file = place.join(config::FILE);
-        let lines: Vec<_> = settings.iter().map(|(key, value)| format!("{key} = {value:?}")).collect();
-        std::fs::write(&file, lines.join("\n")).with_context(|| format!("cannot write {}", file.display()))?;
-        Ok(config::load(Some(&file), &settings)?.config)
+        let line = |(key, value): &(&str, String)| match value.parse::<u32>() {
+            Ok(number) => format!("{key} = {number}"),
+            Err(_) => format!("{key} = {value:?}"),
+        };
+        let lines: Vec<_> = settings.iter().map(line).collect();
+        std::fs::write(file, lines.join("\n")).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(config::load(Some(file), &settings)?.config)
     }
 
     fn customers(&self) -> Customers {
@@ -243,7 +272,7 @@ impl Trial {
             pace: Pace::Open(Schedule::new(profile, Spread::Even)),
             connections: CONNECTIONS,
             answer_max: ANSWER_MAX,
-            retry: self.patience,
+            retry: RETRY_MAX,
         }
     }
 
@@ -270,43 +299,6 @@ impl Trial {
         Ok(())
     }
 
-    /// Waits until every order's life is over and no mail waits, and drives dead mails again, as a person would: a mail that was
-    /// handed over too often without an answer waits for one. What kept it from coming to rest, and how many were driven.
-    async fn rest(&self, system: &mut System, store: &dyn Store, ops: &Ops, say: &impl Fn(&str)) -> (Vec<String>, u64) {
-        let (began, mut redriven) = (Instant::now(), 0);
-        loop {
-            system.stand_up().await;
-            redriven += redrive(store).await.unwrap_or(0);
-            let open = self.open(store, ops).await.unwrap_or_else(|error| format!("{error:#}"));
-            if open.is_empty() {
-                return (Vec::new(), redriven);
-            }
-            if began.elapsed() > self.patience || !system.is_alive() {
-                let waited = began.elapsed().as_secs();
-                return (vec![format!("after {waited} s it had not come to rest: {open}")], redriven);
-            }
-            say(&format!("waiting: {open}"));
-            tokio::time::sleep(ASK).await;
-        }
-    }
-
-    /// What is not over yet, in words; nothing when all is.
-    async fn open(&self, store: &dyn Store, ops: &Ops) -> Result<String> {
-        // first the store: with an order's end come the mails about it
-        let counts = store.order_counts().await?;
-        let over = counts.finished + counts.cancelled;
-        let scrape = ops.scrape().await?;
-        let accepted = scrape.value("encargo_orders{state=\"accepted\"}") as u64;
-        let waiting: f64 = ["pending", "sending"]
-            .map(|is| scrape.value(&format!("encargo_ledger_mails{{status=\"{is}\"}}")))
-            .iter()
-            .sum();
-        if over == accepted && waiting == 0.0 {
-            return Ok(String::new());
-        }
-        Ok(format!("{over} of {accepted} orders are over, {waiting} mails wait"))
-    }
-
     fn rules(&self) -> Rules {
         let flow = Flow::STATES.map(|estado| (estado.to_owned(), self.dwell)).into();
         Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None }
@@ -318,17 +310,6 @@ async fn collect(config: &Config, store: &dyn Store) -> Result<Facts> {
     let topics = &config.topics;
     let (orders, states, dead) = (&*topics.orders, &*topics.states, &*topics.dead);
     audit::collect(Sources { log: &*log, store, orders, states, dead }).await
-}
-
-/// Drives all dead mails again; how many there were.
-async fn redrive(store: &dyn Store) -> Result<u64> {
-    let mut redriven = 0;
-    for item in store.dead(None, DEAD_MAX).await? {
-        if matches!(item.id, DeadId::Mail(_)) && store.decide(&item.id, Action::Redrive, Clock::system().now()).await? {
-            redriven += 1;
-        }
-    }
-    Ok(redriven)
 }
 
 /// Of which mails the ledger knows that an attempt may have succeeded.

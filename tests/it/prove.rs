@@ -51,6 +51,20 @@ fn a_sound_system_keeps_its_promises_and_its_certificate_says_what_was_tried() {
     assert!(!html.contains("href=\"/") && !html.contains("src="), "it needs a server");
 }
 
+#[cfg(feature = "kafka")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_is_tried_on_kafka_and_postgresql() {
+    let cluster = crate::harness::cluster::Cluster::name(&[]).await; // alone there, and with an empty database
+    let back_ends = ["--log", cluster.setting("log.url"), "--store", cluster.setting("store.url")];
+    let arguments = [&["--orders", "40", "--kills", "1"], &back_ends[..]].concat();
+    let (status, certificate) = tokio::task::block_in_place(|| prove(&arguments, None));
+    assert_eq!((status, broken(&certificate)), (Some(0), vec![]), "{certificate:#}");
+    assert_eq!(certificate["back_ends"], "Kafka, PostgreSQL");
+    assert!(count(&certificate["promises"][1]["counts"], "events") > 0, "{certificate:#}");
+    let command = certificate["command"].as_str().unwrap();
+    assert!(command.contains(" --log kafka://… --store postgres://… "), "an address may hold a password: {command}");
+}
+
 /// Flaws are compiled into debug builds only.
 #[cfg(debug_assertions)]
 #[test]

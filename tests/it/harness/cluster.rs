@@ -89,6 +89,11 @@ impl Cluster {
         self.settings.remove(key);
     }
 
+    /// The value of a setting that it has.
+    pub fn setting(&self, key: &str) -> &str {
+        &self.settings[key]
+    }
+
     /// Changes a setting for what is started from now on.
     pub fn set(&mut self, key: &'static str, value: impl Into<String>) {
         self.settings.insert(key, value.into());
