@@ -1,9 +1,17 @@
 //! Makes a mail out of a ledger row. The same row and settings make the same bytes, so that a repeat can be told as one.
 
+mod mould;
+mod quoted;
 mod samples;
 mod text;
 
-use std::{collections::BTreeSet, fmt, path::PathBuf};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::tz::TimeZone;
 use mail_builder::{
@@ -12,7 +20,10 @@ use mail_builder::{
 };
 use minijinja::{Value, context};
 
-use self::text::{alternative, one_line, shortened, unstructured, visible};
+use self::{
+    mould::{HOLES, Holes, Kind, Mould, has_marks, mark},
+    text::{Html, alternative, one_line, shortened, unstructured, visible},
+};
 use super::{
     Error, Result,
     templates::{CANCELLED, GENERIC, REFUSED, Rendered, Templates},
@@ -94,7 +105,11 @@ pub struct Composer {
     labels: [Value; Lang::ALL.len()],
     /// The progress bar's steps, by language and by place in the flow less one; none for a long flow.
     steps: [Vec<Value>; Lang::ALL.len()],
+    moulds: Mutex<Vec<(Kind<'static>, Arc<Mould>)>>,
 }
+
+/// Kinds of mails whose moulds are kept: those of a flow are two dozen.
+const MOULDS_MAX: usize = 64;
 
 /// More states than this do not fit beside each other.
 const STEPS_SHOWN_MAX: usize = 6;
@@ -114,6 +129,7 @@ impl Composer {
             templates: Templates::load(options.templates.as_deref())?,
             labels: Lang::ALL.map(|lang| Value::from(labels(lang))),
             steps: Lang::ALL.map(|lang| steps(lang, &options.flow)),
+            moulds: Mutex::default(),
             domain,
             options,
         };
@@ -135,7 +151,7 @@ impl Composer {
 
     fn compose_as(&self, message_id: String, mail: &Mail) -> Result<Message> {
         let lang = mail.order.lang.unwrap_or(self.options.lang);
-        let Rendered { subject, text, html } = self.render(mail)?;
+        let (subject, text, html) = self.parts(mail)?;
         let email = mail.recipient();
         // ASCII where it can be
         let [from, to] = [&self.options.from, email].map(|one| one.to_ascii().unwrap_or_else(|| one.as_str().into()));
@@ -178,15 +194,46 @@ impl Composer {
         })
     }
 
+    /// Subject and both parts of a mail, by its mould where the templates allow that.
+    fn parts(&self, mail: &Mail) -> Result<(String, String, Html)> {
+        let kind = self.kind(mail);
+        let has_plain_templates = || self.templates.are_plain(kind.lang, [&kind.templates[0], &kind.templates[1]]);
+        let is_odd = || [Some(&kind.estado), kind.next.as_ref()].into_iter().flatten().any(|text| has_marks(text));
+        if !has_plain_templates() || is_odd() {
+            let Rendered { subject, text, html } = self.render(mail)?;
+            return Ok((subject, text, Html::Plain(html)));
+        }
+        let holes = self.holes(mail, kind.lang);
+        let (subject, text, html) = self.mould(kind)?.fill(&holes);
+        Ok((subject, text, Html::Encoded(html)))
+    }
+
+    fn mould(&self, kind: Kind<'_>) -> Result<Arc<Mould>> {
+        let moulds = || self.moulds.lock().unwrap_or_else(PoisonError::into_inner); // only ever added to
+        if let Some((_, mould)) = moulds().iter().find(|(known, _)| *known == kind) {
+            return Ok(mould.clone());
+        }
+        let marks = std::array::from_fn(|hole| if kind.has[hole] { Value::from(mark(hole)) } else { Value::from(()) });
+        let mould = Arc::new(Mould::of(&self.render_as(&kind, marks)?));
+        let mut moulds = moulds();
+        if moulds.len() < MOULDS_MAX {
+            moulds.push((kind.into_owned(), mould.clone()));
+        }
+        Ok(mould)
+    }
+
     /// Subject and both parts of a mail.
     pub(super) fn render(&self, mail: &Mail) -> Result<Rendered> {
-        let lang = mail.order.lang.unwrap_or(self.options.lang);
-        let of_its_kind = match mail.waits.closes() {
-            Some(Closing::Cancelled) => CANCELLED,
-            Some(Closing::Refused) => REFUSED,
-            Some(Closing::Finished) | None => GENERIC,
-        };
-        self.templates.render(lang, [&mail.template, of_its_kind], &self.values(mail, lang))
+        let kind = self.kind(mail);
+        let mut values =
+            self.holes(mail, kind.lang).map(|hole| hole.map_or(Value::from(()), |text| Value::from(&*text)));
+        values[0] = Value::from(mail.id.order.get()); // a number to templates
+        self.render_as(&kind, values)
+    }
+
+    fn render_as(&self, kind: &Kind, holes: [Value; HOLES.len()]) -> Result<Rendered> {
+        let [first, second] = &kind.templates;
+        self.templates.render(kind.lang, [first, second], &self.values(kind, holes))
     }
 
     /// The domain of the message ids.
@@ -198,36 +245,62 @@ impl Composer {
         format!("{}.{}.{}@{}", id.order, id.seq, self.options.deployment, self.domain)
     }
 
-    /// What the templates can say.
-    fn values(&self, mail: &Mail, lang: Lang) -> Value {
-        let Order { product, .. } = &mail.order;
-        let seal = |key: &HandleKey| key.seal(mail.id.order);
-        let handle = self.options.handles.as_ref().map(seal).or(mail.order.handle);
+    fn kind<'a>(&'a self, mail: &'a Mail) -> Kind<'a> {
+        let of_its_kind = match mail.waits.closes() {
+            Some(Closing::Cancelled) => CANCELLED,
+            Some(Closing::Refused) => REFUSED,
+            Some(Closing::Finished) | None => GENERIC,
+        };
         let in_flow = self.is_in_flow(mail);
         // records of version 1 do not tell what comes next
         let of_flow = || self.options.flow.step(mail.step + 1).filter(|_| in_flow).map(|step| &*step.state);
-        let next = mail.next.as_deref().or_else(of_flow);
-        let promised = mail.expect_at.or(mail.waits.next_at());
-        let place = usize::from(mail.step).wrapping_sub(1);
-        let track = match (&self.options.track, handle) {
-            (Some(track), Some(handle)) => Some(format!("{track}{handle}")),
-            _ => None,
+        let next: Option<&str> = mail.next.as_deref().or_else(of_flow);
+        let is_tracked =
+            self.options.track.is_some() && (self.options.handles.is_some() || mail.order.handle.is_some());
+        Kind {
+            lang: mail.order.lang.unwrap_or(self.options.lang),
+            templates: [(&*mail.template).into(), of_its_kind.into()],
+            estado: (&*mail.estado).into(),
+            next: next.map(Into::into),
+            place: usize::from(mail.step).checked_sub(1).filter(|_| in_flow),
+            has: [true, true, true, true, true, is_tracked, next.and(promised(mail)).is_some()],
+        }
+    }
+
+    fn holes<'a>(&self, mail: &'a Mail, lang: Lang) -> Holes<'a> {
+        let Order { product, .. } = &mail.order;
+        let seal = |key: &HandleKey| key.seal(mail.id.order);
+        let handle = self.options.handles.as_ref().map(seal).or(mail.order.handle);
+        let track = self.options.track.as_ref().zip(handle).map(|(track, handle)| format!("{track}{handle}").into());
+        let next_time = promised(mail).map(|time| due(lang, &self.options.zone, mail.at, time).into());
+        let (name, id) = (visible(&product.name), visible(&product.id));
+        let short = match &name {
+            Cow::Borrowed(name) => shortened(name),
+            Cow::Owned(name) => shortened(name).into_owned().into(),
         };
-        let name = visible(&product.name);
+        let order = mail.id.order.to_string().into();
+        [Some(order), Some(name), Some(short), Some(id), Some(product.price.as_str().into()), track, next_time]
+    }
+
+    /// What the templates can say.
+    fn values(&self, kind: &Kind, holes: [Value; HOLES.len()]) -> Value {
+        let Kind { lang, ref estado, ref next, place, .. } = *kind;
+        let label = |state: &str| visible(&words::state(lang, state)).into_owned();
+        let [order, product, product_short, product_id, price, track, next_time] = holes;
         context! {
             lang => lang.code(),
             t => self.labels[lang as usize].clone(),
-            order => mail.id.order.get(),
-            state => visible(&mail.estado).as_ref(),
-            label => visible(&words::state(lang, &mail.estado)).as_ref(),
-            product => name.as_ref(),
-            product_short => shortened(&name).as_ref(),
-            product_id => visible(&product.id).as_ref(),
-            price => product.price.as_str(),
+            order => order,
+            state => visible(estado).as_ref(),
+            label => label(estado),
+            product => product,
+            product_short => product_short,
+            product_id => product_id,
+            price => price,
             track => track,
-            next_label => next.map(|next| visible(&words::state(lang, next)).into_owned()),
-            next_time => next.and(promised).map(|time| due(lang, &self.options.zone, mail.at, time)),
-            steps => if in_flow { self.steps[lang as usize].get(place).cloned() } else { None },
+            next_label => next.as_deref().map(label),
+            next_time => next_time,
+            steps => place.and_then(|place| self.steps[lang as usize].get(place).cloned()),
         }
     }
 
@@ -268,6 +341,11 @@ impl Composer {
             flow.name()
         )))
     }
+}
+
+/// When the order is said to go on.
+fn promised(mail: &Mail) -> Option<Timestamp> {
+    mail.expect_at.or(mail.waits.next_at())
 }
 
 /// For each state of the flow the list of all of them, with what is behind and ahead.

@@ -1,7 +1,7 @@
 //! The templates: built in, each overridable by a file of the same name in a folder.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::Path,
 };
 
@@ -52,6 +52,8 @@ pub fn template_names(folder: Option<&Path>) -> Result<BTreeSet<String>> {
 /// All templates, parsed.
 pub(super) struct Templates {
     env: Environment<'static>,
+    /// Those that only say what they are given, and look at nothing but whether that is there.
+    plain: HashSet<String>,
     languages: [Language; Lang::ALL.len()],
 }
 
@@ -94,6 +96,7 @@ impl Templates {
         });
         let mut languages =
             Lang::ALL.map(|lang| Language { states: HashMap::new(), generic: Names::of(lang, GENERIC) });
+        let plain = sources.iter().filter(|(_, source)| is_plain(source)).map(|(name, _)| name.clone()).collect();
         for (name, source) in sources {
             if let Some((lang, state)) = parse_name(&name) {
                 // a state may override some of its three, the others are then the generic ones
@@ -102,7 +105,7 @@ impl Templates {
             }
             env.add_template_owned(name.clone(), source).map_err(|e| broken(&name, &e))?;
         }
-        Ok(Self { env, languages })
+        Ok(Self { env, plain, languages })
     }
 
     /// Renders subject, text and HTML, of the first of these templates that is there, else of the generic one.
@@ -113,6 +116,13 @@ impl Templates {
             template.render(values.clone()).map_err(|e| broken(name, &e))
         };
         Ok(Rendered { subject: render(&names.subject)?, text: render(&names.text)?, html: render(&names.html)? })
+    }
+
+    /// Whether what [`Self::render`] makes of values is the same text around them whatever they are, as long as they are there.
+    pub(super) fn are_plain(&self, lang: Lang, templates: [&str; 2]) -> bool {
+        let Names { subject, text, html } = self.names(lang, templates);
+        let all = [subject, text, html].into_iter().map(String::as_str).chain(LAYOUTS);
+        all.into_iter().all(|name| self.plain.contains(name))
     }
 
     fn names(&self, lang: Lang, templates: [&str; 2]) -> &Names {
@@ -140,6 +150,36 @@ impl Names {
         };
         name.clone_into(place);
     }
+}
+
+/// What a plain template may ask of; the rest of what it is given it can only say.
+const ASKED: [&str; 6] = ["next_label", "next_time", "track", "steps", "step.now", "step.ahead"];
+
+/// Whether a template consists of blocks, of names, and of questions whether something is there: no filter, no
+/// comparison, nothing that could depend on a value's letters.
+fn is_plain(source: &str) -> bool {
+    let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.'));
+    let is_plain_tag = |tag: &str| match tag.split_whitespace().collect::<Vec<_>>()[..] {
+        ["extends", layout] => LAYOUTS.iter().any(|known| layout.trim_matches('"') == *known),
+        ["block" | "endblock", name] => is_name(name),
+        ["if", name] => ASKED.contains(&name),
+        ["for", "step", "in", "steps"] | ["else" | "endif" | "endfor" | "endblock"] => true,
+        _ => false,
+    };
+    let mut rest = source;
+    while let Some((_, tag)) = rest.split_once('{') {
+        let (is_plain, after) = match tag.as_bytes().first() {
+            Some(b'{') => tag[1..].split_once("}}").map_or((false, ""), |(name, after)| (is_name(name.trim()), after)),
+            Some(b'%') => tag[1..].split_once("%}").map_or((false, ""), |(tag, after)| (is_plain_tag(tag), after)),
+            Some(b'#') => (false, ""),
+            _ => (true, tag),
+        };
+        if !is_plain {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 /// Language and state of a template's name, `es/recibido.html`.
@@ -224,6 +264,26 @@ mod tests {
         assert_eq!((&*cooking.text, &*cooking.html), ("en/cooking.txt", "en/generic.html"));
         assert_eq!(templates.names(Lang::Es, ["cooking", GENERIC]).text, "es/generic.txt");
         assert_eq!(templates.names(Lang::Es, ["../en/recibido", GENERIC]).text, "es/generic.txt");
+    }
+
+    #[test]
+    fn what_is_built_in_is_plain_and_what_looks_at_a_value_is_not() {
+        for (name, source) in BUILT_IN {
+            assert!(is_plain(source), "{name}");
+        }
+        for source in [
+            "{{ price|replace('.', ',') }}",
+            "{{ price ~ order }}",
+            "{% if order %}x{% endif %}",
+            "{% if next_time == 'x' %}x{% endif %}",
+            "{% set x = price %}",
+            "{% extends \"other.html\" %}",
+            "{# {{ price }} #}",
+            "{%- if track -%}x{% endif %}",
+            "{{ price",
+        ] {
+            assert!(!is_plain(source), "{source}");
+        }
     }
 
     #[test]

@@ -65,6 +65,51 @@ fn a_mail_in_english() {
     insta::assert_snapshot!(sent("recibido", Lang::En));
 }
 
+/// Text and page of a mail as a customer's program decodes them.
+fn read(raw: &[u8]) -> (String, String) {
+    let parsed = MessageParser::new().parse(raw).unwrap();
+    let text = |part: Cow<str>| part.replace("\r\n", "\n");
+    (text(parsed.body_text(0).unwrap()), text(parsed.body_html(0).unwrap()))
+}
+
+#[test]
+fn a_mail_out_of_its_mould_is_the_one_that_the_templates_make() {
+    let composer = composer();
+    for state in composer.states() {
+        for lang in Lang::ALL {
+            let sample = composer.sample(&state, lang);
+            let product = Product::new("1", "\u{202e}<b>Añejo</b> & \"=?x?=\" '/' 漢字 {{ order }}", "0.50").unwrap();
+            let odd = Mail { order: Order { product, ..sample.order.clone() }, ..sample.clone() };
+            let later = Mail { next: Some("horneando".into()), waits: Waits::ForCommand, ..sample.clone() };
+            for mail in [sample.clone(), odd, later, sample] {
+                let Rendered { text, html, .. } = composer.render(&mail).unwrap();
+                assert!(matches!(composer.parts(&mail).unwrap().2, Html::Encoded(_)), "{state}");
+                assert_eq!(read(&composer.compose(&mail).unwrap().raw), (text, html));
+            }
+        }
+    }
+    assert!(composer.moulds.lock().unwrap().len() > 10, "they are kept");
+}
+
+#[test]
+fn templates_that_look_at_what_they_say_have_no_mould() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("es")).unwrap();
+    std::fs::write(folder.path().join("es/recibido.html"), "<p>{{ price|replace('.', ',') }}").unwrap();
+    let composer = Composer::new(Options { templates: Some(folder.path().into()), ..options() }).unwrap();
+    let html = |state| read(&composer.compose(&composer.sample(state, Lang::Es)).unwrap().raw).1;
+    assert_eq!(html("recibido"), "<p>7,99");
+    assert!(html("preparando").contains("7.99"));
+}
+
+#[test]
+fn a_state_of_odd_letters_is_told_as_it_is() {
+    let composer = composer();
+    let state = format!("a{}b", mark(1));
+    let (text, html) = read(&composer.compose(&composer.sample(&state, Lang::Es)).unwrap().raw);
+    assert!(text.contains(&*state.replace('a', "A")) && html.contains(&*state.replace('a', "A")), "{text}");
+}
+
 #[test]
 fn a_repeat_has_the_same_bytes() {
     let mail = composer().sample("entregando", Lang::Es);

@@ -12,10 +12,31 @@ use crate::store::ledger::MailId;
 /// Longest product name in a subject, in characters.
 const SUBJECT_PRODUCT_MAX: usize = 60;
 
-pub(super) fn alternative<'a>(id: MailId, text: &'a str, html: &'a str) -> MimePart<'a> {
-    let boundary = boundary(id, text, html);
+/// The page of a mail.
+pub(super) enum Html {
+    Plain(String),
+    /// In quoted-printable.
+    Encoded(Vec<u8>),
+}
+
+impl Html {
+    /// In bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Plain(html) => html.len(),
+            Self::Encoded(html) => html.len(),
+        }
+    }
+}
+
+pub(super) fn alternative<'a>(id: MailId, text: &'a str, html: &'a Html) -> MimePart<'a> {
     let kind = |name| ContentType::new(name).attribute("charset", "utf-8");
-    let parts = vec![MimePart::new(kind("text/plain"), text), MimePart::new(kind("text/html"), html)];
+    let (plain, page) = match html {
+        Html::Plain(html) => (&**html, MimePart::new(kind("text/html"), &**html)),
+        Html::Encoded(html) => ("", MimePart::new(kind("text/html"), &**html).transfer_encoding("quoted-printable")),
+    };
+    let boundary = boundary(id, text, plain);
+    let parts = vec![MimePart::new(kind("text/plain"), text), page];
     MimePart::new(ContentType::new("multipart/alternative").attribute("boundary", boundary), parts)
 }
 
