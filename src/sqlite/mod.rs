@@ -1,5 +1,6 @@
 //! What the embedded log and store share: opening a database file, one writer with group commit, errors in words.
 
+mod queue;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -12,6 +13,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
+pub use queue::answer;
 pub use writer::Writer;
 
 use crate::files;

@@ -94,6 +94,49 @@ fn group<T: Send + 'static>(writer: &Writer, works: Vec<Work<T>>) -> Vec<Result<
     (0..count).map(|_| answers.recv_timeout(DEADLINE).unwrap()).collect()
 }
 
+#[tokio::test]
+async fn what_can_wait_joins_the_next_group_and_goes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path(), 100);
+    let commits =
+        |conn: &Connection| Ok(conn.query_row("SELECT count(*) FROM numbers", [], |row| row.get::<_, i64>(0))?);
+    let patient =
+        async { writer.run_in_company(DEADLINE, move |conn| insert(1)(conn).and_then(|_| commits(conn))).await };
+    let urgent = async {
+        // polled second: the patient one waits by then
+        writer.run(move |conn| insert(2)(conn).and_then(|_| commits(conn))).await
+    };
+    let (patient, urgent) = tokio::join!(biased; patient, urgent);
+    assert_eq!((patient.unwrap(), urgent.unwrap()), (1, 2));
+    assert_eq!(writer.waiting(), 0);
+}
+
+#[tokio::test]
+async fn what_finds_no_company_goes_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path(), 100);
+    assert_eq!(writer.run_in_company(Duration::from_millis(1), insert(1)).await.unwrap(), 1);
+    assert_eq!(numbers(dir.path()), [1]);
+}
+
+#[tokio::test]
+async fn what_waits_for_company_is_written_before_the_file_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path(), 100);
+    {
+        let mut patient = Box::pin(writer.run_in_company(DEADLINE, insert(1)));
+        assert!(futures_pending(&mut patient));
+    }
+    drop(writer);
+    assert_eq!(numbers(dir.path()), [1]);
+}
+
+/// Polls a future once; whether it is not done.
+fn futures_pending(future: &mut (impl Future + Unpin)) -> bool {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    std::pin::Pin::new(future).poll(&mut context).is_pending()
+}
+
 #[test]
 fn a_failed_job_undoes_itself_alone() {
     let dir = tempfile::tempdir().unwrap();

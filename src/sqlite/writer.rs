@@ -1,16 +1,20 @@
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
-use super::{Error, Result};
+use super::{
+    Error, Result,
+    queue::{Queue, answer},
+};
 
 /// Most jobs in one transaction: bounds how long the first of them waits for the last.
 const GROUP_MAX: usize = 1_024;
@@ -28,7 +32,7 @@ type Job = Box<dyn FnOnce(Result<&Connection>) -> Finish + Send>;
 pub struct Writer(Arc<Inner>);
 
 struct Inner {
-    queue: Option<Sender<Job>>,
+    queue: Arc<Queue<Job>>,
     waiting: Arc<AtomicUsize>,
     waiting_max: usize,
     thread: Option<JoinHandle<()>>,
@@ -37,16 +41,15 @@ struct Inner {
 impl Writer {
     /// Starts the thread. `waiting_max` bounds the jobs that wait; more are refused as [`Error::Overloaded`].
     pub fn start(name: &str, conn: Connection, waiting_max: usize) -> Result<Self> {
-        let (queue, jobs) = crossbeam_channel::unbounded(); // bounded by `waiting_max`
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let (queue, waiting) = (Arc::new(Queue::default()), Arc::new(AtomicUsize::new(0))); // bounded by `waiting_max`
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn({
-                let waiting = waiting.clone();
-                move || run(&conn, &jobs, &waiting)
+                let (queue, waiting) = (Taken(queue.clone()), waiting.clone());
+                move || run(&conn, &queue.0, &waiting)
             })
             .map_err(|e| Error::Fatal(format!("cannot start a thread: {e}")))?;
-        Ok(Self(Arc::new(Inner { queue: Some(queue), waiting, waiting_max, thread: Some(thread) })))
+        Ok(Self(Arc::new(Inner { queue, waiting, waiting_max, thread: Some(thread) })))
     }
 
     /// Jobs that wait or run now.
@@ -91,18 +94,18 @@ impl Writer {
         T: 'static,
         E: From<Error> + 'static,
     {
+        self.admit()?;
+        if self.0.queue.push(job(work, done)) { Ok(()) } else { Err(stopped()) }
+    }
+
+    /// Counts one more job, if it may wait.
+    fn admit(&self) -> Result<()> {
         let waiting = self.0.waiting.fetch_add(1, Ordering::Relaxed);
         if waiting >= self.0.waiting_max {
             self.0.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(Error::Overloaded(waiting));
         }
-        let job: Job = Box::new(move |begun| {
-            let result = begun.map_err(E::from).and_then(work);
-            // its own error tells more than that of the group
-            Box::new(move |commit| done(result.and_then(|value| commit.map(|()| value).map_err(E::from))))
-        });
-        let queue = self.0.queue.as_ref().expect("the queue is only taken by drop");
-        queue.send(job).map_err(|_| Error::Fatal("the writer has stopped".into()))
+        Ok(())
     }
 
     /// Runs `work` in the next group and waits for the commit.
@@ -116,10 +119,38 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         self.submit(work, move |result| drop(reply.send(result)))?;
-        answer.await.unwrap_or_else(|_| Err(Error::Fatal("the writer has stopped".into()).into()))
+        answer.await.unwrap_or_else(|_| Err(stopped().into()))
     }
 
-    /// The same for callers that are not async.
+    /// The same for `work` that can wait: it joins the next group that others make, and makes one of its own only when nobody
+    /// has come for so long. Where writes come now and then, that saves a commit and its fsync.
+    pub async fn run_in_company<T, E>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(&Connection) -> std::result::Result<T, E> + Send + 'static,
+    ) -> std::result::Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.admit()?;
+        let (reply, mut answer) = oneshot::channel();
+        let job = job(move |conn| in_savepoint(conn, work), move |result| drop(reply.send(result)));
+        if !self.0.queue.push_patient(job) {
+            return Err(stopped().into());
+        }
+        let answered = match tokio::time::timeout(patience, &mut answer).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                // with a full queue there is company enough
+                let _ = self.submit_checked(|_| Ok::<_, Error>(()), drop);
+                answer.await
+            }
+        };
+        answered.unwrap_or_else(|_| Err(stopped().into()))
+    }
+
+    /// [`Self::run`] for callers that are not async.
     pub fn run_blocking<T, E>(
         &self,
         work: impl FnOnce(&Connection) -> std::result::Result<T, E> + Send + 'static,
@@ -128,15 +159,15 @@ impl Writer {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (reply, answer) = crossbeam_channel::bounded(1);
-        self.submit(work, move |result| drop(reply.send(result)))?;
-        answer.recv().unwrap_or_else(|_| Err(Error::Fatal("the writer has stopped".into()).into()))
+        let (reply, answer) = answer();
+        self.submit(work, move |result| reply.send(result))?;
+        answer.wait().unwrap_or_else(|| Err(stopped().into()))
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queue.close();
         if let Some(thread) = self.thread.take() {
             // a `done` that held the last handle drops it on this very thread, which ends right after
             if thread.thread().id() != std::thread::current().id() {
@@ -146,16 +177,47 @@ impl Drop for Inner {
     }
 }
 
-fn run(conn: &Connection, jobs: &Receiver<Job>, waiting: &AtomicUsize) {
-    let mut finishes = Vec::new();
-    while let Ok(first) = jobs.recv() {
+fn job<T: 'static, E: From<Error> + 'static>(
+    work: impl FnOnce(&Connection) -> std::result::Result<T, E> + Send + 'static,
+    done: impl FnOnce(std::result::Result<T, E>) + Send + 'static,
+) -> Job {
+    Box::new(move |begun| {
+        let result = begun.map_err(E::from).and_then(work);
+        // its own error tells more than that of the group
+        Box::new(move |commit| done(result.and_then(|value| commit.map(|()| value).map_err(E::from))))
+    })
+}
+
+/// The queue in the hands of the thread: when that ends, whoever waits is told.
+struct Taken(Arc<Queue<Job>>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.clear();
+    }
+}
+
+fn stopped() -> Error {
+    Error::Fatal("the writer has stopped".into())
+}
+
+fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize) {
+    let (mut at_hand, mut finishes) = (VecDeque::new(), Vec::new());
+    loop {
+        if at_hand.is_empty() {
+            at_hand = queue.take();
+            if at_hand.is_empty() {
+                return;
+            }
+        }
         let begun = execute(conn, "BEGIN IMMEDIATE");
-        let mut next = Some(first);
-        while let Some(job) = next {
+        while let Some(job) = at_hand.pop_front().or_else(|| queue.try_take()) {
             finishes.push(job(begun.as_ref().map_err(Clone::clone).map(|()| conn)));
             // some errors (disk full) undo the whole transaction: the jobs that are left deserve a new one
-            let open = !conn.is_autocommit() && finishes.len() < GROUP_MAX;
-            next = if open { jobs.try_recv().ok() } else { None };
+            if conn.is_autocommit() || finishes.len() >= GROUP_MAX {
+                break;
+            }
         }
         let committed = begun.and_then(|()| commit(conn));
         waiting.fetch_sub(finishes.len(), Ordering::Relaxed);

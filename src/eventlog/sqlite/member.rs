@@ -12,9 +12,12 @@ use super::{
     read::{self, Pooled},
     schema,
 };
-use crate::eventlog::{
-    Error, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, Position, Result, TopicPartition, beyond,
-    check_metadata,
+use crate::{
+    eventlog::{
+        Error, GroupOffset, Member, MemberEvent, MemberMode, NewRecord, Outcome, Position, Result, TopicPartition,
+        beyond, check_metadata,
+    },
+    sqlite,
 };
 
 /// A member, which owns all partitions of its topics as long as it lives.
@@ -136,7 +139,7 @@ impl SqliteMember {
         let offsets = offsets.iter().map(|offset| self.check(offset)).collect::<Result<Vec<_>>>()?;
         let batch = Batch::pack(&self.server.catalog, outputs)?;
         let group = self.group.clone();
-        let (reply, answer) = crossbeam_channel::bounded(1);
+        let (reply, answer) = sqlite::answer();
         self.server.writer.submit(
             move |conn| {
                 let written = batch.write(conn)?;
@@ -148,9 +151,9 @@ impl SqliteMember {
                 }
                 Ok(written)
             },
-            move |written| drop(reply.send(written.map(Written::publish))),
+            move |written| reply.send(written.map(Written::publish)),
         )?;
-        answer.recv().unwrap_or_else(|_| Err(Error::Fatal("the writer of the event log has stopped".into())))
+        answer.wait().unwrap_or_else(|| Err(Error::Fatal("the writer of the event log has stopped".into())))
     }
 }
 
