@@ -17,7 +17,7 @@ use encargo::{
     eventlog::TopicPartition,
     mail::{self, Composer, Deps, Mailer, Metrics, compose},
     store::{
-        Ledger, Orders,
+        Handover, Ledger, Orders,
         orders::{Advance, Batch, Incoming},
         sqlite::{Options, SqliteStore},
     },
@@ -138,7 +138,7 @@ async fn sending(url: &str, orders: u64) -> f64 {
         composer: Arc::new(composer),
         transport: transport.expect("mail is on"),
         env: Env::real(clock),
-        wake: Arc::default(),
+        handover: Handover::default(),
         metrics: metrics.clone(),
     };
     let stop = CancellationToken::new();

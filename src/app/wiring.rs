@@ -8,7 +8,6 @@ use std::sync::{
 
 use anyhow::Result;
 use prometheus_client::registry::Registry;
-use tokio::sync::Notify;
 
 use super::{
     Addresses, Role, agreement, commands, damage, flows, housekeeping, listeners::DeferredRoutes, open, options,
@@ -24,7 +23,7 @@ use crate::{
     mail::{self, Composer, Transport},
     ops::{self, Check, OnceHandle, Ops, Relay},
     pages::Site,
-    store::Store,
+    store::{Handover, Store},
     tracking,
 };
 
@@ -66,8 +65,8 @@ struct Opened {
     flow: Arc<Flow>,
     /// Through which orders are commanded, if they can be.
     commands: Option<CommandTopics>,
-    /// Rung when there may be new mails, for the mailer.
-    projected: Arc<Notify>,
+    /// From the projection to the mailer.
+    handover: Handover,
     /// Told whose orders have changed, for those who follow them.
     feed: tracking::Feed,
 }
@@ -225,7 +224,7 @@ impl Wiring {
             deployment: String::new(),
             flow: self.flow.clone(),
             commands: None,
-            projected: Arc::default(),
+            handover: Handover::default(),
             feed: tracking::Feed::default(),
         };
         if self.roles.iter().any(|role| role.needs_log()) {

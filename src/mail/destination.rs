@@ -80,7 +80,7 @@ impl fmt::Debug for Login {
 
 impl SmtpServer {
     /// Connections unless `?connections=N` says otherwise.
-    pub const CONNECTIONS: usize = 4;
+    pub const CONNECTIONS: usize = 16;
     /// Mails per connection unless `?mails=N` says otherwise.
     pub const MAILS_PER_CONNECTION: u32 = 1_000;
 }

@@ -71,7 +71,8 @@ pub trait Transport: Send + Sync {
         None
     }
 
-    /// Hands messages over; returns one outcome for each, in their order. When the future is dropped, what it had in
+    /// Hands messages over; returns one outcome for each that was begun, in their order, and at least one. The rest was not
+    /// touched, for it may fare as the last one did. When the future is dropped, what it had in
     /// its hands is ambiguous.
     async fn deliver(&self, messages: Vec<Message>) -> Vec<Outcome>;
 

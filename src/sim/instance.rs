@@ -23,7 +23,7 @@ use crate::{
     faults::{FaultyLog, FaultyStore},
     flows::topic::{self, Configured},
     fulfilment::{self, Job, Processor, Stepped},
-    store::{self, memory::MemoryStore},
+    store::{self, Handover, memory::MemoryStore},
     tracking::{self, Projection},
 };
 
@@ -41,8 +41,8 @@ pub(super) struct Shared {
     pub(super) env: Env,
     pub(super) trouble: Arc<Trouble>,
     pub(super) peer: Arc<Peer>,
-    /// What the projection tells mailers.
-    pub(super) projected: Arc<tokio::sync::Notify>,
+    /// From the projection to the mailer, by the number of the process.
+    pub(super) handovers: Vec<Handover>,
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) fulfilment: fulfilment::Metrics,
     pub(super) tracking: tracking::Metrics,
@@ -270,7 +270,7 @@ impl Service for Projection {
             log,
             store: Arc::new(store),
             env: shared.env.clone(),
-            projected: shared.projected.clone(),
+            handover: shared.handovers[slot as usize].clone(),
             feed: tracking::Feed::default(),
             author,
             metrics: shared.tracking.clone(),

@@ -60,7 +60,7 @@ impl Mailer {
             return Ok("stalls");
         }
         let Some(Process { runtime, ends, .. }) = &mut self.process else {
-            self.process = Some(start(shared));
+            self.process = Some(start(shared, self.slot));
             return Ok("starts");
         };
         runtime.block_on(async {
@@ -93,7 +93,7 @@ impl Mailer {
     }
 }
 
-fn start(shared: &Shared) -> Process {
+fn start(shared: &Shared, slot: u32) -> Process {
     let runtime = Builder::new_current_thread().build().expect("a runtime without I/O");
     let store = FaultyStore::new(Arc::new(shared.store.clone()), shared.trouble.clone(), shared.env.clock.clone());
     let deps = mail::Deps {
@@ -101,7 +101,7 @@ fn start(shared: &Shared) -> Process {
         composer: COMPOSER.clone(),
         transport: shared.peer.clone(),
         env: shared.env.clone(),
-        wake: shared.projected.clone(),
+        handover: shared.handovers[slot as usize].clone(),
         metrics: mail::Metrics::register(&mut prometheus_client::registry::Registry::default()),
     };
     let stop = CancellationToken::new();

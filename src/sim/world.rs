@@ -25,7 +25,7 @@ use crate::{
     eventlog::memory::MemoryLog,
     faults::FaultyLog,
     fulfilment,
-    store::memory::MemoryStore,
+    store::{Handover, memory::MemoryStore},
     tracking::{self, Projection},
 };
 
@@ -77,7 +77,7 @@ impl World {
         let shared = Shared {
             store: MemoryStore::default(),
             peer: Arc::new(Peer::new(Rng::with_seed(rng.u64(..)), clock.clone(), setup.unit * 10)),
-            projected: Arc::default(),
+            handovers: (0..setup.projections.max(setup.mailers)).map(|_| Handover::default()).collect(),
             env: Env::simulated(clock, rng.u64(..)),
             trouble,
             runtime,

@@ -214,6 +214,15 @@ impl Mail {
     }
 }
 
+/// Mails that are to be leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leasing {
+    /// The end of the leases.
+    pub until: Timestamp,
+    /// Most mails.
+    pub limit: usize,
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {

@@ -9,6 +9,7 @@ use crate::domain::Timestamp;
 
 mod columns;
 pub mod dead;
+pub mod handover;
 pub mod keys;
 pub mod ledger;
 pub mod links;
@@ -21,6 +22,7 @@ pub mod postgres;
 pub mod sqlite;
 
 pub use dead::DeadLetters;
+pub use handover::Handover;
 pub use keys::Keys;
 pub use ledger::Ledger;
 pub use links::Links;

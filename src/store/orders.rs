@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{Result, ledger::MailId};
+use super::{
+    Result,
+    ledger::{Leasing, Mail, MailId},
+};
 use crate::{
     domain::{
         Change, Closing, CommandId, CommandOutcome, DeadLetter, EmailAddress, Exits, Order, OrderId, StateEvent,
@@ -57,6 +60,8 @@ pub struct Batch {
     pub mail_since: Option<Timestamp>,
     /// Due time of those rows.
     pub now: Timestamp,
+    /// Mails to be leased once it is applied, for the mailer of the same process.
+    pub lease: Option<Leasing>,
 }
 
 impl Batch {
@@ -76,7 +81,7 @@ impl Batch {
 }
 
 /// What a batch did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Applied {
     /// Events that moved an order on.
     pub accepted: u64,
@@ -90,6 +95,8 @@ pub struct Applied {
     pub conflicts: u64,
     /// Accepted and late events that get no mail, as they are older than the mails that are wanted.
     pub unmailed: u64,
+    /// Mails that were leased with it.
+    pub leased: Vec<Mail>,
 }
 
 impl Applied {
@@ -303,6 +310,10 @@ pub trait Orders: Send + Sync {
     ///
     /// Once an order is cancelled or refused, mails about what was before that are dropped: those that wait in the same
     /// transaction, those of events that come later at once, and those that are being sent when their attempt fails.
+    ///
+    /// With [`Batch::lease`], the same transaction then leases mails that are due at [`Batch::now`], as
+    /// [`Ledger::lease`](super::Ledger::lease) does: nothing more is due when there are fewer than it may take. A batch that was
+    /// applied before leases none.
     async fn apply(&self, batch: Arc<Batch>) -> Result<Applied>;
 
     /// An order with its history.

@@ -15,7 +15,6 @@ use axum::{
 };
 use serde::Serialize;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Notify;
 
 use super::{
     Feed, Metrics, OrderJson,
@@ -28,7 +27,7 @@ use crate::{
     eventlog::EventLog,
     pages::{self, Reader, Site},
     store::{
-        self, Store,
+        self, Handover, Store,
         orders::{HistoryEntry, OrderView},
     },
     telemetry::ThrottledLog,
@@ -77,7 +76,7 @@ pub struct Deps {
     /// What tells of changes.
     pub feed: Feed,
     /// Notified when there is a new mail.
-    pub mails: Arc<Notify>,
+    pub mails: Handover,
 }
 
 /// The tracking listener: where is my order, and what is to happen to it?
@@ -91,7 +90,7 @@ struct Inner {
     handles: HandleKey,
     metrics: Metrics,
     feed: Feed,
-    mails: Arc<Notify>,
+    mails: Handover,
     /// Counts who asks for links.
     lookups: Option<Limiter>,
     streams: Streams,

@@ -88,7 +88,7 @@ impl Metrics {
         self.commands.get_or_create(&[("do", verb.name()), ("result", result)]).inc();
     }
 
-    pub(super) fn applied(&self, applied: Applied, dead: u64, delay: Option<Duration>) {
+    pub(super) fn applied(&self, applied: &Applied, dead: u64, delay: Option<Duration>) {
         for (name, count) in [
             ("accepted", applied.accepted),
             ("late", applied.late),

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -15,7 +15,8 @@ use crate::{
     env::{Backoff, Env},
     eventlog::{self, Budget, EventLog, GroupOffset, Member, MemberEvent, MemberMode, Outcome, Record, TopicPartition},
     store::{
-        self, Store,
+        self, Handover, Store,
+        handover::Grant,
         orders::{Advance, Batch, Incoming},
     },
 };
@@ -29,8 +30,8 @@ pub struct Deps {
     pub store: Arc<dyn Store>,
     /// Time and chance.
     pub env: Env,
-    /// Told after every batch, so that the mailer need not poll.
-    pub projected: Arc<Notify>,
+    /// Where mails go that are leased as they are made, and what calls the mailer of this process when it has to look.
+    pub handover: Handover,
     /// Told whose orders have changed.
     pub feed: Feed,
     /// Who wrote a record of the states' topic.
@@ -88,6 +89,8 @@ pub struct Projection {
     rest: Option<(TopicPartition, VecDeque<Record>)>,
     /// What the store is to do, and how long it is left alone while it cannot.
     todo: Option<Todo>,
+    /// By which the batch of that leases mails.
+    grant: Option<Grant>,
     backoff: Backoff,
     /// Whether the store is ahead of what the log was told.
     unreported: bool,
@@ -104,6 +107,7 @@ impl Projection {
             applied: BTreeMap::new(),
             rest: None,
             todo: None,
+            grant: None,
             backoff: Backoff::new(RETRY),
             unreported: false,
             reported_at: Monotonic::ZERO,
@@ -137,6 +141,7 @@ impl Projection {
     pub(crate) fn round(&mut self, member: &mut dyn Member, wait: Duration) -> Result<Option<Duration>, Error> {
         if self.todo.is_none() {
             self.todo = self.collect(member, wait)?;
+            self.lease();
         }
         // kept until it is done, and again after that: a batch that is fenced turns into a rewind
         while let Some(todo) = self.todo.clone() {
@@ -146,6 +151,7 @@ impl Projection {
                     self.backoff.reset();
                 }
                 Err(Error::Store(error @ (store::Error::Unavailable(_) | store::Error::Overloaded(_)))) => {
+                    self.lease_none();
                     let pause = self.backoff.pause();
                     warn!(%error, retry_in = ?pause, "the store cannot be used now, trying again");
                     return Ok(Some(pause));
@@ -155,6 +161,26 @@ impl Projection {
         }
         self.report(member, false);
         Ok(None)
+    }
+
+    /// Has the next batch lease mails, if the mailer has room for them.
+    fn lease(&mut self) {
+        if let Some(Todo::Apply(batch)) = &mut self.todo
+            && batch.mail
+        {
+            self.grant = self.deps.handover.grant(&self.deps.env.clock);
+            Arc::make_mut(batch).lease = self.grant.map(|grant| grant.leasing);
+        }
+    }
+
+    /// The next try may be much later: leases are then up to the mailer.
+    fn lease_none(&mut self) {
+        if let Some(grant) = self.grant.take() {
+            self.deps.handover.hand(grant, Vec::new());
+        }
+        if let Some(Todo::Apply(batch)) = &mut self.todo {
+            Arc::make_mut(batch).lease = None;
+        }
     }
 
     /// Has the store do something; returns what is to be done after that.
@@ -317,20 +343,24 @@ impl Projection {
 
     fn apply(&mut self, batch: &Arc<Batch>) -> Result<Option<Todo>, Error> {
         match self.runtime.block_on(self.deps.store.apply(batch.clone())) {
-            Ok(applied) => {
+            Ok(mut applied) => {
                 for Advance { tp, to, .. } in &batch.advances {
                     self.applied.insert(tp.clone(), *to);
                 }
                 self.unreported = true;
                 let newest = batch.events.iter().map(|incoming| incoming.event.at).max();
                 let delay = newest.map(|newest| self.deps.env.clock.now().since(newest));
-                self.deps.metrics.applied(applied, batch.dead.len() as u64, delay);
+                self.deps.metrics.applied(&applied, batch.dead.len() as u64, delay);
                 // only now: whoever is woken reads the store
-                self.deps.projected.notify_one();
+                match self.grant.take() {
+                    Some(grant) => self.deps.handover.hand(grant, std::mem::take(&mut applied.leased)),
+                    None => self.deps.handover.call(),
+                }
                 self.deps.feed.applied(batch);
                 Ok(None)
             }
             Err(store::Error::Fenced(partition)) => {
+                self.lease_none();
                 warn!(partition, "another instance was faster, resuming from the store's offsets");
                 Ok(Some(Todo::Rewind(self.applied.keys().cloned().collect())))
             }

@@ -13,7 +13,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("domain", &[]),
     ("sqlite", &["files"]),
     ("eventlog", &["causes", "clock", "domain", "sqlite"]),
-    ("store", &["domain", "env", "eventlog", "planted", "reach", "sqlite", "tls"]),
+    ("store", &["clock", "domain", "env", "eventlog", "planted", "reach", "sqlite", "tls"]),
     ("faults", &["clock", "domain", "env", "eventlog", "store"]),
     ("flows", &["domain", "eventlog"]),
     ("catalog", &["domain"]),

@@ -219,6 +219,9 @@ macro_rules! every_check {
             ledger:
                 the_oldest_due_mail_is_leased_first,
                 a_leased_mail_tells_everything,
+                a_mail_leased_as_it_is_made_is_told_as_any_other,
+                what_is_due_already_goes_before_what_is_made,
+                a_mail_to_a_suppressed_address_is_made_as_such,
                 nothing_is_leased_before_it_is_due,
                 lanes_keep_the_order_of_states,
                 a_retry_is_due_when_it_says,

@@ -79,7 +79,7 @@ impl Wiring {
             log: log.clone(),
             store: store.clone(),
             env: env.clone(),
-            projected: opened.projected.clone(),
+            handover: opened.handover.clone(),
             feed: opened.feed.clone(),
             author: fulfilment::author(log.clone(), self.config.topics.orders.clone()),
             metrics: metrics.clone(),
@@ -101,7 +101,7 @@ impl Wiring {
             handles: opened.handles.clone(),
             metrics: self.tracking.clone(),
             feed: opened.feed.clone(),
-            mails: opened.projected.clone(),
+            mails: opened.handover.clone(),
         };
         let (feed, watched, pace) = (opened.feed.clone(), store.clone(), self.env.pace.clone());
         services.spawn("feed of changes", move |stop| async move {
@@ -127,7 +127,7 @@ impl Wiring {
             composer: Arc::new(Composer::new(composing)?),
             transport,
             env: self.env.clone(),
-            wake: opened.projected.clone(),
+            handover: opened.handover.clone(),
             metrics: self.mail.clone(),
         };
         let mailer = Mailer::new(deps, options::mail(&self.config, self.has(Role::Tracking)));

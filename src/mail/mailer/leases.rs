@@ -48,8 +48,13 @@ impl Leases {
     pub(super) async fn take(&self, limit: usize) -> crate::store::Result<Vec<Mail>> {
         let (now, until, expires) = self.span();
         let mails = self.ledger.lease(now, until, limit).await?;
-        self.held().extend(mails.iter().map(|mail| (mail.id, Held { attempt: mail.attempt, until, expires })));
+        self.hold(&mails, until, expires);
         Ok(mails)
+    }
+
+    /// Mails that somebody else has leased for this mailer.
+    pub(super) fn hold(&self, mails: &[Mail], until: Timestamp, expires: Monotonic) {
+        self.held().extend(mails.iter().map(|mail| (mail.id, Held { attempt: mail.attempt, until, expires })));
     }
 
     /// What is left of a mail's lease; nothing when it has run out or is somebody else's.

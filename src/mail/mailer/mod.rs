@@ -1,7 +1,8 @@
 //! Leases due mails, has them composed and delivered, and settles them: several leases in flight, bounded.
 //!
 //! ```text
-//! ledger ──lease──▶ queue ──▶ workers: compose, deliver ──▶ settler ──settle──▶ ledger
+//! projection ──hand over──▶ queue ──▶ workers: compose, deliver ──▶ settler ──settle──▶ ledger
+//! ledger ─────────lease────────╯
 //! ```
 //!
 //! A lease is durable before a mail leaves, and renewed until its result is written; a mail whose lease has run out is not
@@ -12,15 +13,16 @@ mod backoff;
 mod destinations;
 mod evidence;
 mod leases;
+mod leasing;
+mod queue;
 mod retry;
 mod settler;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
 
-use destinations::Admission;
 use tokio::{
-    sync::{Mutex, Notify, mpsc},
+    sync::{Notify, mpsc},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,13 +31,15 @@ use tracing::{info, warn};
 pub use self::destinations::{Destinations, DomainState, RelayState, Snapshot};
 use self::{
     leases::Leases,
+    leasing::Taking,
+    queue::Queue,
     settler::{Settled, Settler},
     worker::Worker,
 };
 use super::{Composer, Error, Metrics, Result, Transport};
 use crate::{
     env::Env,
-    store::{self, Ledger, ledger::Mail},
+    store::{self, Handover, Ledger},
 };
 
 /// What the mailer works with.
@@ -49,8 +53,8 @@ pub struct Deps {
     pub transport: Arc<dyn Transport>,
     /// Time and chance.
     pub env: Env,
-    /// Notified by the projection when it has made ledger rows.
-    pub wake: Arc<Notify>,
+    /// Mails that the projection has leased for this mailer, and its calls when there are others.
+    pub handover: Handover,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -116,8 +120,6 @@ pub struct Mailer {
 
 /// How soon the store is asked again after it could not answer.
 const STORE_RETRY: Duration = Duration::from_secs(1);
-/// A due time that has passed already must not make a busy loop.
-const WAIT_MIN: Duration = Duration::from_millis(10);
 
 impl Mailer {
     /// A mailer that has not begun.
@@ -138,14 +140,13 @@ impl Mailer {
 
     /// Sends mails until it is stopped. It ends by itself only with an error that does not go away.
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
+        let _taking = Taking(self.deps.handover.clone());
         if self.options.only_mailer {
             self.expire_leases(&stop).await?;
         }
         let halt = CancellationToken::new(); // the workers': they stop after the leasing does
-        let (queue, queued) = mpsc::channel(self.options.in_flight_max);
-        let (done, settled) = mpsc::unbounded_channel(); // bounded by what is in flight
-        // one queue for all workers: with one for each, mails would wait behind a slow one while others are idle
-        let queued = Arc::new(Mutex::new(queued));
+        let queue = Arc::new(Queue::default()); // bounded by what is in flight
+        let (done, settled) = mpsc::unbounded_channel(); // likewise
         let mut workers = JoinSet::new();
         for _ in 0..self.deps.transport.concurrency() {
             let worker = Worker {
@@ -155,7 +156,7 @@ impl Mailer {
                 leases: self.leases.clone(),
                 done: done.clone(),
             };
-            workers.spawn(worker.run(queued.clone(), halt.clone()));
+            workers.spawn(worker.run(queue.clone(), halt.clone()));
         }
         let _renewing = JoinSet::from_iter([self.leases.clone().keep()]); // ends with this call
         let settler = Settler { deps: self.deps.clone(), leases: self.leases.clone(), progress: self.progress.clone() };
@@ -171,7 +172,12 @@ impl Mailer {
         // workers finish what they have begun, what nobody began is given back, and the settler ends with its last sender
         let finish = async {
             while workers.join_next().await.is_some() {}
-            release(&mut *queued.lock().await, &done, self.deps.env.clock.now());
+            self.deps.handover.close().await;
+            self.accept(&queue);
+            for mail in queue.take_all() {
+                // due again at once, and not ambiguous; the settler ends after this
+                let _ = done.send(Settled::not_begun(&mail, self.deps.env.clock.now()));
+            }
             drop(done);
             settler
                 .join_next()
@@ -206,71 +212,6 @@ impl Mailer {
         }
     }
 
-    async fn lease_loop(&self, queue: &mpsc::Sender<Mail>, stop: &CancellationToken) -> Result<()> {
-        while !stop.is_cancelled() {
-            // armed before the ledger is asked, so that no call between asking and waiting is lost
-            let woken = self.deps.wake.notified();
-            tokio::pin!(woken);
-            woken.as_mut().enable();
-            let wait = match self.lease(queue).await {
-                Ok(Next::Again) => continue,
-                Ok(Next::Wait(wait)) => wait,
-                Err(e) => {
-                    self.store_failed(e, stop).await?;
-                    continue;
-                }
-            };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = &mut woken => {}
-                () = self.progress.notified() => {}
-                () = self.deps.env.clock.sleep(wait) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Leases once, if there is room and the destination can be reached.
-    async fn lease(&self, queue: &mpsc::Sender<Mail>) -> store::Result<Next> {
-        let Deps { ledger, env, metrics, .. } = &self.deps;
-        let in_flight = metrics.in_flight.get() as usize; // nobody else changes it
-        let most = self.in_flight_max();
-        let (limit, most) = match self.destinations.admit() {
-            Admission::Closed(wait) => return Ok(Next::Wait(wait.max(WAIT_MIN))),
-            Admission::Probe if in_flight > 0 => return Ok(Next::Wait(self.options.poll)),
-            Admission::Probe => (1, most),
-            Admission::Open(window) => (self.options.lease_max.min(window).min(most), most.min(window)),
-        };
-        // a small lease costs as much as a large one: wait for more room, which the next settlement makes
-        if most.saturating_sub(in_flight) < limit {
-            return Ok(Next::Wait(self.options.poll));
-        }
-        let mails = self.leases.take(limit).await?;
-        let count = mails.len();
-        metrics.in_flight.inc_by(count as i64);
-        for mail in mails {
-            if queue.try_send(mail).is_err() {
-                unreachable!("the queue has room for all that may be in flight");
-            }
-        }
-        if count == limit {
-            return Ok(Next::Again);
-        }
-        if count > 0 {
-            return Ok(Next::Wait(self.options.poll)); // or until the first of these is settled
-        }
-        let due = ledger.next_due().await?.map(|due| due.since(env.clock.now()));
-        Ok(Next::Wait(due.unwrap_or(self.options.poll).clamp(WAIT_MIN, self.options.poll)))
-    }
-
-    /// What can wait for its turn at a bounded rate and still be sent before its lease ends.
-    fn in_flight_max(&self) -> usize {
-        let Some(rate) = self.deps.transport.rate_max() else { return self.options.in_flight_max };
-        let in_time = (self.options.lease / 4).as_secs().saturating_mul(rate.get().into()) as usize;
-        self.options.in_flight_max.min(in_time.max(1))
-    }
-
     /// Waits before the store is asked again, or passes on what will not get better.
     async fn store_failed(&self, error: store::Error, stop: &CancellationToken) -> Result<()> {
         if let store::Error::Fatal(_) = error {
@@ -283,19 +224,6 @@ impl Mailer {
             () = self.deps.env.clock.sleep(STORE_RETRY) => {}
         }
         Ok(())
-    }
-}
-
-/// What to do after a lease.
-enum Next {
-    Again,
-    Wait(Duration),
-}
-
-/// What was leased and never begun is due again at once, and not ambiguous.
-fn release(queued: &mut mpsc::Receiver<Mail>, done: &mpsc::UnboundedSender<Settled>, now: crate::domain::Timestamp) {
-    while let Ok(mail) = queued.try_recv() {
-        let _ = done.send(Settled::not_begun(&mail, now)); // the settler ends after this
     }
 }
 

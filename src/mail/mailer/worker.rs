@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -8,6 +8,7 @@ use super::{
     Deps, Options,
     destinations::{Admission, Destinations, Noted},
     leases::Leases,
+    queue::Queue,
     retry,
     settler::Settled,
 };
@@ -32,59 +33,72 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Runs until `halt`, and then finishes what it has begun.
-    pub(super) async fn run(self, queue: Arc<Mutex<mpsc::Receiver<Mail>>>, halt: CancellationToken) {
+    pub(super) async fn run(self, queue: Arc<Queue>, halt: CancellationToken) {
         let batch_max = self.deps.transport.batch_max();
-        let mut batch = Vec::with_capacity(batch_max);
-        loop {
-            let take = async { queue.lock().await.recv_many(&mut batch, batch_max).await };
-            let taken = tokio::select! {
-                biased;
-                () = halt.cancelled() => 0,
-                taken = take => taken,
-            };
-            if taken == 0 {
-                return;
+        while !halt.is_cancelled() {
+            let batch = queue.take(batch_max);
+            if batch.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = halt.cancelled() => return,
+                    () = queue.more() => {}
+                }
+            } else {
+                self.send(batch, &queue).await;
             }
-            self.send(std::mem::take(&mut batch)).await;
         }
     }
 
-    async fn send(&self, batch: Vec<Mail>) {
-        if let Admission::Closed(pause) = self.destinations.admit() {
-            for mail in batch {
-                let reason = Outcome::Unreachable("the destination is paused".into());
-                self.settle(&mail, reason, Noted { pause, stands: false });
-            }
-            return;
-        }
-        let (mails, messages) = self.compose(batch).await;
-        if messages.is_empty() {
-            return;
-        }
-        #[cfg(debug_assertions)]
-        {
-            let twice = messages.iter().filter(|message| crate::flaws::repeats(message.id.order.get()));
-            self.deps.transport.deliver(twice.cloned().collect()).await;
-        }
-        let begun = self.deps.env.clock.monotonic();
-        let outcomes = tokio::select! {
-            biased;
-            outcomes = self.deps.transport.deliver(messages) => outcomes,
-            // the next holder of the lease decides; what this attempt did is unknown
-            () = self.leases.lost(&mails) => {
-                warn!(mails = mails.len(), "no result before the lease ended");
-                for mail in mails {
-                    let _ = self.done.send(Settled::Lost(mail.id)); // as in `end`
+    async fn send(&self, mut batch: Vec<Mail>, queue: &Queue) {
+        while !batch.is_empty() {
+            if let Admission::Closed(pause) = self.destinations.admit() {
+                for mail in batch {
+                    let reason = Outcome::Unreachable("the destination is paused".into());
+                    self.settle(&mail, reason, Noted { pause, stands: false });
                 }
                 return;
             }
-        };
-        let seconds = self.deps.env.clock.monotonic().saturating_sub(begun).as_secs_f64();
-        self.deps.metrics.send_seconds.observe(seconds);
-        for (mail, outcome) in mails.iter().zip(outcomes) {
-            self.deps.metrics.failed(&outcome);
-            let noted = self.destinations.note(mail.id, mail.recipient(), &outcome);
-            self.settle(mail, outcome, noted);
+            let (mut mails, messages) = self.compose(batch).await;
+            if messages.is_empty() {
+                return;
+            }
+            #[cfg(debug_assertions)]
+            {
+                let twice = messages.iter().filter(|message| crate::flaws::repeats(message.id.order.get()));
+                self.deps.transport.deliver(twice.cloned().collect()).await;
+            }
+            let begun = self.deps.env.clock.monotonic();
+            let outcomes = tokio::select! {
+                biased;
+                outcomes = self.deps.transport.deliver(messages) => outcomes,
+                // the next holder of the lease decides; what this attempt did is unknown
+                () = self.leases.lost(&mails) => {
+                    warn!(mails = mails.len(), "no result before the lease ended");
+                    for mail in mails {
+                        self.begun(&mail);
+                        let _ = self.done.send(Settled::Lost(mail.id)); // as in `end`
+                    }
+                    return;
+                }
+            };
+            let time = self.deps.env.clock.monotonic().saturating_sub(begun);
+            queue.note(outcomes.len(), time);
+            // what was not begun goes on, or waits, by what became of the one before it
+            batch = mails.split_off(outcomes.len());
+            for (mail, outcome) in mails.iter().zip(outcomes) {
+                self.begun(mail);
+                self.deps.metrics.send_seconds.observe((time / mails.len() as u32).as_secs_f64());
+                self.deps.metrics.failed(&outcome);
+                let noted = self.destinations.note(mail.id, mail.recipient(), &outcome);
+                self.settle(mail, outcome, noted);
+            }
+        }
+    }
+
+    /// Counts an attempt that may repeat one before it.
+    fn begun(&self, mail: &Mail) {
+        if mail.ambiguous {
+            self.deps.metrics.repeated.inc();
         }
     }
 
@@ -115,9 +129,6 @@ impl Worker {
                     self.end(&mail, Verdict::Dead(reason));
                 }
                 Ok(message) => {
-                    if mail.ambiguous {
-                        self.deps.metrics.repeated.inc();
-                    }
                     mails.push(mail);
                     messages.push(message);
                 }

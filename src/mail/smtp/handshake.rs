@@ -8,6 +8,7 @@ use super::{
     capabilities::Capabilities,
     connection::{Connection, Failure, Stream, within},
     login::{self, Refused},
+    reply::Reply,
     tls::Connector,
 };
 use crate::{
@@ -16,8 +17,10 @@ use crate::{
 };
 
 /// Why there is no session.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum ConnectError {
+    /// It answers, and takes no session now.
+    Crowded(String),
     /// It may be better later.
     Unreachable(String),
     /// Somebody has to change something, here or there.
@@ -27,7 +30,7 @@ pub(super) enum ConnectError {
 impl From<ConnectError> for Outcome {
     fn from(not_open: ConnectError) -> Self {
         match not_open {
-            ConnectError::Unreachable(reason) => Self::Unreachable(reason),
+            ConnectError::Crowded(reason) | ConnectError::Unreachable(reason) => Self::Unreachable(reason),
             ConnectError::Denied(reason) => Self::Denied(reason),
         }
     }
@@ -60,7 +63,7 @@ impl Opener {
         let mut connection = Connection::new(stream, self.timeouts.step);
         let greeting = connection.read().await.map_err(|e| self.mute(&e))?;
         if greeting.code != 220 {
-            return Err(self.unreachable("does not greet", &greeting.describe()));
+            return Err(self.crowded("does not greet", &greeting));
         }
         let mut caps = self.ehlo(&mut connection).await?;
         if let (Some(connector), Tls::StartTls) = (&self.tls, self.server.tls) {
@@ -108,7 +111,7 @@ impl Opener {
                 reply if reply.code == 250 => Ok(Capabilities::default()),
                 reply => Err(self.unreachable("does not take HELO", &reply.describe())),
             },
-            _ => Err(self.unreachable("does not take EHLO", &reply.describe())),
+            _ => Err(self.crowded("does not take EHLO", &reply)),
         }
     }
 
@@ -162,6 +165,10 @@ impl Opener {
             _ => "",
         };
         self.unreachable("does not greet", &format!("{}{hint}", in_words(failure)))
+    }
+
+    fn crowded(&self, what: &str, reply: &Reply) -> ConnectError {
+        ConnectError::Crowded(format!("{} {what}: {}", self.server, reply.describe()))
     }
 
     fn unreachable(&self, what: &str, why: &dyn std::fmt::Display) -> ConnectError {

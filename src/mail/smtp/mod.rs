@@ -1,7 +1,7 @@
 //! SMTP: a pool of sessions that are used again, and the sorting of what the server answers.
 //!
-//! The pool needs no limit of its own: the mailer makes no more calls at once than [`Transport::concurrency`] says,
-//! and each call holds one session. TCP_NODELAY is set and body and final dot leave in one write: with Nagle's
+//! The mailer makes no more calls at once than [`Transport::concurrency`] says, and each call holds one session; a server that
+//! takes fewer is content with fewer for a while. TCP_NODELAY is set and body and final dot leave in one write: with Nagle's
 //! algorithm or a separate dot each mail would wait 40 ms for a delayed acknowledgement.
 
 mod capabilities;
@@ -11,6 +11,7 @@ mod handshake;
 mod login;
 mod rate;
 mod reply;
+mod seats;
 mod secret;
 mod session;
 mod tls;
@@ -25,6 +26,7 @@ use std::{
 use self::{
     handshake::{ConnectError, Opener},
     rate::Rate,
+    seats::Seats,
     session::{End, Session},
     tls::Connector,
 };
@@ -41,28 +43,34 @@ pub(super) struct Smtp {
     clock: Clock,
     /// The one that took a mail last comes last.
     idle: Mutex<Vec<Session>>,
+    seats: Seats,
 }
+
+/// Most mails in one call: so many are composed at a time, and go out one behind the other.
+const BATCH_MAX: usize = 16;
 
 impl Smtp {
     /// Reads the authorities' file, if there is one; `host` is how this host introduces itself.
     pub(super) fn new(server: SmtpServer, host: String, timeouts: Timeouts, clock: Clock) -> Result<Self> {
         let tls = if server.tls == Tls::None { None } else { Some(Connector::new(&server)?) };
         let rate = server.rate_max.map(|rate| Rate::new(rate, clock.clone()));
-        Ok(Self { opener: Opener { server, host, timeouts, tls }, rate, clock, idle: Mutex::default() })
+        let seats = Seats::new(server.connections_max);
+        Ok(Self { opener: Opener { server, host, timeouts, tls }, rate, clock, idle: Mutex::default(), seats })
     }
 
     async fn deliver_one(&self, message: &Message) -> Outcome {
         if let Some(rate) = &self.rate {
             rate.turn().await;
         }
-        if let Some(mut session) = self.take_idle(message.attempt > 1).await {
+        let failed_before = message.attempt > 1;
+        if let Some(mut session) = self.take_idle(failed_before).await {
             // that an old session has ended says nothing about the server: only a new one counts then
             match session.send(message).await {
                 End::Stale => {}
                 end => return self.finish(session, end).await,
             }
         }
-        match Session::open(&self.opener, self.clock.monotonic()).await {
+        match self.open(failed_before).await {
             Err(not_open) => not_open.into(),
             Ok(mut session) => {
                 let end = session.send(message).await;
@@ -71,14 +79,44 @@ impl Smtp {
         }
     }
 
+    /// A session that was not there before, or has just come free while the server takes no more of them.
+    async fn open(&self, failed_before: bool) -> std::result::Result<Session, ConnectError> {
+        let failures = self.seats.failures();
+        loop {
+            let freed = self.seats.freed();
+            if let Some(seat) = self.seats.take(self.clock.monotonic()) {
+                match Session::open(&self.opener, seat, self.clock.monotonic()).await {
+                    Err(ConnectError::Crowded(_)) if self.seats.shrink(self.clock.monotonic()) => {}
+                    Err(error) => {
+                        self.seats.fail(&error);
+                        return Err(error);
+                    }
+                    opened => return opened,
+                }
+            } else {
+                freed.await;
+            }
+            if let Some(session) = self.take_idle(failed_before).await {
+                return Ok(session);
+            }
+            if let Some(error) = self.seats.failure_since(failures) {
+                return Err(error);
+            }
+        }
+    }
+
     async fn finish(&self, mut session: Session, end: End) -> Outcome {
         match end {
             End::InStep(step, outcome) => {
                 let is_sound = session.prove(step, &outcome, self.clock.monotonic());
+                if matches!(outcome, Outcome::Sent(_)) {
+                    self.seats.grow();
+                }
                 if is_sound && session.mails() < self.opener.server.mails_per_connection_max {
                     let mut idle = self.idle();
                     let place = idle.partition_point(|other| other.proven_at() <= session.proven_at());
                     idle.insert(place, session);
+                    self.seats.free_one();
                 } else {
                     session.quit().await;
                 }
@@ -126,7 +164,7 @@ impl Transport for Smtp {
     }
 
     fn batch_max(&self) -> usize {
-        1
+        BATCH_MAX
     }
 
     fn rate_max(&self) -> Option<NonZeroU32> {
@@ -135,16 +173,25 @@ impl Transport for Smtp {
 
     async fn deliver(&self, messages: Vec<Message>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(messages.len());
-        for message in messages {
-            outcomes.push(self.deliver_one(&message).await);
+        for message in &messages {
+            let outcome = self.deliver_one(message).await;
+            let is_sent = matches!(outcome, Outcome::Sent(_));
+            outcomes.push(outcome);
+            if !is_sent {
+                break;
+            }
         }
         outcomes
     }
 
     async fn probe(&self) -> std::result::Result<String, String> {
-        let session = Session::open(&self.opener, self.clock.monotonic()).await.map_err(|not_open| match not_open {
-            ConnectError::Unreachable(reason) | ConnectError::Denied(reason) => reason,
-        })?;
+        let seat = self.seats.extra();
+        let session =
+            Session::open(&self.opener, seat, self.clock.monotonic()).await.map_err(|not_open| match not_open {
+                ConnectError::Crowded(reason) | ConnectError::Unreachable(reason) | ConnectError::Denied(reason) => {
+                    reason
+                }
+            })?;
         let server = &self.opener.server;
         let secured = match (server.tls, &server.login) {
             (Tls::None, _) => ", in clear text",

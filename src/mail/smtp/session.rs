@@ -6,6 +6,7 @@ use super::{
     connection::{Connection, Failure},
     handshake::{ConnectError, Opener},
     reply::Reply,
+    seats::Seat,
     wire,
 };
 use crate::{
@@ -19,6 +20,7 @@ const FAILURES_MAX: u32 = 2;
 /// A connection that takes mails.
 pub(super) struct Session {
     connection: Connection,
+    _seat: Seat,
     caps: Capabilities,
     dot_timeout: Duration,
     mails: u32,
@@ -65,10 +67,10 @@ impl<'a> Path<'a> {
 
 impl Session {
     /// `now` is when it counts as proven, until a mail is accepted on it.
-    pub(super) async fn open(opener: &Opener, now: Monotonic) -> Result<Self, ConnectError> {
+    pub(super) async fn open(opener: &Opener, seat: Seat, now: Monotonic) -> Result<Self, ConnectError> {
         let (connection, caps) = opener.open().await?;
         let dot_timeout = opener.timeouts.dot;
-        Ok(Self { connection, caps, dot_timeout, mails: 0, failures: 0, proven_at: now })
+        Ok(Self { connection, _seat: seat, caps, dot_timeout, mails: 0, failures: 0, proven_at: now })
     }
 
     /// When it last took a mail. A failure makes it no younger.

@@ -9,7 +9,7 @@ use crate::{
     domain::{OrderId, Timestamp, Waits},
     store::{
         Result,
-        ledger::{Class, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settlement, Suppression},
+        ledger::{Class, Leasing, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settlement, Suppression},
         links::{LINK, LinkRequest, Links},
     },
 };
@@ -60,6 +60,12 @@ impl Tables {
         } else {
             self.waiting.remove(&order);
         }
+    }
+
+    /// Leases what is due, first due first.
+    pub(super) fn lease_due(&mut self, now: Timestamp, leasing: Leasing) -> Vec<Mail> {
+        let due = self.heads().into_iter().take_while(|(due_at, _)| *due_at <= now).take(leasing.limit);
+        due.filter_map(|(_, id)| self.lease(id, now, leasing.until)).collect()
     }
 
     fn lease(&mut self, id: MailId, now: Timestamp, until: Timestamp) -> Option<Mail> {
@@ -172,9 +178,7 @@ impl Links for MemoryStore {
 #[async_trait]
 impl Ledger for MemoryStore {
     async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
-        let mut tables = self.tables();
-        let due = tables.heads().into_iter().take_while(|(due_at, _)| *due_at <= now).take(limit);
-        Ok(due.filter_map(|(_, id)| tables.lease(id, now, until)).collect())
+        Ok(self.tables().lease_due(now, Leasing { until, limit }))
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64> {

@@ -122,6 +122,9 @@ impl Tables {
                 self.outcomes.insert(outcome.command.clone(), outcome.clone());
             }
         }
+        if let Some(leasing) = batch.lease {
+            applied.leased = self.lease_due(batch.now, leasing);
+        }
         Ok(applied)
     }
 

@@ -9,10 +9,12 @@ use deadpool_postgres::tokio_postgres::types::ToSql;
 
 use super::{
     changes::{self, Changes, OrderRow, State, Waiting},
-    dead, ledger,
+    dead,
+    ledger::{self, LeaseCall},
     offsets::{judge, move_on},
     outcomes, rows,
     session::{Session, Transaction},
+    tally::Tally,
 };
 use crate::{
     domain::{DeadLetter, EmailAddress, Lang, Order, OrderId, Timestamp},
@@ -23,8 +25,8 @@ use crate::{
     },
 };
 
-/// Applies a batch.
-pub(super) async fn apply(client: &mut Session, batch: &Batch) -> Result<Applied> {
+/// Applies a batch, and leases mails by that call if it says so.
+pub(super) async fn apply(client: &mut Session, batch: &Batch, taking: Option<&LeaseCall>) -> Result<Applied> {
     let mut advances: Vec<&Advance> = batch.advances.iter().collect();
     // rows are locked in one order everywhere
     advances.sort_by(|a, b| a.tp.cmp(&b.tp));
@@ -37,10 +39,15 @@ pub(super) async fn apply(client: &mut Session, batch: &Batch) -> Result<Applied
     let changes = changes::changes(&mut stored, batch);
     let mut letters = conflicts(&tx, &stored, &changes.conflicts).await?;
     letters.extend(batch.dead.iter().cloned());
-    let applied = changes.applied;
+    let mut applied = changes.applied.clone();
     write(&tx, changes, batch).await?;
     dead::insert(&tx, &letters).await?;
     outcomes::insert(&tx, &batch.outcomes).await?;
+    if let (Some(leasing), Some(taking)) = (batch.lease, taking) {
+        let mut tally = Tally::default();
+        applied.leased = ledger::take(&tx, batch.now, taking, leasing.limit, &mut tally).await?;
+        tally.write(&tx).await?;
+    }
     tx.commit().await?;
     Ok(applied)
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 pub(super) use self::{
     lanes::{drop_waiting, insert_unsent, key, promote},
-    lease::LeaseCall,
+    lease::{LeaseCall, take},
 };
 use super::{
     PgStore, rows,
@@ -20,9 +20,8 @@ use super::{
 };
 use crate::{
     domain::Timestamp,
-    env::Random,
     store::{
-        Error, Result,
+        Result,
         ledger::{Class, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settlement},
     },
 };
@@ -30,9 +29,7 @@ use crate::{
 #[async_trait]
 impl Ledger for PgStore {
     async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
-        let call =
-            Random::system().u64().map_err(|e| Error::Unavailable(format!("no random number: {e}")))?.cast_signed();
-        let taking = LeaseCall { call, until };
+        let taking = LeaseCall::new(until)?;
         let uncertain = {
             let mut uncertain = self.uncertain.lock().unwrap_or_else(PoisonError::into_inner);
             // a commit can still come after it was looked for; what is not found in time is ambiguous by then

@@ -1,12 +1,14 @@
 //! The read model: how far it is, one order, lists, counts.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use deadpool_postgres::tokio_postgres::types::ToSql;
 
 use super::{
-    PgStore, apply, offsets, outcomes, rows,
+    PgStore, apply,
+    ledger::LeaseCall,
+    offsets, outcomes, rows,
     session::Session,
     tally::{self, Kind},
 };
@@ -27,7 +29,13 @@ impl Orders for PgStore {
     }
 
     async fn apply(&self, batch: Arc<Batch>) -> Result<Applied> {
-        self.run(|client| Box::pin(async move { apply::apply(client, &batch).await })).await
+        let taking = batch.lease.map(|leasing| LeaseCall::new(leasing.until)).transpose()?;
+        let applied =
+            self.run(|client| Box::pin(async move { apply::apply(client, &batch, taking.as_ref()).await })).await;
+        if applied.is_err() {
+            self.uncertain.lock().unwrap_or_else(PoisonError::into_inner).extend(taking);
+        }
+        applied
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>> {

@@ -1,9 +1,13 @@
 //! The projection's transaction: the hot path of writing.
 
+use std::borrow::Cow;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::{
-    Error, Result, dead, ledger, outcomes, rows,
+    Error, Result,
+    births::{Births, Stored},
+    dead, ledger, outcomes, rows,
     tally::{Kind, Tally},
 };
 use crate::{
@@ -77,11 +81,13 @@ struct Projection<'conn> {
     conn: &'conn Connection,
     find: CachedStatement<'conn>,
     known: CachedStatement<'conn>,
+    waiting: CachedStatement<'conn>,
     insert: CachedStatement<'conn>,
     enter: CachedStatement<'conn>,
     start: CachedStatement<'conn>,
     finish: CachedStatement<'conn>,
     batch: &'conn Batch,
+    births: Births<'conn>,
     tally: Tally,
     applied: Applied,
 }
@@ -89,6 +95,7 @@ struct Projection<'conn> {
 /// What the store holds of an order.
 struct Held {
     fingerprint: i64,
+    stored: Stored,
     /// Its latest event.
     seq: u8,
     estado: Box<str>,
@@ -103,11 +110,14 @@ impl<'conn> Projection<'conn> {
             conn,
             find: conn.prepare_cached(
                 "SELECT o.fingerprint, h.seq, h.estado, h.last, h.closes, o.partition, o.flow, o.address, o.mails_from,
-                     h.at
+                     h.at, o.lang, o.placed_at, o.trace
                  FROM orders o CROSS JOIN history h
                  WHERE o.id = ?1 AND h.id > ?2 AND h.id < ?2 + 256 ORDER BY h.id DESC LIMIT 1",
             )?,
             known: conn.prepare_cached("SELECT 1 FROM history WHERE id = ?")?,
+            waiting: conn.prepare_cached(
+                "SELECT 1 FROM history WHERE id > ? AND id < ? AND mail IN ('pending', 'sending') LIMIT 1",
+            )?,
             insert: conn.prepare_cached(
                 "INSERT INTO orders (id, gameid, name, price, usermail, lang, placed_at, trace, fingerprint,
                      partition, flow, address, mails_from)
@@ -115,14 +125,13 @@ impl<'conn> Projection<'conn> {
             )?,
             enter: conn.prepare_cached(
                 "INSERT INTO history (id, estado, at, next_at, last, mail, due_at, tried_at, head, closes, waits, left_ms,
-                     step, change, exits, expect_at, next, by, command, reason, template)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?6 IS 'pending' AND NOT EXISTS (
-                     SELECT 1 FROM history WHERE id > ?8 AND id < ?1 AND mail IN ('pending', 'sending')),
-                     ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+                     step, change, exits, expect_at, next, by, command, reason, template, attempts, tries, begun_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?22, ?22, ?)",
             )?,
             start: conn.prepare_cached("INSERT INTO in_flight (id) VALUES (?)")?,
             finish: conn.prepare_cached("DELETE FROM in_flight WHERE id = ?")?,
             batch,
+            births: Births::new(conn, batch)?,
             tally: Tally::default(),
             applied: Applied::default(),
         })
@@ -142,8 +151,8 @@ impl<'conn> Projection<'conn> {
         if !self.applied.count(relation, self.batch.is_unmailed(event)) {
             return Ok(());
         }
-        let mails_from = self.note(held.as_ref(), relation, incoming)?;
-        self.enter(incoming, MailId { order: event.order.id, seq: event.seq }.is_dropped(mails_from))?;
+        let details = self.note(held.as_ref(), relation, incoming)?;
+        self.enter(incoming, relation, held.as_ref(), &details)?;
         let key = rows::key(event.order.id, event.seq);
         if relation == Relation::Late {
             // its mail goes before those of later states that are still to be sent
@@ -151,7 +160,7 @@ impl<'conn> Projection<'conn> {
         } else {
             self.advance(held.as_ref(), incoming)?;
         }
-        if mails_from == Some(event.seq) {
+        if details.mails_from == Some(event.seq) {
             ledger::drop_waiting(self.conn, key, &mut self.tally)?;
         }
         Ok(())
@@ -168,6 +177,11 @@ impl<'conn> Projection<'conn> {
         };
         Ok(Some(Held {
             fingerprint: row.get(0)?,
+            stored: Stored {
+                lang: rows::optional_text(row, 10)?.and_then(|lang| lang.parse().ok()),
+                placed_at: rows::time(row, 11)?,
+                trace: rows::optional_text(row, 12)?.and_then(|trace| trace.parse().ok()),
+            },
             seq: row.get(1)?,
             estado: rows::text(row, 2)?.into(),
             at: rows::time(row, 9)?,
@@ -176,16 +190,20 @@ impl<'conn> Projection<'conn> {
         }))
     }
 
-    /// Writes what an event says of its order as a whole. Returns from which event on its mails are sent, if that is not the
-    /// first.
-    fn note(&mut self, held: Option<&Held>, relation: Relation, incoming: &Incoming) -> Result<Option<u8>> {
+    /// Writes what an event says of its order as a whole, and returns it.
+    fn note<'a>(
+        &mut self,
+        held: Option<&'a Held>,
+        relation: Relation,
+        incoming: &Incoming,
+    ) -> Result<Cow<'a, Details>> {
         let order = &incoming.event.order;
         let Some(held) = held else {
             let details = Details::default().after(relation, incoming).unwrap_or_default();
             self.insert(order, &details)?;
-            return Ok(details.mails_from);
+            return Ok(Cow::Owned(details));
         };
-        let Some(details) = held.details.after(relation, incoming) else { return Ok(held.details.mails_from) };
+        let Some(details) = held.details.after(relation, incoming) else { return Ok(Cow::Borrowed(&held.details)) };
         let sql = "UPDATE orders SET partition = ?, flow = ?, address = ?, mails_from = ? WHERE id = ?";
         let address = details.address.as_ref().map(EmailAddress::as_str);
         self.conn.prepare_cached(sql)?.execute(params![
@@ -195,7 +213,7 @@ impl<'conn> Projection<'conn> {
             details.mails_from,
             order.id.get() as i64
         ])?;
-        Ok(details.mails_from)
+        Ok(Cow::Owned(details))
     }
 
     fn advance(&mut self, held: Option<&Held>, incoming: &Incoming) -> Result<()> {
@@ -243,21 +261,31 @@ impl<'conn> Projection<'conn> {
     }
 
     /// Writes the history, and with it the mail.
-    fn enter(&mut self, incoming: &Incoming, is_dropped: bool) -> Result<()> {
+    fn enter(&mut self, incoming: &Incoming, relation: Relation, held: Option<&Held>, details: &Details) -> Result<()> {
         let event = &incoming.event;
-        let id = event.order.id;
-        let due = self.batch.mails(event).then_some(self.batch.now);
-        let mail = due.map(|_| if is_dropped { MailStatus::Dropped } else { MailStatus::Pending }.name());
+        let (id, now) = (event.order.id, self.batch.now.as_millis());
+        let key = rows::key(id, event.seq);
+        let is_mailed = self.batch.mails(event);
+        let is_dropped = is_mailed && details.drops(MailId { order: id, seq: event.seq });
+        let is_head = is_mailed && !is_dropped && (held.is_none() || !self.waiting.exists([rows::key(id, 0), key])?);
+        let is_born = is_mailed && !is_dropped && self.births.takes(incoming, relation, is_head);
+        let status = match (is_dropped, is_born) {
+            (true, _) => MailStatus::Dropped,
+            (false, true) => MailStatus::Sending,
+            (false, false) => MailStatus::Pending,
+        };
+        let mail = is_mailed.then(|| status.name());
         let columns = Columns::of(event);
         self.enter.execute(params![
-            rows::key(id, event.seq),
+            key,
             event.estado,
             event.at.as_millis(),
             columns.next_at,
             columns.last,
             mail,
-            due.map(Timestamp::as_millis),
-            rows::key(id, 0),
+            mail.map(|_| if is_born { self.births.until.as_millis() } else { now }),
+            mail.map(|_| now),
+            is_head,
             columns.closes,
             columns.waits,
             columns.left_ms,
@@ -270,12 +298,17 @@ impl<'conn> Projection<'conn> {
             columns.command,
             columns.reason,
             columns.template,
+            u8::from(is_born),
+            is_born.then_some(now),
         ])?;
         if let Some(status) = mail {
             self.tally.add(Kind::Mail, status, 1);
         }
-        if mail.is_some() && is_dropped {
-            ledger::say_dropped(self.conn, rows::key(id, event.seq), None, &mut self.tally)?;
+        if is_born {
+            self.births.keep(incoming, held.map(|held| held.stored), details.address.as_ref())?;
+        }
+        if is_dropped {
+            ledger::say_dropped(self.conn, key, None, &mut self.tally)?;
         }
         Ok(())
     }
@@ -294,6 +327,6 @@ impl<'conn> Projection<'conn> {
 
     fn finish(self) -> Result<Applied> {
         self.tally.write(self.conn)?;
-        Ok(self.applied)
+        Ok(Applied { leased: self.births.finish(self.conn)?, ..self.applied })
     }
 }

@@ -5,27 +5,36 @@ mod lanes;
 mod lease;
 mod settle;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-pub(super) use self::lanes::{drop_waiting, key, redrive, say_dropped, wait_behind};
+pub(super) use self::{
+    lanes::{drop_waiting, key, redrive, say_dropped, wait_behind},
+    lease::{is_any_due, lease},
+};
 use super::{
     Result, SqliteStore, rows,
     tally::{self, Kind, Tally},
 };
 use crate::{
     domain::Timestamp,
-    store::ledger::{Class, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settlement},
+    store::ledger::{Class, Leasing, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settlement},
 };
+
+/// How long results of mails wait for a projection with which they can be committed. What a crash in this time leaves
+/// unwritten counts as ambiguous.
+const PATIENCE: Duration = Duration::from_millis(25);
 
 #[async_trait]
 impl Ledger for SqliteStore {
     async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
-        self.writer.run(move |conn| lease::lease(conn, now, until, limit)).await
+        self.writer.run(move |conn| lease(conn, now, Leasing { until, limit })).await
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64> {
-        self.writer.run(move |conn| settle::settle(conn, &settlements)).await
+        self.writer.run_in_company(PATIENCE, move |conn| settle::settle(conn, &settlements)).await
     }
 
     async fn renew(&self, attempts: Vec<(MailId, u32)>, until: Timestamp) -> Result<Vec<MailId>> {

@@ -8,6 +8,7 @@
 //! found by an index over the heads of the lanes, so no call grows slower with the number of orders ever taken.
 
 mod apply;
+mod births;
 mod compact;
 mod dead;
 mod keys;

@@ -88,7 +88,7 @@ impl Api {
         self.0.metrics.link_asked(is_made);
         if is_made {
             info!(order.id = %order, "the link to an order was requested and will be mailed");
-            self.0.mails.notify_one();
+            self.0.mails.call();
         }
         Ok(())
     }

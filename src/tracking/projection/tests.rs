@@ -11,7 +11,10 @@ use super::*;
 use crate::{
     clock::Clock,
     eventlog::sqlite::{Options as LogOptions, SqliteLog},
-    store::sqlite::{Options as StoreOptions, SqliteStore},
+    store::{
+        Handover,
+        sqlite::{Options as StoreOptions, SqliteStore},
+    },
 };
 
 /// Batches of any size, as a log may give them; a seek is not expected.
@@ -48,7 +51,7 @@ fn projection(path: &dyn Fn(&str) -> PathBuf, runtime: &Runtime) -> Projection {
         log: Arc::new(SqliteLog::open(&path("log"), LogOptions::default()).unwrap()),
         store: Arc::new(SqliteStore::open(&path("store"), StoreOptions::default()).unwrap()),
         env: Env::simulated(Clock::manual(Timestamp::default()), 1),
-        projected: Arc::default(),
+        handover: Handover::default(),
         feed: crate::tracking::Feed::default(),
         author: Arc::new(|_, record| Ok(record.headers.text(wire::SEAL) == Some("x"))),
         metrics: Metrics::new(&mut Registry::default()),

@@ -69,7 +69,7 @@ impl Desk {
             handles: handles(),
             metrics: Metrics::new(&mut Registry::default()),
             feed: Feed::default(),
-            mails: Arc::default(),
+            mails: encargo::store::Handover::default(),
         };
         let options = ApiOptions {
             open: true,

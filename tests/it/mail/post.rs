@@ -10,7 +10,7 @@ pub struct Post {
     pub clock: Clock,
     pub store: Arc<SqliteStore>,
     pub metrics: Metrics,
-    wake: Arc<Notify>,
+    handover: Handover,
     pub url: String,
     pub running: Option<(CancellationToken, JoinHandle<mail::Result<()>>)>,
     /// The running mailer's view of where it sends.
@@ -55,7 +55,7 @@ impl Post {
             clock: Clock::manual(Timestamp::from_millis(1_764_000_000_000)),
             store,
             metrics: Metrics::register(&mut Registry::default()),
-            wake: Arc::default(),
+            handover: Handover::default(),
             url: url.to_owned(),
             running: None,
             destinations: None,
@@ -97,7 +97,7 @@ impl Post {
             composer: Arc::new(composer),
             transport,
             env: Env::real(self.clock.clone()),
-            wake: self.wake.clone(),
+            handover: self.handover.clone(),
             metrics: self.metrics.clone(),
         };
         let stop = CancellationToken::new();
@@ -136,7 +136,7 @@ impl Post {
         let now = self.clock.now();
         let batch = Batch { group: "tracking".into(), advances, events, mail: true, now, ..Batch::default() };
         self.store.apply(batch.into()).await.unwrap();
-        self.wake.notify_one();
+        self.handover.call();
     }
 
     pub fn event(&self, id: u64, estado: &str) -> Incoming {

@@ -3,14 +3,22 @@
 use std::collections::HashSet;
 
 use encargo::{
-    domain::Waits,
+    domain::{Lang, Waits},
     store::{
-        ledger::{Class, Mail, MailStatus, Reason, Verdict},
+        Store,
+        ledger::{Class, Leasing, Mail, MailStatus, Reason, Verdict},
         orders::Batch,
     },
 };
 
 use super::{Place, support::*};
+
+/// Sends all that is due.
+async fn settle_all(store: &dyn Store, second: u64) {
+    for mail in lease(store, second).await {
+        settle(store, mail.id, mail.attempt, sent()).await;
+    }
+}
 
 fn retry(second: u64) -> Verdict {
     Verdict::Retry(at(second), Reason::new(Class::Deferred, "451 try later"))
@@ -53,6 +61,52 @@ pub async fn a_leased_mail_tells_everything(place: &dyn Place) {
     assert_eq!(lease(&*store, 0).await, [expected]);
     let (_, history) = store.order(id(1)).await.unwrap().unwrap();
     assert_eq!(history[0].mail, Some(MailStatus::Sending), "durable before it is answered");
+}
+
+pub async fn a_mail_leased_as_it_is_made_is_told_as_any_other(place: &dyn Place) {
+    let store = place.open().await;
+    let mut english = order(2);
+    english.lang = Some(Lang::En);
+    apply(&*store, vec![event(english, 1)]).await;
+    settle_all(&*store, 0).await;
+    // the second event of an order says nothing of its language: what was placed counts
+    let leasing = Leasing { until: at(60), limit: 10 };
+    let batch = Batch { lease: Some(leasing), ..batch(events([(1, 1), (2, 2), (3, 1), (3, 2)])) };
+    let mut leased = store.apply(batch.into()).await.unwrap().leased;
+    leased.sort_by_key(|mail| mail.id);
+    assert_eq!(ids(&leased), [mail_id(1, 1), mail_id(2, 2), mail_id(3, 1)]);
+    assert_eq!(lease(&*store, 59).await, [], "they are leased");
+    store.expire_leases(at(0)).await.unwrap();
+    let mut again = lease(&*store, 0).await;
+    again.sort_by_key(|mail| mail.id);
+    for (mail, again) in leased.into_iter().zip(again) {
+        assert_eq!(Mail { attempt: 2, tries: 2, ambiguous: true, ..mail }, again);
+    }
+}
+
+pub async fn what_is_due_already_goes_before_what_is_made(place: &dyn Place) {
+    let store = place.open().await;
+    apply(&*store, events([(1, 1), (2, 1)])).await;
+    let leasing = Leasing { until: at(65), limit: 3 };
+    let later = Batch { now: at(5), lease: Some(leasing), ..batch(events([(3, 1), (4, 1)])) };
+    let leased = store.apply(later.into()).await.unwrap().leased;
+    assert_eq!(ids(&leased[..2]), [mail_id(1, 1), mail_id(2, 1)]);
+    assert_eq!(leased.len(), 3);
+    assert_eq!(lease(&*store, 5).await.len(), 1);
+}
+
+pub async fn a_mail_to_a_suppressed_address_is_made_as_such(place: &dyn Place) {
+    let store = place.open().await;
+    apply(&*store, events([(1, 1)])).await;
+    lease(&*store, 0).await;
+    let gone = Verdict::Dead(Reason::new(Class::Address, "550 5.1.1 unknown"));
+    settle(&*store, mail_id(1, 1), 1, gone).await;
+    let mut shouted = order(2);
+    shouted.email = "ANA@example.org".parse().unwrap();
+    let batch = Batch { lease: Some(Leasing { until: at(60), limit: 1 }), ..batch(vec![event(shouted, 1)]) };
+    let leased = store.apply(batch.into()).await.unwrap().leased;
+    let suppressed = leased[0].suppressed.as_ref().expect("it is suppressed");
+    assert_eq!((suppressed.mail, &*suppressed.reason), (mail_id(1, 1), "550 5.1.1 unknown"));
 }
 
 pub async fn nothing_is_leased_before_it_is_due(place: &dyn Place) {

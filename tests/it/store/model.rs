@@ -10,7 +10,7 @@ use encargo::{
     store::{
         Store,
         dead::{Action, DeadId},
-        ledger::{Class, MailId, MailStatus, Reason, Verdict},
+        ledger::{Class, Leasing, Mail, MailId, MailStatus, Reason, Verdict},
         links::LinkRequest,
         orders::Incoming,
     },
@@ -33,6 +33,8 @@ enum Step {
     Apply {
         events: Vec<(u64, u8, bool)>,
         mail: bool,
+        /// How many mails are leased with them, if any may be.
+        lease: Option<usize>,
     },
     Lease {
         limit: usize,
@@ -60,8 +62,9 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let mail = (1..=ORDERS, 0..=SEQS);
     prop_oneof![
-        5 => (prop::collection::vec((1..=ORDERS, 1..=SEQS, prop::bool::weighted(0.1)), 1..6), prop::bool::weighted(0.9))
-            .prop_map(|(events, mail)| Step::Apply { events, mail }),
+        5 => (prop::collection::vec((1..=ORDERS, 1..=SEQS, prop::bool::weighted(0.1)), 1..6), prop::bool::weighted(0.9),
+                prop::option::of(1_usize..5))
+            .prop_map(|(events, mail, lease)| Step::Apply { events, mail, lease }),
         6 => (1_usize..5, 1_u64..10).prop_map(|(limit, seconds)| Step::Lease { limit, seconds }),
         8 => (0_usize..6, 0_u8..6).prop_map(|(leased, verdict)| Step::Settle { leased, verdict }),
         2 => Just(Step::Expire),
@@ -212,11 +215,14 @@ fn told(number: u64, seq: u8, is_end: bool) -> Incoming {
 async fn take(store: &dyn Store, model: &mut Model, step: &Step) {
     let now = model.now();
     match step {
-        Step::Apply { events, mail } => {
+        Step::Apply { events, mail, lease } => {
             let incoming = events.iter().map(|(number, seq, is_end)| told(*number, *seq, *is_end)).collect();
-            let batch = encargo::store::orders::Batch { mail: *mail, now, ..batch(incoming) };
-            let accepted = store.apply(batch.into()).await.unwrap().accepted;
-            assert_eq!(accepted, model.apply(events, *mail));
+            let until = now + Duration::from_secs(4);
+            let leasing = lease.map(|limit| Leasing { until, limit });
+            let batch = encargo::store::orders::Batch { mail: *mail, now, lease: leasing, ..batch(incoming) };
+            let applied = store.apply(batch.into()).await.unwrap();
+            assert_eq!(applied.accepted, model.apply(events, *mail));
+            check_leased(store, model, lease.unwrap_or(0), until, applied.leased).await;
         }
         Step::Lease { limit, seconds } => lease_some(store, model, *limit, *seconds).await,
         Step::Settle { leased, verdict } if !model.leased.is_empty() => {
@@ -262,9 +268,13 @@ async fn take(store: &dyn Store, model: &mut Model, step: &Step) {
 
 /// Whatever is leased must be due heads, the oldest of them, and as many as asked for.
 async fn lease_some(store: &dyn Store, model: &mut Model, limit: usize, seconds: u64) {
-    let (now, until) = (model.now(), at(model.seconds + seconds));
-    let due: BTreeMap<MailId, Row> = model.heads().filter(|(_, row)| row.due <= now).collect();
-    let mails = store.lease(now, until, limit).await.unwrap();
+    let until = at(model.seconds + seconds);
+    let mails = store.lease(model.now(), until, limit).await.unwrap();
+    check_leased(store, model, limit, until, mails).await;
+}
+
+async fn check_leased(store: &dyn Store, model: &mut Model, limit: usize, until: Timestamp, mails: Vec<Mail>) {
+    let due: BTreeMap<MailId, Row> = model.heads().filter(|(_, row)| row.due <= model.now()).collect();
     let mut taken: BTreeSet<MailId> = mails.iter().map(|mail| mail.id).collect();
     assert!(taken.iter().all(|id| !model.is_dropped(*id)), "{taken:?}");
     // what waits again though its order was cancelled is dropped when it would be sent

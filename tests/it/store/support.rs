@@ -95,6 +95,7 @@ pub fn batch(events: Vec<Incoming>) -> Batch {
         mail: true,
         mail_since: None,
         now: at(0),
+        lease: None,
     }
 }
 

@@ -6,8 +6,9 @@ use super::{
 };
 use crate::{
     domain::Timestamp,
+    env::Random,
     store::{
-        Result,
+        Error, Result,
         ledger::{Class, Mail, MailStatus, Reason},
         postgres::{
             rows,
@@ -23,6 +24,13 @@ pub(in crate::store::postgres) struct LeaseCall {
     /// A number of its own.
     pub(super) call: i64,
     pub(super) until: Timestamp,
+}
+
+impl LeaseCall {
+    pub(in crate::store::postgres) fn new(until: Timestamp) -> Result<Self> {
+        let number = Random::system().u64().map_err(|e| Error::Unavailable(format!("no random number: {e}")))?;
+        Ok(Self { call: number.cast_signed(), until })
+    }
 }
 
 pub(super) async fn lease(
@@ -62,7 +70,7 @@ async fn release(tx: &Transaction<'_>, now: Timestamp, uncertain: &[LeaseCall], 
 }
 
 /// Others that lease at the same time take other rows.
-async fn take(
+pub(in crate::store::postgres) async fn take(
     tx: &Transaction<'_>,
     now: Timestamp,
     taking: &LeaseCall,

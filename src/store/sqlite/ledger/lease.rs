@@ -10,7 +10,7 @@ use crate::{
     domain::Timestamp,
     store::{
         Error, Result,
-        ledger::{Class, Mail, MailId, MailStatus, Reason},
+        ledger::{Class, Leasing, Mail, MailId, MailStatus, Reason},
         sqlite::{
             rows,
             tally::{Kind, Tally},
@@ -18,7 +18,14 @@ use crate::{
     },
 };
 
-pub(super) fn lease(conn: &Connection, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
+/// Whether a mail could be leased.
+pub(in crate::store::sqlite) fn is_any_due(conn: &Connection, now: Timestamp) -> Result<bool> {
+    let sql = "SELECT 1 FROM history INDEXED BY mail_due WHERE head > 0 AND due_at <= ? AND head = 1 LIMIT 1";
+    Ok(conn.prepare_cached(sql)?.exists([now.as_millis()])?)
+}
+
+pub(in crate::store::sqlite) fn lease(conn: &Connection, now: Timestamp, leasing: Leasing) -> Result<Vec<Mail>> {
+    let Leasing { until, limit } = leasing;
     let Due { mails, damaged, dropped } = due(conn, now, limit)?;
     for (id, error) in damaged {
         bury_damaged(conn, id, &error.to_string())?;
