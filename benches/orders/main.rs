@@ -5,10 +5,9 @@
 //!   many people look at the operations desk
 //! - `timers [--orders 100000] [--rate 2000] [--mail none|maildir|smtp]`: lateness of transitions and memory with that
 //!   many orders in flight
-//! - `restart [--orders 150000]`: time from start to the first timer with that many orders in flight
 //! - `overload`: three times the sustainable rate for 30 s, then normal again
 //!
-//! Every mode but `acks` drives the real binary as a child process. `flow`, `timers` and `restart` take `--log URL` and
+//! Every mode but `acks` drives the real binary as a child process. `flow` and `timers` take `--log URL` and
 //! `--store URL`, and print the CPU of other programs with `--beside broker=PID,postgres=PID`. `docs/benchmarks.md` holds the figures.
 #![allow(missing_docs, clippy::disallowed_methods)] // a benchmark reads real time
 
@@ -74,10 +73,7 @@ async fn main() {
             modes::timers(option("--orders", 100_000), option("--rate", 2_000.0), &option("--mail", "none".to_owned()))
                 .await;
         }
-        Some("restart") => modes::restart(option("--orders", 150_000)).await,
         Some("overload") => modes::overload(option("--rate", 4_000.0)).await,
-        _ => println!(
-            "usage: cargo bench --bench orders -- acks|flow|timers|restart|overload (see benches/orders/main.rs)"
-        ),
+        _ => println!("usage: cargo bench --bench orders -- acks|flow|timers|overload (see benches/orders/main.rs)"),
     }
 }

@@ -1,9 +1,6 @@
 //! The modes that drive the real binary.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use encargo::bench::{
     process::{Launch, Server, Usage},
@@ -99,40 +96,6 @@ pub async fn timers(orders: u64, rate: f64, mail: &str) {
     span.report();
     println!("           {empty:.0} MB before the first order");
     println!("client     {}", report(&load.await.expect("no panic")));
-    server.kill().expect("it runs");
-}
-
-/// Places orders, kills the server while all of them wait for their first timer, and starts it again.
-pub async fn restart(orders: u64) {
-    let data = tempfile::tempdir().expect("a folder");
-    let server = start(data.path(), Duration::from_hours(1), "none:").await;
-    let started = Instant::now();
-    while scrape(&server).await.value("encargo_orders{state=\"in_flight\"}") < orders as f64 {
-        load(server.intake, CONNECTIONS, Duration::from_secs(1), None).await;
-    }
-    let in_flight = scrape(&server).await.value("encargo_orders{state=\"in_flight\"}");
-    println!("in flight  {in_flight:8.0} orders placed in {:?}, {:.0} MB", started.elapsed(), memory(&server));
-    server.kill().expect("it runs");
-    let started = Instant::now();
-    // with a dwell of zero every timer is due at once
-    let server = start(data.path(), Duration::from_millis(1), "none:").await;
-    println!("ready      {:?} after start", server.ready_after);
-    loop {
-        let fired = scrape(&server).await.value("encargo_order_transitions_total{estado=\"preparando\"}");
-        if fired > 0.0 {
-            println!("first fire {:?} after start, {:.0} MB", started.elapsed(), memory(&server));
-            break;
-        }
-        assert!(started.elapsed() < Duration::from_mins(1), "no timer fired in 60 s");
-    }
-    loop {
-        let metrics = scrape(&server).await;
-        if metrics.value("encargo_orders{state=\"in_flight\"}") == 0.0 {
-            println!("all done   {:?} after start", started.elapsed());
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
     server.kill().expect("it runs");
 }
 

@@ -1,8 +1,8 @@
 //! The tables: migrations, and the statements that are not on the hot path.
 
-use std::path::Path;
+use std::{iter::successors, path::Path};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use crate::{
     causes::with_causes,
@@ -40,6 +40,12 @@ pub(super) fn migrate(path: &Path, conn: &mut Connection) -> Result<()> {
     Ok(())
 }
 
+/// Brings the tables up to what they were in an older version.
+#[cfg(test)]
+pub(super) fn migrate_to(version: i32, conn: &mut Connection) {
+    embedded::migrations::runner().set_target(refinery::Target::Version(version)).run(conn).unwrap();
+}
+
 /// Checks that the tables are those of this version.
 pub(super) fn check(path: &Path, conn: &mut Connection) -> Result<()> {
     let ours = embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
@@ -53,8 +59,17 @@ pub(super) fn check(path: &Path, conn: &mut Connection) -> Result<()> {
 }
 
 fn not_ours(path: &Path, error: &refinery::Error) -> Error {
-    let text = format!("{}; is this an event log of this version?", with_causes(error));
-    sqlite::describe(path, sqlite::Error::Fatal(text)).into()
+    let first: &dyn std::error::Error = error;
+    let is_full = successors(Some(first), |error| error.source()).any(|error| {
+        let code = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+        code == Some(ErrorCode::DiskFull)
+    });
+    let advice = if is_full {
+        "an older file is brought up to date once, at the start, and wants twice its size of free room for that; it is as it was"
+    } else {
+        "is this an event log of this version?"
+    };
+    sqlite::describe(path, sqlite::Error::Fatal(format!("{}; {advice}", with_causes(error)))).into()
 }
 
 /// Creates a topic, or finds it to be there as wanted.

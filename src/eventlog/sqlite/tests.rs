@@ -286,6 +286,55 @@ fn what_is_no_log_is_named() {
     assert!(fatal(SqliteLog::open_read_only(&newer.path())).contains("log.db"));
 }
 
+/// A file of the first version with records of two partitions, from which the oldest are deleted already.
+fn first_version(place: &Place) -> Connection {
+    let mut conn = sqlite::open_writer(&place.path(), Access::Serve).unwrap();
+    schema::migrate_to(1, &mut conn);
+    conn.execute_batch(
+        "INSERT INTO topics VALUES (1, 't');
+         INSERT INTO partitions VALUES (1, 1, 0, 10, 500), (2, 1, 1, 0, 400);
+         WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 499)
+         INSERT INTO records SELECT 1, i, 7 + i, CAST(i AS BLOB), NULL, zeroblob(700) FROM n WHERE i >= 10
+             UNION ALL SELECT 2, i, 9 + i, NULL, NULL, CAST('second ' || i AS BLOB) FROM n WHERE i < 400;",
+    )
+    .unwrap();
+    conn
+}
+
+#[test]
+fn a_file_of_the_first_version_holds_what_it_held() {
+    let place = Place::new();
+    drop(first_version(&place));
+    let log = SqliteLog::open(&place.path(), Options::default()).unwrap();
+    let read = |partition, from| {
+        let mut reader = log.read(&TopicPartition { topic: "t".into(), partition }, from).unwrap();
+        reader.next(1_000).unwrap()
+    };
+    let first = read(0, 10);
+    assert_eq!((first.len(), first[0].offset, first[489].offset), (490, 10, 499));
+    assert!(first.iter().all(|record| {
+        record.key.as_deref() == Some(record.offset.to_string().as_bytes())
+            && record.value == [0; 700]
+            && record.at == Timestamp::from_millis(7 + record.offset as i64)
+    }));
+    let second = read(1, 0);
+    assert!(second.len() == 400 && second[399].value == b"second 399" && second[399].key.is_none());
+    assert_eq!(append(&log, "next").unwrap(), 500);
+}
+
+#[test]
+fn where_there_is_no_room_for_a_newer_version_the_file_stays_as_it_was() {
+    let place = Place::new();
+    let mut conn = first_version(&place);
+    let pages: u32 = conn.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    let _: u32 = conn.pragma_update_and_check(None, "max_page_count", pages + 20, |row| row.get(0)).unwrap();
+    let refused = schema::migrate(&place.path(), &mut conn).unwrap_err().to_string();
+    assert!(refused.contains("full") && refused.contains("free room"), "{refused}");
+    drop(conn);
+    let log = SqliteLog::open(&place.path(), Options::default()).unwrap();
+    assert_eq!(log.read(&part(), 10).unwrap().next(1_000).unwrap().len(), 490);
+}
+
 #[test]
 fn damaged_headers_are_an_error_that_names_the_record() {
     let place = Place::new();
