@@ -12,10 +12,13 @@ pub fn is_legible(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// What an at sign looks like: itself, as in a link, as in JSON, and as keyboards of the far east have it.
+pub const AT_SIGNS: [&str; 5] = ["@", "%40", "\\u0040", "\u{ff20}", "\u{fe6b}"];
+
 /// Masks whatever looks like an e-mail address, as `a***@example.org`. Rather a word too much than an address too few:
 /// in doubt everything before an at sign belongs to it.
 pub fn mask_addresses(text: &str) -> Cow<'_, str> {
-    if !text.contains('@') && !text.contains("%40") {
+    if !AT_SIGNS.iter().any(|sign| text.contains(sign)) {
         return Cow::Borrowed(text);
     }
     let mut masked = String::with_capacity(text.len());
@@ -31,13 +34,12 @@ pub fn mask_addresses(text: &str) -> Cow<'_, str> {
 }
 
 fn ends_address(c: char) -> bool {
-    c.is_whitespace() || !is_legible(c) || "<>()[]{},;:|".contains(c) // quotes belong to some addresses
+    c.is_whitespace() || !is_legible(c) || "<>()[],;:".contains(c) // quotes, braces and bars belong to some addresses
 }
 
 fn mask_word(word: &str, masked: &mut String) {
-    // `a%40b.example` in a link is an address as well
-    let at = [word.rfind('@').map(|at| (at, 1)), word.rfind("%40").map(|at| (at, 3))];
-    let Some((at, length)) = at.into_iter().flatten().max() else { return masked.push_str(word) };
+    let at = AT_SIGNS.iter().filter_map(|sign| Some((word.rfind(sign)?, sign.len())));
+    let Some((at, length)) = at.max() else { return masked.push_str(word) };
     let domain = &word[at + length..];
     if at == 0 || domain.is_empty() {
         // `@example.org`, or half an address at the end of a line: hide what there is of it
@@ -69,6 +71,10 @@ mod tests {
             ("用户@例子.example ", "用***@例子.example "),
             ("ana@ example.org", "***@ example.org"),
             ("\"a..b\"@carrier.example", "\"***@carrier.example"),
+            ("ana@1 and eva@localhost", "a***@1 and e***@localhost"),
+            ("a{na}@x.example|b", "a***@x.example|b"),
+            ("{\"usermail\":\"ana\\u0040x.example\"}", "{\"usermail\":\"***@x.example\"}"),
+            ("ana\u{ff20}x.example", "a***@x.example"),
             ("@ana", "@ana"),
         ] {
             assert_eq!(mask_addresses(text), masked);
@@ -76,6 +82,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_address_of_a_customer_is_left_whole(
+            before in "[a-z<: =/|{\"]{0,4}", local in "[a-z0-9!#$%&'+/=?^_`{|}~é本.-]{1,12}",
+            domain in "[a-z0-9é][a-z0-9-]{0,5}(\\.[a-z0-9]{1,4}){0,2}", after in "[a-z>: =/|}\"]{0,4}",
+        ) {
+            let address = format!("{local}@{domain}");
+            prop_assume!(address.parse::<crate::domain::EmailAddress>().is_ok());
+            let text = format!("{before}{address}{after}");
+            let masked = mask_addresses(&text);
+            prop_assert!(!masked.contains(&address) && !masked.contains(&format!("{local}@")), "{} became {}", text, masked);
+        }
+
         #[test]
         fn no_address_is_left_whole(
             before in "[a-zA-Z<: é=/%@.-]{0,12}", local in "[a-z][a-z0-9.+_é-]{1,20}", domain in "[a-z]{1,8}\\.[a-z]{2,4}",

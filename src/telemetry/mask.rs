@@ -7,6 +7,8 @@ use std::{
     sync::{OnceLock, PoisonError, RwLock},
 };
 
+use crate::domain::foreign_text::AT_SIGNS;
+
 /// The secrets of this process, the longest first; set once the settings are read.
 static SECRETS: OnceLock<RwLock<Vec<String>>> = OnceLock::new();
 /// Shorter ones would be found in every other word.
@@ -52,14 +54,17 @@ fn without_addresses(text: &str) -> Cow<'_, str> {
             continue;
         }
         let before = &text[done..at];
-        let mut local = &before[before.rfind(|c: char| !is_local(c)).map_or(0, |end| end + width_of(before, end))..];
+        let mut local = match before.strip_suffix('"').map(|quoted| quoted.rfind('"')) {
+            Some(Some(quote)) => &before[quote..],
+            _ => &before[before.rfind(|c: char| !is_local(c)).map_or(0, |end| end + width_of(before, end))..],
+        };
         if before[..before.len() - local.len()].ends_with("\u{1b}[") {
             local = local.split_once('m').map_or(local, |(_, after)| after); // the end of a colour's sequence
         }
         let is_address = !local.is_empty() && text[at + width..].starts_with(|c: char| c.is_alphanumeric() || c == '[');
         masked.push_str(&text[done..at - if is_address { local.len() } else { 0 }]);
         if is_address {
-            masked.extend(local.chars().take(1));
+            masked.extend(local.chars().next().filter(|first| *first != '*'));
             masked.push_str("***");
         }
         masked.push_str(&text[at..at + width]);
@@ -72,12 +77,10 @@ fn without_addresses(text: &str) -> Cow<'_, str> {
     masked.into()
 }
 
-/// The next `@`, as it stands or as a URL has it, and its width.
+/// The next at sign, and its width.
 fn next_at(text: &str, from: usize) -> Option<(usize, usize)> {
     let rest = &text[from..];
-    let plain = rest.find('@').map(|at| (from + at, 1));
-    let encoded = rest.find("%40").map(|at| (from + at, 3));
-    plain.into_iter().chain(encoded).min()
+    AT_SIGNS.iter().filter_map(|sign| Some((from + rest.find(sign)?, sign.len()))).min()
 }
 
 fn ends_word(c: char) -> bool {
@@ -114,6 +117,9 @@ mod tests {
             ("\"smtps://ana%40shop.example:pw@relay\"", "\"smtps://***@relay\""),
             ("trace @ level, 3 @ 4", "trace @ level, 3 @ 4"),
             ("{\"to\":\"ana@example.org\"}", "{\"to\":\"a***@example.org\"}"),
+            ("to \"a..b\"@carrier.example", "to \"***@carrier.example"),
+            ("ana@1, \\\"a..b\\\"@localhost", "a***@1, \\\"***@localhost"),
+            ("ana\\u0040x.example \u{ff20}", "a***\\u0040x.example \u{ff20}"),
             ("\\\"ana@example.org\\\"", "\\\"a***@example.org\\\""),
             ("@", "@"),
             ("\u{1b}[2m=\u{1b}[0mana@example.org", "\u{1b}[2m=\u{1b}[0ma***@example.org"),
@@ -138,6 +144,18 @@ mod tests {
             assert!(!masked(&line).contains("ana.perez@"), "{line}");
             let line = format!("{before} kafka://us:geheim@h {after}");
             assert!(!masked(&line).contains("us:geheim"), "{line}");
+        }
+
+        #[test]
+        fn no_address_of_a_customer_is_left(
+            before in "[a-z<: =/|{\"\\\\]{0,4}", local in "[a-z0-9!#$%&'*+/=?^_`{|}~é本.-]{1,12}",
+            domain in "[a-z0-9é][a-z0-9-]{0,5}(\\.[a-z0-9]{1,4}){0,2}", after in "[a-z>: =/|}\"]{0,4}",
+        ) {
+            let Ok(address) = format!("{local}@{domain}").parse::<crate::domain::EmailAddress>() else { return Ok(()) };
+            for address in [Some(address.as_str().into()), address.to_ascii()].into_iter().flatten() {
+                let line = format!("{before} {address}{after}");
+                assert!(!masked(&line).contains(&*address), "{line}");
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("faults", &["clock", "domain", "env", "eventlog", "store"]),
     ("flows", &["domain", "eventlog"]),
     ("catalog", &["domain"]),
-    ("telemetry", &["clock", "config"]),
+    ("telemetry", &["clock", "config", "domain"]),
     ("words", &["domain"]),
     ("web", &["clock", "domain", "telemetry", "words"]),
     ("pages", &["domain", "web", "words"]),
