@@ -40,6 +40,13 @@ pub struct Incoming {
     pub letter: DeadLetter,
 }
 
+impl Incoming {
+    /// The offset of its record, if that lies on the partition of the order.
+    pub(super) fn offset(&self) -> Option<u64> {
+        self.partition.map(|_| self.letter.source.offset)
+    }
+}
+
 /// What is applied in one transaction.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
@@ -223,6 +230,10 @@ pub struct HistoryEntry {
     pub change: Change,
     /// When.
     pub at: Timestamp,
+    /// When what followed was due, if a timer was to bring it.
+    pub due: Option<Timestamp>,
+    /// The offset of its record on the partition of the order, if it lies there and the version that projected it kept that.
+    pub offset: Option<u64>,
     /// Who sent the command that caused it, if one did.
     pub by: Option<Box<str>>,
     /// That command's id.

@@ -32,6 +32,7 @@ pub(super) struct Row {
 /// What happened to an order, and the mail about it.
 pub(super) struct State {
     pub(super) event: StateEvent,
+    pub(super) offset: Option<u64>,
     pub(super) mail: Option<Mailing>,
 }
 
@@ -46,7 +47,7 @@ impl Row {
         if id.is_link() {
             return self.link.as_ref().map(|(asked_at, mail)| (*asked_at, mail));
         }
-        let State { event, mail } = self.states.get(&id.seq)?;
+        let State { event, mail, .. } = self.states.get(&id.seq)?;
         Some((event.at, mail.as_ref()?))
     }
 
@@ -85,6 +86,8 @@ impl State {
             estado: (&*event.estado).into(),
             change: event.change,
             at: event.at,
+            due: event.next_at(),
+            offset: self.offset,
             by,
             command,
             reason: event.reason.clone(),
@@ -160,7 +163,7 @@ impl Tables {
             Some((last, _)) if crate::planted::is_planted(crate::planted::Defect::LateIsLatest) => seq.max(last + 1),
             _ => seq,
         };
-        row.states.insert(seq, State { event: event.clone(), mail });
+        row.states.insert(seq, State { event: event.clone(), offset: incoming.offset(), mail });
         if row.details.mails_from == Some(event.seq) {
             let earlier = row.states.range_mut(..event.seq).filter_map(|(_, state)| state.mail.as_mut());
             for mail in earlier.filter(|mail| mail.status == MailStatus::Pending) {

@@ -248,10 +248,10 @@ async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], batc
     let insert = tx
         .prepare(
             "INSERT INTO history (id, estado, at, next_at, last, mail, closes, waits, left_ms, step, change, exits,
-                 expect_at, next, by, command, reason, template)
+                 expect_at, next, by, command, reason, template, record_offset)
              SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bool[], $7::text[],
                  $8::text[], $9::bigint[], $10::smallint[], $11::text[], $12::smallint[], $13::bigint[], $14::text[],
-                 $15::text[], $16::text[], $17::text[], $18::text[])",
+                 $15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[])",
         )
         .await?;
     let ids: Vec<i64> = history.iter().map(|(id, _)| *id).collect();
@@ -267,7 +267,9 @@ async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], batc
     let texts = |of: for<'a> fn(&Columns<'a>) -> Option<&'a str>| {
         columns.iter().map(|row| of(row).map(rows::text)).collect::<Vec<Option<Cow<str>>>>()
     };
-    let params: [&(dyn ToSql + Sync); 18] = [
+    let offsets: Vec<Option<i64>> =
+        history.iter().map(|(_, incoming)| Some(incoming.offset()?.cast_signed())).collect();
+    let params: [&(dyn ToSql + Sync); 19] = [
         &ids,
         &estados,
         &at,
@@ -286,6 +288,7 @@ async fn insert_history(tx: &Transaction<'_>, history: &[(i64, &Incoming)], batc
         &texts(|of| of.command),
         &texts(|of| of.reason),
         &texts(|of| of.template),
+        &offsets,
     ];
     tx.execute(&insert, &params).await?;
     Ok(())

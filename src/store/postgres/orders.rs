@@ -59,7 +59,7 @@ impl Orders for PgStore {
 /// One statement, so that view and history are of the same moment.
 async fn view(client: &mut Session, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>> {
     let sql = format!(
-        "SELECT {}, {}, {}, {}, h.change, h.by, h.command, h.reason FROM orders o JOIN history h ON h.id > o.id << 8 AND h.id < (o.id + 1) << 8 {}
+        "SELECT {}, {}, {}, {}, h.change, h.by, h.command, h.reason, h.record_offset FROM orders o JOIN history h ON h.id > o.id << 8 AND h.id < (o.id + 1) << 8 {}
          WHERE o.id = $1 ORDER BY h.id",
         rows::ORDER_COLUMNS,
         rows::WAITS_COLUMNS,
@@ -70,11 +70,13 @@ async fn view(client: &mut Session, id: OrderId) -> Result<Option<(OrderView, Ve
     let found = client.query(&client.prepare(&sql).await?, &[&(id.get() as i64)]).await?;
     let Some(last) = found.last() else { return Ok(None) };
     let line = |row| {
-        let OrderView { seq, estado, at, .. } = rows::order_view(row)?;
+        let OrderView { seq, estado, at, waits, .. } = rows::order_view(row)?;
         let text = |column| row.get::<_, Option<&str>>(rows::AFTER_VIEW + column);
         let [by, command, reason] = [2, 3, 4].map(|column| text(column).map(Into::into));
-        let mail = rows::mail_status(row, rows::AFTER_VIEW);
-        Ok(HistoryEntry { seq, estado, change: columns::change(text(1)), at, by, command, reason, mail })
+        let (mail, offset) =
+            (rows::mail_status(row, rows::AFTER_VIEW), row.get::<_, Option<i64>>(rows::AFTER_VIEW + 5));
+        let (change, due, offset) = (columns::change(text(1)), waits.next_at(), offset.map(i64::cast_unsigned));
+        Ok(HistoryEntry { seq, estado, change, at, due, offset, by, command, reason, mail })
     };
     let history = found.iter().map(line).collect::<Result<_>>()?;
     Ok(Some((rows::order_view(last)?, history)))

@@ -125,8 +125,9 @@ impl<'conn> Projection<'conn> {
             )?,
             enter: conn.prepare_cached(
                 "INSERT INTO history (id, estado, at, next_at, last, mail, due_at, tried_at, head, closes, waits, left_ms,
-                     step, change, exits, expect_at, next, by, command, reason, template, attempts, tries, begun_at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?22, ?22, ?)",
+                     step, change, exits, expect_at, next, by, command, reason, template, record_offset, attempts, tries,
+                     begun_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?23, ?23, ?)",
             )?,
             start: conn.prepare_cached("INSERT INTO in_flight (id) VALUES (?)")?,
             finish: conn.prepare_cached("DELETE FROM in_flight WHERE id = ?")?,
@@ -298,6 +299,7 @@ impl<'conn> Projection<'conn> {
             columns.command,
             columns.reason,
             columns.template,
+            incoming.offset().map(u64::cast_signed),
             u8::from(is_born),
             is_born.then_some(now),
         ])?;

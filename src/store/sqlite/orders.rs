@@ -61,7 +61,8 @@ fn order(conn: &Connection, id: OrderId) -> Result<Option<(OrderView, Vec<Histor
         return Ok(None);
     };
     let mut select = conn.prepare_cached(
-        "SELECT seq, estado, at, mail, change, by, command, reason FROM history WHERE id > ?1 AND id < ?1 + 256 ORDER BY id",
+        "SELECT seq, estado, at, mail, change, by, command, reason, next_at, record_offset
+         FROM history WHERE id > ?1 AND id < ?1 + 256 ORDER BY id",
     )?;
     let mut found = select.query([rows::key(id, 0)])?;
     let mut history = Vec::new();
@@ -71,6 +72,8 @@ fn order(conn: &Connection, id: OrderId) -> Result<Option<(OrderView, Vec<Histor
             estado: row.get(1)?,
             change: columns::change(rows::optional_text(row, 4)?),
             at: rows::time(row, 2)?,
+            due: rows::optional_time(row, 8)?,
+            offset: row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned),
             by: row.get(5)?,
             command: row.get(6)?,
             reason: row.get(7)?,

@@ -31,8 +31,8 @@ fn view(estado: &str, step: u8, waits: Waits) -> OrderView {
 
 fn entry(seq: u8, estado: &str, by: Option<&str>, mail: MailStatus) -> HistoryEntry {
     let (by, mail) = (by.map(Into::into), Some(mail));
-    let change = Change::Entered;
-    HistoryEntry { seq, estado: estado.into(), change, at: at(0), by, command: None, reason: None, mail }
+    let (change, due, offset) = (Change::Entered, None, None);
+    HistoryEntry { seq, estado: estado.into(), change, at: at(0), due, offset, by, command: None, reason: None, mail }
 }
 
 /// The page of an order ten minutes later, or why it is none of ours.

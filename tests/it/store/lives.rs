@@ -127,6 +127,13 @@ pub async fn the_history_tells_who_changed_what_and_why(place: &dyn Place) {
         (line.seq, line.change, line.at, (line.by.clone(), line.command.clone()), line.reason.clone())
     };
     assert_eq!(history.iter().map(line).collect::<Vec<_>>(), lines);
+    let places = |line: &HistoryEntry| (line.due, line.offset);
+    let due = [8, 0, 40, 60, 60, 0].map(|second| (second > 0).then(|| at(second)));
+    let offsets: Vec<_> = changes.iter().map(|incoming| Some(incoming.letter.source.offset)).collect();
+    assert_eq!(history.iter().map(places).collect::<Vec<_>>(), due.into_iter().zip(offsets).collect::<Vec<_>>());
+    // an old service wrote it, wherever it wanted
+    apply(&*store, vec![event(order(2), 1)]).await;
+    assert_eq!(store.order(id(2)).await.unwrap().unwrap().1[0].offset, None);
 }
 
 pub async fn what_an_order_says_as_a_whole_follows_its_latest_event(place: &dyn Place) {

@@ -38,6 +38,7 @@ const BACK_TO_7: &str = "
     ALTER TABLE history DROP COLUMN command;
     ALTER TABLE history DROP COLUMN reason;
     ALTER TABLE history DROP COLUMN template;
+    ALTER TABLE history DROP COLUMN record_offset;
     DELETE FROM refinery_schema_history WHERE version > 7";
 
 /// Orders by minute, where version 9 of PostgreSQL's tables found them.

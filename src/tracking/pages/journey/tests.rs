@@ -16,6 +16,8 @@ fn entry(seq: u8, estado: &str, seconds: i64) -> HistoryEntry {
         estado: estado.into(),
         change: Change::Entered,
         at: at(seconds),
+        due: None,
+        offset: None,
         by: None,
         command: None,
         reason: None,
