@@ -1,21 +1,36 @@
-//! `/capacity`: the load of the last day, how much more fits, and what gives first. Only what was seen: nothing here is expected.
+//! `/capacity`: the load of the last day or weeks, how much more fits, and what gives first. Only what was seen: nothing here
+//! is expected.
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{extract::State, response::Response};
+use axum::{extract::State, http::Uri, response::Response};
 use minijinja::{Value, context};
 
-use super::{Desk, Group, charts, lag::Reading, now::trend, says::Voice, unavailable, watch::Seen};
+use super::{Desk, Group, charts, lag::Reading, now::trend, paced::Paced, says::Voice, unavailable, watch::Seen};
 use crate::{
-    domain::Timestamp,
     pages::Reader,
     store::{ledger::MailStatus, overview::Minute},
-    web::Problem,
+    web::{Problem, query_field},
 };
 
-/// The minutes of a day, and how many of them make one point of the chart.
-const MINUTES: i64 = 24 * 60;
-const A_POINT: i64 = 10;
+/// How far back the load is looked at.
+struct Span {
+    /// Its name in the address, and in the keys of its words.
+    name: &'static str,
+    minutes: i64,
+    /// How many of them make one point of the chart.
+    a_point: i64,
+}
+
+const HOUR: i64 = 60;
+/// The first unless another one is asked for, the last as long as minutes are kept.
+const SPANS: [Span; 3] = [
+    Span { name: "day", minutes: 24 * HOUR, a_point: 10 },
+    Span { name: "week", minutes: 7 * 24 * HOUR, a_point: HOUR },
+    Span { name: "all", minutes: 35 * 24 * HOUR, a_point: 4 * HOUR },
+];
+/// Spans that are shown.
+pub(super) type Loads = [Paced<Arc<Vec<Minute>>>; SPANS.len()];
 /// A group that was not further behind than this has not been at its limit.
 const AT_LIMIT: f64 = 1.0;
 
@@ -25,25 +40,35 @@ struct Stage<'a> {
     readings: Vec<&'a Reading>,
 }
 
-pub(super) async fn page(State(desk): State<Desk>, reader: Reader) -> Result<Response, Problem> {
+pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> Result<Response, Problem> {
+    let asked = query_field(&uri, "over");
+    let place = SPANS.iter().position(|span| Some(span.name) == asked.as_deref()).unwrap_or_default();
     let seen = desk.look().await?;
-    let minutes = last_day(&desk).await?;
+    let minutes = minutes(&desk, place).await?;
     let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: seen.at };
     let stages: Vec<Stage<'_>> =
         desk.0.deps.watch.groups().iter().filter_map(|group| Stage::of(group, &seen)).collect();
     let values = context! {
-        title => verdict(&stages, voice), load => load(&minutes, seen.at, voice), room => room(&stages),
+        title => verdict(&stages, voice), load => load(&SPANS[place], &minutes, &seen, voice), spans => spans(place, voice), room => room(&stages),
         first => gives_first(&stages, voice), growth => growth(&desk, &stages),
         stages => stages.iter().map(|stage| stage.values(voice)).collect::<Vec<_>>(), mails => mails(&seen, voice),
     };
     Ok(desk.render("desk/capacity.html", &reader, "/capacity", Some(&seen), values))
 }
 
-/// The minutes of the last day, of one look for all open pages.
-async fn last_day(desk: &Desk) -> Result<Arc<Vec<Minute>>, Problem> {
-    let (watch, from) = (desk.0.deps.watch.clone(), desk.0.deps.env.clock.now() - Duration::from_hours(24));
+/// The minutes of a span, of one look for all open pages.
+async fn minutes(desk: &Desk, place: usize) -> Result<Arc<Vec<Minute>>, Problem> {
+    let (watch, now) = (desk.0.deps.watch.clone(), desk.0.deps.env.clock.now());
+    let from = now - Duration::from_mins(SPANS[place].minutes.unsigned_abs());
     let look = async move { watch.store()?.minutes(from).await.map(Arc::new) };
-    desk.0.day.look(&desk.0.deps.env.pace, look).await.map_err(unavailable)
+    desk.0.loads[place].look(&desk.0.deps.env.pace, look).await.map_err(unavailable)
+}
+
+/// The spans to choose from.
+fn spans(place: usize, voice: Voice<'_>) -> Vec<Value> {
+    let link = |span: &Span| context! { over => span.name, label => voice.word(&format!("cap_span_{}", span.name)) };
+    let link = |(index, span)| context! { is_here => index == place, ..link(span) };
+    SPANS.iter().enumerate().map(link).collect()
 }
 
 impl<'a> Stage<'a> {
@@ -94,28 +119,30 @@ fn verdict(stages: &[Stage<'_>], voice: Voice<'_>) -> String {
     }
 }
 
-/// Orders per minute over the last day, the last minute of which is over.
-fn load(minutes: &[Minute], now: Timestamp, voice: Voice<'_>) -> Value {
-    let this = now.as_millis().div_euclid(60_000);
-    let first = this - MINUTES;
-    let placed = minutes.iter().map(|minute| (minute.at.as_millis().div_euclid(60_000) - first, minute.placed));
-    let placed: Vec<(i64, u64)> = placed.filter(|(index, _)| (0..MINUTES).contains(index)).collect();
-    let mut points = vec![0.0_f64; (MINUTES / A_POINT) as usize];
+/// Orders per minute over a span, the last minute of which is over.
+fn load(span: &Span, minutes: &[Minute], seen: &Seen, voice: Voice<'_>) -> Value {
+    let number = |minute: &Minute| minute.at.as_millis().div_euclid(60_000);
+    let this = seen.at.as_millis().div_euclid(60_000);
+    let first = this - span.minutes;
+    let placed = minutes.iter().map(|minute| (number(minute) - first, minute.placed));
+    let placed: Vec<(i64, u64)> = placed.filter(|(index, _)| (0..span.minutes).contains(index)).collect();
+    let mut points = vec![0.0_f64; (span.minutes / span.a_point) as usize];
     for (index, n) in &placed {
-        let point = &mut points[(index / A_POINT) as usize];
+        let point = &mut points[(index / span.a_point) as usize];
         *point = point.max(*n as f64);
     }
     let busiest = placed.iter().copied().max_by_key(|(_, n)| *n);
-    let now = placed.iter().find(|(index, _)| *index == MINUTES - 1).map_or(0, |(_, n)| *n);
+    let now = seen.minutes.iter().find(|minute| number(minute) == this - 1).map_or(0, |minute| minute.placed);
     let most = busiest.map_or(0, |(_, n)| n);
     let top = charts::top(most as f64);
     let scale = top as f64 / 0.9;
-    let places = [("a", &*voice.number(now)), ("b", &*voice.number(most))];
+    let over = voice.word(&format!("cap_over_{}", span.name));
+    let places = [("o", over), ("a", &*voice.number(now)), ("b", &*voice.number(most))];
     context! {
         line => charts::line(&points, scale), top, half => top / 2, now, label => voice.say("cap_alt", &places),
         most, most_y => 100.0 - 100.0 * most as f64 / scale, at => busiest.map(|(index, _)| (first + index) * 60_000),
-        all => placed.iter().map(|(_, n)| n).sum::<u64>(),
-        hours => [24, 12].map(|hours| (this - hours * 60) * 60_000).to_vec(),
+        all => placed.iter().map(|(_, n)| n).sum::<u64>(), over, is_day => span.minutes <= 24 * HOUR,
+        a_point => span.a_point * 60, marks => [first, first + span.minutes / 2].map(|minute| minute * 60_000).to_vec(),
     }
 }
 
@@ -155,7 +182,10 @@ fn mails(seen: &Seen, voice: Voice<'_>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eventlog::{Lag, TopicPartition};
+    use crate::{
+        domain::Timestamp,
+        eventlog::{Lag, TopicPartition},
+    };
 
     fn group(backlog_max: Option<u64>) -> Group {
         Group { name: "g".into(), word: "g_ful", topics: vec!["t".into(), "dead".into()], backlog_max }

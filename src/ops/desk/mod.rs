@@ -47,7 +47,7 @@ use crate::{
     env::Env,
     eventlog::TopicInfo,
     pages::{Pages, Reader, Site},
-    store::{self, overview::Minute},
+    store,
     web::Problem,
 };
 
@@ -84,8 +84,8 @@ struct Inner {
     commands: OnceLock<Commands>,
     /// The topics of the log, as they were seen last.
     topics: Paced<Arc<Vec<TopicInfo>>>,
-    /// The minutes of the last day.
-    day: Paced<Arc<Vec<Minute>>>,
+    /// The minutes that were looked at.
+    loads: capacity::Loads,
     /// Held by whoever asks the log for topics or records.
     reading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -110,7 +110,7 @@ impl Desk {
             pages,
             commands: OnceLock::new(),
             topics: Paced::default(),
-            day: Paced::default(),
+            loads: Default::default(),
             reading: Arc::default(),
         }))
     }

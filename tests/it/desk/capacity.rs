@@ -26,6 +26,18 @@ async fn the_load_of_the_last_day_is_what_was_placed_in_it() {
     page_with(&app, "/capacity", "0 now, 3 at most").await;
     app.clock.advance(Duration::from_hours(1));
     page_with(&app, "/capacity", "0 now, 0 at most").await;
+    let week = page(&app, "/capacity?over=week").await;
+    for words in ["over the last week: 0 now, 3 at most", "busiest minute of 1\u{a0}h", "aria-current=\"true\">A week"]
+    {
+        assert!(week.contains(words), "{words} is missing in {week}");
+    }
+    assert!(page(&app, "/capacity?over=all").await.contains("<dt>In the last five weeks</dt><dd>3</dd>"));
+    app.clock.advance(Duration::from_hours(24 * 6));
+    page_with(&app, "/capacity?over=week", "0 now, 0 at most").await;
+    page_with(&app, "/capacity?over=all", "0 now, 3 at most").await;
+    app.clock.advance(Duration::from_hours(24 * 28));
+    page_with(&app, "/capacity?over=all", "0 now, 0 at most").await;
+    page_with(&app, "/capacity?over=x", "over the last day").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
