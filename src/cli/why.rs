@@ -63,7 +63,7 @@ impl WhyFlags {
 
     fn tell(&self, out: &mut Out, view: &OrderView, history: &[HistoryEntry], why: &Why) -> Result<()> {
         let facts = view.facts(history);
-        let details = words::why::details(why, &facts, Lang::En, &time::full, &time::span);
+        let details = words::why::details(why, &facts, Lang::En, &time::full, &time::span, &str::to_owned);
         if self.json {
             return out.json(&json!({
                 "orderid": self.id.get(), "code": why.code(), "late": why.is_late(), "estado": view.estado, "since": facts.at,

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Query, State},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
@@ -18,7 +18,7 @@ use prometheus_client::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{OnceHandle, Ops, Relay, moment};
+use super::{Frame, OnceHandle, Ops, Relay};
 use crate::{
     clock::Clock,
     domain::Timestamp,
@@ -44,7 +44,6 @@ struct Inner {
     relay: Relay,
     clock: Clock,
     pages: Pages,
-    has_mailbox: bool,
 }
 
 /// What it tells.
@@ -61,10 +60,10 @@ struct Facts {
 impl Ledger {
     /// None where this process has no store.
     pub(super) fn of(ops: &Ops) -> Option<Self> {
-        let pages =
-            Pages::new(&ops.site, &[super::desk::LAYOUT, ("ledger.html", include_str!("templates/ledger.html"))]);
-        let (store, has_mailbox) = (ops.store.clone()?, ops.mailbox.is_some());
-        Some(Self(Arc::new(Inner { store, relay: ops.relay.clone(), clock: ops.clock.clone(), pages, has_mailbox })))
+        let own = [("ledger.html", include_str!("templates/ledger.html"))];
+        let pages = Pages::new(&ops.site, &[&super::desk::LAYOUT[..], &own].concat());
+        let store = ops.store.clone()?;
+        Some(Self(Arc::new(Inner { store, relay: ops.relay.clone(), clock: ops.clock.clone(), pages })))
     }
 
     pub(super) fn router(self) -> Router {
@@ -101,6 +100,7 @@ struct Asked {
 /// `GET /ledger`: a page for browsers, JSON for others and with `?format=json`.
 async fn ledger(
     State(ledger): State<Ledger>,
+    Extension(frame): Extension<Frame>,
     reader: Reader,
     headers: HeaderMap,
     query: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
@@ -108,7 +108,7 @@ async fn ledger(
     let asked = query.map(|Query(asked)| asked).unwrap_or_default();
     let facts = ledger.facts().await?;
     if accepts_html(&headers) && asked.format != "json" {
-        let values = context! { ..facts.values(), ..super::frame(ledger.0.has_mailbox) };
+        let values = context! { ..facts.values(), ..frame.values().await };
         return Ok(ledger.0.pages.render("ledger.html", &reader, values));
     }
     Ok(([(header::VARY, "accept")], Json(facts.json())).into_response())
@@ -176,7 +176,7 @@ impl Facts {
             context! { status => status.name(), class => class.name(), count => *count }
         });
         let waiting = self.waiting.iter().map(|mail| {
-            let due = mail.due_at.filter(|due| due > now).map(moment);
+            let due = mail.due_at.filter(|due| due > now).map(Timestamp::as_millis);
             context! {
                 order => mail.id.order.get(), estado => mail.estado.as_ref(), status => mail.status.name(), due,
                 attempts => mail.attempts, class => mail.class.map(store::ledger::Class::name),
@@ -186,12 +186,12 @@ impl Facts {
         let dead = self.dead.iter().map(|item| {
             context! {
                 id => item.id.to_string(), order => item.order.map(crate::domain::OrderId::get),
-                at => moment(item.at), class => item.class.map(store::ledger::Class::name),
+                at => item.at.as_millis(), class => item.class.map(store::ledger::Class::name),
                 reason => item.reason.as_str(), attempts => item.attempts,
             }
         });
         let suppressed = self.suppressed.iter().map(|found| {
-            context! { address => found.address.as_str(), at => moment(found.at), reason => found.reason.as_str() }
+            context! { address => found.address.as_str(), at => found.at.as_millis(), reason => found.reason.as_str() }
         });
         context! {
             statuses => Value::from(statuses.to_vec()), reasons => reasons.collect::<Value>(),

@@ -17,13 +17,14 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::State,
     http::StatusCode,
     middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
+use jiff::tz::TimeZone;
 use minijinja::{Value, context};
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -32,7 +33,6 @@ use tokio::{sync::Mutex, time::timeout};
 use self::ledger::Ledger;
 use crate::{
     clock::Clock,
-    domain::Timestamp,
     eventlog::EventLog,
     pages::{self, Site},
     store::Store,
@@ -95,6 +95,7 @@ impl Ops {
     pub fn router(self) -> Router {
         let mailbox = self.mailbox.clone().map_or_else(Router::new, Mailbox::router);
         let ledger = Ledger::of(&self).map_or_else(Router::new, Ledger::router);
+        let mails = mailbox.merge(ledger).layer(Extension(Frame::of(&self)));
         let desk = self.desk.clone().map_or_else(Router::new, |deps| desk::Desk::new(deps).router());
         let access = self.access.clone();
         let follow = middleware::from_fn_with_state(self.live.clone(), live::follow);
@@ -103,7 +104,7 @@ impl Ops {
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
             .with_state(self)
-            .merge(access.protect(mailbox.merge(ledger).merge(desk), numbers).layer(follow))
+            .merge(access.protect(mails.merge(desk), numbers).layer(follow))
             .merge(pages::assets());
         web::with_fallbacks(routes)
     }
@@ -172,14 +173,31 @@ fn sections(here: &str, mails: &'static str, open: u64) -> Vec<Value> {
     sections.map(section).to_vec()
 }
 
-/// What surrounds the views of the mails. Without a mailer there is no mailbox to go to.
-fn frame(has_mailbox: bool) -> Value {
-    let (mails, views) = if has_mailbox { ("/mailbox", &VIEWS[..]) } else { ("/ledger", &VIEWS[2..]) };
-    let views: Vec<Value> = views.iter().map(|(path, word)| context! { path => *path, word => *word }).collect();
-    context! { nav => sections(mails, mails, 0), views }
+/// What surrounds the views of the mails.
+#[derive(Clone)]
+struct Frame {
+    watch: Watch,
+    clock: Clock,
+    zone: TimeZone,
+    has_mailbox: bool,
 }
 
-/// `2026-01-31 12:00:00`, for pages.
-fn moment(at: Timestamp) -> String {
-    at.to_string().split('.').next().unwrap_or_default().replace('T', " ")
+impl Frame {
+    fn of(ops: &Ops) -> Self {
+        let (watch, clock, zone) = (ops.watch.clone(), ops.clock.clone(), ops.site.zone.clone());
+        Self { watch, clock, zone, has_mailbox: ops.mailbox.is_some() }
+    }
+
+    /// For the layout. Without a mailer there is no mailbox to go to.
+    async fn values(&self) -> Value {
+        let (mails, views) = if self.has_mailbox { ("/mailbox", &VIEWS[..]) } else { ("/ledger", &VIEWS[2..]) };
+        let views: Vec<Value> = views.iter().map(|(path, word)| context! { path => *path, word => *word }).collect();
+        let open = desk::open_failures(&self.watch).await;
+        context! { nav => sections(mails, mails, open), views, ..of_time(&self.zone, &self.clock) }
+    }
+}
+
+/// What the times of a page are told with.
+fn of_time(zone: &TimeZone, clock: &Clock) -> Value {
+    context! { zone => zone.iana_name().unwrap_or("UTC"), now => clock.now().as_millis() }
 }

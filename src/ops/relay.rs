@@ -3,7 +3,6 @@ use std::sync::{Arc, OnceLock};
 use minijinja::{Value, context};
 use serde_json::json;
 
-use super::moment;
 use crate::domain::Timestamp;
 
 /// Asks how the mails' destination fares; empty until a mailer works, and where none does.
@@ -47,7 +46,7 @@ impl RelayState {
 
     pub(super) fn values(&self) -> Value {
         let trouble = |Trouble { reason, since, probe_at, failures }: &Trouble| {
-            context! { reason, since => moment(*since), probe_at => moment(*probe_at), failures }
+            context! { reason, since => since.as_millis(), probe_at => probe_at.as_millis(), failures }
         };
         let domains = self.domains.iter().map(|(domain, why)| context! { domain, trouble => trouble(why) });
         let domains = domains.collect::<Value>();

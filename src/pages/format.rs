@@ -69,13 +69,23 @@ pub fn duration(duration: Duration) -> String {
 
 /// A time of day, `21:06:41`; as seen at `now`, with the day if it is another one.
 pub fn time(lang: Lang, zone: &TimeZone, now: Timestamp, at: Timestamp) -> String {
-    let (today, then) = (local(zone, now), local(zone, at));
+    of_day(lang, (local(zone, now), local(zone, at)), ["%H:%M:%S", "%H:%M"])
+}
+
+/// The same to the millisecond, `21:06:41,204`.
+pub fn exact(lang: Lang, zone: &TimeZone, now: Timestamp, at: Timestamp) -> String {
+    let form = if lang == Lang::Es { "%H:%M:%S,%3f" } else { "%H:%M:%S.%3f" };
+    of_day(lang, (local(zone, now), local(zone, at)), [form, form])
+}
+
+/// In one form today, and in another with the day.
+fn of_day(lang: Lang, (today, then): (ZonedDateTime, ZonedDateTime), [alone, dated]: [&str; 2]) -> String {
     if today.date() == then.date() {
-        return then.strftime("%H:%M:%S").to_string();
+        return then.strftime(alone).to_string();
     }
     let year = if today.year() == then.year() { String::new() } else { format!(" {}", then.year()) };
     let day = format!("{}{NO_BREAK}{}{year}", then.day(), month(lang, &then));
-    let words = word(lang, "time_of_day").replace("{t}", &then.strftime("%H:%M").to_string());
+    let words = word(lang, "time_of_day").replace("{t}", &then.strftime(dated).to_string());
     words.replace("{d}", &day)
 }
 
@@ -149,6 +159,8 @@ mod tests {
         assert_eq!(time(Lang::Es, &madrid, now, now), "23:50:00");
         assert_eq!(plain(time(Lang::Es, &madrid, now, now + Duration::from_mins(20))), "00:10 del 1 ene 2027");
         assert_eq!(plain(time(Lang::En, &madrid, now, now - Duration::from_hours(48))), "23:50 on 29 Dec");
+        assert_eq!(exact(Lang::Es, &madrid, now, now + Duration::from_millis(204)), "23:50:00,204");
+        assert_eq!(plain(exact(Lang::En, &madrid, now + Duration::from_mins(20), now)), "23:50:00.000 on 31 Dec 2026");
         assert_eq!(plain(date(Lang::Es, &madrid, now)), "31 dic 2026, 23:50:00 (CET)");
     }
 

@@ -14,7 +14,7 @@ use crate::{
 /// - `asset("pages.css")`: where an asset is
 /// - `id | tile`: a product's tile, for the macro
 /// - `n | number`, `"7.19" | price`, `seconds | duration`
-/// - `at | time(now)`, `at | hour`, `at | date`: of milliseconds since 1970, as `<time>`
+/// - `at | time(now)`, `at | exact(now)`, `at | hour`, `at | date`: of milliseconds since 1970, as `<time>`
 /// - `state | state`: a state's name
 pub(super) fn add(env: &mut Environment<'static>, site: &Site) {
     env.add_filter("fill", fill);
@@ -24,13 +24,16 @@ pub(super) fn add(env: &mut Environment<'static>, site: &Site) {
     env.add_filter("price", move |state: &State, price: &str| format::price(lang(state), &currency, price));
     env.add_filter("duration", |seconds: u64| format::duration(std::time::Duration::from_secs(seconds)));
     env.add_filter("state", |state: &State, name: &str| words::state(lang(state), name));
-    let (here, there, zone) = (site.clone(), site.clone(), site.zone.clone());
+    let (here, there, whence, zone) = (site.clone(), site.clone(), site.clone(), site.zone.clone());
     env.add_filter("time", move |state: &State, at: i64, now: i64| {
         here.time(lang(state), Timestamp::from_millis(now), Timestamp::from_millis(at))
     });
+    env.add_filter("exact", move |state: &State, at: i64, now: i64| {
+        whence.exact(lang(state), Timestamp::from_millis(now), Timestamp::from_millis(at))
+    });
     env.add_filter("hour", move |at: i64| {
         let at = Timestamp::from_millis(at);
-        Value::from_safe_string(format!("<time datetime=\"{at}\">{}</time>", format::hour(&zone, at)))
+        Value::from_safe_string(format!("<time datetime=\"{at}\" data-as=\"hour\">{}</time>", format::hour(&zone, at)))
     });
     env.add_filter("date", move |state: &State, at: i64| there.date(lang(state), Timestamp::from_millis(at)));
     env.add_function("asset", |name: &str| {
@@ -52,10 +55,16 @@ impl Site {
         Value::from_safe_string(format!("<time datetime=\"{at}\">{text}</time>"))
     }
 
+    /// The same to the millisecond.
+    pub fn exact(&self, lang: Lang, now: Timestamp, at: Timestamp) -> Value {
+        let text = format::exact(lang, &self.zone, now, at);
+        Value::from_safe_string(format!("<time datetime=\"{at}\" data-as=\"exact\">{text}</time>"))
+    }
+
     /// A time with its day and its zone, likewise.
     pub fn date(&self, lang: Lang, at: Timestamp) -> Value {
         let text = format::date(lang, &self.zone, at);
-        Value::from_safe_string(format!("<time datetime=\"{at}\" data-whole>{text}</time>"))
+        Value::from_safe_string(format!("<time datetime=\"{at}\" data-as=\"whole\">{text}</time>"))
     }
 }
 
@@ -85,7 +94,8 @@ pub fn filled(words: &str, values: &[(&str, Value)]) -> Result<Value, Error> {
     }
 }
 
-fn escaped(text: &str) -> String {
+/// A text as markup that shows it.
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

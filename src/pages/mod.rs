@@ -34,7 +34,7 @@ use reqwest::Url;
 
 pub use assets::assets;
 pub use errors::errors;
-pub use functions::filled;
+pub use functions::{escaped, filled};
 pub use reader::{Reader, Visit};
 pub use tile::Tile;
 

@@ -20,13 +20,14 @@ pub fn details(
     lang: Lang,
     time: &dyn Fn(Timestamp) -> String,
     span: &dyn Fn(Duration) -> String,
+    text: &dyn Fn(&str) -> String,
 ) -> String {
     let since = ("since", time(facts.at));
     let say = |key: &str, places: &[(&str, String)]| fill(word(lang, key), places);
     let due = |at: &Timestamp| ("due", time(*at));
     let mut sentences: Vec<Cow<'_, str>> = match why {
         Why::Timer { due: at } => vec![say("why_since_timer", &[since, due(at)])],
-        Why::Late { due: at, road } => vec![say("why_since_late", &[since, due(at)]), of_road(road, lang)],
+        Why::Late { due: at, road } => vec![say("why_since_late", &[since, due(at)]), of_road(road, lang, text)],
         Why::Command { expect_at: Some(at) } | Why::Overdue { expect_at: at } => {
             vec![say("why_since_expected", &[since, due(at)])]
         }
@@ -38,14 +39,14 @@ pub fn details(
         Why::Closed(_) => vec![say("why_since_closed", &[since])],
     };
     if let Some(by) = facts.by.filter(|_| !matches!(why, Why::Timer { .. } | Why::Late { .. })) {
-        sentences.push(say("why_by", &[("by", by.to_owned())]));
-        sentences.extend(facts.reason.map(|reason| say("why_reason", &[("reason", reason.to_owned())])));
+        sentences.push(say("why_by", &[("by", text(by))]));
+        sentences.extend(facts.reason.map(|reason| say("why_reason", &[("reason", text(reason))])));
     }
     sentences.retain(|sentence| !sentence.is_empty());
     sentences.join(" ")
 }
 
-fn of_road(road: &Road, lang: Lang) -> Cow<'static, str> {
+fn of_road(road: &Road, lang: Lang, text: &dyn Fn(&str) -> String) -> Cow<'static, str> {
     let (key, partition, records) = match road {
         Road::Unknown => return Cow::Borrowed(""),
         Road::Clear => return Cow::Borrowed(word(lang, "why_road_clear")),
@@ -54,7 +55,7 @@ fn of_road(road: &Road, lang: Lang) -> Cow<'static, str> {
         Road::Untold { partition, records } => ("why_road_untold", partition, Some(records)),
     };
     let records = records.map(|records| ("records", records.to_string()));
-    fill(word(lang, key), &[("partition", partition.clone())].into_iter().chain(records).collect::<Vec<_>>())
+    fill(word(lang, key), &[("partition", text(partition))].into_iter().chain(records).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -70,7 +71,7 @@ mod tests {
             Facts { at: NOW - Duration::from_mins(1), waits, exits, by: Some("cocina"), reason: Some("sin pan") };
         let time = |at: Timestamp| at.to_string()[11..19].to_owned();
         let span = |span: Duration| format!("{} s", span.as_secs());
-        let of = |lang| format!("{} {}", title(&why, lang), details(&why, &facts, lang, &time, &span));
+        let of = |lang| format!("{} {}", title(&why, lang), details(&why, &facts, lang, &time, &span, &str::to_owned));
         format!("{}: {}\n{}", why.code(), of(Lang::Es), of(Lang::En))
     }
 

@@ -32,6 +32,14 @@ test('a page follows what another process projects, also after its own was kille
   try {
     const [intake, , serving, other] = [await start('intake'), await start('fulfilment'), await start('tracking'), await start('tracking', 1)];
     const placed = await orderOf(intake, serving, other);
+    // what the desk of one process says of the work that they share, and of what another one projected
+    const shown = async (path) => (await fetch(serving.ops(`${path}?lang=en`))).text();
+    const growth = await eventually('who reads the orders', async () => {
+      const card = (await shown('/capacity')).match(/<b class="big n">(\d+)<\/b> workers at most.*<dt>Reading now<\/dt><dd>1<\/dd>/);
+      return card && Number(card[1]);
+    });
+    assert.ok(growth > 1, `${growth} partitions`);
+    assert.match((await shown(`/orders/${placed.orderid}`)).replaceAll('&#x2f;', '/'), /<code>compra_confirmada\S*\/\d+ · \d+<\/code>/);
     const own = await projected(serving);
     const readers = [await reader(browser, {}, GONE), await reader(browser)];
     const [page, beside] = readers.map((one) => one.page);

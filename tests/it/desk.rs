@@ -104,7 +104,20 @@ async fn the_desk_says_first_whether_all_is_well() {
     assert!(alarmed.contains("One failure to look at") && alarmed.contains("href=\"/failures\""), "{alarmed}");
     let spanish = page_in(&app, "/", Lang::Es).await;
     assert!(spanish.contains("<html lang=\"es\">") && spanish.contains("Una cosa pide atención"), "{spanish}");
-    assert!(page(&app, &format!("/orders/{id}")).await.contains("It waits for its time to pass."));
+    for mails in ["/mailbox", "/mailbox/gallery", "/ledger"] {
+        assert!(page(&app, mails).await.contains("<span class=\"count\">1<span"), "the bar of {mails} tells of it");
+    }
+    let order = page(&app, &format!("/orders/{id}")).await;
+    for words in [
+        "It waits for its time to pass.",
+        "It has been there since <time datetime=",
+        "data-as=\"exact\">16:00:00.000</time>",
+        " · 0</code></a>",
+        "aria-label=\"What is in the log: 2\"",
+        "aria-label=\"The mails: 1\"",
+    ] {
+        assert!(order.contains(words), "{words} is missing in {order}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -166,7 +166,7 @@ async fn the_ledger_is_a_page_for_people_and_json_for_programs() {
     };
     let english = page("en").await;
     for words in ["<html lang=\"en\">", "server unreachable", "paused", "rosa@example.org", "550 5.1.1", "mail:901.1"] {
-        assert!(english.contains(words) && !english.contains("<script"), "{words} is missing in {english}");
+        assert!(english.contains(words) && english.matches("<script").count() == 1, "{words} is missing in {english}");
     }
     assert!(page("es").await.contains("Direcciones suprimidas"));
     let forced = app.http.get(app.ops("/ledger?format=json")).header("Accept", "text/html").send().await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use minijinja::{Value, context};
 
 use super::{Desk, says::Voice, watch::Seen};
-use crate::store::ledger::MailStatus;
+use crate::{pages::filled, store::ledger::MailStatus};
 
 /// For how long orders may not add up: what is between two looks takes its time.
 const ODD_FOR: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ pub(super) struct Item {
     class: &'static str,
     link: &'static str,
     title: String,
-    detail: String,
+    detail: Value,
 }
 
 impl Item {
@@ -89,8 +89,9 @@ fn mails(desk: &Desk, seen: &Seen, voice: Voice<'_>, items: &mut Vec<Item>) {
     if let Some(oldest) = seen.snapshot.mails.oldest_unsettled_at
         && seen.at.since(oldest) > MAIL_WAITS
     {
+        let since = filled(voice.word("since_t"), &[("t", voice.time(oldest))]).unwrap_or_default();
         let title = voice.say("td_mail", &[("t", &voice.seconds(seen.at.since(oldest)))]);
-        items.push(late_item("/ledger", title, voice.say("since_t", &[("t", &voice.time(oldest))])));
+        items.push(late_item("/ledger", title, since));
     }
 }
 
@@ -109,10 +110,10 @@ pub(super) fn dead_mails(seen: &Seen) -> u64 {
     by_status.iter().find(|(status, _)| *status == MailStatus::Dead).map_or(0, |(_, n)| *n)
 }
 
-fn err(link: &'static str, title: String, detail: String) -> Item {
-    Item { class: "err", link, title, detail }
+fn err(link: &'static str, title: String, detail: impl Into<Value>) -> Item {
+    Item { class: "err", link, title, detail: detail.into() }
 }
 
-fn late_item(link: &'static str, title: String, detail: String) -> Item {
-    Item { class: "late", link, title, detail }
+fn late_item(link: &'static str, title: String, detail: impl Into<Value>) -> Item {
+    Item { class: "late", link, title, detail: detail.into() }
 }

@@ -16,6 +16,7 @@ mod decide;
 mod failures;
 mod form;
 mod lag;
+mod lanes;
 mod log;
 mod now;
 mod order;
@@ -45,9 +46,9 @@ use crate::{
     commands::Commands,
     domain::Flow,
     env::Env,
-    eventlog::TopicInfo,
+    eventlog::{TopicInfo, TopicPartition},
     pages::{Pages, Reader, Site},
-    store,
+    store::{self, orders::OrderView},
     web::Problem,
 };
 
@@ -90,12 +91,12 @@ struct Inner {
     reading: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The layout of all pages of this listener.
-pub(super) const LAYOUT: (&str, &str) = ("desk/desk.html", include_str!("templates/desk.html"));
-
 macro_rules! built_in {
     ($($name:literal)*) => { [$((concat!("desk/", $name), include_str!(concat!("templates/", $name)))),*] };
 }
+
+/// What all pages of this listener have in common.
+pub(super) const LAYOUT: [(&str, &str); 2] = built_in! { "desk.html" "zone.html" };
 
 impl Desk {
     pub(super) fn new(deps: Deps) -> Self {
@@ -103,7 +104,7 @@ impl Desk {
             "live.html" "now.html" "orders.html" "row.html" "order.html" "act.html" "failures.html" "decide.html"
             "log.html" "capacity.html"
         };
-        let templates: Vec<_> = [LAYOUT].into_iter().chain(templates).collect();
+        let templates: Vec<_> = LAYOUT.into_iter().chain(templates).collect();
         let pages = Pages::new(&deps.site, &templates);
         Self(Arc::new(Inner {
             deps,
@@ -132,13 +133,18 @@ impl Desk {
     fn render(&self, name: &str, reader: &Reader, here: &'static str, seen: Option<&Seen>, values: Value) -> Response {
         let open = seen.map(failures::open).unwrap_or_default();
         let sections = super::sections(here, self.0.deps.mails, open);
-        let zone = self.0.deps.site.zone.iana_name().unwrap_or("UTC");
-        let shared = context! { nav => sections, zone, now => self.0.deps.env.clock.now().as_millis() };
+        let shared = context! { nav => sections, ..super::of_time(&self.0.deps.site.zone, &self.0.deps.env.clock) };
         self.0.pages.render(name, reader, context! { ..values, ..shared })
     }
 
     async fn look(&self) -> Result<Arc<Seen>, Problem> {
         self.0.deps.watch.look().await.map_err(unavailable)
+    }
+
+    /// The partition that holds the events of an order, if that is known: of the first topic that tracking reads.
+    fn told_on(&self, view: &OrderView) -> Option<TopicPartition> {
+        let topic = self.0.deps.watch.groups().get(1)?.topics.first()?.clone();
+        Some(TopicPartition { topic, partition: view.partition? })
     }
 
     /// What sends commands, where this process can.
@@ -148,6 +154,11 @@ impl Desk {
         let (log, store) = (deps.watch.log()?.clone(), deps.watch.store().ok()?.clone());
         Some(commands.get_or_init(|| Commands::new(log, store, deps.env.clone(), topic)))
     }
+}
+
+/// How many failures nobody has decided about; none while the store does not tell.
+pub(super) async fn open_failures(watch: &Watch) -> u64 {
+    watch.look().await.map_or(0, |seen| failures::open(&seen))
 }
 
 fn unavailable(error: store::Error) -> Problem {

@@ -8,7 +8,7 @@ use axum::{
 use minijinja::{Value, context};
 
 use super::{
-    Desk,
+    Desk, lanes,
     says::{Voice, look_of, petals},
     timeline, unavailable,
     watch::Seen,
@@ -20,7 +20,8 @@ use crate::{
         flow::Party,
         why::{LATE, Road, Stretch, Why},
     },
-    pages::{Reader, format},
+    eventlog::TopicPartition,
+    pages::{Reader, escaped, format},
     store::orders::{HistoryEntry, OrderView},
     web::{Problem, query_field},
     words,
@@ -45,7 +46,7 @@ pub(super) async fn page(
         why => why_values(&why, &view, &history, voice),
         records => records(&desk, &view),
         line => timeline::entries(&desk, &view, &history, &mails, voice),
-        lane => timeline::lane(&view, &history, voice),
+        lanes => lanes::of(&view, &history, &mails, voice),
         facts => facts(&view), actions => actions(&desk, &view, voice),
         handle => (desk.0.deps.handle)(view.order.id),
     };
@@ -61,7 +62,9 @@ pub(super) async fn find(desk: &Desk, id: &str) -> Result<(OrderView, Vec<Histor
 }
 
 fn why_values(why: &Why, view: &OrderView, history: &[HistoryEntry], voice: Voice<'_>) -> Value {
-    let detail = words::why::details(why, &view.facts(history), voice.lang, &|at| voice.time(at), &format::duration);
+    let (time, text) = (|at| voice.time(at).to_string(), &escaped);
+    let detail = words::why::details(why, &view.facts(history), voice.lang, &time, &format::duration, text);
+    let detail = Value::from_safe_string(detail);
     context! { code => why.code(), title => words::why::title(why, voice.lang), detail, is_late => why.is_late() }
 }
 
@@ -71,8 +74,7 @@ fn road(desk: &Desk, seen: &Seen, view: &OrderView) -> Road {
     // each group's first topic is the one that orders move on
     let stretch = |place: usize| {
         let (partition, group) = (view.partition?, groups.get(place)?);
-        let of_topic =
-            |tp: &crate::eventlog::TopicPartition| Some(&tp.topic) == group.topics.first() && tp.partition == partition;
+        let of_topic = |tp: &TopicPartition| Some(&tp.topic) == group.topics.first() && tp.partition == partition;
         let reading = seen.readings.iter().find(|reading| reading.group == group.word && of_topic(&reading.lag.tp))?;
         Some(Stretch {
             partition: reading.lag.tp.to_string(),
@@ -84,11 +86,11 @@ fn road(desk: &Desk, seen: &Seen, view: &OrderView) -> Road {
     Road::over(stretch(0), || stretch(1))
 }
 
-/// Where the log holds what happened to it: on the topic of the second group, from when it was placed.
+/// Where the log holds what happened to it.
 fn records(desk: &Desk, view: &OrderView) -> Option<String> {
-    let topic = desk.0.deps.watch.groups().get(1)?.topics.first()?;
     let (id, from) = (view.order.id.get(), view.order.placed_at - std::time::Duration::from_mins(1));
-    Some(format!("/log?topic={topic}&partition={}&at={from}&holds={id}#read", view.partition?))
+    let TopicPartition { topic, partition } = desk.told_on(view)?;
+    Some(format!("/log?topic={topic}&partition={partition}&at={from}&holds={id}#read"))
 }
 
 fn facts(view: &OrderView) -> Value {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::domain::Closing;
+use minijinja::Value;
+
 use crate::{
-    domain::{Flow, Lang, Timestamp, flow::Step},
+    domain::{Closing, Flow, Lang, Timestamp, flow::Step},
     pages::{Site, format},
     store::orders::OrderView,
     words::{self, word},
@@ -42,8 +43,9 @@ impl Voice<'_> {
         words::state(self.lang, state)
     }
 
-    pub(super) fn time(self, at: Timestamp) -> String {
-        format::time(self.lang, &self.site.zone, self.now, at)
+    /// A time as markup.
+    pub(super) fn time(self, at: Timestamp) -> Value {
+        self.site.time(self.lang, self.now, at)
     }
 
     /// Seconds with a tenth where that says something.

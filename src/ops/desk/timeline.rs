@@ -9,7 +9,8 @@ use super::{
     says::{Voice, line},
 };
 use crate::{
-    domain::{Change, Timestamp, foreign_text::mask_addresses},
+    domain::{Change, Order, Timestamp, foreign_text::mask_addresses},
+    eventlog::TopicPartition,
     store::{
         ledger::MailStatus,
         mails::MailEntry,
@@ -19,11 +20,16 @@ use crate::{
 };
 
 /// Something at a time; `class` says what of: `a` the order, `m` a mail, `w` trouble, `due` what is to come.
+#[derive(Default)]
 struct Entry {
     at: Option<Timestamp>,
     class: &'static str,
     text: String,
     detail: Option<String>,
+    /// Where the log holds it: its partition, and the offset if that is known.
+    record: Option<(TopicPartition, Option<u64>)>,
+    /// How long after it was due.
+    late: Option<String>,
 }
 
 /// By time; what has none comes last.
@@ -34,17 +40,49 @@ pub(super) fn entries(
     mails: &[MailEntry],
     voice: Voice<'_>,
 ) -> Vec<Value> {
-    let mut entries =
-        vec![Entry { at: Some(view.order.placed_at), class: "a", text: voice.word("e_accepted").into(), detail: None }];
-    entries.extend(history.iter().map(|entry| happened(entry, voice)));
+    let mut entries = vec![accepted(desk, view, voice)];
+    let mut due = Some(view.order.placed_at);
+    for entry in history {
+        let record = desk.told_on(view).filter(|_| entry.offset.is_some()).map(|tp| (tp, entry.offset));
+        entries.push(Entry { record, late: lateness(entry, due, voice), ..happened(entry, voice) });
+        due = entry.due;
+    }
     entries.extend(mails.iter().map(|mail| written(mail, voice)));
     entries.sort_by_key(|entry| entry.at); // stable: an event before its mail
     entries.extend(to_come(desk, view, voice));
     let value = |entry: Entry| {
-        let Entry { at, class, text, detail } = entry;
-        context! { at => at.map(Timestamp::as_millis), class, text, detail }
+        let Entry { at, class, text, detail, record, late } = entry;
+        let record = record.map(|(tp, offset)| link(&view.order, &tp, offset));
+        context! { at => at.map(Timestamp::as_millis), class, text, detail, record, late }
     };
     entries.into_iter().map(value).collect()
+}
+
+/// What intake wrote, on the first topic that fulfilment reads.
+fn accepted(desk: &Desk, view: &OrderView, voice: Voice<'_>) -> Entry {
+    let topic = desk.0.deps.watch.groups().first().and_then(|group| group.topics.first());
+    let partition =
+        topic.zip(view.partition).map(|(topic, partition)| TopicPartition { topic: topic.clone(), partition });
+    let (at, text, record) =
+        (Some(view.order.placed_at), voice.word("e_accepted").into(), partition.map(|tp| (tp, None)));
+    Entry { at, class: "a", text, record, ..Entry::default() }
+}
+
+/// How long after it was due something happened by itself.
+fn lateness(entry: &HistoryEntry, due: Option<Timestamp>, voice: Voice<'_>) -> Option<String> {
+    let late = entry.at.since(due.filter(|_| entry.change == Change::Entered && entry.by.is_none())?);
+    let told = if late < Duration::from_secs(1) { voice.millis(late.as_secs_f64()) } else { voice.seconds(late) };
+    (!late.is_zero()).then(|| voice.say("e_late", &[("t", &told)]))
+}
+
+/// Where a record is read: from its offset, or looked for from when the order was placed.
+fn link(order: &Order, tp: &TopicPartition, offset: Option<u64>) -> Value {
+    let TopicPartition { topic, partition } = tp;
+    let (from, name) = match offset {
+        Some(offset) => (offset.to_string(), format!("{tp} · {offset}")),
+        None => ((order.placed_at - Duration::from_mins(1)).to_string(), tp.to_string()),
+    };
+    context! { name, link => format!("/log?topic={topic}&partition={partition}&at={from}&holds={}#read", order.id) }
 }
 
 fn happened(entry: &HistoryEntry, voice: Voice<'_>) -> Entry {
@@ -60,7 +98,7 @@ fn happened(entry: &HistoryEntry, voice: Voice<'_>) -> Entry {
         (Some(by), Some(reason)) => Some(format!("{by}: {reason}")),
         (by, reason) => by.or_else(|| reason.map(str::to_owned)),
     };
-    Entry { at: Some(entry.at), class: "a", text, detail }
+    Entry { at: Some(entry.at), class: "a", text, detail, ..Entry::default() }
 }
 
 fn written(mail: &MailEntry, voice: Voice<'_>) -> Entry {
@@ -79,7 +117,7 @@ fn written(mail: &MailEntry, voice: Voice<'_>) -> Entry {
     let doubt = (mail.ambiguous && mail.status != MailStatus::Sent).then(|| voice.word("mail_doubt").to_owned());
     let details: Vec<_> = [reply, tries, doubt].into_iter().flatten().collect();
     let detail = (!details.is_empty()).then(|| details.join(" · "));
-    Entry { at: Some(mail.tried_at.unwrap_or(mail.at)), class, text, detail }
+    Entry { at: Some(mail.tried_at.unwrap_or(mail.at)), class, text, detail, ..Entry::default() }
 }
 
 /// The next state, and those after it.
@@ -101,7 +139,7 @@ fn to_come(desk: &Desk, view: &OrderView, voice: Voice<'_>) -> Vec<Entry> {
         let name = voice.state(&step.state);
         entries.push(match at {
             Some(due) if index == 0 => next(name, due, voice),
-            _ => Entry { at: None, class: "due", text: name, detail: None },
+            _ => Entry { class: "due", text: name, ..Entry::default() },
         });
         at = at.and_then(|at| Some(at + flow.dwell_of(*place, &view.order.product)?));
     }
@@ -116,39 +154,8 @@ fn next(name: String, due: Timestamp, voice: Voice<'_>) -> Entry {
             class: "due w",
             text: voice.say("e_was_due", &[("s", &name)]),
             detail: Some(detail),
+            ..Entry::default()
         };
     }
-    Entry { at: Some(due), class: "due", text: name, detail: None }
-}
-
-/// How long the order was in each state, as parts of all of its time, for a bar.
-pub(super) fn lane(view: &OrderView, history: &[HistoryEntry], voice: Voice<'_>) -> Value {
-    let entered: Vec<_> = history.iter().filter(|entry| entry.change == Change::Entered).collect();
-    let Some(first) = entered.first() else { return context! { parts => Vec::<Value>::new() } };
-    let due = view.next_at().or(view.exits.expect_at).filter(|due| view.closes().is_none() && *due + LATE < voice.now);
-    // an order that has ended takes no more time
-    let end = if view.closes().is_some() { view.at } else { voice.now }.max(first.at + Duration::from_millis(1));
-    let whole = end.since(first.at).as_secs_f64();
-    let (mut parts, mut spans) = (Vec::new(), Vec::new());
-    let mut part = |from: Timestamp, to: Timestamp, class: &str, label: String| {
-        let span = to.since(from);
-        let width = (span.as_secs_f64() / whole * 1_000.0).round() / 10.0;
-        if width > 0.0 {
-            let x = (from.since(first.at).as_secs_f64() / whole * 1_000.0).round() / 10.0;
-            spans.push(format!("{label} {}", voice.seconds(span)));
-            // a name that does not fit is left out
-            let is_wide = width > 2.0 + 1.1 * label.chars().count() as f64;
-            parts.push(context! { x, width, class, label => is_wide.then_some(label) });
-        }
-    };
-    for (index, entry) in entered.iter().enumerate() {
-        let to = entered.get(index + 1).map_or(end, |next| next.at);
-        let class = if index % 2 == 0 { "b1" } else { "b2" };
-        let until = due.filter(|_| index + 1 == entered.len()).map_or(to, |due| due.max(entry.at).min(to));
-        part(entry.at, until, class, voice.state(&entry.estado));
-        if until < to {
-            part(until, to, "b3", voice.say("late_by", &[("t", &voice.seconds(to.since(until)))]));
-        }
-    }
-    context! { parts, label => spans.join(", "), from => first.at.as_millis(), to => end.as_millis() }
+    Entry { at: Some(due), class: "due", text: name, ..Entry::default() }
 }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::header,
     response::{IntoResponse, Response},
@@ -27,10 +27,10 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, Semaphore};
 
 use self::index::{Entry, Found, Index};
-use super::moment;
+use super::Frame;
 use crate::{
     clock::Clock,
-    domain::{Lang, Timestamp},
+    domain::Lang,
     pages::{Pages, Reader, Site, foreign_html},
     web::Problem,
 };
@@ -88,12 +88,11 @@ impl Mailbox {
     pub fn new(place: Place, samples: Samples, clock: Clock, site: &Site) -> Self {
         let root = if let Place::Maildir(root) = &place { root.clone() } else { PathBuf::new() };
         let templates = [
-            super::desk::LAYOUT,
             ("mailbox.html", include_str!("../templates/mailbox.html")),
             ("mail.html", include_str!("../templates/mail.html")),
             ("gallery.html", include_str!("../templates/gallery.html")),
         ];
-        let pages = Pages::new(site, &templates);
+        let pages = Pages::new(site, &[&super::desk::LAYOUT[..], &templates].concat());
         let (index, reading) = (Arc::new(Mutex::new(Index::new(root, clock))), Arc::new(Semaphore::new(READING_MAX)));
         Self(Arc::new(Inner { place, index, reading, samples, pages }))
     }
@@ -178,17 +177,22 @@ struct ListQuery {
 }
 
 /// `GET /mailbox?q=&page=&lang=`
-async fn list(State(mailbox): State<Mailbox>, reader: Reader, query: Asked<ListQuery>) -> Result<Response, Problem> {
-    let query = asked(query);
+async fn list(
+    State(mailbox): State<Mailbox>,
+    Extension(frame): Extension<Frame>,
+    reader: Reader,
+    query: Asked<ListQuery>,
+) -> Result<Response, Problem> {
+    let (query, frame) = (asked(query), frame.values().await);
     let pages = &mailbox.0.pages;
     let root = match &mailbox.0.place {
         Place::Maildir(root) => root.display().to_string(),
         Place::Smtp(server) => {
-            let values = context! { smtp => server, off => false, ..super::frame(true) };
+            let values = context! { smtp => server, off => false, ..frame };
             return Ok(pages.render("mailbox.html", &reader, values));
         }
         Place::Off => {
-            let values = context! { smtp => (), off => true, ..super::frame(true) };
+            let values = context! { smtp => (), off => true, ..frame };
             return Ok(pages.render("mailbox.html", &reader, values));
         }
     };
@@ -204,7 +208,7 @@ async fn list(State(mailbox): State<Mailbox>, reader: Reader, query: Asked<ListQ
     let Found { matching, total, listed, searched, .. } = found;
     let values = context! {
         smtp => (), off => false, root, mails, q => query.q, page, matching, total, listed, searched,
-        pages => matching.div_ceil(PAGE), ..super::frame(true)
+        pages => matching.div_ceil(PAGE), ..frame
     };
     Ok(pages.render("mailbox.html", &reader, values))
 }
@@ -213,15 +217,9 @@ async fn list(State(mailbox): State<Mailbox>, reader: Reader, query: Asked<ListQ
 fn row(index: &Index, entry: &Entry) -> Value {
     let head = index::head(&index.path_of(entry)).unwrap_or_default();
     let message::View { subject, to, state, .. } = message::summary_of(&head);
-    context! { id => entry.id.as_ref(), order => entry.order, time => time(entry.seconds), is_new => entry.is_new, subject, to, state }
-}
-
-/// `2026-01-31 12:00:00`; nothing for a name that tells none.
-fn time(seconds: i64) -> String {
-    if seconds == 0 {
-        return String::new();
-    }
-    moment(Timestamp::from_millis(seconds.saturating_mul(1_000)))
+    // a name that is not ours tells no time
+    let at = Some(entry.seconds).filter(|seconds| *seconds != 0).map(|seconds| seconds.saturating_mul(1_000));
+    context! { id => entry.id.as_ref(), order => entry.order, at, is_new => entry.is_new, subject, to, state }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -233,6 +231,7 @@ struct ViewQuery {
 /// `GET /mailbox/{id}?view=html|text|headers|source`
 async fn one(
     State(mailbox): State<Mailbox>,
+    Extension(frame): Extension<Frame>,
     Path(id): Path<String>,
     reader: Reader,
     query: Asked<ViewQuery>,
@@ -243,7 +242,7 @@ async fn one(
     let fallback = if mail.html.is_some() { "html" } else { "text" };
     let shown = ["html", "text", "headers", "source"].into_iter().find(|view| *view == query.view).unwrap_or(fallback);
     let source = (shown == "source").then(|| message::source(&bytes));
-    let values = context! { id, view => shown, source, is_whole, has_html => mail.html.is_some(), mail => mail.values(), ..super::frame(true) };
+    let values = context! { id, view => shown, source, is_whole, has_html => mail.html.is_some(), mail => mail.values(), ..frame.values().await };
     Ok(mailbox.0.pages.render("mail.html", &reader, values))
 }
 
@@ -266,11 +265,11 @@ async fn raw(State(mailbox): State<Mailbox>, Path(id): Path<String>) -> Result<R
 }
 
 /// `GET /mailbox/gallery`
-async fn gallery(State(mailbox): State<Mailbox>, reader: Reader) -> Response {
+async fn gallery(State(mailbox): State<Mailbox>, Extension(frame): Extension<Frame>, reader: Reader) -> Response {
     let samples = (mailbox.0.samples)().into_iter().map(|Sample { state, lang, subject, .. }| {
         context! { state, lang => lang.code(), subject }
     });
-    let values = context! { samples => samples.collect::<Vec<Value>>(), ..super::frame(true) };
+    let values = context! { samples => samples.collect::<Vec<Value>>(), ..frame.values().await };
     mailbox.0.pages.render("gallery.html", &reader, values)
 }
 
@@ -288,6 +287,7 @@ mod tests {
     use axum::http::StatusCode;
 
     use super::*;
+    use crate::domain::Timestamp;
 
     async fn until(what: &str, is_so: impl Fn() -> bool) {
         let wait = async {

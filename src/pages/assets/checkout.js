@@ -40,15 +40,10 @@ async function send() {
     const answer = await post("application/json");
     const body = await answer.json();
     const seconds = Number(answer.headers.get("retry-after"));
-    if (answer.status === 202 && body.track) {
-      location.assign(body.track);
-    } else if (answer.status === 202) {
-      form().submit();
-    } else if (seconds > 0) {
-      wait(kindOf(answer.status, body.type ?? ""), seconds);
-    } else {
-      await explain();
-    }
+    if (answer.status === 202 && body.track) location.assign(body.track);
+    else if (answer.status === 202) form().submit();
+    else if (seconds > 0) wait(kindOf(answer.status, body.type ?? ""), seconds);
+    else await explain();
   } catch {
     wait("off", 5);
   }
@@ -58,9 +53,7 @@ async function send() {
 async function explain() {
   const answer = await post("text/html");
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const part of ["#sprite", "#main"]) {
-    document.querySelector(part).replaceWith(page.querySelector(part));
-  }
+  for (const part of ["#sprite", "#main"]) document.querySelector(part).replaceWith(page.querySelector(part));
   document.title = page.title;
   if (!form()) return;
   label = button().textContent;

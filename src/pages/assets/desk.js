@@ -1,10 +1,11 @@
-// Keeps a page of the desk as it is now, until it is paused. Without it, the page is as it was loaded.
-import { find, follow, now } from "./live.js";
+// Keeps a page of the desk as it is now, until it is paused.
+import { clock, find, follow, localise, now } from "./live.js";
 
 let isLive = true, isPaused = false;
 
 /** Buttons that only a script can serve, and whether what is shown is what there is. */
 function dress(page) {
+  localise(page);
   for (const button of page.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
   const bar = find("live", page), button = find("pause", page);
   if (!bar) return; // the page is too dear to be followed
@@ -36,8 +37,7 @@ document.addEventListener("click", ({ target }) => {
   line.attend();
 });
 setInterval(() => {
-  const clock = find("clock");
-  if (!clock || isPaused || !isLive) return;
-  clock.textContent = new Date(now()).toLocaleTimeString("en-GB", { timeZone: clock.dataset.zone });
+  const shown = find("clock");
+  if (shown && !isPaused && isLive) shown.textContent = clock(new Date(now()));
 }, 1000);
 dress(document);

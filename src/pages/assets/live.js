@@ -6,6 +6,23 @@ let skew = 0; // of this clock from the server's
 export const find = (id, page = document) => page.getElementById(id);
 export const now = () => Date.now() + skew;
 
+const lang = document.documentElement.lang.replace(/^en$/, "en-GB"); // days before months, as the server writes them
+const told = (at, form) => at.toLocaleString(lang, { hourCycle: "h23", ...form });
+export const clock = (at) => told(at, { timeStyle: "medium" });
+
+/** Tells times, and of which zone they are, in the reader's own. */
+export function localise(page) {
+  for (const time of page.querySelectorAll("main time[datetime]")) {
+    const at = new Date(time.dateTime), { as } = time.dataset, two = "2-digit";
+    const isToday = new Date(now()).toDateString() === at.toDateString();
+    time.textContent = told(at, as === "whole" ? { dateStyle: "medium", timeStyle: "long" } : {
+      hour: two, minute: two, ...as === "exact" ? { second: two, fractionalSecondDigits: 3 } : !as && isToday && { second: two },
+      ...!isToday && as !== "hour" && { day: "numeric", month: "short" },
+    });
+  }
+  for (const zone of page.querySelectorAll("[data-zone]")) zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
+
 function setClock(page) {
   skew = (page.querySelector("[data-now]")?.dataset.now ?? now()) - Date.now();
 }

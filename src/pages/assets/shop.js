@@ -18,9 +18,7 @@ async function find() {
   } catch {
     return;
   }
-  for (const part of ["#sprite", "#main", ".langs"]) {
-    document.querySelector(part).replaceWith(page.querySelector(part));
-  }
+  for (const part of ["#sprite", "#main", ".langs"]) document.querySelector(part).replaceWith(page.querySelector(part));
   hero.className = page.getElementById("hero").className;
   hero.querySelector("h1").className = page.querySelector("#hero h1").className;
   document.title = page.title;

@@ -1,27 +1,12 @@
-// Brings the page of an order to life: follows its changes, counts down, tells times in the reader's own zone. The page
-// works without; a change fetches it again.
-import { find, follow, now } from "./live.js";
+// Brings the page of an order to life: follows its changes, and counts down. The page works without.
+import { clock, find, follow, localise, now } from "./live.js";
 
 const LOST_AFTER = 10_000, LATE_AFTER = 6_000;
-const lang = document.documentElement.lang.replace(/^en$/, "en-GB"); // days before months, as the server writes them
 
 let news = new Date(); // when the server was last heard
 let lost, lateTold;
 
 const state = () => find("live").dataset;
-
-/** Times in the reader's zone, and buttons that only a script can serve. */
-function enhance(root) {
-  for (const time of root.querySelectorAll("main time, template time")) {
-    const at = new Date(time.dateTime), today = new Date(now()).toDateString() === at.toDateString();
-    const style = "whole" in time.dataset ? { dateStyle: "medium", timeStyle: "long" }
-      : today ? { timeStyle: "medium" } : { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
-    time.textContent = at.toLocaleString(lang, { ...style, hourCycle: "h23" });
-  }
-  for (const button of root.querySelectorAll("[data-print], [data-copy]")) {
-    button.hidden = "copy" in button.dataset && !navigator.clipboard;
-  }
-}
 
 /** Says whether what is shown is what there is. */
 function tell(isLive, page = document) {
@@ -38,9 +23,17 @@ function tell(isLive, page = document) {
     lost ??= setTimeout(() => {
       const note = find("lost").content.firstElementChild.cloneNode(true);
       note.id = "lost-note";
-      note.querySelector("time").textContent = news.toLocaleTimeString(lang, { hourCycle: "h23" });
+      note.querySelector("time").textContent = clock(news);
       document.querySelector(".steps").after(note);
     }, LOST_AFTER);
+  }
+}
+
+/** Times as the reader has them, and buttons that only a script can serve. */
+function enhance(page) {
+  localise(page);
+  for (const button of page.querySelectorAll("[data-print], [data-copy]")) {
+    button.hidden = "copy" in button.dataset && !navigator.clipboard;
   }
 }
 
@@ -89,6 +82,5 @@ document.addEventListener("click", async ({ target }) => {
   button.lastElementChild.textContent = button.dataset.copy;
 });
 enhance(document);
-for (const template of document.querySelectorAll("template")) enhance(template.content);
 tick();
 setInterval(tick, 1000);
