@@ -48,6 +48,12 @@ impl Reading {
     }
 }
 
+/// The system's monotonic time, for what is measured and decides nothing.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+pub fn stopwatch() -> Instant {
+    Instant::now()
+}
+
 impl Clock {
     /// The system's clock.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]

@@ -16,6 +16,7 @@ pub mod sqlite;
 pub mod store;
 pub mod tls;
 
+pub mod busy;
 pub mod catalog;
 pub mod flows;
 pub mod intake;

@@ -26,7 +26,11 @@ impl Services {
         service: impl FnOnce(&CancellationToken) -> Result<()> + Send + 'static,
     ) {
         let stop = self.stop.clone();
-        self.tasks.spawn_blocking(move || (name, service(&stop)));
+        self.tasks.spawn_blocking(move || {
+            // for whoever asks the system which thread is busy; elsewhere than on Linux there is no such file
+            let _ = std::fs::write("/proc/thread-self/comm", name);
+            (name, service(&stop))
+        });
     }
 
     pub(super) async fn failed(&mut self) -> anyhow::Error {

@@ -2,7 +2,12 @@
 
 use std::{path::Path, sync::atomic::AtomicU64};
 
-use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::{busy::Kind, sqlite};
 
 /// Adds what the system tells; what it does not tell is left out.
 pub(super) fn measure(data: &Path, registry: &mut Registry) {
@@ -10,10 +15,27 @@ pub(super) fn measure(data: &Path, registry: &mut Registry) {
     if let Err(error) = linux::measure(registry) {
         tracing::debug!(%error, "the system does not tell of this process");
     }
+    ours(registry);
     if let Ok(disk) = rustix::fs::statvfs(data) {
         let help = "Bytes that this process may still write where its data lies";
         registry.register("encargo_data_free_bytes", help, gauge(disk.f_bavail as f64 * disk.f_frsize as f64));
     }
+}
+
+/// What the process counts for all its services.
+fn ours(registry: &mut Registry) {
+    let commits = Family::<[(&'static str, String); 1], Counter>::default();
+    for (file, count) in sqlite::commits() {
+        commits.get_or_create(&[("file", file)]).inc_by(count);
+    }
+    let help = "Commits that changed a database file of this process, each with an fsync";
+    registry.register("encargo_sqlite_commits", help, commits);
+    let busy = Family::<[(&'static str, &'static str); 1], Counter<f64, AtomicU64>>::default();
+    for kind in Kind::ALL {
+        busy.get_or_create(&[("task", kind.name())]).inc_by(kind.busy().as_secs_f64());
+    }
+    let help = "Time that tasks of a kind were busy on the threads which they share, in seconds";
+    registry.register("encargo_task_busy_seconds", help, busy);
 }
 
 fn gauge(value: f64) -> Gauge<f64, AtomicU64> {
@@ -28,9 +50,8 @@ mod linux {
         ProcResult,
         process::{LimitValue, Process},
     };
-    use prometheus_client::metrics::counter::Counter;
 
-    use super::{AtomicU64, Registry, gauge};
+    use super::{AtomicU64, Counter, Registry, gauge};
 
     pub(super) fn measure(registry: &mut Registry) -> ProcResult<()> {
         let process = Process::myself()?;

@@ -14,7 +14,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 pub use queue::answer;
-pub use writer::Writer;
+pub use writer::{Writer, commits};
 
 use crate::files;
 

@@ -94,6 +94,21 @@ fn group<T: Send + 'static>(writer: &Writer, works: Vec<Work<T>>) -> Vec<Result<
     (0..count).map(|_| answers.recv_timeout(DEADLINE).unwrap()).collect()
 }
 
+#[test]
+fn commits_that_change_something_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let conn = open_writer(&dir.path().join("x.db"), Access::Serve).unwrap();
+    conn.execute_batch("CREATE TABLE numbers (number INTEGER PRIMARY KEY)").unwrap();
+    let writer = Writer::start("counted-writer", conn, 100).unwrap();
+    let counted = || commits().into_iter().find(|(file, _)| file == "counted").unwrap().1;
+    assert_eq!(counted(), 0);
+    writer.run_blocking(insert(1)).unwrap();
+    writer.run_blocking(|_| Ok::<_, Error>(())).unwrap();
+    writer.run_blocking(insert(1)).unwrap_err();
+    drop(writer); // the last commit is counted when its writer has ended
+    assert_eq!(counted(), 1);
+}
+
 #[tokio::test]
 async fn what_can_wait_joins_the_next_group_and_goes_first() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -23,6 +23,17 @@ const GROUP_MAX: usize = 1_024;
 type Finish = Box<dyn FnOnce(Result<()>)>;
 /// Runs inside the group's transaction, if there is one.
 type Job = Box<dyn FnOnce(Result<&Connection>) -> Finish + Send>;
+
+/// Commits of this process by the name of the thread that made them.
+static COMMITS: Mutex<BTreeMap<String, Arc<AtomicU64>>> = Mutex::new(BTreeMap::new());
+
+/// Commits of this process that changed something, and so had an fsync, by the name of the file (`log`, `store`). Each 16 MB a few
+/// more fsyncs bring the file itself up to date.
+pub fn commits() -> Vec<(String, u64)> {
+    let commits = COMMITS.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = |name: &String| name.strip_suffix("-writer").unwrap_or(name).to_owned();
+    commits.iter().map(|(name, count)| (file(name), count.load(Ordering::Relaxed))).collect()
+}
 
 /// The one writer of a database file: a thread that drains its queue into one transaction, commits with one fsync,
 /// and then answers all who wait (group commit).
@@ -46,7 +57,9 @@ impl Writer {
             .name(name.to_owned())
             .spawn({
                 let (queue, waiting) = (Taken(queue.clone()), waiting.clone());
-                move || run(&conn, &queue.0, &waiting)
+                let commits =
+                    COMMITS.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone();
+                move || run(&conn, &queue.0, &waiting, &commits)
             })
             .map_err(|e| Error::Fatal(format!("cannot start a thread: {e}")))?;
         Ok(Self(Arc::new(Inner { queue, waiting, waiting_max, thread: Some(thread) })))
@@ -202,8 +215,9 @@ fn stopped() -> Error {
     Error::Fatal("the writer has stopped".into())
 }
 
-fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize) {
+fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize, commits: &AtomicU64) {
     let (mut at_hand, mut finishes) = (VecDeque::new(), Vec::new());
+    let mut changes = conn.total_changes();
     loop {
         if at_hand.is_empty() {
             at_hand = queue.take();
@@ -220,6 +234,8 @@ fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize) {
             }
         }
         let committed = begun.and_then(|()| commit(conn));
+        let before = std::mem::replace(&mut changes, conn.total_changes());
+        commits.fetch_add(u64::from(committed.is_ok() && changes > before), Ordering::Relaxed);
         waiting.fetch_sub(finishes.len(), Ordering::Relaxed);
         for finish in finishes.drain(..) {
             finish(committed.clone());

@@ -28,6 +28,7 @@ use super::{
     turn::Turn,
     wire::{End, Wire},
 };
+use crate::busy::Kind;
 
 /// After an error that is not of one connection (no file descriptors left): time for others to end.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -48,7 +49,7 @@ pub async fn serve(
     let server = Arc::new(Server { gate, http: http(), limits, room: Arc::default(), stop });
     while let Some((stream, peer)) = server.accept(&listener).await {
         let Some(place) = server.place(&connections).await else { break };
-        tasks.spawn(server.clone().connection(stream, peer, place));
+        tasks.spawn(Kind::Http.count(server.clone().connection(stream, peer, place)));
     }
     drop(listener);
     tasks.close();

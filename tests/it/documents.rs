@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("catalog", &["domain"]),
     ("telemetry", &["clock", "config", "domain"]),
     ("words", &["domain"]),
-    ("web", &["clock", "domain", "telemetry", "words"]),
+    ("web", &["busy", "clock", "domain", "telemetry", "words"]),
     ("pages", &["domain", "web", "words"]),
     // services
     (
@@ -60,10 +60,11 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "words",
         ],
     ),
-    ("mail", &["causes", "clock", "domain", "env", "files", "flaws", "reach", "store", "tls", "words"]),
+    ("mail", &["busy", "causes", "clock", "domain", "env", "files", "flaws", "reach", "store", "tls", "words"]),
     (
         "ops",
         &[
+            "busy",
             "catalog",
             "clock",
             "commands",
@@ -73,6 +74,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "files",
             "flows",
             "pages",
+            "sqlite",
             "store",
             "telemetry",
             "web",
@@ -107,10 +109,11 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("bin", &[]),
 ];
 /// All but tools that nothing else needs.
-const EVERYTHING: [&str; 28] = [
+const EVERYTHING: [&str; 29] = [
     "app",
     "audit",
     "bench",
+    "busy",
     "catalog",
     "causes",
     "clock",

@@ -38,6 +38,7 @@ use self::{
 };
 use super::{Composer, Error, Metrics, Result, Transport};
 use crate::{
+    busy::Kind,
     env::Env,
     store::{self, Handover, Ledger},
 };
@@ -156,11 +157,11 @@ impl Mailer {
                 leases: self.leases.clone(),
                 done: done.clone(),
             };
-            workers.spawn(worker.run(queue.clone(), halt.clone()));
+            workers.spawn(Kind::Mail.count(worker.run(queue.clone(), halt.clone())));
         }
         let _renewing = JoinSet::from_iter([self.leases.clone().keep()]); // ends with this call
         let settler = Settler { deps: self.deps.clone(), leases: self.leases.clone(), progress: self.progress.clone() };
-        let mut settler = JoinSet::from_iter([settler.run(settled)]);
+        let mut settler = JoinSet::from_iter([Kind::Mail.count(settler.run(settled))]);
 
         let result = tokio::select! {
             biased;
