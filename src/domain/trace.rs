@@ -24,6 +24,11 @@ impl TraceParent {
         new.span_id[0] |= 1;
         new
     }
+
+    /// The trace, as 32 hexadecimal digits: what logs and traces are joined by.
+    pub fn trace_id(self) -> String {
+        self.to_string()[3..35].to_owned()
+    }
 }
 
 impl fmt::Display for TraceParent {

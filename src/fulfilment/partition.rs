@@ -8,7 +8,7 @@ use super::{
     plan::{Broken, Part, Ticket},
 };
 use crate::{
-    domain::{CommandCopy, CommandOutcome, Invalid, Order, wire},
+    domain::{CommandCopy, CommandOutcome, Invalid, Order, TraceParent, wire},
     eventlog::{Budget, GroupOffset, NewRecord, Position, Record},
 };
 
@@ -170,6 +170,8 @@ impl Partition {
         let seal = self.engine.seal();
         let staged = &self.engine.staged()[self.events.len()..];
         for Staged { event, .. } in staged {
+            let trace_id = || event.order.trace.map(TraceParent::trace_id);
+            debug!(order.id = %event.order.id, estado = %event.estado, trace_id = trace_id(), "state entered");
             let value = wire::encode_event(event);
             let mut headers = wire::event_headers(event);
             headers.extend(seal.map(|seal| (wire::SEAL, seal.of(&value))));

@@ -126,7 +126,11 @@ impl OrderService {
             return Ok(());
         }
         match self.log.append(vec![record]).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                let trace_id = || order.trace.map(TraceParent::trace_id);
+                tracing::debug!(order.id = %order.id, trace_id = trace_id(), "order accepted");
+                Ok(())
+            }
             Err(eventlog::Error::Overloaded(_)) => Err(Refusal::Overloaded),
             Err(error) => {
                 self.failures

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use encargo::{domain::wire::Headers, eventlog::NewRecord};
 
-use crate::harness::app::TestApp;
+use crate::harness::{
+    app::TestApp,
+    eventually,
+    process::{Process, read_log},
+};
 
 const DWELL: Duration = Duration::from_secs(8);
 const STATES: [&str; 4] = ["recibido", "preparando", "entregando", "finalizado"];
@@ -191,4 +195,30 @@ async fn message_ids_are_the_deployments_own_and_stay_over_restarts() {
         assert!(!origins.contains(&origin(1)), "two deployments share an id: {origins:?}");
         origins.push(origin(1));
     }
+}
+
+/// What a request says in `traceparent` stands in the log of every part that works on its order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_is_followed_from_the_request_to_the_last_mail() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut command = Process::command(&data, &["--dwell", "100ms"]);
+    command.env("ENCARGO_LOGGING_LEVEL", "info,encargo=debug");
+    let process = Process::spawn(command, data.with_extension("log"));
+    process.ready().await;
+    let order = serde_json::json!({ "product": "1010", "email": "ana@example.org" });
+    let placed = reqwest::Client::new().post(process.url("intake", "/orders")).json(&order);
+    let placed = placed.header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01")).send().await.unwrap();
+    assert_eq!(placed.status(), 202);
+    eventually("a step of everybody's", async || {
+        let log = read_log(&data);
+        let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap_or_default());
+        let traced: Vec<_> = lines.filter(|line| line["trace_id"] == TRACE && line["order.id"] == "1").collect();
+        let count = |message: &str| traced.iter().filter(|line| line["message"] == message).count();
+        let counts = ["order accepted", "state entered", "mail sent"].map(count);
+        if counts == [1, 4, 4] { Ok(()) } else { Err(format!("{counts:?}: {traced:#?}")) }
+    })
+    .await;
+    assert!(process.terminate().success());
 }

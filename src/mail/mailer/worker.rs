@@ -13,6 +13,7 @@ use super::{
     settler::Settled,
 };
 use crate::{
+    domain::TraceParent,
     mail::{Message, Outcome},
     store::ledger::{Class, Mail, Reason, Verdict},
 };
@@ -148,22 +149,23 @@ impl Worker {
     fn end(&self, mail: &Mail, verdict: Verdict) {
         let metrics = &self.deps.metrics;
         let (order, seq, attempt) = (mail.id.order, mail.id.seq, mail.attempt);
+        let trace_id = || mail.order.trace.map(TraceParent::trace_id);
         match &verdict {
             Verdict::Sent(reply) => {
                 metrics.sent.inc();
-                debug!(order.id = %order, mail.seq = seq, attempt, reply, "mail sent");
+                debug!(order.id = %order, mail.seq = seq, attempt, reply, trace_id = trace_id(), "mail sent");
             }
             Verdict::Retry(at, reason) => {
                 metrics.retried.inc();
-                debug!(order.id = %order, mail.seq = seq, attempt, %reason, %at, "mail will be tried again");
+                debug!(order.id = %order, mail.seq = seq, attempt, %reason, %at, trace_id = trace_id(), "mail will be tried again");
             }
             Verdict::Unknown(at, reason) => {
                 metrics.retried.inc();
-                info!(order.id = %order, mail.seq = seq, attempt, %reason, %at, "mail may be sent twice");
+                info!(order.id = %order, mail.seq = seq, attempt, %reason, %at, trace_id = trace_id(), "mail may be sent twice");
             }
             Verdict::Dead(reason) => {
                 metrics.dead.inc();
-                warn!(order.id = %order, mail.seq = seq, attempt, %reason, "mail is dead");
+                warn!(order.id = %order, mail.seq = seq, attempt, %reason, trace_id = trace_id(), "mail is dead");
             }
         }
         let _ = self.done.send(Settled::new(mail, verdict)); // the settler is gone only when the mailer fails as a whole
