@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use super::*;
 use crate::{
     clock::Clock,
+    domain::{Source, wire},
     eventlog::sqlite::{Options as LogOptions, SqliteLog},
     store::{
         Handover,
