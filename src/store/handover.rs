@@ -127,4 +127,4 @@ impl Handover {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

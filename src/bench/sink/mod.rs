@@ -115,6 +115,8 @@ pub struct Setup {
     pub login: Option<(&'static str, &'static str)>,
     /// What it offers for that.
     pub mechanisms: &'static str,
+    /// So many sessions at once; more are refused with 421.
+    pub sessions_max: u64,
 }
 
 impl Default for Setup {
@@ -126,6 +128,7 @@ impl Default for Setup {
             implicit: false,
             login: None,
             mechanisms: "PLAIN LOGIN",
+            sessions_max: u64::MAX,
         }
     }
 }
@@ -141,6 +144,8 @@ struct State {
     refused: Mutex<Vec<(String, &'static str)>>,
     accepted: AtomicU64,
     connections: AtomicU64,
+    /// Those that are there now.
+    open: AtomicU64,
     packets: AtomicU64,
 }
 
@@ -180,6 +185,7 @@ impl Sink {
             refused: Mutex::default(),
             accepted: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            open: AtomicU64::new(0),
             packets: AtomicU64::new(0),
         });
         let accepting = tokio::spawn({

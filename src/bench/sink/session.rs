@@ -28,9 +28,29 @@ pub(super) struct Session {
     closing: bool,
 }
 
+/// One of the sessions that are there now, until this is dropped.
+struct Place {
+    state: Arc<State>,
+    is_one_too_many: bool,
+}
+
+impl Place {
+    fn take(state: &Arc<State>) -> Self {
+        let is_one_too_many = state.open.fetch_add(1, Relaxed) >= state.setup.sessions_max;
+        Self { state: state.clone(), is_one_too_many }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.state.open.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Session {
     pub(super) async fn run(state: Arc<State>, stream: TcpStream) {
         state.connections.fetch_add(1, Relaxed);
+        let place = Place::take(&state);
         if stream.set_nodelay(true).is_err() {
             return;
         }
@@ -44,12 +64,13 @@ impl Session {
         let secured = state.setup.implicit;
         let mut this =
             Self { state, stream, buffer: Vec::new(), secured, logged_in: false, dripping: false, closing: false };
-        let _ = this.serve().await; // clients may go at any time
+        let greeting = if place.is_one_too_many { "421 4.7.0 too many sessions from you" } else { "220 sink ESMTP" };
+        let _ = this.serve(greeting).await; // clients may go at any time
     }
 
-    async fn serve(&mut self) -> io::Result<()> {
+    async fn serve(&mut self, greeting: &str) -> io::Result<()> {
         let (mut from, mut to) = (String::new(), String::new());
-        let mut replies = self.reply(Step::Connect, "220 sink ESMTP").await?;
+        let mut replies = self.reply(Step::Connect, greeting).await?;
         loop {
             self.write(&replies).await?;
             if self.closing {

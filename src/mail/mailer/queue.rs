@@ -70,3 +70,60 @@ impl Queue {
         self.mails.lock().unwrap_or_else(PoisonError::into_inner) // each change is one call
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::handover::tests::mail;
+
+    fn queue(mails: u8) -> Queue {
+        let queue = Queue::default();
+        queue.push((1..=mails).map(mail).collect());
+        queue
+    }
+
+    fn taken(queue: &Queue, most: usize) -> Vec<u8> {
+        queue.take(most).iter().map(|mail| mail.id.seq).collect()
+    }
+
+    #[test]
+    fn a_share_is_what_is_sent_in_a_moment_and_never_more_than_a_session_takes() {
+        let queue = queue(9);
+        assert_eq!(taken(&queue, 5), [1], "nobody knows yet how long one takes");
+        queue.note(2, SHARE);
+        assert_eq!(taken(&queue, 5), [2, 3]);
+        assert_eq!(taken(&queue, 1), [4]);
+        queue.note(1, SHARE * 100);
+        assert_eq!(taken(&queue, 5), [5], "however slow they are, one is taken");
+        let rest: Vec<_> = queue.take_all().iter().map(|mail| mail.id.seq).collect();
+        assert_eq!((rest, taken(&queue, 5)), (vec![6, 7, 8, 9], vec![]));
+    }
+
+    #[test]
+    fn the_pace_follows_what_was_seen_last() {
+        let queue = queue(1);
+        queue.note(0, Duration::ZERO);
+        assert_eq!(queue.pace.load(Ordering::Relaxed), 1, "0 is for none");
+        (0..100).for_each(|_| queue.note(4, Duration::from_millis(8)));
+        let pace = Duration::from_nanos(queue.pace.load(Ordering::Relaxed));
+        assert!(pace > Duration::from_micros(1_990) && pace <= Duration::from_millis(2), "{pace:?}");
+    }
+
+    /// Whoever leaves something wakes one more; with nothing left nobody is woken.
+    #[tokio::test]
+    async fn as_many_workers_are_woken_as_there_are_shares() {
+        let queue = queue(2);
+        for expected in [[1], [2]] {
+            queue.more().await;
+            assert_eq!(taken(&queue, 5), expected);
+        }
+        assert!(!is_ready(queue.more()));
+        queue.push(Vec::new());
+        assert!(!is_ready(queue.more()), "nothing came");
+    }
+
+    fn is_ready(future: impl Future) -> bool {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        std::pin::pin!(future).poll(&mut context).is_ready()
+    }
+}

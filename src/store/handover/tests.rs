@@ -9,7 +9,8 @@ fn open(room: usize) -> (Handover, Clock) {
     (handover, Clock::manual(Timestamp::from_millis(1_000)))
 }
 
-fn mail(seq: u8) -> Mail {
+/// A mail with that number of its order.
+pub(crate) fn mail(seq: u8) -> Mail {
     let product = crate::domain::Product::new("3170", "King's Bounty", "7.99").unwrap();
     let order = crate::domain::Order {
         id: crate::domain::OrderId::new(1).unwrap(),

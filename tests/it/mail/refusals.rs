@@ -96,3 +96,17 @@ async fn no_address_and_no_bidi_character_of_a_reply_is_kept() {
     .await;
     assert_eq!(waiting, reason);
 }
+
+/// Sessions are as many as the server takes: those that it refuses cost no mail an attempt, and are not asked for again at once.
+#[tokio::test]
+async fn a_server_that_takes_two_sessions_gets_no_more() {
+    let sink = Sink::with(Setup { sessions_max: 2, ..Setup::default() }).await;
+    let mut post = Post::start(&sink.url());
+    for round in 1..=3 {
+        post.enter(round * 100..=round * 100 + 49, &["recibido"]).await;
+        post.have(MailStatus::Sent, round * 50).await;
+    }
+    assert_eq!((sink.accepted(), post.metrics.retried.get(), post.metrics.dead.get()), (150, 0, 0));
+    assert!(sink.connections() <= 16, "{} connections: no more than are tried at first", sink.connections());
+    post.stop().await;
+}
