@@ -171,8 +171,8 @@ impl Drop for Server {
 /// What a process has used so far.
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
-    /// CPU seconds by the name of the threads that run now, in words.
-    pub threads: BTreeMap<&'static str, f64>,
+    /// By the kind of the threads that run now.
+    pub threads: BTreeMap<&'static str, Spent>,
     /// CPU seconds of the whole process.
     pub cpu: f64,
     /// Bytes of memory that it holds.
@@ -183,16 +183,52 @@ pub struct Usage {
     pub written: u64,
 }
 
-/// Threads by the beginning of their names, and what they do.
-const GROUPS: [(&str, &str); 5] = [
-    ("tokio", "HTTP, states, tracking, mail"),
+/// What threads of a kind have spent so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spent {
+    /// CPU seconds.
+    pub cpu: f64,
+    /// Bytes that they had written to storage.
+    pub written: u64,
+}
+
+/// Kinds of threads by the beginning of their names; those that HTTP and mail share are called `shared`.
+const GROUPS: [(&str, &str); 8] = [
+    ("tokio", "shared"),
     ("log-writer", "log"),
     ("store-writer", "store"),
+    ("fulfilment", "states"),
+    ("tracking", "tracking"),
+    ("forwarding", "forwarding"),
     ("restore", "restore"),
-    ("rdk:", "Kafka client"),
+    ("rdk:", "kafka"),
 ];
 
+/// The bytes that went to storage, in the file `io`.
+const WRITTEN: &str = "write_bytes";
+
 impl Usage {
+    /// What threads of a kind have spent.
+    pub fn spent(&self, kind: &str) -> Spent {
+        self.threads.get(kind).copied().unwrap_or_default()
+    }
+
+    /// Of several processes together.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        for (kind, spent) in other.threads {
+            let ours = self.threads.entry(kind).or_default();
+            (ours.cpu, ours.written) = (ours.cpu + spent.cpu, ours.written + spent.written);
+        }
+        Self {
+            threads: self.threads,
+            cpu: self.cpu + other.cpu,
+            memory: self.memory + other.memory,
+            memory_max: self.memory_max + other.memory_max,
+            written: self.written + other.written,
+        }
+    }
+
     /// Of a process of this machine; an error when it is gone, or when the system has no `/proc`.
     pub fn of(process: u32) -> Result<Self> {
         let read = |name: &str| {
@@ -208,14 +244,16 @@ impl Usage {
             cpu: cpu(process)?,
             memory: field(&status, "VmRSS") << 10,
             memory_max: field(&status, "VmHWM") << 10,
-            written: field(&io, "write_bytes"),
+            written: field(&io, WRITTEN),
             threads: BTreeMap::new(),
         };
         for thread in fs::read_dir(format!("/proc/{process}/task")).context("cannot list threads")?.flatten() {
             // a thread may end while it is looked at
             let part = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
             let nanoseconds = part("schedstat").split(' ').next().and_then(|text| text.parse::<f64>().ok());
-            *usage.threads.entry(group(&part("comm"))).or_default() += nanoseconds.unwrap_or(0.0) / 1e9;
+            let spent = usage.threads.entry(group(&part("comm"))).or_default();
+            spent.cpu += nanoseconds.unwrap_or(0.0) / 1e9;
+            spent.written += field(&part("io"), WRITTEN);
         }
         Ok(usage)
     }
@@ -270,11 +308,10 @@ mod tests {
     #[test]
     fn a_process_is_seen_from_outside() {
         let usage = Usage::of(std::process::id()).unwrap();
+        let two = usage.clone().with(usage.clone());
+        assert_eq!((two.memory, two.spent("other").cpu), (usage.memory * 2, usage.spent("other").cpu * 2.0));
         assert!(usage.memory > 1 << 20 && usage.memory_max >= usage.memory, "{usage:?}");
         assert!(cpu_of_family(std::process::id()) >= 0.0 && Usage::of(u32::MAX).is_err());
-        assert_eq!(
-            (group("log-writer\n"), group("tokio-rt-worker\n"), group("x")),
-            ("log", "HTTP, states, tracking, mail", "other")
-        );
+        assert_eq!((group("log-writer\n"), group("tokio-rt-worker\n"), group("x")), ("log", "shared", "other"));
     }
 }

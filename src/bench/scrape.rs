@@ -7,6 +7,15 @@ use anyhow::{Context as _, Result};
 /// Longest wait for an answer of the operations listener.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
+/// What all instances read from the same place, by the beginning of its name.
+const SAME: [&str; 5] = [
+    "encargo_ledger_",
+    "encargo_dead_records",
+    "encargo_suppressed_addresses",
+    "encargo_group_lag_",
+    "encargo_intake_backlog_records",
+];
+
 /// The operations listener of a system.
 #[derive(Clone)]
 pub struct Ops {
@@ -50,6 +59,17 @@ impl Scrape {
             Some((line[..end].to_owned(), value))
         };
         Self(text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect())
+    }
+
+    /// What several instances of one system say, as one: counts add up, but for what each reads from the same place.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        for (sample, value) in other.0 {
+            let is_same = SAME.iter().any(|same| sample.starts_with(same));
+            let ours = self.0.entry(sample).or_insert(0.0);
+            *ours = if is_same { ours.max(value) } else { *ours + value };
+        }
+        self
     }
 
     /// The value of a sample; 0 when it is not there, as a counter that nothing has counted yet.
@@ -111,6 +131,9 @@ mod tests {
         assert_eq!((quantile(0.01), quantile(0.5), quantile(0.999)), (Some(0.1), Some(1.0), Some(f64::INFINITY)));
         assert_eq!(later.quantile_since(&later, "t_seconds", 0.5), None);
         assert_eq!((later.value("mails_total{why=\"no room\"}"), later.sum("mails_total")), (3.0, 7.0));
+        let two = |text| Scrape::parse(text).with(Scrape::parse(text));
+        let ledger = two("encargo_ledger_mails{status=\"sent\"} 4");
+        assert_eq!((two(LATER).value("t_seconds_sum"), ledger.sum("encargo_ledger_mails")), (19.0, 4.0));
         let since = |sample| later.since(&earlier, sample);
         assert_eq!((since("t_seconds_sum"), since("t_seconds_bucket{le=\"1.0\"}")), (9.5, 98.0));
     }

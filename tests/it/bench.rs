@@ -160,7 +160,16 @@ fn a_rush_is_measured_and_audited() {
         figures["completed_per_s"].as_f64() > Some(0.0) && figures["mails_per_s"].as_f64() > Some(0.0),
         "{figures}"
     );
-    assert!(figures["cost"]["cpu_per_1000"].as_f64() > Some(0.0) && figures["samples"].as_array().unwrap().len() > 2);
+    assert!(figures["samples"].as_array().unwrap().len() > 2);
+    let cost = &figures["cost"];
+    for part in ["http", "mail", "log", "store", "states", "tracking"] {
+        assert!(cost["threads_per_1000"][part].as_f64() > Some(0.0), "{part}: {cost}");
+    }
+    // every order has a commit of the log and one of the store at least, if not with others
+    for file in ["log", "store"] {
+        assert!(cost["fsyncs_per_order"][file].as_f64() > Some(0.0), "{file}: {cost}");
+    }
+    assert!(cost["cpu_per_1000"].as_f64() > Some(0.0), "{cost}");
     assert!(
         run["limits"]["nothing_per_s"].as_f64() > Some(0.0) && run["limits"]["fsync_ms"]["p50"].as_f64() > Some(0.0)
     );
@@ -201,10 +210,14 @@ async fn a_system_that_runs_is_measured_and_one_whose_mails_do_not_come_gets_no_
     assert_eq!(bad.status.code(), Some(1), "{said}");
     assert!(said.starts_with("# Promises were broken") && said.contains("I3") && !said.contains("p99"), "{said}");
 
-    let unseen = run(&["--data", "/nowhere"]);
-    let said = String::from_utf8(unseen.stdout).unwrap();
-    assert!(said.starts_with("# Not audited") && said.contains("p99"), "{said}");
     assert!(other.accepted() > 0);
+
+    let unseen = run(&["--data", "/nowhere"]);
+    let said = String::from_utf8(unseen.stderr).unwrap();
+    assert!(!unseen.status.success() && unseen.stdout.is_empty() && said.contains("--unaudited"), "{said}");
+    let unseen = run(&["--data", "/nowhere", "--unaudited"]);
+    let said = String::from_utf8(unseen.stdout).unwrap();
+    assert!(unseen.status.success() && said.starts_with("# Not audited") && said.contains("p99"), "{said}");
 }
 
 #[test]
@@ -218,8 +231,15 @@ fn the_old_reports_tables_are_measured_again() {
     assert_eq!(requests.len(), 20);
     assert!(requests.iter().all(|request| request["processing_s"].as_f64() >= Some(0.3)), "{requests:?}");
     assert!(requests.iter().all(|request| request["mail_s"].as_f64() >= Some(0.0)), "{requests:?}");
-    assert_eq!(tables["growth"].as_array().unwrap().len(), 5);
-    assert_eq!(report["audit"]["objections"], serde_json::json!([]));
+    let growth = tables["growth"].as_array().unwrap();
+    let orders: Vec<_> = growth.iter().map(|at| at["orders"].as_u64().unwrap()).collect();
+    // the first and those of the tables, and then as many as it was told
+    assert_eq!(orders, [51, 57, 63, 69, 75, 81]);
+    assert!(growth.iter().all(|at| at["accepted_per_s"].as_f64() > Some(0.0)), "{growth:?}");
+    assert_eq!(
+        (report["audit"]["orders"].as_u64(), &report["audit"]["objections"]),
+        (Some(87), &serde_json::json!([]))
+    );
 }
 
 #[test]
@@ -245,6 +265,23 @@ fn a_killed_system_comes_back_with_all_its_timers() {
     assert_eq!((found["orders"].as_u64(), &found["audit"]["objections"]), (Some(20), &serde_json::json!([])));
 }
 
+#[cfg(feature = "kafka")]
+#[tokio::test(flavor = "multi_thread")]
+async fn several_instances_are_measured_and_audited_as_one_system() {
+    let cluster = crate::harness::cluster::Cluster::name(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (log, store) = (cluster.setting("log.url"), cluster.setting("store.url"));
+    let arguments = ["scale", "--log", log, "--store", store, "--partitions", "2", "--instances", "2"];
+    let load = ["--duration", "1s", "--dwell", "100ms"];
+    let found = tokio::task::block_in_place(|| measured(folder.path(), &[&arguments[..], &load].concat()));
+    let cell = &found["cells"][0];
+    assert_eq!((cell["partitions"].as_u64(), cell["instances"].as_u64()), (Some(2), Some(2)));
+    let (audit, figures) = (&cell["run"]["audit"], &cell["run"]["figures"]);
+    assert!(audit["orders"].as_u64() > Some(0) && audit["mails"].as_u64() >= audit["orders"].as_u64(), "{audit}");
+    assert!(figures["completed_per_s"].as_f64() > Some(0.0), "{figures}");
+    assert!(figures["cost"]["threads_per_1000"]["kafka"].as_f64() > Some(0.0), "{figures}");
+}
+
 #[test]
 fn what_cannot_be_measured_is_said() {
     let folder = tempfile::tempdir().unwrap();
@@ -253,6 +290,8 @@ fn what_cannot_be_measured_is_said() {
         (&["--target", "https://shop.example", "--ops", "http://127.0.0.1:9"], "must be an address like http://"),
         (&["--target", "http://127.0.0.1:9", "--ops", "http://127.0.0.1:9"], "--ops must name"),
         (&["capacity", "--from", "9", "--to", "3"], "--from 9: must be"),
+        (&["scale"], "name them by --log and --store"),
+        (&["report", "--messages", "11"], "--messages 11: must be 12 at least"),
     ] {
         let done = output(&mut bench(folder.path(), arguments));
         let said = String::from_utf8_lossy(&done.stderr);

@@ -103,7 +103,7 @@ impl Capacity {
         let (mut good, mut rate) = (None, self.from);
         let mut bad = loop {
             let step = self.step(settings, rate).await?;
-            let is_kept = step.run.is_kept();
+            let is_kept = step.run.audit.is_kept();
             let is_good = step.broke.is_none();
             steps.push(step);
             match (is_kept, is_good) {
@@ -119,7 +119,7 @@ impl Capacity {
         for _ in 0..HALVINGS {
             let (Some(low), Some(high)) = (good, bad) else { break };
             let step = self.step(settings, f64::midpoint(low, high).round()).await?;
-            if !step.run.is_kept() {
+            if !step.run.audit.is_kept() {
                 steps.push(step);
                 return self.objected(&steps);
             }
@@ -152,7 +152,7 @@ impl Capacity {
         };
         let measured = trial.run(&system).await?;
         let words = in_words(self.shared.lang, "bench_constant", rate, self.step, arrivals);
-        let run = Run::new(words, &system, &measured, None);
+        let run = Run::new(words, &system, &measured, None, false);
         let states = system.flow().len() as f64;
         let broke =
             run.figures.as_ref().and_then(|figures| broken(self.shared.lang, &run, figures, &measured, rate * states));
@@ -188,8 +188,8 @@ fn broken(lang: Lang, run: &Run, figures: &Figures, measured: &Measured, mails: 
 fn bottlenecks(lang: Lang, measured: &Measured, rate: f64) -> Vec<String> {
     let Measured { before, loaded, seconds, .. } = measured;
     let spent = |group: &str| {
-        let cpu = |usage: &Option<Usage>| usage.as_ref().and_then(|usage| usage.threads.get(group).copied());
-        (cpu(&loaded.usage).unwrap_or(0.0) - cpu(&before.usage).unwrap_or(0.0)) / seconds * 100.0
+        let cpu = |usage: &Option<Usage>| usage.as_ref().map_or(0.0, |usage| usage.spent(group).cpu);
+        (cpu(&loaded.usage) - cpu(&before.usage)) / seconds * 100.0
     };
     let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
     let busy = 100.0 - (loaded.idle - before.idle) / (seconds * cores) * 100.0;

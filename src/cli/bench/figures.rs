@@ -25,7 +25,7 @@ pub(super) struct Run {
     pub refused: u64,
     pub lost: u64,
     pub audit: Verdict,
-    /// None when the audit objects.
+    /// None when the audit objects, or could not look and nobody wanted figures all the same.
     pub figures: Option<Figures>,
     pub limits: Option<Limits>,
 }
@@ -66,23 +66,37 @@ pub(super) struct Figures {
 /// From the first order until all was over.
 #[derive(Debug, Serialize)]
 pub(super) struct Cost {
-    /// CPU seconds per 1,000 orders: of the system, of its threads, and of programs beside it.
+    /// CPU seconds per 1,000 orders: of the system, of what its threads do, and of programs beside it.
     pub cpu_per_1000: f64,
     pub threads_per_1000: BTreeMap<&'static str, f64>,
     pub beside_per_1000: BTreeMap<String, f64>,
-    /// Bytes given to storage per 1,000 orders.
+    /// Bytes given to storage per 1,000 orders, in all and by the threads that write log and store in files.
     pub written_per_1000: f64,
+    pub written_by_per_1000: BTreeMap<&'static str, f64>,
+    /// Commits to the files of log and store per order, each with an fsync.
+    pub fsyncs_per_order: BTreeMap<&'static str, f64>,
     /// Commits of fulfilment per order.
     pub commits_per_order: f64,
     /// Bytes of memory at most.
     pub memory_max: u64,
 }
 
+/// Who shares threads, and which files have a writer; as metrics call them.
+const SHARED: [&str; 2] = ["http", "mail"];
+const FILES: [&str; 2] = ["log", "store"];
+
 impl Run {
-    pub(super) fn new(load: String, system: &System, measured: &Measured, limits: Option<Limits>) -> Self {
+    pub(super) fn new(
+        load: String,
+        system: &System,
+        measured: &Measured,
+        limits: Option<Limits>,
+        unaudited: bool,
+    ) -> Self {
         let (refused, lost) = measured.outcome.refused_and_lost();
         let audit = Verdict::of(measured.audit.as_ref());
-        let figures = audit.objections.is_empty().then(|| Figures::of(system, measured));
+        let is_told = audit.is_kept() || (unaudited && audit.objections.is_empty());
+        let figures = is_told.then(|| Figures::of(system, measured));
         Self {
             version: env!("CARGO_PKG_VERSION"),
             machine: machine(),
@@ -95,13 +109,14 @@ impl Run {
             limits,
         }
     }
-
-    pub(super) fn is_kept(&self) -> bool {
-        self.audit.objections.is_empty()
-    }
 }
 
 impl Verdict {
+    /// Whether the auditor looked, and has no objection.
+    pub(super) fn is_kept(&self) -> bool {
+        self.not_audited.is_none() && self.objections.is_empty()
+    }
+
     pub(super) fn of(audit: Result<&Audit, &String>) -> Self {
         match audit {
             Ok(Audit { report, facts, .. }) => Self {
@@ -151,19 +166,40 @@ impl Cost {
     fn of(system: &System, before: &Reading, after: &Reading, orders: f64) -> Option<Self> {
         let (from, to) = (before.usage.as_ref()?, after.usage.as_ref()?);
         let per_1000 = |amount: f64| amount / orders.max(1.0) * 1e3;
-        let spent = |(group, cpu): (&&'static str, &f64)| {
-            (*group, per_1000(cpu - from.threads.get(group).copied().unwrap_or(0.0)))
-        };
+        let since = |sample: &str| after.scrape.since(&before.scrape, sample);
+        let mut threads: BTreeMap<_, _> =
+            to.threads.iter().map(|(kind, spent)| (*kind, spent.cpu - from.spent(kind).cpu)).collect();
+        shared_out(
+            &mut threads,
+            SHARED.map(|kind| since(&format!("encargo_task_busy_seconds_total{{task=\"{kind}\"}}"))),
+        );
+        let written = FILES.map(|file| (file, per_1000((to.spent(file).written - from.spent(file).written) as f64)));
+        let fsyncs = FILES.map(|file| (file, since(&format!("encargo_sqlite_commits_total{{file=\"{file}\"}}"))));
         let beside = system.beside.iter().zip(before.beside.iter().zip(&after.beside));
-        let commits = after.scrape.since(&before.scrape, "encargo_commit_seconds_count");
         Some(Self {
             cpu_per_1000: per_1000(to.cpu - from.cpu),
-            threads_per_1000: to.threads.iter().map(spent).collect(),
+            threads_per_1000: threads.into_iter().map(|(kind, cpu)| (kind, per_1000(cpu))).collect(),
             beside_per_1000: beside.map(|((name, _), (from, to))| (name.clone(), per_1000(to - from))).collect(),
             written_per_1000: per_1000((to.written - from.written) as f64),
-            commits_per_order: commits / orders.max(1.0),
+            written_by_per_1000: written.into_iter().filter(|(_, bytes)| *bytes > 0.0).collect(),
+            fsyncs_per_order: fsyncs
+                .into_iter()
+                .filter(|(_, commits)| *commits > 0.0)
+                .map(|(file, commits)| (file, commits / orders.max(1.0)))
+                .collect(),
+            commits_per_order: since("encargo_commit_seconds_count") / orders.max(1.0),
             memory_max: to.memory_max,
         })
+    }
+}
+
+/// The CPU time of the threads that several kinds of tasks share, by how long each was busy.
+fn shared_out(threads: &mut BTreeMap<&'static str, f64>, busy: [f64; SHARED.len()]) {
+    let all: f64 = busy.iter().sum();
+    if all > 0.0
+        && let Some(cpu) = threads.remove("shared")
+    {
+        threads.extend(SHARED.into_iter().zip(busy).map(|(kind, busy)| (kind, cpu * busy / all)));
     }
 }
 
@@ -201,6 +237,15 @@ fn span(times: impl Iterator<Item = i64>) -> (u64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shared_threads_are_told_apart_by_how_busy_each_kind_was() {
+        let mut threads = BTreeMap::from([("shared", 6.0), ("log", 1.0)]);
+        shared_out(&mut threads, [0.0, 0.0]);
+        assert_eq!(threads.get("shared"), Some(&6.0));
+        shared_out(&mut threads, [1.0, 3.0]);
+        assert_eq!(threads, BTreeMap::from([("http", 1.5), ("log", 1.0), ("mail", 4.5)]));
+    }
 
     #[test]
     fn a_state_is_late_by_what_the_log_says() {

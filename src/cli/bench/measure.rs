@@ -72,7 +72,7 @@ pub(super) struct Trial {
 impl Trial {
     pub(super) fn load(&self, system: &System) -> Load {
         Load {
-            targets: vec![system.intake],
+            targets: system.intakes.clone(),
             host: system.host.clone(),
             customers: self.customers.clone(),
             pace: self.pace.clone(),

@@ -10,6 +10,7 @@ mod page;
 mod plot;
 mod report;
 mod restart;
+mod scale;
 mod system;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -65,6 +66,8 @@ enum Command {
     Capacity(capacity::Capacity),
     /// Kill the system with many orders in flight, and time how it comes back
     Restart(restart::Restart),
+    /// How much more several instances do, and more partitions: on Kafka and PostgreSQL
+    Scale(scale::Scale),
 }
 
 /// What comes, and when.
@@ -111,6 +114,9 @@ struct Place {
     /// Key of the product that is ordered, again and again
     #[arg(long, value_name = "KEY", default_value = "1010")]
     product: String,
+    /// Measure it even where its log and store cannot be read from here, and say that nobody has looked whether all is true
+    #[arg(long, requires = "target")]
+    unaudited: bool,
     /// Longest wait for what is in flight when no more orders come
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
     settle: Duration,
@@ -157,6 +163,7 @@ impl Bench {
             Some(Command::Report(report)) => return report.run(settings).await,
             Some(Command::Capacity(capacity)) => return capacity.run(settings).await,
             Some(Command::Restart(restart)) => return restart.run(settings).await,
+            Some(Command::Scale(scale)) => return scale.run(settings).await,
             None => {}
         }
         let (pace, words) = self.profile.pace(self.shared.lang)?;
@@ -171,10 +178,10 @@ impl Bench {
         system.beside = self.shared.beside()?;
         let limits = Limits::measure().await?;
         let measured = trial.run(&system).await?;
-        let run = Run::new(words, &system, &measured, Some(limits));
+        let run = Run::new(words, &system, &measured, Some(limits), self.place.unaudited);
         drop(system);
         self.shared.show(&run, || page::of_run(self.shared.lang, &run))?;
-        Ok(ExitCode::from(u8::from(!run.is_kept())))
+        Ok(ExitCode::from(u8::from(run.figures.is_none())))
     }
 
     async fn system(&self, settings: &Settings) -> Result<System> {
@@ -182,8 +189,9 @@ impl Bench {
         let Place { target: Some(intake), ops: Some(ops), .. } = &self.place else {
             return System::own(settings, &self.shared.own(DWELL, places)).await;
         };
-        let Place { sink, process, .. } = self.place;
-        System::target(settings, &Target { intake: intake.clone(), ops: ops.clone(), sink, process, places }).await
+        let Place { sink, process, unaudited, .. } = self.place;
+        let (intake, ops) = (intake.clone(), ops.clone());
+        System::target(settings, &Target { intake, ops, sink, process, places, unaudited }).await
     }
 }
 
@@ -213,7 +221,8 @@ impl ProfileFlags {
 impl Shared {
     /// A system of our own; `dwell` if none was named.
     fn own(&self, dwell: Duration, places: Vec<super::flags::Setting>) -> Own {
-        Own { dwell: self.dwell.unwrap_or(dwell), mail: !self.no_mail, places }
+        let (settings, instances) = (Vec::new(), 1);
+        Own { dwell: self.dwell.unwrap_or(dwell), mail: !self.no_mail, places, settings, instances }
     }
 
     fn beside(&self) -> Result<Vec<(String, u32)>> {

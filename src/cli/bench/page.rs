@@ -2,7 +2,7 @@
 
 use super::{
     document::Document,
-    figures::{Cost, Figures, Run, Verdict},
+    figures::{Figures, Run, Verdict},
     limits::{CONNECTIONS, Limits},
     measure::per_second,
     plot::{Line, Plot, distribution},
@@ -31,7 +31,7 @@ pub(super) fn verdict(lang: Lang, audit: &Verdict) -> Document {
         ("open", audit.in_flight.to_string()),
         ("n", audit.objections.len().to_string()),
     ];
-    let mut document = Document::new(lang, fill(word(lang, key), &numbers).into_owned(), audit.objections.is_empty());
+    let mut document = Document::new(lang, fill(word(lang, key), &numbers).into_owned(), audit.is_kept());
     if let Some(why) = &audit.not_audited {
         document.text(why);
     }
@@ -135,25 +135,30 @@ fn rates_plot(document: &mut Document, figures: &Figures) {
 
 fn cost(document: &mut Document, figures: &Figures) {
     let Some(cost) = &figures.cost else { return };
-    let Cost { cpu_per_1000, threads_per_1000, beside_per_1000, written_per_1000, commits_per_order, memory_max } =
-        cost;
     document.heading("bench_cost");
-    let mut rows = vec![vec![document.word("bench_cpu").to_owned(), format!("{cpu_per_1000:.3}")]];
-    rows.extend(
-        threads_per_1000
-            .iter()
-            .filter(|(_, cpu)| **cpu >= 0.0005)
-            .map(|(group, cpu)| vec![format!("  {group}"), format!("{cpu:.3}")]),
-    );
-    rows.extend(beside_per_1000.iter().map(|(name, cpu)| vec![name.clone(), format!("{cpu:.3}")]));
-    for (key, value) in [
-        ("bench_written", written_per_1000 / 1e6),
-        ("bench_commits", *commits_per_order),
-        ("bench_memory", *memory_max as f64 / 1e6),
-    ] {
+    let mut rows = vec![vec![document.word("bench_cpu").to_owned(), format!("{:.3}", cost.cpu_per_1000)]];
+    let parts = cost.threads_per_1000.iter().filter(|(_, cpu)| **cpu >= 0.0005);
+    rows.extend(parts.map(|(kind, cpu)| vec![part(document, kind), format!("{cpu:.3}")]));
+    rows.extend(cost.beside_per_1000.iter().map(|(name, cpu)| vec![name.clone(), format!("{cpu:.3}")]));
+    let megabytes = |bytes: &f64| format!("{:.2}", bytes / 1e6);
+    rows.push(vec![document.word("bench_written").to_owned(), megabytes(&cost.written_per_1000)]);
+    rows.extend(cost.written_by_per_1000.iter().map(|(file, bytes)| vec![part(document, file), megabytes(bytes)]));
+    let fsyncs: f64 = cost.fsyncs_per_order.values().sum();
+    if fsyncs > 0.0 {
+        rows.push(vec![document.word("bench_fsyncs").to_owned(), format!("{fsyncs:.2}")]);
+        rows.extend(
+            cost.fsyncs_per_order.iter().map(|(file, count)| vec![part(document, file), format!("{count:.2}")]),
+        );
+    }
+    for (key, value) in [("bench_commits", cost.commits_per_order), ("bench_memory", cost.memory_max as f64 / 1e6)] {
         rows.push(vec![document.word(key).to_owned(), format!("{value:.2}")]);
     }
     document.table(&["", "bench_value"], rows);
+}
+
+/// What a row is a part of stands above it.
+fn part(document: &Document, kind: &str) -> String {
+    format!("– {}", document.word(&format!("bench_part_{kind}")))
 }
 
 fn beside_limits(document: &mut Document, figures: &Figures, limits: &Limits) {

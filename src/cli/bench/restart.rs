@@ -103,7 +103,7 @@ impl Restart {
         let is_over = system.settle(orders as f64, FIRE_MAX + dwell * 4, |_, _| {}).await?;
         let audit = system.audit(outcome.acknowledged(&all), &all, is_over).await;
         let audit = Verdict::of(audit.map_err(|error| format!("{error:#}")).as_ref());
-        let is_kept = audit.objections.is_empty();
+        let is_kept = audit.is_kept();
         let (version, machine) = (env!("CARGO_PKG_VERSION"), machine());
         let found = Found { version, machine, audit, orders, recovery: is_kept.then_some(recovery) };
         drop((status, system));
@@ -125,7 +125,7 @@ async fn recover(system: &mut System, all_due: Instant, orders: f64, status: &St
     let sample = format!("encargo_order_transitions_total{{estado=\"{state}\"}}");
     let mut first = None;
     loop {
-        let fired = system.ops.scrape().await?.value(&sample);
+        let fired = system.scrape().await?.value(&sample);
         let now = began.elapsed();
         if fired > 0.0 {
             first.get_or_insert(now);

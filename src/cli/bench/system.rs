@@ -33,6 +33,10 @@ pub(super) struct Own {
     pub mail: bool,
     /// Log and store, if not SQLite in its folder.
     pub places: Vec<Setting>,
+    /// Settings that have no flag.
+    pub settings: Vec<(&'static str, String)>,
+    /// How many processes share log and store.
+    pub instances: u32,
 }
 
 /// A system that runs already.
@@ -43,16 +47,20 @@ pub(super) struct Target {
     pub sink: Option<SocketAddr>,
     pub process: Option<u32>,
     pub places: Vec<Setting>,
+    /// Whether it is measured although nobody can look at its log and store.
+    pub unaudited: bool,
 }
 
 /// A system, and what looks at it.
 pub(super) struct System {
     own: Option<(Server, Launch, TempDir)>,
+    /// Further instances of our own.
+    others: Vec<Server>,
     sink: Option<Sink>,
-    pub ops: Ops,
-    pub intake: SocketAddr,
+    ops: Vec<Ops>,
+    pub intakes: Vec<SocketAddr>,
     pub host: String,
-    process: Option<u32>,
+    processes: Vec<u32>,
     config: Config,
     /// Programs beside it, such as a broker: names and process numbers.
     pub beside: Vec<(String, u32)>,
@@ -90,7 +98,8 @@ impl System {
         let mut flags = vec![("mail.url", Some(mail)), ("flow.dwell", Some(format!("{}ms", own.dwell.as_millis())))];
         flags.extend(own.places.iter().cloned());
         let with_data = [("data", Some(data.display().to_string()))].into_iter().chain(flags.iter().cloned());
-        let config = settings.load(&with_data.collect::<Vec<_>>())?.config;
+        let further = own.settings.iter().map(|(key, value)| (*key, Some(value.clone())));
+        let config = settings.load(&with_data.chain(further).collect::<Vec<_>>())?.config;
         let mut launch = Launch::new(std::env::current_exe().context("cannot find this program")?, &data);
         for (key, value) in flags {
             let Some(value) = value else { continue };
@@ -107,10 +116,20 @@ impl System {
         let given: Vec<_> = ours.collect();
         launch.variables.retain(|(name, _)| given.iter().all(|(other, _)| other != name));
         launch.variables.extend(given);
+        launch.variables.extend(own.settings.iter().map(|(key, value)| (variable(key), value.clone())));
         let server = launch.start().await?;
-        let (ops, intake, process) = (server.ops()?, server.intake, Some(server.id()));
-        let host = intake.to_string();
-        Ok(Self { own: Some((server, launch, folder)), sink, ops, intake, host, process, config, beside: Vec::new() })
+        let mut others = Vec::new();
+        for slot in 1..own.instances {
+            let mut other = Launch { data: data.with_file_name(format!("data-{slot}")), ..launch.clone() };
+            other.arguments.extend(["--slot".to_owned(), slot.to_string()]);
+            others.push(other.start().await?);
+        }
+        let servers = || [&server].into_iter().chain(&others);
+        let ops = servers().map(Server::ops).collect::<Result<_>>()?;
+        let intakes = servers().map(|server| server.intake).collect();
+        let processes = servers().map(Server::id).collect();
+        let (own, host) = (Some((server, launch, folder)), "localhost".to_owned());
+        Ok(Self { own, others, sink, ops, intakes, host, processes, config, beside: Vec::new() })
     }
 
     /// One that runs; its log and store are those of the settings.
@@ -133,8 +152,23 @@ impl System {
             None => None,
         };
         let config = settings.load(&target.places)?.config;
+        if !target.unaudited {
+            let unseen = "no figure is given that nobody can check: name the system's log and store (--data, or --log and --store), \
+                          or measure it --unaudited";
+            drop((open::log(&config).context(unseen)?, open::store(&config).await.context(unseen)?));
+        }
         let host = url.port().map_or(host.clone(), |port| format!("{host}:{port}"));
-        Ok(Self { own: None, sink, ops, intake, host, process: target.process, config, beside: Vec::new() })
+        Ok(Self {
+            own: None,
+            others: Vec::new(),
+            sink,
+            ops: vec![ops],
+            intakes: vec![intake],
+            host,
+            processes: target.process.into_iter().collect(),
+            config,
+            beside: Vec::new(),
+        })
     }
 
     /// The states and dwells by which it is judged.
@@ -153,15 +187,33 @@ impl System {
         tokio::time::sleep_until(at.into()).await;
         let server = launch.start().await?;
         let ready = server.ready_after;
-        self.process = Some(server.id());
+        self.processes = vec![server.id()];
         self.own = Some((server, launch, folder));
         Ok(ready)
     }
 
+    /// What its metrics say, of all instances together.
+    pub(super) async fn scrape(&self) -> Result<Scrape> {
+        let mut all = Scrape::default();
+        for ops in &self.ops {
+            all = all.with(ops.scrape().await?);
+        }
+        Ok(all)
+    }
+
+    /// Ends all its instances in order, as far as they are our own.
+    pub(super) async fn stop(mut self) -> Result<()> {
+        for server in self.own.take().map(|(server, ..)| server).into_iter().chain(std::mem::take(&mut self.others)) {
+            server.stop().await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn read(&self) -> Result<Reading> {
+        let usages = self.processes.iter().map(|process| Usage::of(*process).ok());
         Ok(Reading {
-            scrape: self.ops.scrape().await?,
-            usage: self.process.and_then(|process| Usage::of(process).ok()),
+            scrape: self.scrape().await?,
+            usage: usages.reduce(|one, other| Some(one?.with(other?))).flatten(),
             beside: self.beside.iter().map(|(_, process)| cpu_of_family(*process)).collect(),
             mails: self.sink.as_ref().map_or(0, Sink::accepted),
             idle: idle(),
@@ -179,7 +231,7 @@ impl System {
         let began = Instant::now();
         let store = open::store(&self.config).await.ok();
         loop {
-            let scrape = self.ops.scrape().await?;
+            let scrape = self.scrape().await?;
             let orders = |state: &str| scrape.value(&format!("encargo_orders{{state=\"{state}\"}}"));
             let (in_flight, waiting) = (orders("in_flight"), waiting(&scrape));
             let is_projected = match &store {
@@ -191,7 +243,7 @@ impl System {
             };
             // asked after the store: with an order's end come the mails about it
             let is_over = orders("accepted") >= orders_read && in_flight <= 0.0 && is_projected;
-            if is_over && self::waiting(&self.ops.scrape().await?) <= 0.0 {
+            if is_over && self::waiting(&self.scrape().await?) <= 0.0 {
                 return Ok(true);
             }
             if began.elapsed() > most {
@@ -238,6 +290,11 @@ pub(super) fn waiting(scrape: &Scrape) -> f64 {
         .map(|status| scrape.value(&format!("encargo_ledger_mails{{status=\"{status}\"}}")))
         .iter()
         .sum()
+}
+
+/// The variable of the environment for a setting.
+pub(super) fn variable(key: &str) -> String {
+    format!("ENCARGO_{}", key.to_uppercase().replace('.', "_"))
 }
 
 fn facts_only() -> Setup {
