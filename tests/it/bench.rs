@@ -173,6 +173,8 @@ fn a_rush_is_measured_and_audited() {
     assert!(
         run["limits"]["nothing_per_s"].as_f64() > Some(0.0) && run["limits"]["fsync_ms"]["p50"].as_f64() > Some(0.0)
     );
+    let has_postfix = Command::new("smtp-source").output().is_ok();
+    assert_eq!(run["limits"]["smtp_source_per_s"].as_f64() > Some(0.0), has_postfix, "{}", run["limits"]);
     let html = std::fs::read_to_string(page).unwrap();
     assert!(html.contains("<html lang=\"es\">") && html.matches("<svg").count() >= 6, "{html}");
     assert!(!html.contains("src=") && !html.contains("href=") && !html.contains("url("), "it needs what is elsewhere");

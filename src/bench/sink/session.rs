@@ -86,6 +86,8 @@ impl Session {
                 let address = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
                 let verb = line.split([' ', ':']).next().unwrap_or_default();
                 match verb {
+                    // as Postfix's smtp-source says
+                    "HELO" => replies.extend(self.reply(Step::Ehlo, "250 sink").await?),
                     "EHLO" => replies.extend(self.ehlo().await?),
                     "STARTTLS" => {
                         let reply = self.reply(Step::StartTls, "220 2.0.0 go on").await?;

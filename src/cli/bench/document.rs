@@ -75,13 +75,21 @@ impl Document {
     }
 
     fn markdown(&self) -> String {
-        let block = |block: &Block| match block {
+        let block = |(at, block): (usize, &Block)| match block {
+            // nothing can be seen of plots, and so of what has only plots
+            Block::Heading(_) if !self.has_words(at + 1) => String::new(),
             Block::Heading(heading) => format!("\n## {heading}\n"),
             Block::Text(words) => format!("\n{words}\n"),
             Block::Table(titles, rows) => "\n".to_owned() + &aligned(titles, rows),
             Block::Plot(_) => String::new(),
         };
-        format!("# {}\n", self.title) + &self.blocks.iter().map(block).collect::<String>()
+        format!("# {}\n", self.title) + &self.blocks.iter().enumerate().map(block).collect::<String>()
+    }
+
+    /// Whether there is more than plots until the next heading.
+    fn has_words(&self, from: usize) -> bool {
+        let mut section = self.blocks[from..].iter().take_while(|block| !matches!(block, Block::Heading(_)));
+        section.any(|block| !matches!(block, Block::Plot(_)))
     }
 
     /// Writes the page.
@@ -149,11 +157,14 @@ fn table(titles: &[String], rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::plot::Line, *};
 
     #[test]
     fn the_same_as_markdown_and_as_a_page() {
         let mut document = Document::new(Lang::Es, "Todo <bien>".into(), true);
+        document.heading("bench_over_time");
+        let lines = vec![Line { name: "x".into(), points: vec![(0.0, 1.0), (1.0, 2.0)] }];
+        document.plot(Plot { lines, ..Plot::default() });
         document.heading("bench_limits");
         document.table(&["", "bench_mean"], vec![vec!["intake".into(), "9.8".into()]]);
         assert_eq!(

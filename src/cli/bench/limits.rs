@@ -1,7 +1,7 @@
 //! What this machine can do at best, measured beside each run: figures mean something only as ratios to these.
 
 use std::{
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     net::SocketAddr,
     path::Path,
     process::{Command, Stdio},
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use axum::{Router, body::Bytes, http::StatusCode, routing::post};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -113,9 +113,15 @@ async fn smtp_source() -> Result<Option<f64>> {
     let mut command = Command::new("smtp-source");
     command.args(["-d", "-s", "4", "-m", &MAILS.to_string(), "-l", MAIL]);
     command.args(["-f", "pedidos@shop.example", "-t", "ana@example.org", &sink.addr.to_string()]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null());
     let began = Instant::now();
-    let ended = tokio::task::spawn_blocking(move || command.status()).await?;
+    let ended = match tokio::task::spawn_blocking(move || command.output()).await? {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        ended => ended.context("cannot start smtp-source")?,
+    };
     let seconds = began.elapsed().as_secs_f64();
-    Ok(ended.is_ok_and(|status| status.success()).then(|| f64::from(MAILS) / seconds))
+    if !ended.status.success() {
+        bail!("smtp-source ended with {}: {}", ended.status, String::from_utf8_lossy(&ended.stderr).trim());
+    }
+    Ok(Some(f64::from(MAILS) / seconds))
 }

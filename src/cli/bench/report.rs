@@ -245,8 +245,9 @@ impl Report {
         document.heading("bench_report_growth");
         growth(&mut document, &tables.growth);
         document.heading("bench_limits");
-        let least = [("least", format!("{:.2}", self.limits.acknowledgement_ms()))];
-        document.say("bench_report_limit", &least);
+        let (least, p50) = (self.limits.acknowledgement_ms(), tables.growth.first().map_or(0.0, |at| at.answer_ms.p50));
+        let places = [("least", format!("{least:.2}")), ("ratio", format!("{:.1}", p50 / least))];
+        document.say("bench_report_limit", &places);
         document
     }
 
@@ -280,11 +281,15 @@ impl Report {
 
 fn growth(document: &mut Document, growth: &[Growth]) {
     let (Some(first), Some(last)) = (growth.first(), growth.last()) else { return };
+    let (latency, rates) = (|at: &Growth| at.answer_ms.p50, |at: &Growth| at.accepted_per_s);
+    let (p50, rate) = (Summary::of(growth.iter().map(latency)), Summary::of(growth.iter().map(rates)));
     let places = [
         ("from", first.orders.to_string()),
         ("to", last.orders.to_string()),
-        ("latency", format!("{:.2}", last.answer_ms.p50 / first.answer_ms.p50)),
-        ("throughput", format!("{:.2}", last.accepted_per_s / first.accepted_per_s)),
+        ("latency", format!("{:.2}", latency(last) / latency(first))),
+        ("latencies", format!("{:.2}–{:.2}", p50.min, p50.max)),
+        ("throughput", format!("{:.2}", rates(last) / rates(first))),
+        ("rates", format!("{:.0}–{:.0}", rate.min, rate.max)),
     ];
     document.say("bench_report_answer", &places);
     let mut titles = SUMMARY.to_vec();
