@@ -201,7 +201,6 @@ impl Projection {
             group: GROUP.to_owned(),
             mail: self.options.mail,
             mail_since: self.options.mail_since,
-            now: self.deps.env.clock.now(),
             ..Batch::default()
         };
         let mut room = Budget::new(BATCH_MAX, BATCH_BYTES_MAX);

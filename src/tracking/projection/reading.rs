@@ -21,6 +21,7 @@ impl Projection {
         room: &mut Budget,
     ) -> Result<(), Error> {
         let Some(from) = self.applied.get(&tp).copied() else { return Ok(()) }; // given up: its new owner reads these
+        batch.now = self.deps.env.clock.now(); // after what it tells of, however long that was waited for
         let mut reached = None;
         while !room.is_spent()
             && let Some(record) = records.pop_front()

@@ -90,6 +90,21 @@ fn of_value(offset: u64, value: &[u8]) -> Record {
 }
 
 #[test]
+fn a_batch_is_of_the_time_at_which_its_records_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut projection = projection(&|name| folder.path().join(name), &runtime);
+    let tp = TopicPartition { topic: "states".into(), partition: 7 };
+    projection.applied.insert(tp.clone(), 0);
+    let clock = projection.deps.env.clock.clone();
+    let mut batch = Batch::default();
+    clock.advance(Duration::from_secs(3)); // it is waited for records
+    projection.add(&mut batch, tp, vec![record(0, 1)].into(), &mut Budget::new(BATCH_MAX, BATCH_BYTES_MAX)).unwrap();
+    assert_eq!(batch.now, clock.now());
+    assert_eq!(batch.dead[0].at, clock.now());
+}
+
+#[test]
 fn an_order_is_where_our_own_states_of_it_are() {
     let state = br#"{"orderid":7,"gameid":"1","name":"n","price":"1","usermail":"a@example.org","estado":"recibido"}"#;
     let keyed = Record { key: Some(b"7".to_vec()), ..of_value(0, state) };
