@@ -15,6 +15,13 @@ async function withServer(story) {
   try { await story(server); } finally { await server.end(); }
 }
 
+/** Where the desk shows an order, once it does. */
+async function onDesk(server, orderid) {
+  const address = server.ops(`/orders/${orderid}?lang=es`);
+  await eventually(`order ${orderid} on the desk`, async () => (await fetch(address)).ok);
+  return address;
+}
+
 /** From the shop's first page to the tracking page, as somebody does who types. */
 async function order(page, server, { words = 'cafetera', email = 'ana@example.org' } = {}) {
   await page.goto(server.shop('/'));
@@ -129,9 +136,10 @@ test('the empty desk fills with the first order, whose page follows it to its en
   const { orderid } = placed;
   await page.locator('#equation').getByText('Cuadra.').waitFor();
   assert.equal(await page.locator('#first').count(), 0);
-  await eventually('the order on the desk', async () => (await page.goto(server.ops(`/orders/${orderid}?lang=es`))).ok());
+  await page.goto(await onDesk(server, orderid));
   for (let state = 1; state < 4; state += 1) await server.change(placed, 'advance');
   await page.locator('#facts .state', { hasText: 'Completado' }).waitFor();
+  assert.match(await page.locator('#line li').first().textContent(), /Pedido aceptado/, 'nothing comes before');
   await page.locator('#why', { hasText: 'Está completo' }).waitFor();
   await close();
 }));
@@ -140,7 +148,7 @@ test('the shop holds an order on the desk, lets it go on, and cancels another', 
   const { page, close } = await reader(browser);
   const [first, second] = [await server.place('1080'), await server.place('1050')];
   const act = async ({ orderid }, action, shown) => {
-    await eventually(`order ${orderid} on the desk`, async () => (await page.goto(server.ops(`/orders/${orderid}?lang=es`))).ok());
+    await page.goto(await onDesk(server, orderid));
     await page.getByRole('link', { name: action, exact: true }).click();
     await page.getByRole('button', { name: action, exact: true }).click();
     await page.getByText(shown).first().waitFor();
