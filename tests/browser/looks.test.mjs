@@ -2,19 +2,20 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch, reader, violations } from './browser.mjs';
-import { inLanguage, scene } from './scene.mjs';
+import { inLanguage, scene, trouble } from './scene.mjs';
 import { PATIENCE, Server } from './server.mjs';
 import { firstLoad, limit } from './weights.mjs';
 
-let browser; let server; let guarded; let pages;
+let browser; let server; let troubled; let guarded; let pages;
 before(async () => {
   browser = await launch();
   server = await Server.start();
-  pages = await scene(server);
+  troubled = await trouble();
+  pages = { ...await scene(server), ...troubled.pages };
   guarded = await Server.start({ ENCARGO_OPS_TOKEN: 'let-me-in-0123456789' });
   pages['desk-login'] = guarded.ops('/login');
 }, { timeout: 2 * PATIENCE });
-after(async () => { await browser.close(); await server.end(); await guarded.end(); });
+after(async () => { await browser.close(); await server.end(); await troubled.end(); await guarded.end(); });
 
 /** In the page: what is wider than the box that hides the rest of it, and does not say so by an ellipsis. A box of a pixel is for screen readers. */
 const cut = () => [...document.querySelectorAll('main, main *')]

@@ -1,5 +1,6 @@
 // A small shop in which every page has something to show, and the pages by name.
-import { eventually } from './server.mjs';
+import { Relay } from './relay.mjs';
+import { Server, eventually } from './server.mjs';
 
 const json = async (url, options) => {
   const answer = await fetch(url, { headers: { accept: 'application/json' }, ...options });
@@ -31,14 +32,44 @@ export async function scene(server) {
     'desk-now': server.ops('/'),
     'desk-orders': server.ops('/orders'),
     'desk-order': server.ops(`/orders/${held.orderid}`),
+    'desk-act': server.ops(`/orders/${held.orderid}/cancel`),
     'desk-failures': server.ops('/failures'),
     'desk-log': server.ops('/log'),
     'desk-log-read': server.ops('/log?topic=compra_confirmada'),
     'desk-mailbox': server.ops('/mailbox'),
+    'desk-mail': server.ops(await mailOf(server, finished)),
     'desk-ledger': server.ops('/ledger'),
     'desk-capacity': server.ops('/capacity'),
     'desk-gallery': server.ops('/mailbox/gallery'),
   };
+}
+
+/** Where the mailbox shows a mail about an order. */
+async function mailOf(server, { orderid }) {
+  return eventually('a mail in the mailbox', async () => {
+    const list = await (await fetch(server.ops(`/mailbox?q=${orderid}`))).text();
+    return list.replaceAll('&#x2f;', '/').match(/"(\/mailbox\/\d[^"]*)"/)?.[1];
+  });
+}
+
+/** A shop whose mail server knows some customers no more: the address of each page that tells of that, and what ends it all. */
+export async function trouble() {
+  const relay = await Relay.start();
+  const server = await Server.start({ ENCARGO_MAIL: relay.url });
+  await server.place('1080');
+  await eventually('a mail that is taken', () => relay.taken.length > 0); // a server that refuses everybody is believed less
+  for (const [product, unknown] of [['1050', 'rosa@example.org'], ['1100', 'leo@example.org']]) {
+    relay.unknown.add(unknown);
+    await server.place(product, unknown);
+  }
+  await eventually('two failures', async () => (await json(server.ops('/ledger'))).mails.dead === 2);
+  const pages = {
+    'desk-now-todo': server.ops('/'),
+    'desk-failures-two': server.ops('/failures'),
+    'desk-failures-confirm': server.ops('/failures/decide?do=redrive'),
+    'desk-ledger-two': server.ops('/ledger'),
+  };
+  return { pages, async end() { await server.end(); relay.end(); } };
 }
 
 /** The same page in another language. */

@@ -1,6 +1,6 @@
 // Pictures of all pages into a folder: NAME-LANG-SCHEME-WIDTH.png.
 import { launch, reader } from './browser.mjs';
-import { inLanguage, scene } from './scene.mjs';
+import { inLanguage, scene, trouble } from './scene.mjs';
 import { Server } from './server.mjs';
 
 const folder = process.argv[2];
@@ -8,9 +8,9 @@ const widths = (process.env.WIDTHS ?? '360,1280,2560').split(',').map(Number);
 const langs = (process.env.LANGS ?? 'es,en').split(',');
 const schemes = (process.env.SCHEMES ?? 'light,dark').split(',');
 const browser = await launch();
-const server = await Server.start();
+const [server, troubled] = [await Server.start(), await trouble()];
 try {
-  const pages = await scene(server);
+  const pages = { ...await scene(server), ...troubled.pages };
   for (const colorScheme of schemes) {
     for (const width of widths) {
       const { page, close } = await reader(browser, { colorScheme, viewport: { width, height: 900 } }, [/404/]);
@@ -32,5 +32,6 @@ try {
   }
 } finally {
   await server.end();
+  await troubled.end();
   await browser.close();
 }

@@ -104,8 +104,9 @@ async fn the_desk_says_first_whether_all_is_well() {
     assert!(alarmed.contains("One failure to look at") && alarmed.contains("href=\"/failures\""), "{alarmed}");
     let spanish = page_in(&app, "/", Lang::Es).await;
     assert!(spanish.contains("<html lang=\"es\">") && spanish.contains("Una cosa pide atención"), "{spanish}");
-    for mails in ["/mailbox", "/mailbox/gallery", "/ledger"] {
-        assert!(page(&app, mails).await.contains("<span class=\"count\">1<span"), "the bar of {mails} tells of it");
+    let act = format!("/orders/{id}/hold");
+    for path in ["/mailbox", "/mailbox/gallery", "/ledger", "/log", &act, "/failures/decide?do=redrive"] {
+        assert!(page(&app, path).await.contains("<span class=\"count\">1<span"), "the bar of {path} tells of it");
     }
     let order = page(&app, &format!("/orders/{id}")).await;
     for words in [

@@ -48,7 +48,8 @@ pub(super) async fn ask(
     let note =
         (!allows(view.waits, view.exits, Party::Operator, verb)).then(|| refusal(&desk, &view, verb, reader.lang));
     let is_possible = note.is_none();
-    Ok(asking(&desk, &reader, &view, verb, &Asking { key: key.as_str(), note, is_possible, ..Asking::default() }))
+    let asked = Asking { key: key.as_str(), note, is_possible, ..Asking::default() };
+    Ok(asking(&desk, &reader, &view, verb, &asked).await)
 }
 
 /// What stands in the form, and what is said above it.
@@ -63,7 +64,7 @@ struct Asking<'a> {
     is_possible: bool,
 }
 
-fn asking(desk: &Desk, reader: &Reader, view: &OrderView, verb: Verb, asking: &Asking<'_>) -> Response {
+async fn asking(desk: &Desk, reader: &Reader, view: &OrderView, verb: Verb, asking: &Asking<'_>) -> Response {
     let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: desk.0.deps.env.clock.now() };
     let id = view.order.id.to_string();
     let (question, effect) = match verb {
@@ -83,7 +84,7 @@ fn asking(desk: &Desk, reader: &Reader, view: &OrderView, verb: Verb, asking: &A
         key => asking.key, reason => asking.reason, by => asking.by, value => asking.value, note => &asking.note,
         desk => desk_name(reader), is_possible => asking.is_possible,
     };
-    desk.render("desk/act.html", reader, "/orders", None, values)
+    desk.render("desk/act.html", reader, "/orders", values).await
 }
 
 /// `POST /orders/{id}/{verb}`: does it.
@@ -101,7 +102,7 @@ pub(super) async fn act(
         Some(Ok(key)) => key,
         _ => commands.fresh_id().map_err(|_| Problem::internal())?,
     };
-    let again = |note: String, status| {
+    let again = async |note: String, status| {
         let asked = Asking {
             key: key.as_str(),
             reason: form.get("reason"),
@@ -110,13 +111,15 @@ pub(super) async fn act(
             note: Some(note),
             is_possible: true,
         };
-        let mut page = asking(&desk, &reader, &view, verb, &asked);
+        let mut page = asking(&desk, &reader, &view, verb, &asked).await;
         *page.status_mut() = status;
         page
     };
     let command = match command(&form, &key, &view, verb, &reader, desk.0.deps.env.clock.now()) {
         Ok(command) => command,
-        Err(flaw) => return Ok(again(words::word(reader.lang, flaw).to_owned(), StatusCode::UNPROCESSABLE_ENTITY)),
+        Err(flaw) => {
+            return Ok(again(words::word(reader.lang, flaw).to_owned(), StatusCode::UNPROCESSABLE_ENTITY).await);
+        }
     };
     match commands.carry_out(&command, true, &view, &history).await {
         Ok(Answer::Done(_)) => {
@@ -125,15 +128,15 @@ pub(super) async fn act(
         Ok(Answer::Pending(_)) => {
             Ok(Redirect::to(&format!("/orders/{}?sent={}", view.order.id, verb.name())).into_response())
         }
-        Ok(Answer::Refused(outcome)) => Ok(again(refused(&outcome, reader.lang), StatusCode::CONFLICT)),
+        Ok(Answer::Refused(outcome)) => Ok(again(refused(&outcome, reader.lang), StatusCode::CONFLICT).await),
         Err(commands::Error::Store(error)) => Err(unavailable(error)),
         Err(commands::Error::Failed) => Err(Problem::internal()),
         Err(commands::Error::KeyReused) => {
-            Ok(again(words::word(reader.lang, "act_reused").to_owned(), StatusCode::CONFLICT))
+            Ok(again(words::word(reader.lang, "act_reused").to_owned(), StatusCode::CONFLICT).await)
         }
         // the same form may be sent again: its key makes sure that it is done once
         Err(commands::Error::Unconfirmed) => {
-            Ok(again(words::word(reader.lang, "act_unconfirmed").to_owned(), StatusCode::SERVICE_UNAVAILABLE))
+            Ok(again(words::word(reader.lang, "act_unconfirmed").to_owned(), StatusCode::SERVICE_UNAVAILABLE).await)
         }
         Err(error) => Err(Problem::unavailable(error.to_string())),
     }

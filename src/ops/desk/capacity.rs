@@ -53,7 +53,7 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
         first => gives_first(&stages, voice), growth => growth(&desk, &stages),
         stages => stages.iter().map(|stage| stage.values(voice)).collect::<Vec<_>>(), mails => mails(&seen, voice),
     };
-    Ok(desk.render("desk/capacity.html", &reader, "/capacity", Some(&seen), values))
+    Ok(desk.render("desk/capacity.html", &reader, "/capacity", values).await)
 }
 
 /// The minutes of a span, of one look for all open pages.

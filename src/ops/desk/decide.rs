@@ -175,10 +175,10 @@ async fn asking(
     };
     let values = context! {
         title, label, effects => effects.collect::<Vec<_>>(), about, shown => digest(&items), note => note.map(|key| voice.word(key)),
-        fields => choice.fields(), is_drop => choice.verb == What::Drop,
+        fields => choice.fields(), is_drop => choice.verb == What::Drop, is_redrive => choice.verb == What::Redrive,
         command => command(choice, &items),
     };
-    let mut page = desk.render("desk/decide.html", reader, "/failures", None, values);
+    let mut page = desk.render("desk/decide.html", reader, "/failures", values).await;
     if note.is_some() {
         *page.status_mut() = StatusCode::CONFLICT;
     }

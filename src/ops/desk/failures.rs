@@ -179,7 +179,7 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: axum::ht
         all, addresses => addresses.collect::<Vec<_>>(), suppressed => count,
         done => done("redriven", "did_redrive").or_else(|| done("dropped", "did_drop")).or_else(|| done("released", "did_release")),
     };
-    Ok(desk.render("desk/failures.html", &reader, "/failures", Some(&seen), values))
+    Ok(desk.render("desk/failures.html", &reader, "/failures", values).await)
 }
 
 fn values(group: &Group, voice: Voice<'_>) -> Value {

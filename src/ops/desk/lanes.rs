@@ -88,5 +88,5 @@ fn dot(mail: &MailEntry, scale: Scale) -> Option<Value> {
         MailStatus::Pending | MailStatus::Sending if mail.attempts > 0 => "d3",
         MailStatus::Pending | MailStatus::Sending | MailStatus::Dropped => return None,
     };
-    Some(context! { x => scale.place(mail.tried_at.unwrap_or(mail.at)), class })
+    Some(context! { x => scale.place(mail.tried_at.unwrap_or_default().max(mail.at)), class })
 }

@@ -89,7 +89,7 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
             newer => (found.has_more && !query.at.is_empty()).then_some(found.span.1),
         }),
     };
-    Ok(desk.render("desk/log.html", &reader, "/log", Some(&seen), values))
+    Ok(desk.render("desk/log.html", &reader, "/log", values).await)
 }
 
 /// Offsets as they are read, the last one among them; nothing when there are none.

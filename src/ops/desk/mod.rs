@@ -130,9 +130,8 @@ impl Desk {
             .with_state(self)
     }
 
-    fn render(&self, name: &str, reader: &Reader, here: &'static str, seen: Option<&Seen>, values: Value) -> Response {
-        let open = seen.map(failures::open).unwrap_or_default();
-        let sections = super::sections(here, self.0.deps.mails, open);
+    async fn render(&self, name: &str, reader: &Reader, here: &'static str, values: Value) -> Response {
+        let sections = super::sections(here, self.0.deps.mails, open_failures(&self.0.deps.watch).await);
         let shared = context! { nav => sections, ..super::of_time(&self.0.deps.site.zone, &self.0.deps.env.clock) };
         self.0.pages.render(name, reader, context! { ..values, ..shared })
     }

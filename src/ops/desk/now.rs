@@ -61,7 +61,7 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader) -> Result<Res
         orders => orders(&seen, voice), lateness => seen.lateness.as_ref().map(|window| lateness(window, voice)),
         mails => mails(&desk, &seen, voice), lag => lag(&desk, &seen, voice),
     };
-    Ok(desk.render("desk/now.html", &reader, "/", Some(&seen), values))
+    Ok(desk.render("desk/now.html", &reader, "/", values).await)
 }
 
 /// The states of the flow with what is in them, and other states that orders are in.

@@ -50,7 +50,7 @@ pub(super) async fn page(
         facts => facts(&view), actions => actions(&desk, &view, voice),
         handle => (desk.0.deps.handle)(view.order.id),
     };
-    Ok(desk.render("desk/order.html", &reader, "/orders", Some(&seen), values))
+    Ok(desk.render("desk/order.html", &reader, "/orders", values).await)
 }
 
 /// The order of that number.

@@ -91,7 +91,7 @@ pub(super) async fn page(
         chips => chips(&desk, &seen, &asked, voice), late => rows(&late), late_count, rows => rows(&found), older, is_live,
         command => command(&asked, is_late),
     };
-    Ok(desk.render("desk/orders.html", &reader, "/orders", Some(&seen), values))
+    Ok(desk.render("desk/orders.html", &reader, "/orders", values).await)
 }
 
 /// How many orders the store may have to look at to find those that are asked for.

@@ -117,7 +117,8 @@ fn written(mail: &MailEntry, voice: Voice<'_>) -> Entry {
     let doubt = (mail.ambiguous && mail.status != MailStatus::Sent).then(|| voice.word("mail_doubt").to_owned());
     let details: Vec<_> = [reply, tries, doubt].into_iter().flatten().collect();
     let detail = (!details.is_empty()).then(|| details.join(" · "));
-    Entry { at: Some(mail.tried_at.unwrap_or(mail.at)), class, text, detail, ..Entry::default() }
+    // whoever sends may have another clock than who moved the order on
+    Entry { at: Some(mail.tried_at.unwrap_or_default().max(mail.at)), class, text, detail, ..Entry::default() }
 }
 
 /// The next state, and those after it.
