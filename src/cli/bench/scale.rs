@@ -185,8 +185,6 @@ impl Found {
             ("gain", format!("{:.2}", rate(best) / rate(first).max(f64::MIN_POSITIVE))),
             ("instances", best.instances.to_string()),
             ("partitions", best.partitions.to_string()),
-            ("first", first.instances.to_string()),
-            ("of", first.partitions.to_string()),
         ];
         let title = fill(word(shared.lang, "bench_scale_title"), &places).into_owned();
         let mut document = Document::new(shared.lang, title, true);
