@@ -1,4 +1,4 @@
-//! Looks after the start, beside the work, whether the files of the embedded log and store are whole. What is damaged is
+//! Looks once the services are ready, beside the work, whether the files of the embedded log and store are whole. What is damaged is
 //! told, and keeps this instance from being ready; it goes on, since what can be read still counts.
 
 use std::{
@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -15,9 +16,15 @@ use tracing::{debug, error};
 
 use super::Role;
 use crate::{
+    clock::Clock,
     config::{Config, LogUrl, StoreUrl},
     sqlite,
 };
+
+/// How often the services are asked whether they are ready.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+/// For how long: what holds them up may be the damage.
+const ASK_MAX: u32 = 300;
 
 /// Set once damage was found.
 pub(super) type Damaged = Arc<AtomicBool>;
@@ -32,7 +39,21 @@ pub(super) fn files(config: &Config, roles: &[Role]) -> Vec<PathBuf> {
 }
 
 /// Reads each file once, one after the other, on a thread that may wait; then waits for the stop. A stop does not wait.
-pub(super) async fn look_for(files: Vec<PathBuf>, damaged: Damaged, stop: CancellationToken) -> Result<()> {
+///
+/// That is a second or more of a core for half a gigabyte, so the orders in flight, which are restored from the same file,
+/// come first: timers wait for them.
+pub(super) async fn look_for(
+    files: Vec<PathBuf>,
+    damaged: Damaged,
+    is_ready: impl Fn() -> bool,
+    pace: Clock,
+    stop: CancellationToken,
+) -> Result<()> {
+    for _ in 0..ASK_MAX {
+        if is_ready() || !pace.sleep_unless(&stop, ASK_EVERY).await {
+            break;
+        }
+    }
     let asked = stop.clone();
     tokio::task::spawn_blocking(move || {
         for path in files {

@@ -209,8 +209,10 @@ impl Wiring {
         });
         let files = damage::files(&self.config, &self.roles);
         if !files.is_empty() {
-            let damaged = self.damaged.clone();
-            services.spawn("checking files", move |stop| damage::look_for(files, damaged, stop));
+            let (damaged, pace) = (self.damaged.clone(), self.env.pace.clone());
+            let checks: Vec<_> = self.roles.iter().map(|role| self.check(*role)).collect();
+            let is_ready = move || checks.iter().all(|(_, is_met)| is_met());
+            services.spawn("checking files", move |stop| damage::look_for(files, damaged, is_ready, pace, stop));
         }
         self.started.store(true, Ordering::Relaxed);
         Ok(services)
