@@ -152,7 +152,7 @@ mod tests {
     fn check(catalog: &Catalog, words: &str) {
         let found = catalog.find(&Search { words, ..Search::default() });
         for hit in found.page(1, 1) {
-            assert_eq!(hit.parts().concat(), hit.product.name.as_ref(), "{words:?}");
+            assert_eq!(hit.parts().concat(), hit.product.name, "{words:?}");
             let mut at = 0;
             for matched in &hit.matched {
                 assert!(at <= matched.start && matched.start < matched.end, "{words:?}: {:?}", hit.matched);

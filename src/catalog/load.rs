@@ -29,7 +29,7 @@ pub(super) fn products(bytes: &[u8]) -> Result<(Vec<Product>, Places), Wrong> {
             continue;
         }
         let product = product(&record, &columns).map_err(|what| (line, what))?;
-        match by_id.entry(product.id.clone()) {
+        match by_id.entry(product.id.as_str().into()) {
             Entry::Vacant(entry) => entry.insert(products.len()),
             Entry::Occupied(entry) => {
                 let first: u64 = lines[*entry.get()];

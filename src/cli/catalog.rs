@@ -82,7 +82,7 @@ impl Search {
         for (row, product) in &found {
             let price = product.price.as_str();
             if self.json {
-                out.json(&json!({ "row": row, "product": product.id, "name": product.name, "price": price }))?;
+                out.json(&json!({ "row": row, "product": product.id.as_str(), "name": product.name.as_str(), "price": price }))?;
             } else {
                 table.row([(*row as u64).into(), plain(&product.id).into(), price.into(), plain(&product.name).into()]);
             }

@@ -1,5 +1,6 @@
 use std::{borrow::Cow, fmt, str::FromStr};
 
+use compact_str::CompactString;
 use unicode_normalization::char::is_combining_mark;
 
 use super::Invalid;
@@ -11,7 +12,7 @@ use super::Invalid;
 /// as people write them, with quotes or without, and stand in quotes on the wire. Any other quoted local part and address
 /// literals are refused: hardly anyone has one, and they are the usual way to smuggle commands.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct EmailAddress(Box<str>);
+pub struct EmailAddress(CompactString);
 
 impl EmailAddress {
     /// Longest accepted address in bytes (RFC 5321 §4.5.3.1.3: a path has 256, two of them brackets).
@@ -36,7 +37,7 @@ impl EmailAddress {
 
     /// What stands for the mailbox that it leads to in all likelihood: whatever its letters' case, and without a `+tag`.
     pub fn mailbox(&self) -> String {
-        let address = self.0.to_lowercase();
+        let address = self.as_str().to_lowercase();
         match address.rsplit_once('@').map(|(local, domain)| (local.split_once('+'), domain)) {
             Some((Some((local, _)), domain)) if !local.is_empty() => format!("{local}@{domain}"),
             _ => address,

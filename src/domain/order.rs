@@ -1,5 +1,7 @@
 use std::{fmt, num::NonZeroU64, str::FromStr};
 
+use compact_str::CompactString;
+
 use super::{EmailAddress, Handle, Invalid, Lang, Price, Timestamp, TraceParent};
 
 /// An order's number: a positive integer below 2^53, so that every JSON reader holds it exactly.
@@ -44,9 +46,9 @@ impl FromStr for OrderId {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Product {
     /// The shop's key of the product (`appid` in the catalogue, `gameid` on the wire).
-    pub id: Box<str>,
+    pub id: CompactString,
     /// The name, unchanged: quotes, leading signs and non-ASCII included.
-    pub name: Box<str>,
+    pub name: CompactString,
     /// The price as text.
     pub price: Price,
 }

@@ -1,12 +1,14 @@
 use std::{fmt, str::FromStr};
 
+use compact_str::CompactString;
+
 use super::Invalid;
 
 /// A price as text, kept exactly as it was written: `7.99`, `0.0`, `1249`.
 ///
 /// The wire format carries prices as strings, and nothing here computes with them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Price(Box<str>);
+pub struct Price(CompactString);
 
 impl Price {
     /// Longest accepted text, in bytes.

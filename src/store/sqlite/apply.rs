@@ -245,8 +245,8 @@ impl<'conn> Projection<'conn> {
     fn insert(&mut self, order: &Order, details: &Details) -> Result<()> {
         self.insert.execute(params![
             order.id.get() as i64,
-            order.product.id,
-            order.product.name,
+            order.product.id.as_str(),
+            order.product.name.as_str(),
             order.product.price.as_str(),
             order.email.as_str(),
             order.lang.map(Lang::code),
