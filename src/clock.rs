@@ -88,6 +88,17 @@ impl Clock {
         }
     }
 
+    /// For how long a thread may sleep by another clock before this one can be at `due`. One that is moved by hand can be
+    /// there any time, so it is looked at often.
+    pub fn until(&self, due: Monotonic) -> Duration {
+        const LOOK: Duration = Duration::from_millis(20);
+        let left = due.saturating_sub(self.monotonic());
+        match &self.0 {
+            Source::System { .. } => left,
+            Source::Manual(_) => left.min(LOOK),
+        }
+    }
+
     /// Waits until this clock has moved on by `duration`.
     #[expect(clippy::disallowed_methods, reason = "the one place that waits for the system clock")]
     pub async fn sleep(&self, duration: Duration) {

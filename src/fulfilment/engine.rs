@@ -315,6 +315,11 @@ impl Engine {
         }
     }
 
+    /// When there may be a timer to look at, on the clock that timers go by.
+    pub fn first_due(&self) -> Option<Monotonic> {
+        self.live.first_due()
+    }
+
     /// Orders in flight, staged ones included.
     pub fn in_flight(&self) -> u64 {
         self.counters.in_flight()

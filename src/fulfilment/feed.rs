@@ -37,6 +37,10 @@ impl Inbox {
         self.records.len()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }

@@ -205,6 +205,16 @@ impl Machine {
         !self.restoring.is_empty()
     }
 
+    /// Whether there is something to commit now, timers apart.
+    pub(super) fn has_work(&self) -> bool {
+        self.refused || !self.partitions.values().all(Partition::is_idle)
+    }
+
+    /// When the next timer ends, on the clock that timers go by.
+    pub(super) fn first_due(&self) -> Option<Monotonic> {
+        self.partitions.values().filter_map(|partition| partition.engine.first_due()).min()
+    }
+
     /// Whether the log did not take the last commit.
     pub(super) const fn is_refused(&self) -> bool {
         self.refused

@@ -200,6 +200,12 @@ impl Partition {
         self.collected().next().is_none() && are_committed
     }
 
+    /// Whether there is nothing to commit, and nothing was heard that could be.
+    pub(super) fn is_idle(&self) -> bool {
+        let inboxes = [Some(&self.orders), self.commands.as_ref()];
+        self.is_clean() && inboxes.into_iter().flatten().all(|feed| feed.inbox().is_empty())
+    }
+
     /// What waits for a plan.
     pub(super) fn collected(&self) -> impl Iterator<Item = &NewRecord> {
         self.events.iter().chain(&self.outcomes).chain(&self.letters)

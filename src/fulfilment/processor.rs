@@ -13,6 +13,7 @@ use super::{
     restore::{Restored, Restorer, Spawn, on_a_thread},
 };
 use crate::{
+    clock::Monotonic,
     domain::Flow,
     env::{Backoff, Env},
     eventlog::{self, EventLog, Member, MemberEvent, MemberMode, Outcome},
@@ -48,7 +49,7 @@ pub struct Options {
     pub old_states: Option<String>,
     /// Consumer group of an old service that took orders before us.
     pub old_group: Option<String>,
-    /// Time between two commits while there is something to commit.
+    /// Time between two commits: what comes within it shares the second.
     pub tick: Duration,
     /// Orders in flight beyond which no new ones are taken from the input.
     pub in_flight_max: u64,
@@ -69,6 +70,8 @@ pub struct CommandTopics {
 
 /// Longest pause between two tries of what the log cannot do now.
 const RETRY_MAX: Duration = Duration::from_secs(1);
+/// How long it sleeps at most: after that it looks whether it should stop, and for a newer flow.
+const IDLE: Duration = Duration::from_millis(250);
 /// How often it looks for restored partitions while it listens.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -165,10 +168,13 @@ impl Processor {
     fn work(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<Option<eventlog::Error>, Error> {
         let pace = self.deps.env.pace.clone();
         while !stop.is_cancelled() {
-            // all that a round brings shares one commit, which costs about as much for one event as for a thousand
-            let round_ends = pace.monotonic() + self.backoff.unwrap_or(self.options.tick);
+            // all that comes within a tick shares one commit, which costs about as much for one event as for a thousand; what
+            // comes after it does not wait, and with nothing to do it sleeps
+            let begins = pace.monotonic();
+            let soonest = begins + self.backoff.unwrap_or(self.options.tick);
             while !self.machine.is_full()
-                && let Some(wait) = round_ends.checked_sub(pace.monotonic())
+                && let now = pace.monotonic()
+                && let Some(wait) = soonest.max(self.idle_until(begins, now)).checked_sub(now)
             {
                 let is_restoring = self.machine.is_restoring();
                 // what is restored comes from elsewhere and wakes nobody
@@ -185,6 +191,15 @@ impl Processor {
         }
         // what the log does not take now is not lost: its input is not committed
         Ok(None)
+    }
+
+    /// Until when there is nothing to commit in a round, unless something is heard.
+    fn idle_until(&self, begins: Monotonic, now: Monotonic) -> Monotonic {
+        if self.machine.has_work() {
+            return now;
+        }
+        let latest = begins + IDLE;
+        self.machine.first_due().map_or(latest, |due| latest.min(now + self.deps.env.clock.until(due)))
     }
 
     /// Joins the group.

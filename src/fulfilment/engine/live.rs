@@ -162,6 +162,11 @@ impl Live {
         }
     }
 
+    /// When the next timer ends, or one that does not count any more.
+    pub(super) fn first_due(&self) -> Option<Monotonic> {
+        self.timers.peek().map(|Reverse((due, _))| *due)
+    }
+
     /// An order whose time is over, and since when.
     pub(super) fn next_due(&mut self, now: Monotonic) -> Option<(Key, Monotonic)> {
         while let Some(Reverse((due, key))) = self.timers.peek().copied()
