@@ -1,5 +1,6 @@
 //! What the embedded log and store share: opening a database file, one writer with group commit, errors in words.
 
+mod patience;
 mod queue;
 #[cfg(test)]
 mod tests;

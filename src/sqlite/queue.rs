@@ -56,6 +56,11 @@ impl<T> Queue<T> {
         state.patient.drain(..).chain(items).collect()
     }
 
+    /// How many wait to be taken.
+    pub(super) fn len(&self) -> usize {
+        self.state().items.len()
+    }
+
     /// Takes one if there is one.
     pub(super) fn try_take(&self) -> Option<T> {
         self.state().items.pop_front()

@@ -13,8 +13,10 @@ use tokio::sync::oneshot;
 
 use super::{
     Error, Result,
+    patience::Patience,
     queue::{Queue, answer},
 };
+use crate::clock::Clock;
 
 /// Most jobs in one transaction: bounds how long the first of them waits for the last.
 const GROUP_MAX: usize = 1_024;
@@ -216,6 +218,7 @@ fn stopped() -> Error {
 }
 
 fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize, commits: &AtomicU64) {
+    let mut patience = Patience::new(Clock::system());
     let (mut at_hand, mut finishes) = (VecDeque::new(), Vec::new());
     let mut changes = conn.total_changes();
     loop {
@@ -225,6 +228,7 @@ fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize, commits: &A
                 return;
             }
         }
+        patience.wait(|| queue.len()); // nobody who comes meanwhile has to wake this thread
         let begun = execute(conn, "BEGIN IMMEDIATE");
         while let Some(job) = at_hand.pop_front().or_else(|| queue.try_take()) {
             finishes.push(job(begun.as_ref().map_err(Clone::clone).map(|()| conn)));

@@ -1,0 +1,97 @@
+//! Whether a writer lets others join before it begins a transaction.
+
+use std::time::Duration;
+
+use crate::clock::{Clock, Monotonic};
+
+/// Time between the beginnings of two transactions, where that brings company: an fsync is over sooner than that on many disks, and
+/// each job would have one to itself.
+const APART: Duration = Duration::from_millis(2);
+/// Transactions without a wait after one that was in vain: so many at first, twice as many each time, at most so many.
+const SKIPPED: std::ops::RangeInclusive<u32> = 2..=64;
+
+/// What the last waits brought.
+///
+/// Customers who come by themselves come in each part of a wait. A few who order again once they are answered come at its
+/// beginning, or not at all: waiting for more makes them slower, and saves nothing.
+pub(super) struct Patience {
+    clock: Clock,
+    soonest: Monotonic,
+    skip: u32,
+    skip_next: u32,
+}
+
+impl Patience {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, soonest: Monotonic::ZERO, skip: 0, skip_next: *SKIPPED.start() }
+    }
+
+    /// Waits where that is worth it; to be called before each transaction. `queued` counts those who have come.
+    pub(super) fn wait(&mut self, queued: impl Fn() -> usize) {
+        let wait = self.soonest.saturating_sub(self.clock.monotonic());
+        if !wait.is_zero() {
+            if self.skip > 0 {
+                self.skip -= 1;
+            } else {
+                self.clock.park(wait / 2);
+                let early = queued();
+                self.clock.park(wait / 2);
+                self.learn(queued() > early);
+            }
+        }
+        self.soonest = self.clock.monotonic() + APART;
+    }
+
+    fn learn(&mut self, has_paid: bool) {
+        if has_paid {
+            self.skip_next = *SKIPPED.start();
+        } else {
+            self.skip = self.skip_next;
+            self.skip_next = (2 * self.skip_next).min(*SKIPPED.end());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::domain::Timestamp;
+
+    /// How many of 1,000 transactions, one right after the other, waited, when `come` say how many have come at each look.
+    fn waits(come: impl Fn(usize) -> usize) -> usize {
+        let clock = Clock::manual(Timestamp::default());
+        let mut patience = Patience::new(clock.clone());
+        let looks = Cell::new(0);
+        for _ in 0..1_000 {
+            patience.wait(|| {
+                looks.set(looks.get() + 1);
+                come(looks.get())
+            });
+            clock.advance(Duration::from_micros(300));
+        }
+        looks.get() / 2
+    }
+
+    #[test]
+    fn it_waits_for_those_who_come_by_themselves() {
+        assert_eq!(waits(|look| look), 999); // nobody is before the first one
+    }
+
+    #[test]
+    fn it_hardly_ever_waits_for_nobody_or_for_those_who_wait_for_it() {
+        assert!(waits(|_| 0) < 25);
+        assert!(waits(|_| 8) < 25);
+    }
+
+    #[test]
+    fn it_does_not_wait_when_the_last_one_is_long_ago() {
+        let clock = Clock::manual(Timestamp::default());
+        let mut patience = Patience::new(clock.clone());
+        for _ in 0..10 {
+            patience.wait(|| unreachable!("it is asked only while it waits"));
+            clock.advance(APART + Duration::from_millis(1));
+        }
+    }
+}
