@@ -19,6 +19,13 @@ struct State<T> {
     is_closed: bool,
 }
 
+impl<T> State<T> {
+    fn take(&mut self) -> VecDeque<T> {
+        let items = std::mem::take(&mut self.items);
+        self.patient.drain(..).chain(items).collect()
+    }
+}
+
 impl<T> Default for Queue<T> {
     fn default() -> Self {
         let state = State { items: VecDeque::new(), patient: Vec::new(), is_closed: false };
@@ -52,8 +59,7 @@ impl<T> Queue<T> {
         while state.items.is_empty() && !state.is_closed {
             state = self.pushed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let items = std::mem::take(&mut state.items);
-        state.patient.drain(..).chain(items).collect()
+        state.take()
     }
 
     /// How many wait to be taken.
@@ -61,9 +67,10 @@ impl<T> Queue<T> {
         self.state().items.len()
     }
 
-    /// Takes one if there is one.
-    pub(super) fn try_take(&self) -> Option<T> {
-        self.state().items.pop_front()
+    /// The same without waiting.
+    pub(super) fn try_take(&self) -> VecDeque<T> {
+        let mut state = self.state();
+        if state.items.is_empty() { VecDeque::new() } else { state.take() }
     }
 
     /// Takes no more. What is there can still be taken.
@@ -144,9 +151,11 @@ mod tests {
     fn what_waits_for_others_goes_before_them_and_wakes_nobody() {
         let queue = Queue::default();
         assert!(queue.push_patient(1));
-        assert_eq!(queue.try_take(), None);
+        assert!(queue.try_take().is_empty());
         assert!(queue.push(2) && queue.push(3));
         assert_eq!(queue.take(), [1, 2, 3]);
+        assert!(queue.push_patient(1) && queue.push(2));
+        assert_eq!(queue.try_take(), [1, 2], "whoever was to call it to join is not taken without it");
         assert!(queue.push_patient(4));
         queue.close();
         assert!(!queue.push(5) && !queue.push_patient(6));

@@ -230,7 +230,10 @@ fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize, commits: &A
         }
         patience.wait(|| queue.len()); // nobody who comes meanwhile has to wake this thread
         let begun = execute(conn, "BEGIN IMMEDIATE");
-        while let Some(job) = at_hand.pop_front().or_else(|| queue.try_take()) {
+        while let Some(job) = at_hand.pop_front().or_else(|| {
+            at_hand = queue.try_take();
+            at_hand.pop_front()
+        }) {
             finishes.push(job(begun.as_ref().map_err(Clone::clone).map(|()| conn)));
             // some errors (disk full) undo the whole transaction: the jobs that are left deserve a new one
             if conn.is_autocommit() || finishes.len() >= GROUP_MAX {

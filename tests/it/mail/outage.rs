@@ -49,7 +49,11 @@ async fn two_minutes_without_a_server_cost_nothing_and_end_gently() {
         }
         most = most.max(sink.connections() - last);
         last = sink.connections();
-        if sent == orders { Ok(()) } else { Err(format!("{sent} of {orders}")) }
+        if sent == orders {
+            Ok(())
+        } else {
+            Err(format!("{sent} of {orders}, {} in flight, {:?}", post.metrics.in_flight.get(), post.state()))
+        }
     })
     .await;
     println!(
