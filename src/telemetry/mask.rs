@@ -151,6 +151,7 @@ mod tests {
             before in "[a-z<: =/|{\"\\\\]{0,4}", local in "[a-z0-9!#$%&'*+/=?^_`{|}~é本.-]{1,12}",
             domain in "[a-z0-9é][a-z0-9-]{0,5}(\\.[a-z0-9]{1,4}){0,2}", after in "[a-z>: =/|}\"]{0,4}",
         ) {
+            proptest::prop_assume!(local.contains(|c| c != '*')); // looks the same masked
             let Ok(address) = format!("{local}@{domain}").parse::<crate::domain::EmailAddress>() else { return Ok(()) };
             for address in [Some(address.as_str().into()), address.to_ascii()].into_iter().flatten() {
                 let line = format!("{before} {address}{after}");
