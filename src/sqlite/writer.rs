@@ -217,6 +217,7 @@ fn stopped() -> Error {
     Error::Fatal("the writer has stopped".into())
 }
 
+#[expect(clippy::disallowed_methods, reason = "an fsync takes real time, whoever drives the clock")]
 fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize, commits: &AtomicU64) {
     let mut patience = Patience::new(Clock::system());
     let (mut at_hand, mut finishes) = (VecDeque::new(), Vec::new());

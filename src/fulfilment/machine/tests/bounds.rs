@@ -77,7 +77,7 @@ proptest! {
             second += dwells;
             ledger.round(&mut machine, second);
         }
-        while machine.in_flight() > 0 || machine.partitions.values().any(|partition| partition.orders().inbox().len() > 0) {
+        while machine.in_flight() > 0 || machine.partitions.values().any(|partition| !partition.orders().inbox().is_empty()) {
             second += 1;
             ledger.round(&mut machine, second);
         }
