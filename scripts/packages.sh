@@ -38,6 +38,11 @@ missing_for_metrics() {
   command -v prometheus >/dev/null && command -v promtool >/dev/null || echo prometheus
 }
 
+# What judges the unit; it need not be what runs the machine.
+missing_for_service() {
+  command -v systemd-analyze >/dev/null || echo systemd
+}
+
 missing_for_python() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }

@@ -9,10 +9,12 @@ mod dead;
 mod flags;
 mod flow;
 mod follow;
+mod health;
 mod http;
 mod list;
 mod log;
 mod mail;
+mod man;
 mod migrate;
 mod open;
 mod output;
@@ -22,6 +24,7 @@ mod queue;
 mod roles;
 mod serve;
 mod show;
+mod supervisor;
 mod suppressed;
 mod table;
 mod time;
@@ -141,8 +144,12 @@ enum Command {
     /// Show, check and write the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Ask the running server whether it is ready
+    Health(health::Health),
     /// Print a completion script for a shell
     Completions(completions::Completions),
+    /// Print the manual page, or write one for each command
+    Man(man::Man),
 }
 
 impl Cli {
@@ -175,7 +182,9 @@ impl Cli {
             Command::Flow(flow) => wait(flow.run(&settings)),
             Command::Prove(prove) => prove.run(),
             Command::Config(config) => config.run(&settings),
+            Command::Health(health) => wait(health.run(&settings)),
             Command::Completions(completions) => completions.run(),
+            Command::Man(man) => man.run(),
         }
     }
 }

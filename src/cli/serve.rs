@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Settings, flags::Setting};
+use super::{Settings, flags::Setting, supervisor};
 use crate::{
     app::{Addresses, App, Role},
     clock::Clock,
@@ -40,6 +40,7 @@ async fn serve(config: &Config, roles: &[Role], json: bool) -> Result<ExitCode> 
     tell_of_root();
     let mut app = App::start_roles(config, roles, Clock::system()).await?;
     greet(app.addresses, config, roles, json);
+    supervisor::started();
     let failure = loop {
         tokio::select! {
             error = app.failed() => break Some(error),
@@ -48,6 +49,7 @@ async fn serve(config: &Config, roles: &[Role], json: bool) -> Result<ExitCode> 
             Some(()) = hangup.recv() => tracing::info!("the terminal was closed; still serving, SIGTERM stops"),
         }
     };
+    supervisor::stopping();
     match &failure {
         Some(error) => tracing::error!("{error:#}"),
         None => tracing::info!("stopping; a second signal ends at once"),

@@ -124,7 +124,9 @@ fn the_first_help_shows_the_way() {
       prove        Try whether the promises are kept: load, kill, garble and audit a
                    system of its own
       config       Show, check and write the configuration
+      health       Ask the running server whether it is ready
       completions  Print a completion script for a shell
+      man          Print the manual page, or write one for each command
       help         Print this message or the help of the given subcommand(s)
 
     Options:

@@ -109,7 +109,7 @@ fn misuse_ends_with_2_and_failure_with_1() {
 fn a_closed_pipe_is_not_an_error() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in
-        [&["config", "show"][..], &["config", "init", "-"], &["completions", "zsh"], &["catalog", "search"]]
+        [&["config", "show"][..], &["config", "init", "-"], &["completions", "zsh"], &["man"], &["catalog", "search"]]
     {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -117,6 +117,15 @@ fn a_closed_pipe_is_not_an_error() {
         assert_eq!(done.status, 0, "{arguments:?}: {}", done.err);
         assert!(!done.err.contains("error") && !done.err.contains("panicked"), "{arguments:?}: {}", done.err);
     }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), &["man", "--out", "man1"]).ok();
+    let page = |name: &str| std::fs::read_to_string(folder.path().join("man1").join(name)).unwrap();
+    assert_eq!(page("encargo.1"), run(folder.path(), &["man"]).ok());
+    assert!(page("encargo-log-read.1").contains("Print the records of a topic"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod chance;
 mod cli;
 mod commands;
 mod crowd;
+mod deploy;
 mod desk;
 mod documents;
 mod eventlog;
