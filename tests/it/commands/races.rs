@@ -13,14 +13,14 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::{answer, form, placed};
 use crate::{
-    harness::{app::TestApp, eventually, load::random_below, process::Process},
+    harness::{app::TestApp, eventually, load::random_below, process::Process, real_clock},
     kill::wait_until_over,
 };
 
 const DWELL: Duration = Duration::from_millis(60);
 const AT_ONCE: usize = 16;
-/// Most looks at an order before it is cancelled: about what its life has time for.
-const LOOKS_MAX: u64 = 40;
+/// How long after its last state was seen an order is cancelled, at most: some come before its timer, some after.
+const LATEST: Duration = Duration::from_millis(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_cancel_one_did() {
@@ -113,7 +113,7 @@ async fn all_change_their_minds(process: &Arc<Process>, orders: usize) -> Vec<To
     told
 }
 
-/// Places an order, looks at it a random number of times, and cancels it.
+/// Places an order, and cancels it at some moment about the end of its last timer.
 async fn change_their_mind(process: Arc<Process>, number: usize) -> Told {
     let http = reqwest::Client::new();
     let email = format!("c{number}@example.org");
@@ -121,12 +121,12 @@ async fn change_their_mind(process: Arc<Process>, number: usize) -> Told {
     let (status, accepted) = answer(http.post(process.url("intake", "/orders")).json(&order)).await;
     assert_eq!(status, 202, "{accepted}");
     let id = accepted["orderid"].as_u64().unwrap();
-    for _ in 0..random_below(LOOKS_MAX) {
+    eventually(&format!("the last timer of order {id}"), async || {
         let (_, order) = answer(http.get(process.url("tracking", &format!("/orders/{id}")))).await;
-        if order["finished"] == true {
-            break;
-        }
-    }
+        if order["estado"] == "entregando" || order["finished"] == true { Ok(()) } else { Err(order.to_string()) }
+    })
+    .await;
+    real_clock().sleep(Duration::from_micros(random_below(LATEST.as_micros() as u64))).await;
     let command = format!("c-{number}");
     let url = process.url("tracking", &format!("/orders/{id}/cancel"));
     let is_done = eventually(&format!("order {id} cancelled or refused"), async || {
