@@ -62,15 +62,15 @@ impl<T> Queue<T> {
         state.take()
     }
 
-    /// How many wait to be taken.
-    pub(super) fn len(&self) -> usize {
-        self.state().items.len()
-    }
-
-    /// The same without waiting.
+    /// The same without waiting: nothing when nobody is there but those who wait for others.
     pub(super) fn try_take(&self) -> VecDeque<T> {
         let mut state = self.state();
         if state.items.is_empty() { VecDeque::new() } else { state.take() }
+    }
+
+    /// How many wait to be taken, those apart that wait for others.
+    pub(super) fn len(&self) -> usize {
+        self.state().items.len()
     }
 
     /// Takes no more. What is there can still be taken.
