@@ -3,14 +3,14 @@
 //! in Debian's package postfix. `cargo bench --bench mail [-- ORDERS]`; `-- ORDERS postfix` runs the last part alone.
 
 use std::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use encargo::{
-    bench::sink::Sink,
+    bench::{process::free_ports, sink::Sink},
     clock::Clock,
     domain::{DeadLetter, Flow, Lang, Order, OrderId, Product, Source, StateEvent, wire::Headers},
     env::Env,
@@ -53,7 +53,7 @@ async fn ours(orders: u64) {
 /// `smtp-source` and by the mailer with its ledger.
 #[expect(clippy::disallowed_methods, reason = "a measurement in real time")]
 async fn beside_postfix(sessions: usize, orders: u64) {
-    let (port, mails) = (free_port(), orders * 4);
+    let (port, mails) = (free_ports(1), orders * 4);
     let address = format!("127.0.0.1:{port}");
     let mut sink = Command::new("smtp-sink");
     // it does not run as root
@@ -83,12 +83,6 @@ fn source(address: &str, sessions: usize, mails: u64) -> f64 {
         .status();
     assert!(status.expect("smtp-source is missing: install postfix").success());
     mails as f64 / begun.elapsed().as_secs_f64()
-}
-
-/// A port of loopback for a server that cannot pick one itself.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
-    listener.local_addr().expect("it is bound").port()
 }
 
 fn composer() -> Composer {

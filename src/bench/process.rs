@@ -4,9 +4,10 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{BufRead as _, BufReader},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,24 @@ const ASK: Duration = Duration::from_millis(5);
 /// How much of its log is shown when it does not start.
 const LAST_LINES: usize = 12;
 
+/// The first of so many ports of loopback in a row on which nobody listens, for a server that comes up later, or again: below
+/// those that the system usually hands out to whoever asks for any (32,768 and up on Linux). Of these, a connection that tries to
+/// reach the server while it is away could be given the server's own, and keep it from coming back. Each is given once.
+pub fn free_ports(count: u16) -> u16 {
+    const FIRST: u16 = 10_000;
+    const LAST: u16 = 20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // other processes begin elsewhere
+    let start = (std::process::id() % 97) as u16 * 100;
+    loop {
+        let place = start + NEXT.fetch_add(count, Ordering::Relaxed);
+        let first = FIRST + place % (LAST - FIRST - count);
+        if (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return first;
+        }
+    }
+}
+
 /// How a system is started.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -31,7 +50,7 @@ pub struct Launch {
     pub data: PathBuf,
     /// What comes after `up` (or another role) and its addresses.
     pub arguments: Vec<String>,
-    /// The three listeners, of intake, tracking and operations: port 0 is any that is free.
+    /// The three listeners, of intake, tracking and operations: the same at each start.
     pub listen: [SocketAddr; 3],
     /// Variables of its environment, which has no other `ENCARGO_…`.
     pub variables: Vec<(String, String)>,
@@ -53,14 +72,15 @@ pub struct Server {
 impl Launch {
     /// On free ports of loopback, on a data folder, with nothing but the defaults, and no limit for one client or address.
     pub fn new(program: PathBuf, data: &Path) -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = free_ports(3);
+        let listen = [first, first + 1, first + 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let variables = [
             ("ENCARGO_INTAKE_RATE_PER_ADDRESS", "off"),
             ("ENCARGO_INTAKE_RATE_PER_CLIENT", "off"),
             ("ENCARGO_LOGGING_LEVEL", "warn"),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Self { program, data: data.to_owned(), arguments: Vec::new(), listen: [any; 3], variables }
+        Self { program, data: data.to_owned(), arguments: Vec::new(), listen, variables }
     }
 
     /// Starts it and waits until it is ready.

@@ -45,10 +45,9 @@ pub(super) struct Done {
 }
 
 impl System {
-    /// Starts it; from then on it keeps its addresses.
-    pub(super) async fn start(mut launch: Launch, broker_restart: Option<String>) -> Result<Self> {
+    /// Starts it.
+    pub(super) async fn start(launch: Launch, broker_restart: Option<String>) -> Result<Self> {
         let server = launch.start().await?;
-        launch.listen = [server.intake, server.tracking, server.ops];
         let done = Done { ready_after_max: server.ready_after, ..Done::default() };
         Ok(Self { launch, server: Some(server), broker_restart, done })
     }

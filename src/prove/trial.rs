@@ -234,6 +234,8 @@ impl Trial {
             ("mail.url", sink.url()),
             ("mail.retry_max", "4s".to_owned()),
             ("mail.lease", "10s".to_owned()),
+            // by chance, one of thousands of mails gets no answer three times in a row, and may not be given up for that
+            ("mail.copies_max", u32::MAX.to_string()),
             ("flow.dwell", dwell),
         ];
         if let Some(url) = &self.log {

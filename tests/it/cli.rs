@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     PATIENCE,
     app::TestApp,
-    eventually,
+    eventually, free_ports,
     process::{end, output},
 };
 
@@ -198,7 +198,7 @@ fn mails_are_previewed_and_checked() {
     strange.ok();
 
     run(path, &["mail", "check", "--mail", "maildir:box"]).ok();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_ports(1);
     let refused = run(path, &["mail", "check", "--json", "--mail", &format!("smtp://127.0.0.1:{port}")]);
     assert_eq!(refused.status, 1, "{refused:?}");
     let report: Value = serde_json::from_str(&refused.out).unwrap();

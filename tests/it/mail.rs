@@ -33,7 +33,7 @@ mod tls;
 use post::{Post, SHORT, composer, options};
 
 use crate::harness::{
-    eventually,
+    eventually, free_ports,
     smtp::{Fault, Setup, Sink, Step},
 };
 

@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::harness::{
     cluster::{Cluster, needed},
-    eventually,
+    eventually, free_ports,
     load::{Requests, amid, send, settle_all},
     process::Process,
 };
@@ -132,7 +132,7 @@ async fn topics_are_shown_created_and_compared() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_waits_for_a_broker_that_is_away() {
     let mut cluster = Cluster::prepare(&[]).await;
-    let away = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap(); // dropped: nobody listens
+    let away = format!("127.0.0.1:{}", free_ports(1));
     cluster.set("log.url", format!("kafka://{away}"));
     let up = cluster.spawn("up", 0);
     let (status, checks) = up.readyz().await.unwrap();
@@ -143,7 +143,7 @@ async fn a_process_waits_for_a_broker_that_is_away() {
     assert!(refused.headers().contains_key("retry-after"));
 
     let broker = needed("ENCARGO_TEST_KAFKA3").split(',').next().unwrap().to_owned();
-    let door = TcpListener::bind(away).await.unwrap();
+    let door = TcpListener::bind(&away).await.unwrap();
     let forwarding = tokio::spawn(async move {
         while let Ok((mut from, _)) = door.accept().await {
             let mut to = tokio::net::TcpStream::connect(&broker).await.unwrap();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::harness::{
-    PATIENCE, eventually,
+    PATIENCE, eventually, free_ports,
     process::{Process, end, output, read_log, signal, within},
 };
 
@@ -32,17 +32,17 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
 async fn a_server_goes_on_when_nobody_reads_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = free_ports(1);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
     command.args(["up", "--intake-listen", "127.0.0.1:0", "--tracking-listen", "127.0.0.1:0"]);
-    command.args(["--ops-listen", &port.to_string(), "--data"]).arg(&data);
+    command.args(["--ops-listen", &format!("127.0.0.1:{port}"), "--data"]).arg(&data);
     command.stdout(writer.try_clone().unwrap()).stderr(writer);
     let mut server = command.spawn().unwrap();
     let ready = eventually("/readyz", async || match server.try_wait().unwrap() {
         Some(status) => Ok(Err(status)),
-        None => match reqwest::get(format!("http://{port}/readyz")).await {
+        None => match reqwest::get(format!("http://127.0.0.1:{port}/readyz")).await {
             Ok(answer) if answer.status().is_success() => Ok(Ok(())),
             other => Err(format!("{other:?}")),
         },

@@ -6,8 +6,9 @@ use fastrand::Rng;
 
 use super::{Fault, Step};
 
-/// What can go wrong where, and its name. None of it refuses a mail for good, so each must arrive in the end; after those at the
-/// final dot the client cannot know whether the mail was accepted, or is told a thing that it may not believe.
+/// What can go wrong where, and its name. None of it refuses a mail for good, so each must arrive in the end, if `mail.copies_max`
+/// lets it: after those at the final dot the client cannot know whether the mail was accepted, or is told a thing that it may not
+/// believe.
 const TROUBLES: [(Step, &str, Strike); 9] = [
     (Step::Connect, "busy at the greeting", Strike::Reply("421 4.3.2 too busy")),
     (Step::Connect, "garbled greeting", Strike::Bytes(b"\x00\xff what is SMTP?\r\n")),

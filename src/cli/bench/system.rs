@@ -181,8 +181,7 @@ impl System {
     /// Ends a system of our own the hard way, and starts it again at a time on the same ports; how long it took then until it was
     /// ready.
     pub(super) async fn restart_at(&mut self, at: Instant) -> Result<Duration> {
-        let (server, mut launch, folder) = self.own.take().context("only a system of our own is killed")?;
-        launch.listen = [server.intake, server.tracking, server.ops];
+        let (server, launch, folder) = self.own.take().context("only a system of our own is killed")?;
         server.kill()?;
         tokio::time::sleep_until(at.into()).await;
         let server = launch.start().await?;

@@ -1,6 +1,6 @@
 //! A shop that changes orders all the time and keeps account of what it was told.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use encargo::audit::Commanded;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use super::{
     eventually,
     load::{Requests, random_below},
+    real_clock,
 };
 
 /// By order and command, whether it was done; nothing while there is no answer.
@@ -18,12 +19,13 @@ const VERBS: [&str; 5] = ["cancel", "hold", "resume", "delay", "address"];
 /// Among how many of the newest orders one is chosen: those before are likely to be finished.
 const NEWEST: usize = 40;
 
-/// Changes orders, chosen by chance among the newest of `requests`, until the server is gone.
+/// Changes orders, chosen by chance among the newest of `requests`, until it is aborted or the server is gone: as long as
+/// there is no order, it does not notice the latter.
 pub async fn change(url: String, changer: usize, requests: Requests, changes: Changes) {
     let http = reqwest::Client::new();
     loop {
         let Some(order) = one_of_the_newest(&requests).await else {
-            tokio::task::yield_now().await;
+            real_clock().sleep(Duration::from_millis(5)).await;
             continue;
         };
         let verb = VERBS[random_below(VERBS.len() as u64) as usize];

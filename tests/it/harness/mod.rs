@@ -8,40 +8,13 @@ pub mod load;
 pub mod process;
 pub mod stream;
 
-use std::{
-    net::TcpListener,
-    sync::atomic::{AtomicU16, Ordering},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-pub use encargo::bench::sink as smtp;
+pub use encargo::bench::{process::free_ports, sink as smtp};
 use encargo::clock::Clock;
 
 /// Longest wait for a state that must come. It only ends a test that would hang: the slowest machine must not reach it.
 pub const PATIENCE: Duration = Duration::from_mins(5);
-
-/// The first of so many ports in a row on which nobody listens, for a server that takes a while to come up. They lie below
-/// those that the system hands out, and each is given once, so that nobody takes one meanwhile.
-pub fn free_ports(count: u16) -> u16 {
-    const FIRST: u16 = 10_000;
-    const LAST: u16 = 20_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // tests of another process begin elsewhere
-    let start = (std::process::id() % 97) as u16 * 100;
-    loop {
-        let place = start + NEXT.fetch_add(count, Ordering::Relaxed);
-        let first = FIRST + place % (LAST - FIRST - count);
-        if (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return first;
-        }
-    }
-}
-
-/// A port on loopback that nobody listens on, for a server that cannot pick one itself.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
-    listener.local_addr().expect("it is bound").port()
-}
 
 /// The machine's time, for what tests share with servers, files and other threads.
 #[expect(clippy::disallowed_methods, reason = "a test is its own world")]

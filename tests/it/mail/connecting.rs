@@ -1,6 +1,6 @@
 //! What somebody reads who connects a relay for the first time and has something wrong.
 
-use std::{io::Write as _, net::TcpListener, sync::Arc};
+use std::{io::Write as _, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::{
@@ -148,7 +148,7 @@ async fn saying(greeting: &'static [u8]) -> String {
 #[tokio::test]
 async fn every_mistake_with_an_address_is_told_with_what_to_do() {
     let own = SelfSigned::new(&["127.0.0.1"], authority_too);
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = format!("127.0.0.1:{}", free_ports(1));
     let plain = relay(None, false).await;
     let (secured, ssh) = (relay(Some(own.acceptor()), true).await, saying(b"SSH-2.0-OpenSSH_9.2\r\n").await);
     let (mute, http) = (saying(b"").await, saying(b"HTTP/1.1 400 Bad Request\r\n\r\n").await);

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::{
-    harness::{free_port, load::random_below, process::Process, smtp::Received},
+    harness::{free_ports, load::random_below, process::Process, smtp::Received},
     kill::wait_until_done,
 };
 
@@ -24,7 +24,7 @@ async fn every_mail_arrives_in_order_and_repeats_are_among_the_counted() {
     // each start has another port for tracking, which would stand in the links of mails
     let settings = "[mail]\nretry_min = \"50ms\"\n[tracking]\npublic_url = \"http://shop.example\"\n";
     std::fs::write(&config, settings).unwrap();
-    let addr = format!("127.0.0.1:{}", free_port()).parse().unwrap();
+    let addr = format!("127.0.0.1:{}", free_ports(1)).parse().unwrap();
     let (url, config) = (format!("smtp://{addr}"), config.display().to_string());
     let arguments = ["--dwell", "60ms", "--mail", &url, "--config", &config];
     let mut ended = Vec::new(); // with what each had accepted

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use super::*;
-use crate::harness::{authority::Authority, free_port, process::output};
+use crate::harness::{authority::Authority, free_ports, process::output};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/postfix-local");
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/mail_seen/read.py");
@@ -29,7 +29,7 @@ impl Postfix {
         let (certificate_file, key_file) = (files.path().join("certificate"), files.path().join("key"));
         std::fs::write(&certificate_file, certificate).unwrap();
         std::fs::write(&key_file, key).unwrap();
-        let this = Self { folder: tempfile::tempdir().unwrap(), port: free_port(), tls_port: free_port() };
+        let this = Self { folder: tempfile::tempdir().unwrap(), port: free_ports(1), tls_port: free_ports(1) };
         let mut script = Command::new(SCRIPT);
         script.arg("start").arg(this.folder.path()).args([this.port.to_string(), this.tls_port.to_string()]);
         script.args([&certificate_file, &key_file]).args(["tienda@shop.example", PASSWORD]);

@@ -1,7 +1,5 @@
 //! What somebody reads who connects a database for the first time and has something wrong.
 
-use std::net::TcpListener;
-
 use encargo::store::{
     Store as _,
     postgres::{Options, PgStore},
@@ -9,6 +7,7 @@ use encargo::store::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::PgSchema;
+use crate::harness::free_ports;
 
 /// What a first call says.
 async fn words(url: &str) -> String {
@@ -23,7 +22,7 @@ async fn every_mistake_is_told_with_what_to_do() {
     let host = PgSchema::host();
     let (name, port) = host.rsplit_once(':').unwrap();
     let user = PgSchema::database().split_once("://").unwrap().1.split('@').next().unwrap().to_owned();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = free_ports(1);
     let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let http = other.local_addr().unwrap().port();
     let served = tokio::spawn(async move {
