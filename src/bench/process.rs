@@ -41,6 +41,11 @@ pub fn free_ports(count: u16) -> u16 {
     }
 }
 
+fn free_listeners() -> [SocketAddr; 3] {
+    let first = free_ports(3);
+    [first, first + 1, first + 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
 /// How a system is started.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -72,15 +77,19 @@ pub struct Server {
 impl Launch {
     /// On free ports of loopback, on a data folder, with nothing but the defaults, and no limit for one client or address.
     pub fn new(program: PathBuf, data: &Path) -> Self {
-        let first = free_ports(3);
-        let listen = [first, first + 1, first + 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let variables = [
             ("ENCARGO_INTAKE_RATE_PER_ADDRESS", "off"),
             ("ENCARGO_INTAKE_RATE_PER_CLIENT", "off"),
             ("ENCARGO_LOGGING_LEVEL", "warn"),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Self { program, data: data.to_owned(), arguments: Vec::new(), listen, variables }
+        Self { program, data: data.to_owned(), arguments: Vec::new(), listen: free_listeners(), variables }
+    }
+
+    /// The same on other ports, with a data folder of its own.
+    #[must_use]
+    pub fn another(&self, data: PathBuf) -> Self {
+        Self { data, listen: free_listeners(), ..self.clone() }
     }
 
     /// Starts it and waits until it is ready.

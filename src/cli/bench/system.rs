@@ -120,7 +120,7 @@ impl System {
         let server = launch.start().await?;
         let mut others = Vec::new();
         for slot in 1..own.instances {
-            let mut other = Launch { data: data.with_file_name(format!("data-{slot}")), ..launch.clone() };
+            let mut other = launch.another(data.with_file_name(format!("data-{slot}")));
             other.arguments.extend(["--slot".to_owned(), slot.to_string()]);
             others.push(other.start().await?);
         }
