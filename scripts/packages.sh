@@ -43,6 +43,14 @@ missing_for_service() {
   command -v systemd-analyze >/dev/null || echo systemd
 }
 
+# Containers, and what a base image is made with.
+missing_for_containers() {
+  local program
+  for program in podman buildah crun mmdebstrap; do
+    command -v "$program" >/dev/null || echo "$program"
+  done
+}
+
 missing_for_python() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }

@@ -48,9 +48,8 @@ pub(super) struct Show {
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// File to check
-    #[arg(default_value = FILE)]
-    file: PathBuf,
+    /// File to check [default: that of --config, else encargo.toml]
+    file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -64,7 +63,7 @@ impl Command {
     pub(super) fn run(self, settings: &Settings) -> Result<ExitCode> {
         match self {
             Self::Show(show) => show.run(settings),
-            Self::Check(check) => check.run(),
+            Self::Check(check) => check.run(settings),
             Self::Init(init) => init.run(),
         }
     }
@@ -91,9 +90,10 @@ impl Show {
 }
 
 impl Check {
-    fn run(self) -> Result<ExitCode> {
-        config::check(&self.file)?;
-        explain(&format!("{} is fine", self.file.display()));
+    fn run(self, settings: &Settings) -> Result<ExitCode> {
+        let file = self.file.as_deref().or(settings.config.as_deref()).unwrap_or(Path::new(FILE));
+        config::check(file)?;
+        explain(&format!("{} is fine", file.display()));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -144,6 +144,10 @@ fn config_writes_checks_and_shows() {
     assert_eq!((again.status, again.err.contains("left unchanged")), (1, true), "{}", again.err);
     assert!(std::fs::read_to_string(path.join("encargo.toml")).unwrap().contains("geheim"));
     run(path, &["config", "check"]).ok();
+    std::fs::write(path.join("spoilt.toml"), "[flow]\ndwel = \"3s\"\n").unwrap();
+    let spoilt =
+        [run(path, &["config", "check", "--config", "spoilt.toml"]), run(path, &["config", "check", "spoilt.toml"])];
+    assert!(spoilt.iter().all(|done| done.status == 2 && done.err.contains("spoilt.toml:2")), "{spoilt:?}");
 
     let mut show = encargo(path, &["config", "show", "--changed", "--ops-listen", "127.0.0.1:0"]);
     show.envs([("ENCARGO_LOG_PARTITIONS", "8"), ("ENCARGO_DWEL", "1s")]);
