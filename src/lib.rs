@@ -12,6 +12,7 @@ pub mod eventlog;
 pub mod faults;
 pub mod files;
 pub mod reach;
+pub mod role;
 pub mod sqlite;
 pub mod store;
 pub mod tls;
@@ -20,6 +21,7 @@ pub mod busy;
 pub mod catalog;
 pub mod flows;
 pub mod intake;
+pub mod scale;
 
 pub mod fulfilment;
 

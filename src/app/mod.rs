@@ -21,6 +21,7 @@ mod options;
 mod outage;
 mod postgres;
 mod roles;
+mod scaling;
 mod services;
 mod wiring;
 
@@ -31,7 +32,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::{agreement::Difference, listeners::Listeners, outage::Outage, services::Services, wiring::Wiring};
-pub use self::{listeners::Addresses, roles::Role};
+pub use self::{listeners::Addresses, roles::Role, scaling::scaling};
 use crate::{clock::Clock, config::Config, env::Env, eventlog::EventLog, mail, ops::OnceHandle, store::Store};
 
 /// How long a start waits to tell at once what is wrong with a cluster; it goes on in the background.
@@ -102,7 +103,7 @@ impl App {
             tracing::warn!("{trouble}");
         }
         let is_local = !config.log_url().is_shared() && !config.store_url().is_shared();
-        let work = Work::start(plan, is_local).await?;
+        let work = Box::pin(Work::start(plan, is_local)).await?;
         let listeners = listeners.serve(config, ops, &doors);
         Ok(Self { addresses, log, store, listeners, work, deadline: config.shutdown_deadline })
     }

@@ -272,6 +272,7 @@ pub(super) fn watched(config: &Config, env: Env, registry: Arc<RwLock<Registry>>
             let ended = counters.finished + counters.cancelled;
             Some(ops::Accounts { accepted: counters.accepted, ended, dead: counters.dead })
         },
+        scale: super::scaling::scaling(config),
     }
 }
 

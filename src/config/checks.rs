@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::settings::{Config, FlowSettings, Topics};
-use crate::{domain::Flow, mail::Destination};
+use crate::{domain::Flow, mail::Destination, role::Role};
 
 /// Shortest key or token that opens something.
 const KEY_MIN: usize = 16;
@@ -60,6 +60,7 @@ impl Config {
         {
             return bad("intake.backlog_of", &format!("can name fulfilment and tracking, not {other:?}"));
         }
+        self.check_scale()?;
         let topics = self.topics.own();
         for (index, (key, name)) in topics.iter().enumerate() {
             if topics[..index].iter().any(|(_, other)| other == name) {
@@ -98,6 +99,24 @@ impl Config {
             Some((key, _)) if file.is_some() => bad("flow.file", &format!("defines the whole flow: remove {key}")),
             _ => Ok(()),
         }
+    }
+
+    fn check_scale(&self) -> Result<(), (String, String)> {
+        let bad = |key: &str, text: String| Err((key.to_owned(), text));
+        if !(1..=100).contains(&self.scale.load) {
+            return bad("scale.load", format!("must be a percentage from 1 to 100, not {}", self.scale.load));
+        }
+        for name in &self.scale.zero {
+            match Role::named(name) {
+                Some(role) if role.may_be_none() => {}
+                Some(Role::Intake) => {
+                    return bad("scale.zero", "cannot name intake: without it orders are refused".into());
+                }
+                Some(_) => return bad("scale.zero", format!("cannot name {name}: without it timers are late")),
+                None => return bad("scale.zero", format!("can name mail and tracking, not {name:?}")),
+            }
+        }
+        Ok(())
     }
 
     fn check_tracking(&self) -> Result<(), (String, String)> {

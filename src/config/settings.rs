@@ -45,6 +45,8 @@ pub struct Config {
     pub mail: Mail,
     /// Operations.
     pub ops: Ops,
+    /// How many instances are wanted.
+    pub scale: Scale,
     /// Logging.
     pub logging: Logging,
 }
@@ -213,6 +215,20 @@ mod sections {
     }
 
     #[derive(Debug, Clone, Deserialize)]
+    pub struct Scale {
+        pub intake: u32,
+        pub fulfilment: u32,
+        pub tracking: u32,
+        pub mail: u32,
+        pub load: u32,
+        #[serde(deserialize_with = "duration")]
+        pub start: Duration,
+        #[serde(deserialize_with = "duration")]
+        pub down_after: Duration,
+        pub zero: Vec<String>,
+    }
+
+    #[derive(Debug, Clone, Deserialize)]
     pub struct Logging {
         pub level: String,
         pub format: LogFormat,
@@ -227,7 +243,7 @@ mod sections {
     }
 }
 pub use sections::{
-    CatalogSettings, FlowSettings, Fulfilment, Http, Intake, Log, LogFormat, Logging, Mail, Ops, Store, Topics,
+    CatalogSettings, FlowSettings, Fulfilment, Http, Intake, Log, LogFormat, Logging, Mail, Ops, Scale, Store, Topics,
     Tracking,
 };
 

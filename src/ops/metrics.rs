@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Ops, desk::Watch, exposition, exposition::Format, ledger, process};
+use super::{Ops, desk::Watch, exposition, exposition::Format, ledger, process, scale};
 use crate::web::Problem;
 
 pub(super) async fn metrics(State(ops): State<Ops>, headers: HeaderMap) -> Response {
@@ -25,6 +25,7 @@ pub(super) async fn metrics(State(ops): State<Ops>, headers: HeaderMap) -> Respo
     now.register("encargo_build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     ready(&ops, &mut now).await;
     lags(&ops.watch, &mut now).await;
+    scale::measure(&ops.watch, &mut now).await;
     if let Some(store) = ops.store()
         && let Err(error) = ledger::measure(store.as_ref(), &ops.clock, &mut now).await
     {

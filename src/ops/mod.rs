@@ -9,6 +9,7 @@ mod mailbox;
 mod metrics;
 mod process;
 mod relay;
+mod scale;
 
 use std::{
     path::PathBuf,
@@ -99,7 +100,8 @@ impl Ops {
         let desk = self.desk.clone().map_or_else(Router::new, |deps| desk::Desk::new(deps).router());
         let access = self.access.clone();
         let follow = middleware::from_fn_with_state(self.live.clone(), live::follow);
-        let numbers = Router::new().route("/metrics", get(metrics::metrics)).with_state(self.clone());
+        let numbers = Router::new().route("/metrics", get(metrics::metrics)).route("/scale", get(scale::scale));
+        let numbers = numbers.with_state(self.clone());
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))

@@ -9,7 +9,7 @@ use std::{
 const ROOTS: [&str; 6] = ["src/", "tests/", "docs/", "benches/", "scripts/", "deploy/"];
 /// What each folder of `src` may import of the others, from the inside out: rules, what everything stands on, services, and
 /// what puts them together. Services meet on topics and tables only, and never import each other.
-const MAY_IMPORT: [(&str, &[&str]); 25] = [
+const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("domain", &[]),
     ("sqlite", &["clock", "domain", "files"]),
     ("eventlog", &["causes", "clock", "domain", "sqlite"]),
@@ -18,6 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("flows", &["domain", "eventlog"]),
     ("catalog", &["domain"]),
     ("telemetry", &["clock", "config", "domain"]),
+    ("scale", &["clock", "role"]),
     ("words", &["domain"]),
     ("web", &["busy", "clock", "domain", "telemetry", "words"]),
     ("pages", &["domain", "web", "words"]),
@@ -74,6 +75,8 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "files",
             "flows",
             "pages",
+            "role",
+            "scale",
             "sqlite",
             "store",
             "telemetry",
@@ -82,7 +85,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
         ],
     ),
     // what knows several of them
-    ("config", &["causes", "domain", "files", "flows", "mail", "store", "web"]),
+    ("config", &["causes", "domain", "files", "flows", "mail", "role", "store", "web"]),
     ("app", &EVERYTHING),
     ("cli", &EVERYTHING),
     ("audit", &["domain", "eventlog", "files", "store"]),
@@ -109,7 +112,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("bin", &[]),
 ];
 /// All but tools that nothing else needs.
-const EVERYTHING: [&str; 29] = [
+const EVERYTHING: [&str; 31] = [
     "app",
     "audit",
     "bench",
@@ -131,6 +134,8 @@ const EVERYTHING: [&str; 29] = [
     "ops",
     "pages",
     "prove",
+    "role",
+    "scale",
     "sqlite",
     "store",
     "telemetry",

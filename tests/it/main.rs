@@ -36,6 +36,7 @@ mod overload;
 mod pages;
 mod prove;
 mod roles;
+mod scale;
 mod setup;
 mod shop;
 mod store;

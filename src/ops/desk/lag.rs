@@ -65,6 +65,22 @@ struct Look {
     behind: Duration,
 }
 
+/// The time over which rates are counted, where there is as much past.
+const RATE_OVER: Duration = Duration::from_secs(20);
+
+/// What came to a topic and what a group read of it, of late.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Flow {
+    /// Records per second that came, and that were read; nothing while there is not enough past.
+    pub rates: Option<(f64, f64)>,
+    /// Records that wait to be read.
+    pub waiting: u64,
+    /// How old the oldest of them is, at least.
+    pub behind: Duration,
+    /// Whether in each partition something waited all the time: nobody of the group can have done nothing.
+    pub was_full: bool,
+}
+
 /// The past of all partitions.
 #[derive(Default)]
 pub(super) struct Lags(BTreeMap<(&'static str, TopicPartition), VecDeque<Look>>);
@@ -80,6 +96,27 @@ impl Lags {
                 looks.pop_front();
             }
         }
+    }
+
+    /// The partitions of a topic together, as a group reads it; nothing when they were never looked at.
+    pub(super) fn flow(&self, group: &str, topic: &str) -> Option<Flow> {
+        let is_asked = |(of, tp): &(&str, TopicPartition)| *of == group && tp.topic == topic;
+        let looks: Vec<_> = self.0.iter().filter(|(key, _)| is_asked(key)).map(|(_, looks)| looks).collect();
+        let mut flow = Flow { rates: Some((0.0, 0.0)), was_full: true, ..Flow::default() };
+        for looks in &looks {
+            let last = looks.back()?;
+            flow.waiting += last.end.saturating_sub(last.next);
+            flow.behind = flow.behind.max(last.behind);
+            let first = looks.iter().rfind(|look| last.at.saturating_sub(look.at) >= RATE_OVER).or(looks.front())?;
+            let seconds = last.at.saturating_sub(first.at).as_secs_f64();
+            let done = last.next.saturating_sub(first.next);
+            // a look may be taken before what came since the last one can have been read
+            flow.rates = flow.rates.filter(|_| seconds >= 5.0).map(|(came, read)| {
+                (came + last.end.saturating_sub(first.end) as f64 / seconds, read + done as f64 / seconds)
+            });
+            flow.was_full &= first.end.saturating_sub(first.next) > done && last.end > last.next;
+        }
+        (!looks.is_empty()).then_some(flow)
     }
 
     /// The same readings with what the past tells of them.
@@ -145,6 +182,26 @@ mod tests {
     fn reading(next: u64, end: u64) -> Vec<Reading> {
         let tp = TopicPartition { topic: "t".into(), partition: 0 };
         vec![Reading { group: "g", lag: Lag { tp, next, end }, ..Reading::default() }]
+    }
+
+    #[test]
+    fn rates_are_those_of_the_last_seconds_and_of_all_partitions() {
+        let mut lags = Lags::default();
+        assert_eq!(lags.flow("g", "t"), None);
+        let both = |next, end| {
+            let [one, mut other] = [reading(next, end), reading(0, 0)].map(|mut of| of.remove(0));
+            other.lag.tp.partition = 1;
+            [one, other]
+        };
+        lags.note(&both(0, 1_000), Monotonic::from_secs(100));
+        assert_eq!(lags.flow("g", "t").unwrap(), Flow { rates: None, waiting: 1_000, ..Flow::default() });
+        for (now, next, end) in [(110, 100, 1_000), (120, 500, 1_200), (130, 900, 1_400)] {
+            lags.note(&both(next, end), Monotonic::from_secs(now));
+        }
+        let flow = lags.flow("g", "t").unwrap();
+        assert_eq!((flow.rates, flow.waiting, flow.was_full), (Some((20.0, 40.0)), 500, false), "of one nothing waits");
+        assert_eq!(flow.behind, Duration::from_secs(30));
+        assert_eq!(lags.flow("g", "other"), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod browse;
 mod capacity;
 mod charts;
 mod decide;
+mod demand;
 mod failures;
 mod form;
 mod lag;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     accounts::{Accounts, Books, ReadAccounts, Sum},
+    demand::{Demand, MAILS, mails},
     lag::{Lags, Reading},
     paced::Paced,
     windows::{Window, Windows},
@@ -23,8 +24,11 @@ use crate::{
     env::Env,
     eventlog::{self, EventLog, TopicPartition},
     ops::OnceHandle,
+    role::Role,
+    scale::{self, Decision},
     store::{
         self, Store,
+        ledger::LedgerCounts,
         overview::{Minute, Snapshot},
     },
 };
@@ -65,6 +69,8 @@ pub struct Watched {
     pub has_owners: bool,
     /// How fulfilment accounts for orders.
     pub read_accounts: ReadAccounts,
+    /// How it is decided how many instances of each role are wanted.
+    pub scale: scale::Settings,
 }
 
 /// Watches; a cheap handle.
@@ -86,6 +92,7 @@ struct Past {
     lags: Lags,
     windows: Windows,
     books: Books,
+    demand: Demand,
 }
 
 /// What was seen in one look.
@@ -112,7 +119,8 @@ pub struct Seen {
 impl Watch {
     /// Begins to watch; nothing is looked at yet.
     pub fn new(of: Watched) -> Self {
-        let (last, asking, past) = Default::default();
+        let (last, asking) = Default::default();
+        let past = Mutex::new(Past { demand: Demand::new(&of.scale, of.has_owners), ..Past::default() });
         Self(Arc::new(Inner { of, last, asking, past }))
     }
 
@@ -120,9 +128,24 @@ impl Watch {
     pub async fn run(&self, stop: CancellationToken) {
         let pace = &self.0.of.env.pace;
         while pace.sleep_unless(&stop, WATCH_EVERY).await {
-            let read = self.read_log().await;
-            self.note(read.as_ref(), pace.monotonic());
+            self.watch().await;
         }
+    }
+
+    /// What can be told without looking at every order.
+    async fn watch(&self) {
+        let read = self.read_log().await;
+        let counts = match self.store() {
+            Ok(store) => store.ledger_counts().await.ok(),
+            Err(_) => None,
+        };
+        self.note(read.as_ref(), counts.as_ref(), self.0.of.env.pace.monotonic());
+    }
+
+    /// How many instances of each role are wanted, as far as this process can know.
+    pub(in crate::ops) async fn wanted(&self) -> Vec<(Role, Decision)> {
+        self.watch().await;
+        self.past().demand.decided(self.0.of.env.pace.monotonic())
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -163,7 +186,7 @@ impl Watch {
         let accounts_after = self.ask_log(accounts).await.flatten();
         let minutes = store.minutes(at - Duration::from_mins(MINUTES)).await?;
         let now = self.0.of.env.pace.monotonic();
-        self.note(read.as_ref(), now);
+        self.note(read.as_ref(), Some(&snapshot.mails), now);
         let mut past = self.past();
         let (readings, accounts) = read.map_or_else(Default::default, |read| (read.readings, read.accounts));
         let readings = past.lags.told(readings, now);
@@ -186,21 +209,30 @@ impl Watch {
     pub(in crate::ops) async fn readings(&self) -> Vec<Reading> {
         let Some(read) = self.read_log().await else { return Vec::new() };
         let now = self.0.of.env.pace.monotonic();
-        self.note(Some(&read), now);
+        self.note(Some(&read), None, now);
         self.past().lags.told(read.readings, now)
     }
 
-    fn note(&self, read: Option<&Read>, now: Monotonic) {
+    fn note(&self, read: Option<&Read>, counts: Option<&LedgerCounts>, now: Monotonic) {
         let mut text = String::new();
         let registry = self.0.of.registry.read().unwrap_or_else(PoisonError::into_inner);
         let encoded = prometheus_client::encoding::text::encode_registry(&mut text, &registry);
         drop(registry);
         let mut past = self.past();
+        let Past { lags, windows, demand, .. } = &mut *past;
         if encoded.is_ok() {
-            past.windows.note(&text, now);
+            windows.note(&text, now);
+        }
+        if let Some(counts) = counts {
+            lags.note(&[mails(counts)], now);
+            demand.decide_about_mails(lags.flow(MAILS, MAILS), now);
         }
         if let Some(read) = read {
-            past.lags.note(&read.readings, now);
+            lags.note(&read.readings, now);
+            let late = windows.of("encargo_transition_lateness_seconds");
+            let groups = self.0.of.groups.iter();
+            let work = groups.filter_map(|group| Some((group.word, group.topics.first()?.as_str())));
+            demand.decide(work, &read.readings, lags, late.as_ref(), now);
         }
     }
 
