@@ -12,7 +12,7 @@ use super::Invalid;
 /// as people write them, with quotes or without, and stand in quotes on the wire. Any other quoted local part and address
 /// literals are refused: hardly anyone has one, and they are the usual way to smuggle commands.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct EmailAddress(CompactString);
+pub struct EmailAddress(pub(super) CompactString);
 
 impl EmailAddress {
     /// Longest accepted address in bytes (RFC 5321 §4.5.3.1.3: a path has 256, two of them brackets).

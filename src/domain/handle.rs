@@ -9,7 +9,7 @@ use super::{Invalid, OrderId, hex};
 
 /// The unguessable 128-bit name under which a customer follows an order; 32 hexadecimal digits as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Handle([u8; 16]);
+pub struct Handle(pub(super) [u8; 16]);
 
 /// The secret that turns order ids into handles and back.
 ///

@@ -8,7 +8,7 @@ use super::Invalid;
 ///
 /// The wire format carries prices as strings, and nothing here computes with them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Price(CompactString);
+pub struct Price(pub(super) CompactString);
 
 impl Price {
     /// Longest accepted text, in bytes.

@@ -5,9 +5,9 @@ use super::{Invalid, hex};
 /// A W3C trace context (`traceparent`, version 00), carried from the request to every record of the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
-    trace_id: [u8; 16],
-    span_id: [u8; 8],
-    sampled: bool,
+    pub(super) trace_id: [u8; 16],
+    pub(super) span_id: [u8; 8],
+    pub(super) sampled: bool,
 }
 
 impl TraceParent {

@@ -150,11 +150,15 @@ impl Engine {
     /// Passes an order of the input over, and says so, when an old service has done it and its states left the topic.
     pub fn was_done(&mut self, order: &Order, offset: u64) -> bool {
         let Some(TakeOver { legacy, taken_before, .. }) = &self.taking_over else { return false };
-        let is_known = || self.over.contains_key(&order.id) || self.live.find(order.id).is_some();
-        let done = offset < *taken_before && legacy.may_have_forgotten(order) && !is_known();
+        let done = offset < *taken_before && legacy.may_have_forgotten(order) && !self.knows(order.id);
         self.counters.accepted += u64::from(done);
         self.counters.finished += u64::from(done);
         done
+    }
+
+    /// Whether an order is in flight, or over and remembered.
+    fn knows(&self, id: OrderId) -> bool {
+        self.over.contains_key(&id) || self.live.find(id).is_some()
     }
 
     fn take_over(&mut self, order: Order, seq: u8, at: Timestamp, now: Now) {
@@ -165,15 +169,16 @@ impl Engine {
         }
         let estado = self.flow.step(seq).map_or_else(|| "".into(), |step| step.state.clone());
         let event = StateEvent { waits: Waits::Untold, ..StateEvent::of_version_1(order, seq, estado, at, None) };
-        self.carry_on(event, &self.flow.clone(), None, now);
+        let key = self.carry_on(event, &self.flow.clone(), None);
+        self.live.plan(key, now);
     }
 
-    /// Takes an order where its latest event left it.
-    fn carry_on(&mut self, mut event: StateEvent, flow: &Arc<Flow>, offset: Option<u64>, now: Now) {
+    /// Takes an order where its latest event left it; its timer does not run yet.
+    fn carry_on(&mut self, mut event: StateEvent, flow: &Arc<Flow>, offset: Option<u64>) -> Key {
         if event.waits == Waits::Untold {
             event.waits = lifecycle::waits(flow, event.step, &event.order.product, event.at);
         }
-        self.live.restore(&event, flow, offset, now);
+        self.live.restore(&event, flow, offset)
     }
 
     /// Stages what a command does to its order, and says what that is, or why it does nothing.
@@ -298,12 +303,15 @@ impl Engine {
     }
 
     fn ends(&mut self, event: &StateEvent, offset: u64) {
-        let id = event.order.id;
-        self.over.insert(id, event.order.fingerprint());
-        self.ended.push_back((id, offset));
+        self.is_over(&event.order, offset);
         if let (Some(closing), Cause::Command { id: by, .. }) = (event.closes(), &event.cause) {
-            self.ended_by.insert(id, (closing, by.fingerprint()));
+            self.ended_by.insert(event.order.id, (closing, by.fingerprint()));
         }
+    }
+
+    fn is_over(&mut self, order: &Order, offset: u64) {
+        self.over.insert(order.id, order.fingerprint());
+        self.ended.push_back((order.id, offset));
     }
 
     fn forget(&mut self) {

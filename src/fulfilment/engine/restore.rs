@@ -1,13 +1,10 @@
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{Engine, Now, TakeOver};
 #[cfg(test)]
 use crate::planted::{Defect, is_planted};
 use crate::{
-    domain::{Flow, Order, OrderId, StateEvent, Timestamp},
+    domain::{Flow, Order, StateEvent, Timestamp},
     flows::topic::Versions,
     fulfilment::{legacy::Legacy, progress::Counters},
 };
@@ -15,35 +12,23 @@ use crate::{
 /// Builds an [`Engine`] from what the log holds: feed it the output from the watermark on, in order.
 #[derive(Debug)]
 pub struct Restore {
-    flow: Arc<Flow>,
+    engine: Engine,
     versions: Versions,
-    /// Offset of each order's latest event.
-    latest: HashMap<OrderId, (u8, u64)>,
-    events: Vec<Option<(u64, StateEvent)>>,
-    end: u64,
     taken_over: Vec<(Order, u8, Timestamp)>,
-    taking_over: Option<TakeOver>,
 }
 
 impl Restore {
     /// Nothing read yet; `from` is the offset at which reading starts. Orders go on under the version of the flow that they
     /// began with; those of version 1 of the records name none, and go on under the flow of new orders.
     pub fn new(flow: Arc<Flow>, versions: Versions, from: u64) -> Self {
-        Self {
-            flow,
-            versions,
-            latest: HashMap::new(),
-            events: Vec::new(),
-            end: from,
-            taken_over: Vec::new(),
-            taking_over: None,
-        }
+        let engine = Engine { end: from, ..Engine::new(flow, 0) };
+        Self { engine, versions, taken_over: Vec::new() }
     }
 
     /// Takes an order of the input that is committed, after all events: an old service may have begun it.
     pub fn take_over(&mut self, order: Order, legacy: &Legacy) {
         if let Some((seq, at)) = legacy.state_of(&order)
-            && !self.latest.contains_key(&order.id)
+            && !self.engine.knows(order.id)
         {
             self.taken_over.push((order, seq, at));
         }
@@ -51,56 +36,52 @@ impl Restore {
 
     /// Orders that are still to come may be an old service's.
     pub fn taking_over(&mut self, taking_over: TakeOver) {
-        self.taking_over = Some(taking_over);
+        self.engine.taking_over = Some(taking_over);
     }
 
     /// Takes the next event of the output.
     pub fn event(&mut self, offset: u64, event: StateEvent) {
-        self.end = offset + 1;
-        let seq = event.seq;
-        let index = self.events.len();
-        match self.latest.entry(event.order.id) {
-            Entry::Occupied(known) if known.get().0 >= seq => return,
-            Entry::Occupied(mut known) => {
-                let (_, before) = known.insert((seq, index as u64));
-                self.events[before as usize] = None;
-            }
-            Entry::Vacant(vacant) => drop(vacant.insert((seq, index as u64))),
+        let engine = &mut self.engine;
+        engine.end = offset + 1;
+        let known = engine.live.find(event.order.id);
+        if engine.over.contains_key(&event.order.id) || known.is_some_and(|key| engine.live.seq(key) >= event.seq) {
+            return;
         }
-        self.events.push(Some((offset, event)));
+        if let Some(key) = known {
+            engine.live.remove(key);
+        }
+        if event.closes().is_some() {
+            engine.ends(&event, offset);
+            return;
+        }
+        let flow = event.flow.as_ref().and_then(|id| self.versions.get(id)).unwrap_or(&engine.flow).clone();
+        #[cfg(test)]
+        let flow = if is_planted(Defect::VersionForgotten) { engine.flow.clone() } else { flow };
+        #[cfg(test)]
+        if is_planted(Defect::RestoredTwice) {
+            engine.carry_on(event.clone(), &flow, Some(offset));
+        }
+        engine.carry_on(event, &flow, Some(offset));
     }
 
     /// The engine, with every timer running for what is left of its dwell: never more than one dwell from now,
     /// whatever happened to the wall clock meanwhile. `counters` are those of the last commit.
     pub fn finish(self, counters: Option<Counters>, now: Now, remember: usize) -> Result<Engine, Mismatch> {
-        let mut engine = Engine::new(self.flow, remember);
-        engine.end = self.end;
-        let last = engine.flow.last_seq();
-        let flow_of = |event: &StateEvent| event.flow.as_ref().and_then(|id| self.versions.get(id)).cloned();
-        let mut cut_short = 0;
-        for (offset, event) in self.events.into_iter().flatten() {
-            // the flow may have been changed: what was over stays so, what has no state left is finished now
-            let flow = flow_of(&event).unwrap_or_else(|| engine.flow.clone());
-            #[cfg(test)]
-            let flow = if is_planted(Defect::VersionForgotten) { engine.flow.clone() } else { flow };
-            if event.closes().is_some() || event.step >= flow.last_seq() {
-                cut_short += u64::from(event.closes().is_none());
-                engine.ends(&event, offset);
-            } else {
-                #[cfg(test)]
-                if is_planted(Defect::RestoredTwice) {
-                    engine.carry_on(event.clone(), &flow, Some(offset), now);
-                }
-                engine.carry_on(event, &flow, Some(offset), now);
-            }
+        let mut engine = Engine { remember, ..self.engine };
+        // the flow may have been changed: what was over stays so, what has no state left is finished now
+        let cut_short = engine.live.take_those_at_the_end();
+        let was_cut_short = cut_short.len() as u64;
+        for (order, offset) in cut_short {
+            engine.is_over(&order, offset);
         }
+        engine.ended.make_contiguous().sort_by_key(|(_, offset)| *offset);
         let finished = engine.ended.len() as u64;
         engine.forget();
-        engine.taking_over = self.taking_over;
+        engine.live.plan_all(now);
         // carried on by us, and finished by the old service all the same
-        let mut taken_back = 0;
+        let (last, mut taken_back) = (engine.flow.last_seq(), 0);
         for (order, seq, at) in self.taken_over {
-            if engine.live.find(order.id).is_none() && !engine.over.contains_key(&order.id) {
+            if !engine.knows(order.id) {
                 taken_back += u64::from(seq >= last);
                 engine.take_over(order, seq, at, now);
             }
@@ -109,7 +90,7 @@ impl Restore {
         let in_flight = engine.live.len() as u64;
         let counters = match counters {
             Some(counters) => {
-                let counters = Counters { finished: counters.finished + cut_short, ..counters };
+                let counters = Counters { finished: counters.finished + was_cut_short, ..counters };
                 let short = counters.in_flight().saturating_sub(in_flight).min(taken_back);
                 Counters { finished: counters.finished + short, ..counters }
             }
