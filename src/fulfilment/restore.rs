@@ -23,6 +23,8 @@ use crate::{
 
 /// Partitions restored at once.
 const THREADS: usize = 4;
+/// Most orders in flight for which room is made beforehand, whatever the metadata says.
+const EXPECTED_MAX: u64 = 1 << 20;
 /// Pause after the log could not be read.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -116,6 +118,7 @@ impl Restorer {
         };
         let (flow, versions) = self.flows()?;
         let mut restore = Restore::new(flow, versions, from);
+        restore.expect(progress.map_or(0, |progress| progress.counters.in_flight().min(EXPECTED_MAX)) as usize);
         // an old service may also have worked while we were away
         let mut legacy = first || self.old_states.is_some();
         let seal = progress.and_then(|progress| progress.seal);

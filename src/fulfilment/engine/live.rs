@@ -109,6 +109,14 @@ impl Live {
         self.orders[key as usize].latest.seq
     }
 
+    /// Makes room for so many more, so that nothing has to be moved while they come.
+    pub(super) fn reserve(&mut self, more: usize) {
+        let Self { orders, by_id, hasher, timers, .. } = self;
+        orders.reserve(more);
+        by_id.reserve(more, |key| hasher.hash_one(orders[*key as usize].order.id()));
+        timers.reserve(more);
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.orders.len()
@@ -182,7 +190,6 @@ impl Live {
             return;
         }
         let keys: Vec<_> = self.orders.iter().map(|(key, _)| key as Key).collect();
-        self.timers.reserve(keys.len());
         for key in keys {
             self.plan(key, now);
         }

@@ -25,6 +25,11 @@ impl Restore {
         Self { engine, versions, taken_over: Vec::new() }
     }
 
+    /// So many orders in flight are to be expected.
+    pub fn expect(&mut self, in_flight: usize) {
+        self.engine.live.reserve(in_flight);
+    }
+
     /// Takes an order of the input that is committed, after all events: an old service may have begun it.
     pub fn take_over(&mut self, order: Order, legacy: &Legacy) {
         if let Some((seq, at)) = legacy.state_of(&order)
