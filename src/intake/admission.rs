@@ -7,6 +7,7 @@ use std::{
 };
 
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Watched;
@@ -19,7 +20,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A look takes at most this part of the time: on a cluster it is a few requests to several brokers.
 const LOOK_SHARE: u32 = 20;
-/// Longest pause, however slow the log answers; orders taken meanwhile may go beyond the limit.
+/// Longest pause, however slow the log answers, and while nobody orders; orders taken meanwhile may go beyond the limit.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(2);
 
 /// The gate that is shut while those who read the orders are too far behind: what is accepted must still be in time.
@@ -29,6 +30,8 @@ pub(super) struct Admission {
     watched: Vec<Watched>,
     backlog_max: u64,
     shut: AtomicBool,
+    /// Wakes whoever looks: somebody wants to order.
+    asked: Notify,
     backlog: Gauge,
 }
 
@@ -40,14 +43,16 @@ impl Admission {
         backlog_max: u64,
         backlog: Gauge,
     ) -> Self {
-        Self { log, env, watched, backlog_max, shut: AtomicBool::new(false), backlog }
+        let (shut, asked) = (AtomicBool::new(false), Notify::new());
+        Self { log, env, watched, backlog_max, shut, asked, backlog }
     }
 
     pub(super) fn is_open(&self) -> bool {
+        self.asked.notify_one();
         !self.shut.load(Ordering::Relaxed)
     }
 
-    /// Looks now and then, until `stop`.
+    /// Looks now and then, until `stop`: seldom while nothing waits and nobody asks.
     pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let mut failed = false;
         while !self.watched.is_empty() {
@@ -71,6 +76,13 @@ impl Admission {
             }
             let took = self.env.pace.monotonic().saturating_sub(begun);
             let pause = (took * LOOK_SHARE).clamp(LOOK_EVERY, LOOK_AT_LEAST);
+            if self.backlog.get() == 0 {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.asked.notified() => {}
+                    () = self.env.clock.sleep(LOOK_AT_LEAST) => {}
+                }
+            }
             if !self.env.clock.sleep_unless(&stop, pause).await {
                 return;
             }
@@ -81,7 +93,7 @@ impl Admission {
     /// Shuts above the limit and opens at three quarters of it, so that it does not flutter in between.
     fn judge(&self, backlog: u64) {
         self.backlog.set(backlog as i64);
-        let was_open = self.is_open();
+        let was_open = !self.shut.load(Ordering::Relaxed);
         if was_open && backlog > self.backlog_max {
             self.shut.store(true, Ordering::Relaxed);
             tracing::warn!(backlog, limit = self.backlog_max, "new orders are refused until the consumers catch up");
