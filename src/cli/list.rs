@@ -30,6 +30,9 @@ pub(super) struct List {
     /// Only orders in flight that should have left their state more than 5 s ago, by their timer or by a command
     #[arg(long)]
     stuck: bool,
+    /// Only orders with a mail about one of their states that was refused for good
+    #[arg(long)]
+    mail_refused: bool,
     /// Most orders to list, newest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
@@ -52,7 +55,7 @@ impl List {
         let store = open::store(&config).await?;
         let now = Clock::system().now();
         let all = if self.stuck { Query::stuck(now) } else { Query::default() };
-        let mut query = Query { estado: self.state.clone(), below: self.below, ..all };
+        let mut query = Query { estado: self.state.clone(), mail_refused: self.mail_refused, below: self.below, ..all };
         let mut out = Out::new();
         let mut table = table();
         let (mut shown, mut more) = (0, true);
@@ -77,7 +80,7 @@ impl List {
     }
 
     fn say(&self, flow: &Flow, shown: usize, next: Option<OrderId>) {
-        let filtered = self.state.is_some() || self.stuck || self.below.is_some();
+        let filtered = self.state.is_some() || self.stuck || self.mail_refused || self.below.is_some();
         match (&self.state, next) {
             (Some(state), _) if shown == 0 && flow.states().all(|other| other != state) => {
                 let states: Vec<_> = flow.states().collect();

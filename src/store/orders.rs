@@ -260,6 +260,8 @@ pub struct Query {
     /// Only orders of the product with this id, or with this text in its name, ASCII letters in either case. There is no index
     /// for that either.
     pub product: Option<String>,
+    /// Only orders with a mail about one of their states that was refused for good.
+    pub mail_refused: bool,
     /// Only orders with a smaller id: the next page.
     pub below: Option<OrderId>,
     /// Most orders to return.

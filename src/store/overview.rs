@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub late: Vec<LateOrder>,
     /// The mails.
     pub mails: LedgerCounts,
+    /// Orders with a mail about one of their states that was refused for good.
+    pub mail_refused: u64,
     /// Records that are dead and undecided or chosen.
     pub dead_records: u64,
 }

@@ -35,7 +35,7 @@ pub use rate::{Limiter, ParseRate, Rate, network};
 pub use request::{Stopping, bearer, client, cookie, is_tls, query_field, query_fields};
 pub use routes::{Browser, Dress, Routes};
 pub use server::serve;
-pub use stream::{Events, Streams, last_event_id};
+pub use stream::{Events, Pieces, Streams, last_event_id, pour};
 
 /// What can go wrong with a server; accepting and serving single connections never ends it.
 #[derive(Debug, thiserror::Error)]

@@ -2,8 +2,8 @@
 //! what is not read yet, and end at a stop.
 
 use std::{
-    convert::Infallible,
     future::Future,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -38,7 +38,7 @@ pub struct Streams {
 
 /// Where the events of one stream are written.
 #[derive(Debug, Clone)]
-pub struct Events(mpsc::Sender<Bytes>);
+pub struct Events(Pieces);
 
 impl Streams {
     /// At most `max` at the same time.
@@ -92,9 +92,32 @@ impl Events {
     }
 
     fn write(&self, text: String) -> bool {
-        self.0.try_send(text.into()).is_ok()
+        self.0.try_send(Ok(text.into())).is_ok()
     }
 }
+
+/// A body of what `write` sends, piece by piece as the reader takes it; the writer waits for the reader. An error, or a stop,
+/// breaks the answer off, so that nobody takes a part for the whole.
+pub fn pour<T>(Stopping(stop): Stopping, write: impl FnOnce(Pieces) -> T) -> Body
+where
+    T: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let (pieces, poured) = mpsc::channel(1);
+    let writing = write(pieces.clone());
+    tokio::spawn(async move {
+        let end = tokio::select! {
+            () = stop.cancelled() => Err(io::Error::other("the listener stops")),
+            end = writing => end,
+        };
+        if let Err(error) = end {
+            let _ = pieces.send(Err(error)).await; // who is gone needs no error
+        }
+    });
+    Body::new(Unread(poured))
+}
+
+/// Where the pieces of an answer are written.
+pub type Pieces = mpsc::Sender<io::Result<Bytes>>;
 
 /// What a client that comes back has seen last.
 pub fn last_event_id(headers: &HeaderMap) -> Option<String> {
@@ -102,14 +125,14 @@ pub fn last_event_id(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The body: what is written, until the writer ends.
-struct Unread(mpsc::Receiver<Bytes>);
+struct Unread(mpsc::Receiver<io::Result<Bytes>>);
 
 impl HttpBody for Unread {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
 }
 
@@ -147,6 +170,30 @@ mod tests {
         assert_eq!(refused.status(), 503);
         stop.cancel();
         assert_eq!(next(&mut body).await, None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_in_pieces_waits_for_its_reader_and_is_broken_off_by_an_error_or_a_stop() {
+        let written = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = written.clone();
+        let mut body = pour(Stopping::default(), async move |pieces| {
+            for _ in 0..9 {
+                pieces.send(Ok("piece".into())).await.map_err(io::Error::other)?;
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            Err(io::Error::other("the store is away"))
+        });
+        for read in 1..=9 {
+            assert_eq!(next(&mut body).await.as_deref(), Some("piece"));
+            assert!(written.load(std::sync::atomic::Ordering::Relaxed) <= read + 1);
+        }
+        let end = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        assert_eq!(end.unwrap().unwrap_err().to_string(), "the store is away");
+
+        let stop = CancellationToken::new();
+        let mut body = pour(Stopping(stop.clone()), |_| pending());
+        stop.cancel();
+        assert!(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().is_err());
     }
 
     #[tokio::test]

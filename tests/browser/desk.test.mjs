@@ -1,5 +1,6 @@
 // The shop's people at the desk: what goes on, what has failed, and what is in the log.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { launch, reader } from './browser.mjs';
 import { Relay } from './relay.mjs';
@@ -50,6 +51,25 @@ test('the record of an order is found in the log, and leads to the order', STORY
   assert.ok(!(await page.content()).includes('eva@example.org'), 'the address is masked');
   await record.getByRole('link', { name: 'pedido' }).click();
   await page.waitForURL(new RegExp(`/orders/${sought.orderid}$`));
+  await close();
+});
+
+test('a list of orders is downloaded as it is filtered', STORY, async () => {
+  const { page, close } = await reader(browser);
+  const { orderid } = await server.place('1080', 'iris@example.org');
+  await page.goto(server.ops('/orders?lang=es'));
+  await orders(page, { orderid }).waitFor();
+  await page.getByRole('searchbox').fill('iris@example.org');
+  await page.getByRole('button', { name: 'Buscar' }).click();
+  await page.getByText('1–1 de 1', { exact: true }).waitFor();
+  const coming = page.waitForEvent('download');
+  await page.getByRole('link', { name: 'CSV' }).click();
+  const file = await coming;
+  assert.equal(file.suggestedFilename(), 'orders.csv');
+  const lines = (await readFile(await file.path(), 'utf8')).split('\r\n');
+  assert.equal(lines[0], '\ufeffPedido,Producto,Precio,Cliente,Estado,Desde,Siguiente');
+  assert.match(lines[1], new RegExp(`^${orderid},.*,iris@example\\.org,Recibido,`));
+  assert.deepEqual(lines.slice(2), ['']);
   await close();
 });
 

@@ -140,18 +140,53 @@ async fn orders_are_found_by_number_address_product_and_state() {
         ("?state=recibido", true, true),
         ("?state=preparando", false, false),
         ("?late=1", false, false),
-        ("?below=2", true, false),
+        ("?below=2&shown=7", true, false),
+        ("?refused=1", false, false),
         ("?below=x&state=%3Cb%3E", false, false),
     ] {
         let html = page(&app, &format!("/orders{asked}")).await;
         assert_eq!((html.contains(&ana), html.contains(&leo)), (has_ana, has_leo), "{asked}: {html}");
         assert!(!html.contains("<b>\""), "{asked}");
     }
+    let (all, second) = (page(&app, "/orders").await, page(&app, "/orders?below=2&shown=1").await);
+    assert!(all.contains(">1–2 of 2<") && second.contains(">2–2 of 2<"), "{all} {second}");
     let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
     let found = client.get(app.ops("/orders?q=%231")).send().await.unwrap();
     assert_eq!((found.status(), &found.headers()["location"]), (StatusCode::SEE_OTHER, &"/orders/1".parse().unwrap()));
     let none = app.http.get(app.ops("/orders/77")).header("accept", BROWSER).send().await.unwrap();
     assert_eq!(none.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_orders_is_had_as_a_file_without_formulas() {
+    let app = TestApp::start().await;
+    bounce(&app, 901, "-rosa@example.org", "550 5.1.1 no such user").await;
+    placed(&app).await;
+    let leo = app.place("1010", "=1+cmd|x!a@example.org").await["orderid"].as_u64().unwrap();
+    app.in_state(leo, "recibido").await;
+    let file = async |asked: &str| {
+        let response =
+            app.http.get(app.ops(&format!("/orders.csv{asked}"))).header("accept-language", "es").send().await.unwrap();
+        let headers = response.headers().clone();
+        assert_eq!(
+            (response.status(), &headers["content-disposition"].to_str().unwrap()),
+            (StatusCode::OK, &"attachment; filename=\"orders.csv\"")
+        );
+        response.text().await.unwrap()
+    };
+    let all = file("").await;
+    let [head, rows @ ..] = &all.split_terminator("\r\n").collect::<Vec<_>>()[..] else { panic!("{all}") };
+    assert_eq!(*head, "\u{feff}Pedido,Producto,Precio,Cliente,Estado,Desde,Siguiente");
+    assert_eq!(rows.len(), 3, "{all}");
+    assert!(rows[0].starts_with("901,King's Bounty,7.99,'-rosa@example.org,Recibido,2025-11-24T16:00:00.000Z,"), "{all}");
+    assert!(rows[1].contains(",'=1+cmd|x!a@example.org,Recibido,"), "{all}");
+    assert!(rows[2].starts_with("1,") && rows[2].contains(",ana@example.org,Recibido,"), "{all}");
+    let refused = file("?refused=1").await;
+    assert_eq!(refused.split_terminator("\r\n").collect::<Vec<_>>(), [*head, rows[0]]);
+    assert_eq!(file("?q=no%40").await, format!("{head}\r\n"));
+    let listed = page_with(&app, "/orders?refused=1", "1–1 of 1").await;
+    assert!(listed.contains("href=\"/orders/901\"") && listed.contains("href=\"/orders.csv?refused=1\""), "{listed}");
+    assert!(listed.contains("encargo list --mail-refused"), "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

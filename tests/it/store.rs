@@ -269,6 +269,7 @@ macro_rules! every_check {
             overview:
                 all_that_is_in_flight_is_seen_at_a_glance,
                 the_worst_of_the_late_orders_are_named,
+                orders_whose_mail_was_refused_are_counted_and_listed,
                 orders_are_counted_by_minute,
                 an_order_that_goes_on_has_not_ended,
                 old_minutes_are_forgotten;

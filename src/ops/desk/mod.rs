@@ -12,6 +12,7 @@ mod attention;
 mod browse;
 mod capacity;
 mod charts;
+mod csv;
 mod decide;
 mod demand;
 mod failures;
@@ -24,6 +25,7 @@ mod order;
 mod orders;
 mod paced;
 mod says;
+mod sought;
 mod timeline;
 mod watch;
 mod windows;
@@ -88,6 +90,8 @@ struct Inner {
     topics: Paced<Arc<Vec<TopicInfo>>>,
     /// The minutes that were looked at.
     loads: capacity::Loads,
+    /// Places for downloads.
+    downloads: Arc<tokio::sync::Semaphore>,
     /// Held by whoever asks the log for topics or records.
     reading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -113,6 +117,7 @@ impl Desk {
             commands: OnceLock::new(),
             topics: Paced::default(),
             loads: Default::default(),
+            downloads: Arc::new(tokio::sync::Semaphore::new(csv::DOWNLOADS_MAX)),
             reading: Arc::default(),
         }))
     }
@@ -121,6 +126,7 @@ impl Desk {
         Router::new()
             .route("/", get(now::page))
             .route("/orders", get(orders::page))
+            .route("/orders.csv", get(csv::download))
             .route("/orders/{id}", get(order::page))
             .route("/orders/{id}/{verb}", get(actions::ask).post(actions::act))
             .route("/failures", get(failures::page))

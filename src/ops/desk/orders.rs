@@ -7,11 +7,11 @@ use axum::{
     response::{IntoResponse as _, Redirect, Response},
 };
 use minijinja::{Value, context};
-use serde::Deserialize;
 
 use super::{
-    Desk,
+    Desk, csv,
     says::{Voice, line, look_of, petals, quoted},
+    sought::{Sought, in_state, late},
     unavailable,
     watch::Seen,
 };
@@ -21,8 +21,8 @@ use crate::{
     store::{
         Store,
         ledger::MailStatus,
-        orders::{HistoryEntry, OrderView, Query},
-        overview::{LATE, Snapshot},
+        orders::{HistoryEntry, OrderView},
+        overview::LATE,
     },
     web::Problem,
 };
@@ -33,79 +33,47 @@ const PAGE: usize = 25;
 const LATE_ROWS: usize = 10;
 /// A list for which the store may have to look at more orders than this is not kept up to date by itself.
 const LOOKED_AT_MAX: u64 = 10_000;
-/// Longest text that is searched for.
-const TEXT_MAX: usize = 256;
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Asked {
-    q: String,
-    state: String,
-    late: String,
-    below: String,
-}
-
 /// An order with what happened to it.
 type Whole = (OrderView, Vec<HistoryEntry>);
 
 pub(super) async fn page(
     State(desk): State<Desk>,
     reader: Reader,
-    asked: Result<Fields<Asked>, QueryRejection>,
+    sought: Result<Fields<Sought>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let asked = asked.map(|Fields(asked)| asked).unwrap_or_default();
-    let text: String = asked.q.trim().chars().take(TEXT_MAX).collect();
+    let sought = sought.map(|Fields(sought)| sought).unwrap_or_default();
     let store = desk.0.deps.watch.store().map_err(unavailable)?;
-    if let Ok(id) = text.trim_start_matches('#').parse::<OrderId>()
+    if let Ok(id) = sought.text().trim_start_matches('#').parse::<OrderId>()
         && store.order(id).await.map_err(unavailable)?.is_some()
     {
         return Ok(Redirect::to(&format!("/orders/{id}")).into_response());
     }
     let seen = desk.look().await?;
-    let is_late = !asked.late.is_empty();
-    let is_all = text.is_empty() && asked.state.is_empty() && !is_late && asked.below.is_empty();
-    let is_live = looked_at(&seen.snapshot, &text, &asked.state, is_late) <= LOOKED_AT_MAX;
-    let query = Query {
-        estado: Some(asked.state.clone()).filter(|state| !state.is_empty()),
-        overdue_at: is_late.then(|| seen.at - LATE),
-        usermail: text.parse().ok(),
-        product: Some(text.clone()).filter(|text| !text.is_empty() && !text.contains('@')),
-        below: asked.below.parse().ok(),
-        limit: PAGE + 1,
-        ..Query::default()
+    let snapshot = &seen.snapshot;
+    let mut found = match sought.query(seen.at, PAGE + 1) {
+        Some(query) => store.orders(query).await.map_err(unavailable)?,
+        None => Vec::new(),
     };
-    // what looks like an address and is none is nobody's
-    let is_nobody = text.contains('@') && query.usermail.is_none();
-    let mut found = if is_nobody { Vec::new() } else { store.orders(query).await.map_err(unavailable)? };
     let older = (found.len() > PAGE).then(|| found[PAGE - 1].order.id.get());
     found.truncate(PAGE);
-    let late =
-        if is_all { seen.snapshot.late.iter().take(LATE_ROWS).map(|late| late.id).collect() } else { Vec::new() };
-    let late = whole(store, late).await.map_err(unavailable)?;
+    let is_first = sought.is_all() && sought.below.is_empty();
+    let worst = snapshot.late.iter().take(if is_first { LATE_ROWS } else { 0 }).map(|late| late.id).collect();
+    let worst = whole(store, worst).await.map_err(unavailable)?;
     let found = whole(store, found.iter().map(|view| view.order.id).collect()).await.map_err(unavailable)?;
     let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: desk.0.deps.env.clock.now() };
     let rows = |orders: &[Whole]| orders.iter().map(|order| row(&desk, order, voice)).collect::<Vec<_>>();
-    let late_count: u64 = seen.snapshot.in_flight.iter().map(|state| state.late).sum();
+    let last = sought.shown().saturating_add(found.len() as u64);
+    // counted a moment before the rows were read
+    let count = sought.count(snapshot).map(|count| count.max(last)).or(older.is_none().then_some(last));
     let values = context! {
-        q => text, state => &asked.state, is_late, below => &asked.below,
-        chips => chips(&desk, &seen, &asked, voice), late => rows(&late), late_count, rows => rows(&found), older, is_live,
-        command => command(&asked, is_late),
+        q => sought.text(), state => &sought.state, is_late => sought.is_late(), is_refused => sought.is_refused(),
+        fields => sought.fields(), below => &sought.below, chips => chips(&desk, &seen, &sought, voice),
+        late => rows(&worst), late_count => late(snapshot), rows => rows(&found),
+        first => sought.shown().saturating_add(1), last, count, older,
+        csv_max => count.is_none_or(|count| count > csv::ROWS_MAX as u64).then_some(csv::ROWS_MAX),
+        is_live => sought.looked_at(snapshot) <= LOOKED_AT_MAX, command => command(&sought),
     };
     Ok(desk.render("desk/orders.html", &reader, "/orders", values).await)
-}
-
-/// How many orders the store may have to look at to find those that are asked for.
-fn looked_at(snapshot: &Snapshot, text: &str, state: &str, is_late: bool) -> u64 {
-    let counts = &snapshot.counts;
-    let in_state = counts.by_state.iter().find(|(name, _)| **name == *state).map_or(0, |(_, n)| *n);
-    let in_flight = snapshot.in_flight.iter().find(|found| *found.estado == *state).map_or(0, |found| found.count);
-    if text.is_empty() && state.is_empty() && !is_late {
-        0 // the newest are found by their numbers
-    } else if is_late || !state.is_empty() && in_state == in_flight {
-        counts.total - counts.finished - counts.cancelled
-    } else {
-        counts.total // a text, or a state in which orders have ended
-    }
 }
 
 /// Orders with their histories, all read at the same time.
@@ -125,32 +93,33 @@ async fn whole(store: &Arc<dyn Store>, ids: Vec<OrderId>) -> crate::store::Resul
 }
 
 /// Ways to see fewer orders, each with how many those are.
-fn chips(desk: &Desk, seen: &Seen, asked: &Asked, voice: Voice<'_>) -> Vec<Value> {
+fn chips(desk: &Desk, seen: &Seen, sought: &Sought, voice: Voice<'_>) -> Vec<Value> {
     let counts = &seen.snapshot.counts;
-    let late: u64 = seen.snapshot.in_flight.iter().map(|state| state.late).sum();
-    let is_all = asked.state.is_empty() && asked.late.is_empty();
+    let chip = |link: String, label: String, count: u64, is_here: bool| context! { link, label, count, is_here };
+    let named = |link: &str, key, count, is_here| chip(link.to_owned(), voice.word(key).to_owned(), count, is_here);
     let mut chips = vec![
-        context! { link => "/orders", label => voice.word("all"), count => counts.total, is_here => is_all && asked.q.is_empty() },
-        context! { link => "/orders?late=1", label => voice.word("late_"), count => late, is_here => !asked.late.is_empty() },
+        named("/orders", "all", counts.total, sought.is_all()),
+        named("/orders?late=1", "late_", late(&seen.snapshot), sought.is_late()),
     ];
     let flow = &desk.0.deps.flow;
     let of_flow = line(flow).map(|(_, step)| &*step.state).chain([&*flow.cancelled().state]);
     let of_flow: Vec<&str> = of_flow.chain(flow.refused().map(|end| &*end.state)).collect();
     let others = counts.by_state.iter().map(|(state, _)| &**state).filter(|state| !of_flow.contains(state));
     for state in of_flow.iter().copied().chain(others) {
-        let count = counts.by_state.iter().find(|(other, _)| **other == *state).map_or(0, |(_, n)| *n);
         let fields = form_urlencoded::Serializer::new(String::new()).append_pair("state", state).finish();
-        let is_here = asked.state == state;
-        chips.push(context! { link => format!("/orders?{fields}"), label => voice.state(state), count, is_here });
+        let (count, is_here) = (in_state(&seen.snapshot, state), sought.state == state);
+        chips.push(chip(format!("/orders?{fields}"), voice.state(state), count, is_here));
     }
+    chips.push(named("/orders?refused=1", "mail_failed", seen.snapshot.mail_refused, sought.is_refused()));
     chips
 }
 
-fn command(asked: &Asked, is_late: bool) -> String {
-    let stuck = if is_late { " --stuck" } else { "" };
-    let state = Some(&*asked.state).filter(|state| !state.is_empty());
+fn command(sought: &Sought) -> String {
+    let stuck = if sought.is_late() { " --stuck" } else { "" };
+    let refused = if sought.is_refused() { " --mail-refused" } else { "" };
+    let state = Some(&*sought.state).filter(|state| !state.is_empty());
     let state = state.map_or_else(String::new, |state| format!(" --state={}", quoted(state)));
-    format!("encargo list{stuck}{state}")
+    format!("encargo list{stuck}{refused}{state}")
 }
 
 fn row(desk: &Desk, (view, history): &Whole, voice: Voice<'_>) -> Value {
@@ -171,29 +140,5 @@ fn row(desk: &Desk, (view, history): &Whole, voice: Voice<'_>) -> Value {
         late_by => late_by.map(|span| voice.seconds(span)), waits,
         mails => (mails > 0).then(|| voice.say("m_of", &[("a", &sent.to_string()), ("b", &mails.to_string())])),
         refused => (dead > 0).then(|| voice.count("n_refused", dead)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::{orders::OrderCounts, overview::InState};
-
-    #[test]
-    fn a_list_costs_what_the_store_looks_at() {
-        let by_state = vec![("recibido".into(), 40), ("completado".into(), 900), ("cancelado".into(), 60)];
-        let counts = OrderCounts { total: 1_000, by_state, finished: 900, cancelled: 60 };
-        let in_flight = vec![InState { estado: "recibido".into(), count: 40, ..InState::default() }];
-        let snapshot = Snapshot { counts, in_flight, ..Snapshot::default() };
-        for (text, state, is_late, expected) in [
-            ("", "", false, 0),
-            ("", "", true, 40),
-            ("", "recibido", false, 40),
-            ("", "preparando", false, 40),
-            ("", "completado", false, 1_000),
-            ("xyz", "", false, 1_000),
-        ] {
-            assert_eq!(looked_at(&snapshot, text, state, is_late), expected, "{text} {state} {is_late}");
-        }
     }
 }

@@ -37,6 +37,11 @@ pub(super) struct State {
 }
 
 impl Row {
+    pub(super) fn has_refused_mail(&self) -> bool {
+        let mut mails = self.states.values().filter_map(|state| state.mail.as_ref());
+        mails.any(|mail| mail.status == MailStatus::Dead)
+    }
+
     pub(super) fn current(&self) -> (u8, &State) {
         let (seq, state) = self.states.last_key_value().expect("an order is stored with its first state");
         (*seq, state)
@@ -203,6 +208,7 @@ impl Orders for MemoryStore {
             query.below.is_none_or(|below| row.order.id < below)
                 && query.estado.as_ref().is_none_or(|estado| **estado == *event.estado)
                 && query.overdue_at.is_none_or(is_overdue)
+                && (!query.mail_refused || row.has_refused_mail())
                 && query.entered_before.is_none_or(|before| event.at < before)
                 && query.product.as_ref().is_none_or(|text| row.order.product.matches(text))
                 && query

@@ -26,6 +26,7 @@ impl Overview for MemoryStore {
         };
         let mut flights = Flights::default();
         for row in self.tables().orders.values() {
+            snapshot.mail_refused += u64::from(row.has_refused_mail());
             let (_, state) = row.current();
             let event = &state.event;
             if event.closes().is_none() {

@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// Of settled mails, those about states that were refused for good; seq 0 is the mail with the link.
+pub(super) const REFUSED: &str = "NOT dropped AND id & 255 > 0";
+
 #[async_trait]
 impl Orders for PgStore {
     async fn offsets(&self, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
@@ -118,6 +121,9 @@ async fn list(client: &mut Session, query: Query) -> Result<Vec<OrderView>> {
         let text = format!("lower(${} COLLATE \"C\")", params.len());
         conditions
             .push(format!("(o.gameid = ${} OR position({text} IN lower(o.name COLLATE \"C\")) > 0)", params.len()));
+    }
+    if query.mail_refused {
+        conditions.push(format!("{key} IN (SELECT id >> 8 FROM dead_mails WHERE {REFUSED})"));
     }
     let sql = format!(
         "SELECT {}, {}, {} FROM {from} CROSS JOIN LATERAL (

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use deadpool_postgres::tokio_postgres::Row;
 
 use super::{
-    PgStore, ledger, rows,
+    PgStore, ledger,
+    orders::REFUSED,
+    rows,
     session::Session,
     tally::{self, Kind},
 };
@@ -58,6 +60,8 @@ async fn snapshot(client: &Session, now: Timestamp) -> Result<Snapshot> {
          UNION ALL
          SELECT 'dead', NULL, NULL, count(*), NULL, NULL FROM dead_records WHERE status IN ('dead', 'chosen')
          UNION ALL
+         SELECT 'refused', NULL, NULL, count(DISTINCT id >> 8), NULL, NULL FROM dead_mails WHERE {REFUSED}
+         UNION ALL
          SELECT 'oldest', NULL, NULL, min(at), NULL, NULL FROM lane"
     );
     let kinds = KINDS.map(Kind::name).to_vec();
@@ -69,6 +73,7 @@ async fn snapshot(client: &Session, now: Timestamp) -> Result<Snapshot> {
         match row.get::<_, &str>(0) {
             "tally" => add(&mut snapshot, row, number.unwrap_or_default() as u64),
             "dead" => snapshot.dead_records = number.unwrap_or_default() as u64,
+            "refused" => snapshot.mail_refused = number.unwrap_or_default() as u64,
             "oldest" => snapshot.mails.oldest_unsettled_at = number.map(Timestamp::from_millis),
             "worst" => flights.note_late(LateOrder {
                 id: rows::order_id(number.unwrap_or_default())?,

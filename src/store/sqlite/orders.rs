@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// Of dead mails, those about states; seq 0 is the mail with the link.
+pub(super) const OF_STATES: &str = "id & 255 > 0";
+
 #[async_trait]
 impl Orders for SqliteStore {
     async fn offsets(&self, group: &str) -> Result<Vec<(TopicPartition, u64)>> {
@@ -85,7 +88,7 @@ fn order(conn: &Connection, id: OrderId) -> Result<Option<(OrderView, Vec<Histor
 
 /// Lists by the key backwards: of all orders, or of what is in flight where only that can match.
 fn list(conn: &Connection, query: &Query) -> Result<Vec<OrderView>> {
-    let Query { estado, overdue_at, entered_before, usermail, product, below, limit } = query;
+    let Query { estado, overdue_at, entered_before, usermail, product, mail_refused, below, limit } = query;
     let below = below.map_or(OrderId::MAX + 1, OrderId::get) as i64;
     let limit = *limit as i64;
     let [overdue_at, entered_before] = [overdue_at, entered_before].map(|time| time.map(Timestamp::as_millis));
@@ -115,6 +118,9 @@ fn list(conn: &Connection, query: &Query) -> Result<Vec<OrderView>> {
     if let Some(product) = product {
         params.push(product);
         conditions.push(format!("(o.gameid = ?{0} OR instr(lower(o.name), lower(?{0})) > 0)", params.len()));
+    }
+    if *mail_refused {
+        conditions.push(format!("{key} IN (SELECT id >> 8 FROM dead_mails WHERE {OF_STATES})"));
     }
     views(conn, from, &format!("{} ORDER BY {key} DESC LIMIT ?2", conditions.join(" AND ")), params_from_iter(params))
 }

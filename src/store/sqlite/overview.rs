@@ -31,8 +31,15 @@ fn snapshot(conn: &Connection, now: Timestamp) -> Result<Snapshot> {
         in_flight,
         late,
         mails: ledger::counts(conn)?,
+        mail_refused: mail_refused(conn)?,
         dead_records: dead::record_count(conn)?,
     })
+}
+
+fn mail_refused(conn: &Connection) -> Result<u64> {
+    let sql = format!("SELECT count(DISTINCT id >> 8) FROM dead_mails WHERE {}", orders::OF_STATES);
+    let count: i64 = conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
 }
 
 fn flights(conn: &Connection, now: Timestamp) -> Result<(Vec<InState>, Vec<LateOrder>)> {

@@ -59,6 +59,7 @@ async fn every_command_that_a_page_shows_is_one() {
         "/mailbox",
         "/orders",
         "/orders?late=1",
+        "/orders?refused=1",
         "/log",
         "/log?topic=compra_detalle",
     ]

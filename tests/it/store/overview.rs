@@ -6,7 +6,10 @@ use encargo::{
     domain::{Change, Closing, Exits, Waits},
     store::{
         Past, Store,
-        orders::Incoming,
+        dead::{Action, DeadId},
+        ledger::{Class, MailId, Reason, Verdict},
+        links::LinkRequest,
+        orders::{Incoming, Query},
         overview::{AGES, InState, LATE_MAX, Minute, Snapshot},
     },
 };
@@ -74,6 +77,33 @@ pub async fn the_worst_of_the_late_orders_are_named(place: &dyn Place) {
     let expected: Vec<_> = [100].into_iter().chain((26..50).rev().flat_map(|half| [2 * half, 2 * half + 1])).collect();
     assert_eq!((named.len(), &named[..49]), (LATE_MAX, &expected[..49]));
     assert_eq!((seen.in_flight[0].late, seen.in_flight[0].ages), (100, ages(&[])));
+}
+
+pub async fn orders_whose_mail_was_refused_are_counted_and_listed(place: &dyn Place) {
+    let store = place.open().await;
+    let refused = async || {
+        let query = Query { mail_refused: true, limit: 10, ..Query::default() };
+        let listed = store.orders(query.clone()).await.unwrap();
+        let listed: Vec<_> = listed.iter().map(|view| view.order.id.get()).collect();
+        let late = store.orders(Query { overdue_at: Some(at(100)), ..query }).await.unwrap();
+        (store.snapshot(at(0)).await.unwrap().mail_refused, listed, late.len())
+    };
+    apply(&*store, events([(1, 1), (1, 2), (2, 4), (3, 1), (4, 1)])).await;
+    let email = order(4).email;
+    store.ask_link(LinkRequest { order: id(4), email, at: at(0), unless_since: at(0) }).await.unwrap();
+    let dead = || Verdict::Dead(Reason::new(Class::Address, "550 5.1.1 no such user"));
+    for (mail, attempts) in [(mail_id(1, 1), 1), (mail_id(1, 2), 1), (mail_id(2, 4), 1), (MailId::link(id(4)), 1)] {
+        lease(&*store, 0).await;
+        assert_eq!(settle(&*store, mail, attempts, dead()).await, 1, "{mail:?}");
+    }
+    // of a link that was refused, the order's list of mails tells
+    assert_eq!(refused().await, (2, vec![2, 1], 1));
+    for (mail, action) in
+        [(mail_id(2, 4), Action::Redrive), (mail_id(1, 1), Action::Drop), (mail_id(1, 2), Action::Drop)]
+    {
+        assert!(store.decide(&DeadId::Mail(mail), action, at(5)).await.unwrap());
+    }
+    assert_eq!(refused().await, (0, vec![], 0));
 }
 
 async fn minutes(store: &dyn Store, from: u64) -> Vec<(u64, [u64; 3])> {
