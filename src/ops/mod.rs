@@ -34,6 +34,7 @@ use tokio::{sync::Mutex, time::timeout};
 use self::ledger::Ledger;
 use crate::{
     clock::Clock,
+    domain::Flow,
     eventlog::EventLog,
     pages::{self, Site},
     store::Store,
@@ -46,8 +47,8 @@ pub use live::Live;
 pub use mailbox::{Mailbox, Place, Sample, Samples};
 pub use relay::{Relay, RelayState, Trouble};
 
-/// The views of the mails by path, with the word for each.
-const VIEWS: [(&str, &str); 3] = [("/mailbox", "mailbox"), ("/mailbox/gallery", "gallery"), ("/ledger", "ledger")];
+/// A view of the mails: its path, its word, and how many mails it shows, where the store counts them.
+type View = (&'static str, &'static str, Option<u64>);
 
 /// A named question with a yes or no, for `/readyz`.
 pub type Check = (&'static str, Arc<dyn Fn() -> bool + Send + Sync>);
@@ -179,6 +180,7 @@ fn sections(here: &str, mails: &'static str, open: u64) -> Vec<Value> {
 #[derive(Clone)]
 struct Frame {
     watch: Watch,
+    flow: Option<Arc<Flow>>,
     clock: Clock,
     zone: TimeZone,
     has_mailbox: bool,
@@ -187,13 +189,27 @@ struct Frame {
 impl Frame {
     fn of(ops: &Ops) -> Self {
         let (watch, clock, zone) = (ops.watch.clone(), ops.clock.clone(), ops.site.zone.clone());
-        Self { watch, clock, zone, has_mailbox: ops.mailbox.is_some() }
+        let flow = ops.desk.as_ref().map(|desk| desk.flow.clone());
+        Self { watch, flow, clock, zone, has_mailbox: ops.mailbox.is_some() }
+    }
+
+    /// How many petals the flower of a state has, where its flow is known.
+    fn petals(&self, state: &str) -> Option<&'static str> {
+        desk::petals_in(self.flow.as_deref()?, state)
     }
 
     /// For the layout. Without a mailer there is no mailbox to go to.
     async fn values(&self) -> Value {
-        let (mails, views) = if self.has_mailbox { ("/mailbox", &VIEWS[..]) } else { ("/ledger", &VIEWS[2..]) };
-        let views: Vec<Value> = views.iter().map(|(path, word)| context! { path => *path, word => *word }).collect();
+        let mails = if self.has_mailbox { "/mailbox" } else { "/ledger" };
+        let (waiting, refused) = desk::open_mails(&self.watch).await.unzip();
+        let views: [View; 4] = [
+            ("/mailbox", "ml_mailbox", None),
+            ("/ledger", "waiting", waiting),
+            ("/failures", "refused_m", refused),
+            ("/mailbox/gallery", "ml_gallery", None),
+        ];
+        let views = views.into_iter().filter(|(path, ..)| self.has_mailbox || !path.starts_with("/mailbox"));
+        let views: Vec<Value> = views.map(|(path, word, count)| context! { path, word, count }).collect();
         let open = desk::open_failures(&self.watch).await;
         context! { nav => sections(mails, mails, open), views, ..of_time(&self.zone, &self.clock) }
     }

@@ -57,7 +57,8 @@ async fn what_was_mailed_is_listed_found_and_shown() {
     assert!(all.text.contains("ana@example.org") && all.text.contains("jose@example.net"), "{}", all.text);
     assert!(all.text.contains("Pedido 2 recibido: Cafetera &quot;Mañana&quot; 6 tazas"), "{}", all.text);
     assert!(all.text.contains("<time datetime=\"2025-11-24T16:00:00.000Z\">17:00:00</time>"), "{}", all.text);
-    assert!(all.text.contains("Times in <span data-zone>Europe&#x2f;Madrid</span>"), "{}", all.text);
+    assert!(all.text.contains("1–2 of 2") && all.text.contains("id=\"clock\""), "{}", all.text);
+    assert!(all.text.contains("<span data-zone>Europe&#x2f;Madrid</span>"), "{}", all.text);
     for (query, is_found) in [("1", "ana@"), ("JOSE@example", "jose@"), ("%231", "ana@")] {
         let page = get(&app, &format!("/mailbox?q={query}&lang=en")).await;
         page.assert_page();
@@ -70,6 +71,14 @@ async fn what_was_mailed_is_listed_found_and_shown() {
         app.config.data.join("mail/new").read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let id = format!("/mailbox/{}", files.find(|name| name.starts_with("1764000000.O1S1.")).unwrap());
     let html = get(&app, &id).await;
+    assert!(
+        html.text.contains("<div class=\"phone\">") && html.text.contains("jose@example.net"),
+        "beside the list: {}",
+        html.text
+    );
+    let wide = get(&app, &format!("{id}?view=wide&q=1")).await;
+    assert!(wide.assert_page().text.contains("<iframe") && !wide.text.contains("class=\"phone\""), "{}", wide.text);
+    assert!(wide.text.contains("?q=1&amp;view=text") && !wide.text.contains("jose@example.net"), "{}", wide.text);
     assert!(html.assert_page().text.contains(&format!("src=\"{id}/html\"")), "{}", html.text);
     assert!(html.text.contains("<iframe sandbox=\"allow-popups allow-popups-to-escape-sandbox\""), "{}", html.text);
     assert!(get(&app, &format!("{id}?view=text")).await.assert_page().text.contains("¡Gracias por tu pedido!"));

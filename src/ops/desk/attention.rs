@@ -106,8 +106,16 @@ fn failures(seen: &Seen, voice: Voice<'_>, items: &mut Vec<Item>) {
 
 /// Mails that were refused for good.
 pub(super) fn dead_mails(seen: &Seen) -> u64 {
-    let by_status = &seen.snapshot.mails.by_status;
-    by_status.iter().find(|(status, _)| *status == MailStatus::Dead).map_or(0, |(_, n)| *n)
+    mails_in(seen, MailStatus::Dead)
+}
+
+/// Mails that are still to be sent.
+pub(super) fn waiting_mails(seen: &Seen) -> u64 {
+    mails_in(seen, MailStatus::Pending) + mails_in(seen, MailStatus::Sending)
+}
+
+pub(super) fn mails_in(seen: &Seen, status: MailStatus) -> u64 {
+    seen.snapshot.mails.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, n)| *n)
 }
 
 fn err(link: &'static str, title: String, detail: impl Into<Value>) -> Item {

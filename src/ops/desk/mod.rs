@@ -39,6 +39,7 @@ use axum::{
 };
 use minijinja::{Value, context};
 
+pub(super) use self::says::petals_in;
 pub use self::{
     accounts::{Accounts, ReadAccounts},
     watch::{Group, Watch, Watched},
@@ -101,12 +102,12 @@ macro_rules! built_in {
 }
 
 /// What all pages of this listener have in common.
-pub(super) const LAYOUT: [(&str, &str); 2] = built_in! { "desk.html" "zone.html" };
+pub(super) const LAYOUT: [(&str, &str); 4] = built_in! { "desk.html" "zone.html" "live.html" "views.html" };
 
 impl Desk {
     pub(super) fn new(deps: Deps) -> Self {
         let templates = built_in! {
-            "live.html" "now.html" "orders.html" "row.html" "order.html" "act.html" "failures.html" "decide.html"
+            "now.html" "orders.html" "row.html" "order.html" "act.html" "failures.html" "decide.html"
             "log.html" "capacity.html"
         };
         let templates: Vec<_> = LAYOUT.into_iter().chain(templates).collect();
@@ -165,6 +166,12 @@ impl Desk {
 /// How many failures nobody has decided about; none while the store does not tell.
 pub(super) async fn open_failures(watch: &Watch) -> u64 {
     watch.look().await.map_or(0, |seen| failures::open(&seen))
+}
+
+/// How many mails wait, and how many were refused for good; nothing while the store does not tell.
+pub(super) async fn open_mails(watch: &Watch) -> Option<(u64, u64)> {
+    let seen = watch.look().await.ok()?;
+    Some((attention::waiting_mails(&seen), attention::dead_mails(&seen)))
 }
 
 fn unavailable(error: store::Error) -> Problem {

@@ -8,7 +8,7 @@ use minijinja::{Value, context};
 use super::{
     Desk,
     accounts::Sum,
-    attention::{self, dead_mails},
+    attention::{self, dead_mails, mails_in, waiting_mails},
     charts,
     lag::Reading,
     says::{Voice, line, petals_of},
@@ -148,9 +148,7 @@ fn lateness(window: &Window, voice: Voice<'_>) -> Value {
 
 fn mails(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Value {
     let counts = &seen.snapshot.mails;
-    let count = |status: MailStatus| counts.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, n)| *n);
-    let (sent, waiting, dead) =
-        (count(MailStatus::Sent), count(MailStatus::Pending) + count(MailStatus::Sending), dead_mails(seen));
+    let (sent, waiting, dead) = (mails_in(seen, MailStatus::Sent), waiting_mails(seen), dead_mails(seen));
     let all = (sent + waiting + dead).max(1) as f64;
     // what there is can be seen, however little it is
     let part = |n: u64| if n == 0 { 0.0 } else { (n as f64 / all * 100.0).max(1.0) };

@@ -93,6 +93,13 @@ pub(super) fn petals_of(step: u8, steps: usize) -> &'static str {
     ["1", "2", "3", "4"][n - 1]
 }
 
+/// The same for a state of a flow; none for one that the flow does not have.
+pub(in crate::ops) fn petals_in(flow: &Flow, state: &str) -> Option<&'static str> {
+    let is_end = *flow.cancelled().state == *state || flow.refused().is_some_and(|end| *end.state == *state);
+    let place = || line(flow).find(|(_, step)| *step.state == *state);
+    if is_end { Some("x") } else { place().map(|(place, _)| petals_of(place, flow.steps().len())) }
+}
+
 /// How the name of an order's state is shown: it goes on, it is late, it is done, or it is gone.
 pub(super) fn look_of(view: &OrderView, is_late: bool) -> &'static str {
     match view.closes() {

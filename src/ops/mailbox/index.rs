@@ -88,11 +88,11 @@ impl Index {
     /// Gives up once the client is gone; what was read stays read.
     pub(super) fn find(&mut self, query: &str, skip: usize, limit: usize, is_gone: &AtomicBool) -> io::Result<Found> {
         self.refresh()?;
-        let query = query.trim().trim_start_matches('#').to_lowercase();
+        let query = plain(query).to_lowercase();
         if query.is_empty() {
             return Ok(self.page(self.entries.iter(), skip, limit, self.entries.len()));
         }
-        if query.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !is_search(&query) {
             let order = query.parse().unwrap_or(0);
             let of_order = self.entries.iter().filter(|entry| order != 0 && entry.order == order);
             return Ok(self.page(of_order, skip, limit, self.entries.len()));
@@ -188,6 +188,15 @@ impl Index {
     }
 }
 
+fn plain(query: &str) -> &str {
+    query.trim().trim_start_matches('#')
+}
+
+/// Whether files have to be read to find what matches; an order's number stands in their names.
+pub(super) fn is_search(query: &str) -> bool {
+    !plain(query).bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn newest_first(a: &Entry, b: &Entry) -> std::cmp::Ordering {
     (b.seconds, b.order, b.seq, &b.id).cmp(&(a.seconds, a.order, a.seq, &a.id))
 }
@@ -206,11 +215,15 @@ fn entry(name: &str, is_new: bool) -> Option<Entry> {
         return None;
     }
     let (id, flags) = name.split_at(name.find(':').unwrap_or(name.len()));
-    let (seconds, rest) = id.split_once('.').unwrap_or((id, ""));
+    let (_, rest) = id.split_once('.').unwrap_or((id, ""));
     let ours = rest.strip_prefix('O').and_then(|rest| rest.split('.').next()?.split_once('S'));
     let (order, seq) = ours.and_then(|(order, seq)| Some((order.parse().ok()?, seq.parse().ok()?))).unwrap_or_default();
-    let seconds = seconds.parse().unwrap_or(0);
-    Some(Entry { id: id.into(), flags: flags.into(), seconds, order, seq, is_new })
+    Some(Entry { id: id.into(), flags: flags.into(), seconds: seconds_of(id), order, seq, is_new })
+}
+
+/// When a mail was written, as its name tells; 0 when that tells nothing.
+pub(super) fn seconds_of(id: &str) -> i64 {
+    id.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }
 
 /// The beginning of a file, with its headers in all likelihood.

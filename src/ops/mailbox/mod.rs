@@ -8,7 +8,7 @@ mod message;
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path as FsPath, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -39,6 +39,10 @@ use crate::{
 const PAGE: usize = 50;
 /// Most of a mail that is shown.
 const MAIL_BYTES_MAX: u64 = 1 << 20;
+/// Beside a mail that is longer, the list is as of when it was loaded.
+const LIVE_BYTES_MAX: usize = 256 << 10;
+/// How a mail can be looked at.
+const VIEWS: [&str; 5] = ["phone", "wide", "text", "headers", "source"];
 
 /// Requests that read files or wait to; more are refused. One reads the index at a time.
 const READING_MAX: usize = 8;
@@ -174,6 +178,21 @@ fn asked<T: Default>(query: Asked<T>) -> T {
 struct ListQuery {
     q: String,
     page: usize,
+    view: String,
+}
+
+impl ListQuery {
+    fn page(&self) -> usize {
+        self.page.clamp(1, 1_000_000)
+    }
+
+    /// What is listed, for other addresses.
+    fn fields(&self) -> String {
+        let page = self.page().to_string();
+        let fields = [("q", &*self.q), ("page", if page == "1" { "" } else { &page })];
+        let given = fields.into_iter().filter(|(_, value)| !value.is_empty());
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish()
+    }
 }
 
 /// `GET /mailbox?q=&page=&lang=`
@@ -183,67 +202,74 @@ async fn list(
     reader: Reader,
     query: Asked<ListQuery>,
 ) -> Result<Response, Problem> {
-    let (query, frame) = (asked(query), frame.values().await);
-    let pages = &mailbox.0.pages;
-    let root = match &mailbox.0.place {
-        Place::Maildir(root) => root.display().to_string(),
-        Place::Smtp(server) => {
-            let values = context! { smtp => server, off => false, ..frame };
-            return Ok(pages.render("mailbox.html", &reader, values));
+    let (smtp, off) = match &mailbox.0.place {
+        Place::Maildir(root) => {
+            let listed = mailbox.listed(root, &asked(query), &frame).await?;
+            let listed = context! { mail => (), id => (), ..listed };
+            return Ok(mailbox.0.pages.render("mailbox.html", &reader, listed));
         }
-        Place::Off => {
-            let values = context! { smtp => (), off => true, ..frame };
-            return Ok(pages.render("mailbox.html", &reader, values));
-        }
+        Place::Smtp(server) => (Some(server), false),
+        Place::Off => (None, true),
     };
-    let page = query.page.clamp(1, 1_000_000);
-    let q = query.q.clone();
-    let (found, mails) = mailbox
-        .with_index(move |index, is_gone| {
-            let found = index.find(&q, (page - 1) * PAGE, PAGE, is_gone)?;
-            let mails: Vec<Value> = found.entries.iter().map(|entry| row(index, entry)).collect();
-            Ok((found, mails))
+    let values = context! { smtp, off, mail => (), is_live => false, ..frame.values().await };
+    Ok(mailbox.0.pages.render("mailbox.html", &reader, values))
+}
+
+impl Mailbox {
+    /// The list, and what surrounds it. It is kept up to date where that reads no more files than it shows.
+    async fn listed(&self, root: &FsPath, query: &ListQuery, frame: &Frame) -> Result<Value, Problem> {
+        let page = query.page();
+        let (q, around) = (query.q.clone(), frame.clone());
+        let (found, mails) = self
+            .with_index(move |index, is_gone| {
+                let found = index.find(&q, (page - 1) * PAGE, PAGE, is_gone)?;
+                let mails: Vec<Value> = found.entries.iter().map(|entry| row(index, entry, &around)).collect();
+                Ok((found, mails))
+            })
+            .await?;
+        let Found { matching, total, listed, searched, .. } = found;
+        let first = (page - 1) * PAGE + 1;
+        Ok(context! {
+            smtp => (), off => false, root => root.display().to_string(), q => &query.q, fields => query.fields(), page, matching, total, listed, searched,
+            first, last => first - 1 + mails.len(), mails, is_live => !index::is_search(&query.q), ..frame.values().await
         })
-        .await?;
-    let Found { matching, total, listed, searched, .. } = found;
-    let values = context! {
-        smtp => (), off => false, root, mails, q => query.q, page, matching, total, listed, searched,
-        pages => matching.div_ceil(PAGE), ..frame
-    };
-    Ok(pages.render("mailbox.html", &reader, values))
+    }
 }
 
 /// A line of the list; a file that has gone meanwhile has only its name.
-fn row(index: &Index, entry: &Entry) -> Value {
+fn row(index: &Index, entry: &Entry, frame: &Frame) -> Value {
     let head = index::head(&index.path_of(entry)).unwrap_or_default();
     let message::View { subject, to, state, .. } = message::summary_of(&head);
-    // a name that is not ours tells no time
-    let at = Some(entry.seconds).filter(|seconds| *seconds != 0).map(|seconds| seconds.saturating_mul(1_000));
-    context! { id => entry.id.as_ref(), order => entry.order, at, is_new => entry.is_new, subject, to, state }
+    let petals = frame.petals(&state);
+    context! { id => entry.id.as_ref(), at => time_of(entry.seconds), subject, to, petals }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ViewQuery {
-    view: String,
+/// A name that is not ours tells no time.
+fn time_of(seconds: i64) -> Option<i64> {
+    Some(seconds).filter(|seconds| *seconds != 0).map(|seconds| seconds.saturating_mul(1_000))
 }
 
-/// `GET /mailbox/{id}?view=html|text|headers|source`
+/// `GET /mailbox/{id}?view=phone|wide|text|headers|source`, beside the list of `q` and `page`
 async fn one(
     State(mailbox): State<Mailbox>,
     Extension(frame): Extension<Frame>,
     Path(id): Path<String>,
     reader: Reader,
-    query: Asked<ViewQuery>,
+    query: Asked<ListQuery>,
 ) -> Result<Response, Problem> {
+    let Place::Maildir(root) = &mailbox.0.place else { return Err(no_such_mail()) };
     let query = asked(query);
     let (bytes, is_whole) = mailbox.read(id.clone()).await?;
     let mail = message::view(&bytes);
-    let fallback = if mail.html.is_some() { "html" } else { "text" };
-    let shown = ["html", "text", "headers", "source"].into_iter().find(|view| *view == query.view).unwrap_or(fallback);
+    let fallback = if mail.html.is_some() { "phone" } else { "text" };
+    let shown = VIEWS.into_iter().find(|view| *view == query.view).unwrap_or(fallback);
     let source = (shown == "source").then(|| message::source(&bytes));
-    let values = context! { id, view => shown, source, is_whole, has_html => mail.html.is_some(), mail => mail.values(), ..frame.values().await };
-    Ok(mailbox.0.pages.render("mail.html", &reader, values))
+    let has_html = mail.html.is_some();
+    let listed = mailbox.listed(root, &query, &frame).await?;
+    let mail = context! { at => time_of(index::seconds_of(&id)), ..mail.values() };
+    let is_live = bytes.len() <= LIVE_BYTES_MAX && !index::is_search(&query.q);
+    let values = context! { id, view => shown, source, is_whole, has_html, mail, is_live, ..listed };
+    Ok(mailbox.0.pages.render("mailbox.html", &reader, values))
 }
 
 /// `GET /mailbox/{id}/html`: the HTML part, for the frame.
