@@ -116,7 +116,7 @@ async fn ledger(
 
 impl Facts {
     fn count(&self, status: MailStatus) -> u64 {
-        count(&self.counts, status)
+        self.counts.of(status)
     }
 
     fn oldest(&self) -> Option<Duration> {
@@ -204,16 +204,12 @@ impl Facts {
     }
 }
 
-fn count(counts: &LedgerCounts, status: MailStatus) -> u64 {
-    counts.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, count)| *count)
-}
-
 /// The same numbers as metrics.
 pub(super) async fn measure(store: &dyn Store, clock: &Clock, registry: &mut Registry) -> store::Result<()> {
     let counts = store.ledger_counts().await?;
     let mails = Family::<[(&'static str, &'static str); 1], Gauge>::default();
     for status in MailStatus::ALL {
-        mails.get_or_create(&[("status", status.name())]).set(count(&counts, status) as i64);
+        mails.get_or_create(&[("status", status.name())]).set(counts.of(status) as i64);
     }
     registry.register("encargo_ledger_mails", "Mails in the ledger by status", mails);
     let reasons = Family::<[(&'static str, &'static str); 2], Gauge>::default();

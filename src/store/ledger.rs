@@ -311,6 +311,13 @@ pub struct LedgerCounts {
     pub oldest_unsettled_at: Option<Timestamp>,
 }
 
+impl LedgerCounts {
+    /// How many mails are in a status.
+    pub fn of(&self, status: MailStatus) -> u64 {
+        self.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, n)| *n)
+    }
+}
+
 /// The mailer's side of the store.
 #[async_trait]
 pub trait Ledger: Send + Sync {

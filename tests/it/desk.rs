@@ -93,9 +93,14 @@ async fn the_desk_says_first_whether_all_is_well() {
     assert!(page(&app, "/").await.contains("All set. There are no orders yet"));
     let id = placed(&app).await;
     let calm = page_with(&app, "/", "Everything goes as planned").await;
-    for words in
-        ["<b class=\"n\">1</b> accepted", "It adds up", "Being prepared", "compra_detalle/", "encargo log groups"]
-    {
+    for words in [
+        "<b class=\"n\">1</b> accepted",
+        "It adds up",
+        "Being prepared",
+        "compra_detalle/",
+        "encargo log groups",
+        "<dt>Turned away</dt><dd>0 <span",
+    ] {
         assert!(calm.contains(words), "{words} is missing in {calm}");
     }
     all_sent(&app).await;
@@ -178,7 +183,10 @@ async fn a_list_of_orders_is_had_as_a_file_without_formulas() {
     let [head, rows @ ..] = &all.split_terminator("\r\n").collect::<Vec<_>>()[..] else { panic!("{all}") };
     assert_eq!(*head, "\u{feff}Pedido,Producto,Precio,Cliente,Estado,Desde,Siguiente");
     assert_eq!(rows.len(), 3, "{all}");
-    assert!(rows[0].starts_with("901,King's Bounty,7.99,'-rosa@example.org,Recibido,2025-11-24T16:00:00.000Z,"), "{all}");
+    assert!(
+        rows[0].starts_with("901,King's Bounty,7.99,'-rosa@example.org,Recibido,2025-11-24T16:00:00.000Z,"),
+        "{all}"
+    );
     assert!(rows[1].contains(",'=1+cmd|x!a@example.org,Recibido,"), "{all}");
     assert!(rows[2].starts_with("1,") && rows[2].contains(",ana@example.org,Recibido,"), "{all}");
     let refused = file("?refused=1").await;

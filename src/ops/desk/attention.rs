@@ -106,16 +106,13 @@ fn failures(seen: &Seen, voice: Voice<'_>, items: &mut Vec<Item>) {
 
 /// Mails that were refused for good.
 pub(super) fn dead_mails(seen: &Seen) -> u64 {
-    mails_in(seen, MailStatus::Dead)
+    seen.snapshot.mails.of(MailStatus::Dead)
 }
 
 /// Mails that are still to be sent.
 pub(super) fn waiting_mails(seen: &Seen) -> u64 {
-    mails_in(seen, MailStatus::Pending) + mails_in(seen, MailStatus::Sending)
-}
-
-pub(super) fn mails_in(seen: &Seen, status: MailStatus) -> u64 {
-    seen.snapshot.mails.by_status.iter().find(|(other, _)| *other == status).map_or(0, |(_, n)| *n)
+    let counts = &seen.snapshot.mails;
+    counts.of(MailStatus::Pending) + counts.of(MailStatus::Sending)
 }
 
 fn err(link: &'static str, title: String, detail: impl Into<Value>) -> Item {

@@ -6,10 +6,13 @@ use std::{sync::Arc, time::Duration};
 use axum::{extract::State, http::Uri, response::Response};
 use minijinja::{Value, context};
 
-use super::{Desk, Group, charts, lag::Reading, now::trend, paced::Paced, says::Voice, unavailable, watch::Seen};
+use super::{
+    Desk, Group, attention::waiting_mails, charts, lag::Reading, now::trend, paced::Paced, says::Voice, unavailable,
+    watch::Seen,
+};
 use crate::{
     pages::Reader,
-    store::{ledger::MailStatus, overview::Minute},
+    store::overview::Minute,
     web::{Problem, query_field},
 };
 
@@ -174,9 +177,7 @@ fn growth(desk: &Desk, stages: &[Stage<'_>]) -> Option<Value> {
 
 fn mails(seen: &Seen, voice: Voice<'_>) -> Value {
     let counts = &seen.snapshot.mails;
-    let is_waiting = |status: &MailStatus| matches!(status, MailStatus::Pending | MailStatus::Sending);
-    let waiting: u64 = counts.by_status.iter().filter(|(status, _)| is_waiting(status)).map(|(_, n)| n).sum();
-    context! { waiting, oldest => counts.oldest_unsettled_at.map(|at| voice.seconds(seen.at.since(at))) }
+    context! { waiting => waiting_mails(seen), oldest => counts.oldest_unsettled_at.map(|at| voice.seconds(seen.at.since(at))) }
 }
 
 #[cfg(test)]

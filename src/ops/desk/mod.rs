@@ -17,6 +17,7 @@ mod decide;
 mod demand;
 mod failures;
 mod form;
+mod growth;
 mod lag;
 mod lanes;
 mod log;

@@ -8,7 +8,7 @@ use minijinja::{Value, context};
 use super::{
     Desk,
     accounts::Sum,
-    attention::{self, dead_mails, mails_in, waiting_mails},
+    attention::{self, dead_mails, waiting_mails},
     charts,
     lag::Reading,
     says::{Voice, line, petals_of},
@@ -126,7 +126,7 @@ fn orders(seen: &Seen, voice: Voice<'_>) -> Value {
     let ack = seen.acknowledged.as_ref().map(|window| quantiles(window, voice));
     context! {
         line => charts::line(&values, top as f64 / 0.9), top, half => top / 2,
-        label => voice.say("orders_alt", &[("a", &least), ("b", &most), ("n", &now)]), ack,
+        label => voice.say("orders_alt", &[("a", &least), ("b", &most), ("n", &now)]), ack, turned_away => seen.turned_away,
         from => (end - MINUTES) * 60_000, middle => (end - MINUTES / 2) * 60_000,
     }
 }
@@ -148,7 +148,7 @@ fn lateness(window: &Window, voice: Voice<'_>) -> Value {
 
 fn mails(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Value {
     let counts = &seen.snapshot.mails;
-    let (sent, waiting, dead) = (mails_in(seen, MailStatus::Sent), waiting_mails(seen), dead_mails(seen));
+    let (sent, waiting, dead) = (counts.of(MailStatus::Sent), waiting_mails(seen), dead_mails(seen));
     let all = (sent + waiting + dead).max(1) as f64;
     // what there is can be seen, however little it is
     let part = |n: u64| if n == 0 { 0.0 } else { (n as f64 / all * 100.0).max(1.0) };
@@ -158,6 +158,7 @@ fn mails(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Value {
     context! {
         sent, waiting, dead, label => voice.say("mail_alt", &[("a", &s), ("b", &w), ("c", &d)]),
         parts => vec![100.0 - part(waiting) - part(dead), part(waiting), part(dead)],
+        minutes => mail_minutes(&seen.sent, voice),
         oldest => oldest.map(|span| voice.say("oldest_v", &[("t", &span)])),
         relay => relay.map(|relay| context! {
             name => relay.name, is_fine => relay.state == "working",
@@ -169,6 +170,17 @@ fn mails(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Value {
             }),
         }),
     }
+}
+
+/// Mails sent in the last minute, and how that was before.
+fn mail_minutes(sent: &[u64], voice: Voice<'_>) -> Option<Value> {
+    let (now, least, most) = (sent.last()?, sent.iter().min()?, sent.iter().max()?);
+    let [n, a, b, now_] = [sent.len() as u64, *least, *most, *now].map(|n| voice.number(n));
+    let values: Vec<f64> = sent.iter().map(|n| *n as f64).collect();
+    Some(context! {
+        now, spark => (sent.len() > 1).then(|| charts::spark(&values)),
+        label => voice.say("mails_alt", &[("n", &n), ("a", &a), ("b", &b), ("c", &now_)]),
+    })
 }
 
 /// The worst partition of each group.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     accounts::{Accounts, Books, ReadAccounts, Sum},
     demand::{Demand, MAILS, mails},
+    growth::{self, Growth},
     lag::{Lags, Reading},
     paced::Paced,
     windows::{Window, Windows},
@@ -28,7 +29,7 @@ use crate::{
     scale::{self, Decision},
     store::{
         self, Store,
-        ledger::LedgerCounts,
+        ledger::{LedgerCounts, MailStatus},
         overview::{Minute, Snapshot},
     },
 };
@@ -39,6 +40,8 @@ const WATCH_EVERY: Duration = Duration::from_secs(10);
 const LOG_MAX: Duration = Duration::from_secs(2);
 /// How many minutes back orders are counted.
 const MINUTES: u64 = 60;
+/// How many minutes back mails are.
+const SENT_MINUTES: u32 = 40;
 
 /// A consumer group that is watched.
 #[derive(Debug, Clone)]
@@ -93,6 +96,8 @@ struct Past {
     windows: Windows,
     books: Books,
     demand: Demand,
+    sent: Growth,
+    turned_away: Growth,
 }
 
 /// What was seen in one look.
@@ -114,6 +119,10 @@ pub struct Seen {
     pub lateness: Option<Window>,
     /// How soon orders were acknowledged.
     pub acknowledged: Option<Window>,
+    /// Mails that were sent in each of the last minutes, oldest first; of minutes that nobody saw begin, nothing.
+    pub sent: Vec<u64>,
+    /// Orders that intake turned away in the last hour, or since the process started; nothing where it takes none.
+    pub turned_away: Option<u64>,
 }
 
 impl Watch {
@@ -202,6 +211,8 @@ impl Watch {
             odd: past.books.odd(now),
             lateness: past.windows.of("encargo_transition_lateness_seconds"),
             acknowledged: past.windows.of("encargo_intake_request_seconds"),
+            sent: past.sent.by_minute(SENT_MINUTES),
+            turned_away: past.turned_away.in_hour(),
         })
     }
 
@@ -219,11 +230,15 @@ impl Watch {
         let encoded = prometheus_client::encoding::text::encode_registry(&mut text, &registry);
         drop(registry);
         let mut past = self.past();
-        let Past { lags, windows, demand, .. } = &mut *past;
+        let Past { lags, windows, demand, sent, turned_away, .. } = &mut *past;
         if encoded.is_ok() {
             windows.note(&text, now);
+            if let Some(count) = growth::turned_away(&text) {
+                turned_away.note(count, now);
+            }
         }
         if let Some(counts) = counts {
+            sent.note(counts.of(MailStatus::Sent), now);
             lags.note(&[mails(counts)], now);
             demand.decide_about_mails(lags.flow(MAILS, MAILS), now);
         }
