@@ -19,6 +19,7 @@ pub mod tls;
 
 pub mod busy;
 pub mod catalog;
+pub mod contract;
 pub mod flows;
 pub mod intake;
 pub mod scale;

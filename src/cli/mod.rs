@@ -5,6 +5,7 @@ mod catalog;
 mod change;
 mod completions;
 mod config;
+mod contract;
 mod dead;
 mod flags;
 mod flow;
@@ -144,6 +145,9 @@ enum Command {
     /// Show, check and write the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Show and export the formats of records, and check whether versions of them agree
+    #[command(subcommand)]
+    Contract(contract::Command),
     /// Ask the running server whether it is ready
     Health(health::Health),
     /// Print a completion script for a shell
@@ -182,6 +186,7 @@ impl Cli {
             Command::Flow(flow) => wait(flow.run(&settings)),
             Command::Prove(prove) => prove.run(),
             Command::Config(config) => config.run(&settings),
+            Command::Contract(contract) => contract.run(),
             Command::Health(health) => wait(health.run(&settings)),
             Command::Completions(completions) => completions.run(),
             Command::Man(man) => man.run(),

@@ -124,6 +124,8 @@ fn the_first_help_shows_the_way() {
       prove        Try whether the promises are kept: load, kill, garble and audit a
                    system of its own
       config       Show, check and write the configuration
+      contract     Show and export the formats of records, and check whether
+                   versions of them agree
       health       Ask the running server whether it is ready
       completions  Print a completion script for a shell
       man          Print the manual page, or write one for each command

@@ -3,16 +3,18 @@
 //! The first fields are those of the old services, spelled and typed as they spell them; ours come after. Readers
 //! ignore what they do not know and need none of ours. Golden samples of every version lie in `tests/golden/`.
 
+mod command_records;
 mod commands;
 mod events;
 mod headers;
 mod letters;
+mod records;
+mod schemas;
 mod waits;
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
+use self::records::WireOrder;
 use super::{Invalid, Order, OrderId, Product, Timestamp};
 
 pub use commands::{
@@ -25,6 +27,7 @@ pub use letters::{
     CUT, attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_unreadable, position_only,
     redrive_headers,
 };
+pub use schemas::{Format, formats};
 pub use waits::{read_waits, waits_name};
 
 /// The version of what stands in records. A program reads all versions up to its own. Whoever changes records so that older
@@ -34,26 +37,6 @@ pub const VERSION: u32 = 2;
 /// The record key of an order: its id in decimal.
 pub fn key(id: OrderId) -> Vec<u8> {
     id.to_string().into_bytes()
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireOrder<'a> {
-    orderid: u64,
-    #[serde(borrow)]
-    gameid: Cow<'a, str>,
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    price: Cow<'a, str>,
-    #[serde(borrow)]
-    usermail: Cow<'a, str>,
-    // from here on ours
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    lang: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    placed_at: Option<Timestamp>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    handle: Option<Cow<'a, str>>,
 }
 
 /// The value of a `compra_detalle` record.

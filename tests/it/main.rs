@@ -8,6 +8,7 @@ mod catalog;
 mod chance;
 mod cli;
 mod commands;
+mod contracts;
 mod crowd;
 mod deploy;
 mod desk;

@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Dwell, Flaw, flaw, is_name};
@@ -39,7 +40,7 @@ pub enum Leave {
 }
 
 /// Who may do something with an order; whoever comes later may do what those before may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Party {
     /// Who placed it.

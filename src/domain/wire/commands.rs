@@ -2,80 +2,17 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     Headers,
+    command_records::{BY_MAX, REASON_MAX, WireCommand, WireOutcome},
     headers::plain_cloud_event,
     malformed,
     waits::{read_waits, waits_name},
 };
 use crate::domain::{
-    Command, CommandCopy, CommandId, CommandOutcome, Exits, Invalid, OrderId, Timestamp, Waits,
+    Command, CommandCopy, CommandId, CommandOutcome, Exits, Invalid, OrderId, Waits,
     command::{Action, OrderStatus, Verb, Verdict},
-    flow::Party,
 };
-
-/// Longest name of who sends a command, in bytes.
-const BY_MAX: usize = 64;
-/// Longest reason, in bytes.
-const REASON_MAX: usize = 500;
-
-#[derive(Serialize, Deserialize)]
-struct WireCommand<'a> {
-    orderid: u64,
-    #[serde(borrow)]
-    command: Cow<'a, str>,
-    #[serde(rename = "do", borrow)]
-    verb: Cow<'a, str>,
-    party: Party,
-    #[serde(borrow)]
-    by: Cow<'a, str>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    until: Option<Timestamp>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    usermail: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    reason: Option<Cow<'a, str>>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireOutcome<'a> {
-    orderid: u64,
-    #[serde(borrow)]
-    command: Cow<'a, str>,
-    #[serde(borrow)]
-    result: Cow<'a, str>,
-    at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    partition: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    offset: Option<u64>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    code: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    detail: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    estado: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    seq: Option<u8>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    next_at: Option<Timestamp>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    waits: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    left_ms: Option<u64>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    closes: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    cancel: Option<Party>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    advance: bool,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    refuse: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    expect_at: Option<Timestamp>,
-}
 
 /// The value of an `encargo_commands` record.
 pub fn encode_command(command: &Command) -> Vec<u8> {
@@ -208,7 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{Closing, command::Onward};
+    use crate::domain::{Closing, Timestamp, command::Onward, flow::Party};
 
     fn command(action: Action, reason: Option<&str>) -> Command {
         Command {

@@ -2,14 +2,15 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{
     Headers, SEAL, VERSION, malformed,
+    records::WireEvent,
     waits::{read_waits, waits_name},
 };
 use crate::domain::{
-    Cause, Change, EmailAddress, Exits, Invalid, Order, OrderId, Product, StateEvent, Timestamp, Waits, flow::Party,
+    Cause, Change, EmailAddress, Exits, Invalid, Order, OrderId, Product, StateEvent, Timestamp, Waits,
 };
 
 /// Why a record is no event that this program can take.
@@ -21,79 +22,6 @@ pub enum Unreadable {
     /// It may mean anything: whoever goes on without it is wrong about its order.
     #[error("it was written by a newer Encargo (version {0} of the records, this one reads up to {VERSION})")]
     Newer(u32),
-}
-
-// Not a flattened WireOrder: `flatten` buffers every field, which costs more than the rest of the parse.
-#[derive(Serialize, Deserialize)]
-struct WireEvent<'a> {
-    orderid: u64,
-    #[serde(borrow)]
-    gameid: Cow<'a, str>,
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    price: Cow<'a, str>,
-    #[serde(borrow)]
-    usermail: Cow<'a, str>,
-    #[serde(borrow)]
-    estado: Cow<'a, str>,
-    // from here on ours
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    seq: Option<u8>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    next_at: Option<Timestamp>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    lang: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    placed_at: Option<Timestamp>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    handle: Option<Cow<'a, str>>,
-    // from here on since version 2
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    step: Option<u8>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    flow: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    next: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    change: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    waits: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    left_ms: Option<u64>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    closes: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    cause: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    command: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    by: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    reason: Option<Cow<'a, str>>,
-    /// The least of the parties that may cancel.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    cancel: Option<Party>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    advance: bool,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    refuse: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    expect_at: Option<Timestamp>,
-    /// The template of its mail where that is not called like the state; empty when there is no mail.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    mail: Option<Cow<'a, str>>,
-    /// Fingerprints in hexadecimal, with spaces between them.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    commands: Option<Cow<'a, str>>,
-    /// The address with which it was placed, when that is not the one in `usermail` any more.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    placed_usermail: Option<Cow<'a, str>>,
-    /// None up to version 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    version: Option<u32>,
 }
 
 /// Bytes of most events: less would be moved as it grows.

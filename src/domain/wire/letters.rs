@@ -1,5 +1,7 @@
 //! Dead letters: a record as it was, and in headers of its own where it came from and why it was refused.
 
+use schemars::JsonSchema;
+
 use super::{Header, Headers, UNREADABLE};
 use crate::domain::{DeadLetter, Source, Timestamp};
 
@@ -18,6 +20,36 @@ const HEADER_COST: usize = 16;
 const REASON_MAX: usize = 2_000;
 /// Most times that a record can say that it was driven again; the stores count with a sign.
 const ATTEMPTS_MAX: u32 = 1_000_000;
+
+/// The headers of a dead letter: where a record came from that could not be processed, and why it could not.
+///
+/// Key, value and the other headers are those of the record, unchanged. Each of these headers is text.
+#[derive(JsonSchema)]
+#[schemars(title = "dead letter")]
+#[expect(dead_code, reason = "only its schema is wanted; headers are written one by one")]
+pub(super) struct DeadLetterHeaders {
+    /// The topic from which the record came.
+    #[schemars(rename = "dead.topic", length(min = 1, max = 249), example = &"compra_detalle")]
+    topic: String,
+    /// The partition of that topic.
+    #[schemars(rename = "dead.partition", regex(pattern = "^[0-9]+$"), example = &"3")]
+    partition: String,
+    /// The offset in that partition.
+    #[schemars(rename = "dead.offset", regex(pattern = "^[0-9]+$"), example = &"17")]
+    offset: String,
+    /// Why it was refused, in words for an operator.
+    #[schemars(rename = "dead.reason", example = &"orderid must be a whole number from 1 to 9007199254740991")]
+    reason: Option<String>,
+    /// How often it was driven again so far.
+    #[schemars(rename = "dead.attempts", regex(pattern = "^[0-9]+$"), example = &"0")]
+    attempts: Option<String>,
+    /// What of the record is not kept, of one that was too large; such a one is not driven again.
+    #[schemars(
+        rename = "dead.cut",
+        example = &"0 of 9 bytes of the key, 0 of 0 headers and 737280 of 900000 bytes of the value are kept"
+    )]
+    cut: Option<String>,
+}
 
 /// Cuts a dead letter that is too large to be written, so that it says so: what is kept of key, headers and value is
 /// their beginning, and the whole record is where it came from for as long as its topic keeps it.

@@ -9,9 +9,8 @@ use crate::{
 
 #[test]
 fn the_image_runs_as_nobody_on_a_root_it_cannot_write() {
-    let tried = output(
-        Command::new("tests/deploy/containers.sh").arg("image").env("BINARY", env!("CARGO_BIN_EXE_encargo")),
-    );
+    let tried =
+        output(Command::new("tests/deploy/containers.sh").arg("image").env("BINARY", env!("CARGO_BIN_EXE_encargo")));
     println!("{}", Done::from(tried).ok());
 }
 
@@ -20,7 +19,8 @@ fn both_dockerfiles_make_the_same_image() {
     let last_stage = |name: &str| {
         let text = fs::read_to_string(Path::new("deploy/container").join(name)).unwrap();
         let stage = text.rfind("\nFROM ").expect("a stage");
-        let (copied, rest) = text[stage..].lines().map(str::to_owned).partition::<Vec<_>, _>(|line| line.starts_with("COPY "));
+        let (copied, rest) =
+            text[stage..].lines().map(str::to_owned).partition::<Vec<_>, _>(|line| line.starts_with("COPY "));
         assert_eq!(copied.len(), 1, "{name}: {copied:?}");
         rest
     };
@@ -38,7 +38,8 @@ fn the_compose_file_keeps_to_its_specification() {
     };
     judge(Path::new("compose.yaml")).ok();
     let spoilt = folder.path().join("compose.yaml");
-    fs::write(&spoilt, fs::read_to_string("compose.yaml").unwrap().replace("restart: unless", "restrat: unless")).unwrap();
+    fs::write(&spoilt, fs::read_to_string("compose.yaml").unwrap().replace("restart: unless", "restrat: unless"))
+        .unwrap();
     let refused = judge(&spoilt);
     assert!(refused.status == 1 && refused.out.contains("'restrat' was unexpected"), "{refused:?}");
 }

@@ -1,0 +1,240 @@
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{
+    output::{Out, explain},
+    table::Table,
+};
+use crate::contract::{self, Break, Direction};
+
+/// `encargo contract`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show the formats of records, or the JSON Schema of one
+    #[command(after_help = "Examples:\n  encargo contract show\n  encargo contract show state")]
+    Show(Show),
+    /// Write the formats of this version into a folder
+    #[command(after_help = "Example:\n  encargo contract export contracts/2")]
+    Export(Export),
+    /// Say whether readers and writers of two versions understand each other
+    #[command(after_help = "Examples:\n  encargo contract check contracts\n  \
+                            encargo contract check contracts/1 contracts/2 --mode full --own-names\n  \
+                            encargo contract check old.json new.json --mode backward")]
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Which one
+    format: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// Folder to write into; created when missing
+    folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// A JSON Schema, a folder as exported, or a folder of such folders, numbered
+    old: PathBuf,
+    /// The same of the newer version [default: that of this program]
+    new: Option<PathBuf>,
+    /// Who must understand whom
+    #[arg(long, value_enum, default_value_t = Mode::Forward)]
+    mode: Mode,
+    /// Nobody writes fields that the contract does not name: adding one breaks nobody
+    #[arg(long)]
+    own_names: bool,
+    /// Print one line of JSON for each break
+    #[arg(long)]
+    json: bool,
+}
+
+/// As schema registries call them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Mode {
+    /// New readers understand what the last version wrote
+    Backward,
+    /// The same of every version
+    BackwardTransitive,
+    /// Readers of the last version understand what the new one writes
+    Forward,
+    /// The same of every version
+    ForwardTransitive,
+    /// Both
+    Full,
+    /// Both, with every version
+    FullTransitive,
+}
+
+impl Mode {
+    fn direction(self) -> Direction {
+        let backward = !matches!(self, Self::Forward | Self::ForwardTransitive);
+        let forward = !matches!(self, Self::Backward | Self::BackwardTransitive);
+        Direction { backward, forward }
+    }
+
+    fn is_transitive(self) -> bool {
+        matches!(self, Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive)
+    }
+}
+
+impl Command {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Show(show) => show.run(),
+            Self::Export(export) => export.run(),
+            Self::Check(check) => check.run(),
+        }
+    }
+}
+
+impl Show {
+    fn run(self) -> Result<ExitCode> {
+        let mut out = Out::new();
+        let Some(name) = self.format else {
+            let mut table = Table::new(["FORMAT", "WHAT"]).whole();
+            for (name, schema) in contract::schemas() {
+                let told =
+                    schema["description"].as_str().and_then(|told| told.split("\n\n").next()).unwrap_or_default();
+                table.row([name.into(), told.replace('\n', " ").into()]);
+            }
+            table.print(&mut out)?;
+            out.flush()?;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let Some((_, schema)) = contract::schemas().find(|(format, _)| *format == name) else {
+            let names = contract::schemas().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+            bail!("there is no format {name}; there are {names}");
+        };
+        out.raw(pretty(&schema).as_bytes())?;
+        out.flush()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn pretty(document: &Value) -> String {
+    format!("{document:#}\n")
+}
+
+/// Where schemas lie in an exported folder.
+const SCHEMAS: &str = "schemas";
+
+impl Export {
+    fn run(self) -> Result<ExitCode> {
+        let folder = self.folder.join(SCHEMAS);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        for (name, schema) in contract::schemas() {
+            let path = folder.join(format!("{name}.json"));
+            fs::write(&path, pretty(&schema)).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        explain(&format!("Wrote {}", self.folder.display()));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Schemas by name.
+type Schemas = BTreeMap<String, Value>;
+
+impl Check {
+    fn run(self) -> Result<ExitCode> {
+        let new = match &self.new {
+            Some(path) => version(path)?,
+            None => contract::schemas().map(|(name, schema)| (name.to_owned(), schema)).collect(),
+        };
+        let versions = versions(&self.old)?;
+        let first = if self.mode.is_transitive() { 0 } else { versions.len() - 1 };
+        let mut out = Out::new();
+        let mut broken = 0;
+        for path in &versions[first..] {
+            for (format, old) in version(path)? {
+                // two files are compared whatever they are called
+                let is_file = path.is_file() && new.len() == 1;
+                let new = if is_file { new.values().next() } else { new.get(&format) };
+                let breaks = match new {
+                    Some(new) => contract::breaks(&old, new, self.mode.direction()),
+                    None => bail!("{} has the format {format}, and the newer version does not", path.display()),
+                };
+                for found in breaks.iter().filter(|found| !(self.own_names && found.is_new_name)) {
+                    broken += 1;
+                    self.print(path, &format, found, &mut out)?;
+                }
+            }
+        }
+        out.flush()?;
+        if broken == 0 {
+            explain(&format!("No reader breaks: compared with {}", listed(&versions[first..])));
+        }
+        Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Check {
+    fn print(&self, version: &Path, format: &str, found: &Break, out: &mut Out) -> Result<()> {
+        let version = version.display().to_string();
+        if !self.json {
+            return out.line(&format!("{version}: {format} {found}"));
+        }
+        let breaks = if found.backward { "new readers" } else { "old readers" };
+        let Break { pointer, reason, .. } = found;
+        out.json(
+            &json!({ "version": version, "format": format, "pointer": pointer, "reason": reason, "breaks": breaks }),
+        )
+    }
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The versions in a folder of numbered ones, oldest first; otherwise that one itself.
+fn versions(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut numbered = Vec::new();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
+            let entry = entry?;
+            if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) {
+                numbered.push((number, entry.path()));
+            }
+        }
+    }
+    numbered.sort();
+    let numbered: Vec<_> = numbered.into_iter().map(|(_, path)| path).collect();
+    Ok(if numbered.is_empty() { vec![path.to_owned()] } else { numbered })
+}
+
+/// The schemas of a version: of a folder as it is exported, or a single one.
+fn version(path: &Path) -> Result<Schemas> {
+    if !path.is_dir() {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        return Ok(Schemas::from([(name, schema(path)?)]));
+    }
+    let folder = path.join(SCHEMAS);
+    let mut schemas = Schemas::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            schemas.extend(version(&path)?);
+        }
+    }
+    if schemas.is_empty() {
+        bail!("{} has no schemas", folder.display());
+    }
+    Ok(schemas)
+}
+
+fn schema(path: &Path) -> Result<Value> {
+    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))
+}

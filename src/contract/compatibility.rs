@@ -1,0 +1,203 @@
+//! Whether who reads by one JSON Schema understands what was written by another, by the rules of schema registries.
+//!
+//! They compare schemas, not records. One rule surprises: where records are open to fields of other names, a field may not be
+//! added for new readers of old records, since somebody may have written one of that name with another meaning before
+//! (`PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL` in Confluent's terms). Such breaks are marked ([`Break::is_new_name`]), for whoever
+//! owns all the names. Keywords that are not understood here must stay as they are.
+
+use serde_json::{Map, Value};
+
+use super::{
+    alternatives::{self, Alternative},
+    bounds,
+};
+
+/// In which direction schemas must agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Direction {
+    /// Who reads by the new one must understand what was written by the old one.
+    pub backward: bool,
+    /// Who reads by the old one must understand what is written by the new one.
+    pub forward: bool,
+}
+
+/// What breaks, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Break {
+    /// JSON Pointer (RFC 6901) into the schema of the reader.
+    pub pointer: String,
+    /// What the reader wants, in words that go on after the pointer.
+    pub reason: String,
+    /// Whether new readers break, and not old ones.
+    pub backward: bool,
+    /// Only a field is added, to records that are open to any.
+    pub is_new_name: bool,
+}
+
+impl std::fmt::Display for Break {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let who = if self.backward { "new readers of old records" } else { "old readers of new records" };
+        let pointer = if self.pointer.is_empty() { "the whole" } else { &self.pointer };
+        write!(f, "{pointer}: {}; that breaks {who}", self.reason)
+    }
+}
+
+/// What breaks between two versions of a schema.
+pub fn breaks(old: &Value, new: &Value, direction: Direction) -> Vec<Break> {
+    let mut found = Vec::new();
+    for (wanted, reader, writer, backward) in
+        [(direction.backward, new, old, true), (direction.forward, old, new, false)]
+    {
+        if wanted {
+            let pair = Pair { reader, writer, backward };
+            found.extend(pair.compare([reader, writer], ["", ""], &mut Vec::new()));
+        }
+    }
+    found
+}
+
+/// What there is where nothing is said: any value is taken.
+static ANY: Value = Value::Bool(true);
+
+/// What is being compared, so that a schema that contains itself comes to an end.
+type Open = Vec<[String; 2]>;
+
+/// The two whole schemas, to which references point.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    reader: &'a Value,
+    writer: &'a Value,
+    backward: bool,
+}
+
+impl Pair<'_> {
+    fn found(&self, pointer: String, reason: impl Into<String>) -> Break {
+        Break { pointer, reason: reason.into(), backward: self.backward, is_new_name: false }
+    }
+
+    /// Two schemas of reader and writer, which stand at these pointers.
+    fn compare(&self, schemas: [&Value; 2], at: [&str; 2], open: &mut Open) -> Vec<Break> {
+        let mut found = Vec::new();
+        if *schemas[0] == ANY {
+            return found;
+        }
+        let read = alternatives::of(schemas[0], at[0], self.reader);
+        for written in alternatives::of(schemas[1], at[1], self.writer) {
+            let mut tries = Vec::new();
+            for one in read.iter().filter(|one| one.may_take(&written)) {
+                tries.push(self.compare_one(one, &written, open));
+            }
+            match tries.into_iter().min_by_key(Vec::len) {
+                Some(breaks) => breaks.into_iter().for_each(|new| {
+                    if !found.contains(&new) {
+                        found.push(new);
+                    }
+                }),
+                None => found.push(self.found(at[0].to_owned(), format!("does not take {}", written.in_words()))),
+            }
+        }
+        found
+    }
+
+    fn compare_one(&self, reader: &Alternative, writer: &Alternative, open: &mut Open) -> Vec<Break> {
+        let (read, written, at) = (&reader.keywords, &writer.keywords, [&*reader.at, &*writer.at]);
+        let pair = at.map(str::to_owned);
+        if open.contains(&pair) {
+            return Vec::new();
+        }
+        open.push(pair);
+        let mut found = Vec::new();
+        bounds::compare(read, written, |keyword, reason| {
+            found.push(self.found(format!("{}/{keyword}", at[0]), reason));
+        });
+        found.extend(self.compare_fields([read, written], at, open));
+        for keyword in ["items", "additionalProperties"] {
+            let schemas = [read, written].map(|keywords| keywords.get(keyword).unwrap_or(&ANY));
+            let at = at.map(|at| format!("{at}/{keyword}"));
+            found.extend(self.compare(schemas, [&at[0], &at[1]], open));
+        }
+        open.pop();
+        let at = at[0];
+        for keyword in read.keys().chain(written.keys()).filter(|keyword| !is_known(keyword)) {
+            if read.get(keyword) != written.get(keyword) {
+                found.push(self.found(format!("{at}/{keyword}"), "is not understood here, and differs"));
+            }
+        }
+        found
+    }
+
+    /// Fields by name, and which of them must be there.
+    fn compare_fields(&self, keywords: [&Map<String, Value>; 2], at: [&str; 2], open: &mut Open) -> Vec<Break> {
+        let none = Map::new();
+        let [read, written] =
+            keywords.map(|keywords| keywords.get("properties").and_then(Value::as_object).unwrap_or(&none));
+        let [other_read, other_written] = keywords.map(|keywords| keywords.get("additionalProperties").unwrap_or(&ANY));
+        let mut found = Vec::new();
+        for (name, schema) in read {
+            let at = at.map(|at| format!("{at}/properties/{}", escaped(name)));
+            let other = written.get(name).unwrap_or(other_written);
+            let breaks = self.compare([schema, other], [&at[0], &at[1]], open);
+            let [pointer, _] = at;
+            match written.contains_key(name) {
+                true => found.extend(breaks),
+                false if breaks.is_empty() => {}
+                false => {
+                    let reason = if self.backward {
+                        "is new, and whoever did not know it"
+                    } else {
+                        "is gone, and whoever does not know it"
+                    };
+                    let reason = format!("{reason} may put something else under that name");
+                    found.push(Break { is_new_name: self.backward, ..self.found(pointer, reason) });
+                }
+            }
+        }
+        for (name, schema) in written.iter().filter(|(name, _)| !read.contains_key(*name)) {
+            let others = format!("{}/additionalProperties", at[0]);
+            let field = format!("{}/properties/{}", at[1], escaped(name));
+            if !self.compare([other_read, schema], [&others, &field], open).is_empty() {
+                found.push(self.found(others, format!("does not take the field {name}")));
+            }
+        }
+        let [wanted, promised] = keywords.map(required);
+        for name in wanted.into_iter().filter(|name| !promised.contains(name)) {
+            let has_default = read.get(name).is_some_and(|schema| schema.get("default").is_some());
+            if !has_default {
+                let reason = format!("wants {name}, and a record may be without it");
+                found.push(self.found(format!("{}/required", at[0]), reason));
+            }
+        }
+        found
+    }
+}
+
+/// Whether a keyword is compared, or only tells people something.
+fn is_known(keyword: &str) -> bool {
+    const COMPARED: [&str; 8] =
+        ["type", "const", "properties", "required", "additionalProperties", "items", "$defs", "definitions"];
+    const WORDS: [&str; 12] = [
+        "$anchor",
+        "$comment",
+        "$id",
+        "$schema",
+        "contentMediaType",
+        "default",
+        "deprecated",
+        "description",
+        "examples",
+        "format",
+        "readOnly",
+        "title",
+    ];
+    COMPARED.contains(&keyword) || WORDS.contains(&keyword) || keyword.starts_with("x-") || bounds::is_one(keyword)
+}
+
+/// The names of fields that must be there.
+fn required(keywords: &Map<String, Value>) -> Vec<&str> {
+    keywords.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// A name as part of a JSON Pointer.
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}

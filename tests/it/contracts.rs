@@ -1,0 +1,197 @@
+//! The formats of records as their JSON Schemas tell them: what is written fits them, and what was released is still understood.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use encargo::{
+    contract,
+    domain::{DeadLetter, Source, Timestamp, wire},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::Done,
+    harness::{cluster::needed, process::output},
+};
+
+fn run(arguments: &[&str]) -> Done {
+    Done::from(output(Command::new(env!("CARGO_BIN_EXE_encargo")).arg("contract").args(arguments)))
+}
+
+fn schema(format: &str) -> Value {
+    contract::schemas().find(|(name, _)| *name == format).expect("the format").1
+}
+
+/// What a foreign validator says of each value: `ok`, or what is wrong.
+fn judge(pairs: &[(Value, Value)]) -> Vec<String> {
+    let mut validator = Command::new(needed("ENCARGO_TEST_PYTHON"))
+        .arg("tests/contract/validate.py")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python starts");
+    let mut input = validator.stdin.take().expect("a pipe");
+    for (schema, value) in pairs {
+        writeln!(input, "{}", json!({ "schema": schema, "value": value })).expect("the validator reads");
+    }
+    drop(input);
+    let judged = validator.wait_with_output().expect("the validator ends");
+    assert!(judged.status.success());
+    let verdicts: Vec<_> = String::from_utf8(judged.stdout).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(verdicts.len(), pairs.len());
+    verdicts
+}
+
+/// The golden samples of a topic.
+fn samples(topic: &str) -> Vec<Value> {
+    let folder = Path::new("tests/golden").join(topic);
+    let files = fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    files.map(|text| serde_json::from_slice(&text).unwrap()).collect()
+}
+
+#[test]
+fn golden_samples_fit_their_schemas_and_spoilt_ones_do_not() {
+    let topics = [
+        ("order", "compra_detalle", 4, ("price", json!(7.99))),
+        ("state", "compra_confirmada", 4, ("seq", json!("2"))),
+        ("command", "encargo_commands", 1, ("do", json!("explode"))),
+        ("outcome", "encargo_outcomes", 2, ("orderid", json!(0))),
+    ];
+    let (mut good, mut spoilt) = (Vec::new(), Vec::new());
+    for (format, topic, count, (field, value)) in topics {
+        let (schema, samples) = (schema(format), samples(topic));
+        assert!(samples.len() >= count, "{topic}: {}", samples.len());
+        for sample in samples {
+            let mut other = sample.clone();
+            other[field] = value.clone();
+            spoilt.push((schema.clone(), other));
+            good.push((schema.clone(), sample));
+        }
+        // an example of a field is one
+        for field in schema["properties"].as_object().unwrap().values() {
+            good.extend(
+                field["examples"].as_array().into_iter().flatten().map(|example| (field.clone(), example.clone())),
+            );
+        }
+    }
+    assert_eq!(judge(&good), vec!["ok"; good.len()]);
+    assert!(judge(&spoilt).iter().all(|verdict| verdict.starts_with("$.")));
+}
+
+/// They are written one by one, and not from the type that tells them.
+#[test]
+fn headers_of_dead_letters_are_those_of_the_schema() {
+    let letter = DeadLetter {
+        source: Source { topic: "compra_detalle".into(), partition: 3, offset: 17 },
+        reason: "no JSON".into(),
+        attempts: 0,
+        at: Timestamp::default(),
+        key: None,
+        value: b"{".to_vec(),
+        headers: wire::Headers::from_iter([(wire::CUT, "1 of 2")]),
+    };
+    let headers = wire::dead_letter_headers(&letter);
+    let written: serde_json::Map<_, _> = headers
+        .iter()
+        .map(|(name, value)| (name.to_owned(), String::from_utf8(value.to_vec()).unwrap().into()))
+        .collect();
+    let mut closed = schema("dead-letter");
+    assert_eq!(closed["properties"].as_object().unwrap().len(), written.len());
+    closed["additionalProperties"] = false.into();
+    assert_eq!(judge(&[(closed, written.into())]), ["ok"]);
+}
+
+#[test]
+fn every_field_says_what_it_is() {
+    for (format, schema) in contract::schemas() {
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        for (name, field) in schema["properties"].as_object().unwrap() {
+            assert!(field["description"].as_str().is_some_and(|told| told.len() > 10), "{format}.{name}");
+        }
+    }
+}
+
+/// Every version that was released: its readers understand what is written today, and today's understand what it wrote.
+#[test]
+fn what_was_released_is_understood_and_understands() {
+    let checked = run(&["check", "contracts", "--mode", "full_transitive", "--own-names"]);
+    assert!(checked.err.contains("No reader breaks: compared with contracts/1"), "{checked:?}");
+    checked.ok();
+}
+
+/// What is changed, how, where that breaks, and whom.
+type Case = (&'static str, fn(&mut Value), &'static str, &'static str);
+
+#[test]
+fn a_change_that_breaks_readers_is_refused_and_named() {
+    let cases: [Case; 6] = [
+        ("a field removed", |state| drop(properties(state).remove("next_at")), "/properties/next_at", "old readers"),
+        (
+            "a type narrowed",
+            |state| state["properties"]["seq"]["type"] = "integer".into(),
+            "/properties/seq",
+            "new readers",
+        ),
+        (
+            "a type changed",
+            |state| state["properties"]["seq"]["type"] = "string".into(),
+            "/properties/seq",
+            "old readers",
+        ),
+        (
+            "made required",
+            |state| state["required"].as_array_mut().unwrap().push("seq".into()),
+            "/required",
+            "new readers",
+        ),
+        (
+            "values shortened",
+            |state| state["properties"]["cancel"] = json!({ "enum": ["customer", null] }),
+            "/properties/cancel",
+            "new readers",
+        ),
+        ("renamed", renamed, "/required", "old readers"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("1"), folder.path().join("2"));
+    let [old, new] = [&old, &new].map(|path| path.to_str().unwrap());
+    for version in [old, new] {
+        run(&["export", version]).ok();
+    }
+    let full = ["check", old, new, "--mode", "full", "--own-names", "--json"];
+    assert_eq!(run(&full).json(), [] as [Value; 0]);
+    for (what, change, pointer, breaks) in cases {
+        let mut state = schema("state");
+        change(&mut state);
+        fs::write(Path::new(new).join("schemas/state.json"), state.to_string()).unwrap();
+        let refused = run(&full);
+        assert_eq!(refused.status, 1, "{what}");
+        let found: Vec<Value> = refused.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let named =
+            |found: &Value| found["format"] == "state" && found["pointer"] == pointer && found["breaks"] == breaks;
+        assert!(found.iter().any(named), "{what}: {found:?}");
+    }
+    let words = run(&["check", old, new, "--mode", "forward"]);
+    assert!(
+        words.out.contains("state /required: wants estado, and a record may be without it; that breaks old readers"),
+        "{words:?}"
+    );
+    fs::remove_file(Path::new(new).join("schemas/state.json")).unwrap();
+    let gone = run(&["check", old, new]);
+    assert!(gone.status == 1 && gone.err.contains("has the format state, and the newer version does not"), "{gone:?}");
+}
+
+fn properties(schema: &mut Value) -> &mut serde_json::Map<String, Value> {
+    schema["properties"].as_object_mut().expect("fields")
+}
+
+fn renamed(state: &mut Value) {
+    let field = properties(state).remove("estado").unwrap();
+    properties(state).insert("state".into(), field);
+    let required = state["required"].as_array_mut().unwrap();
+    required.iter_mut().filter(|name| **name == "estado").for_each(|name| *name = "state".into());
+}
