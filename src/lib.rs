@@ -21,6 +21,7 @@ pub mod busy;
 pub mod catalog;
 pub mod contract;
 pub mod flows;
+pub mod forecast;
 pub mod intake;
 pub mod scale;
 

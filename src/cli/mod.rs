@@ -7,9 +7,11 @@ mod completions;
 mod config;
 mod contract;
 mod dead;
+mod document;
 mod flags;
 mod flow;
 mod follow;
+mod forecast;
 mod health;
 mod http;
 mod list;
@@ -20,6 +22,7 @@ mod migrate;
 mod open;
 mod output;
 mod place;
+mod plot;
 mod prove;
 mod queue;
 mod roles;
@@ -137,6 +140,8 @@ enum Command {
     Catalog(catalog::Command),
     /// Measure how fast, how late and at what cost orders go through, and whether any is lost
     Bench(Box<bench::Bench>),
+    /// Tell how many orders will come, and when to start how many instances
+    Forecast(forecast::Forecast),
     /// Check, show, compare and try out the flows of orders
     #[command(subcommand)]
     Flow(flow::Command),
@@ -183,6 +188,7 @@ impl Cli {
             Command::Mail { command: None, role } => role.run(&settings),
             Command::Catalog(catalog) => catalog.run(&settings),
             Command::Bench(bench) => bench_runtime()?.block_on(bench.run(&settings)),
+            Command::Forecast(forecast) => wait(forecast.run(&settings)),
             Command::Flow(flow) => wait(flow.run(&settings)),
             Command::Prove(prove) => prove.run(),
             Command::Config(config) => config.run(&settings),

@@ -55,6 +55,7 @@ fn every_reading_command_speaks_json() {
         "bench report",
         "bench capacity",
         "bench restart",
+        "forecast",
     ]) {
         let command = command(path);
         assert!(command.get_arguments().any(|argument| argument.get_long() == Some("json")), "{path} has no --json");
@@ -120,6 +121,8 @@ fn the_first_help_shows_the_way() {
       catalog      Check and search the catalogue
       bench        Measure how fast, how late and at what cost orders go through,
                    and whether any is lost
+      forecast     Tell how many orders will come, and when to start how many
+                   instances
       flow         Check, show, compare and try out the flows of orders
       prove        Try whether the promises are kept: load, kill, garble and audit a
                    system of its own

@@ -1,6 +1,7 @@
 //! The command line: the real binary beside a running application, and without one.
 
 mod flows;
+mod forecast;
 mod reading;
 
 use std::{

@@ -2,12 +2,10 @@
 //! starts itself or on one that runs.
 
 mod capacity;
-mod document;
 mod figures;
 mod limits;
 mod measure;
 mod page;
-mod plot;
 mod report;
 mod restart;
 mod scale;
@@ -26,9 +24,10 @@ use self::{
     system::{Own, System, Target},
 };
 use super::{
-    Settings,
+    Settings, document,
     flags::{LogFlag, StoreFlag},
     output::{Out, explain},
+    plot,
 };
 use crate::{
     bench::load::{Arrivals, Customers, Pace, Profile, Schedule},

@@ -4,15 +4,18 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::plot::{Plot, escaped};
+use super::{
+    output::Out,
+    plot::{Plot, escaped},
+    width::width,
+};
 use crate::{
-    cli::{output::Out, width::width},
     domain::Lang,
     words::{fill, word},
 };
 
-const TOKENS: &str = include_str!("../../pages/assets/tokens.css");
-const STYLE: &str = include_str!("page.css");
+const TOKENS: &str = include_str!("../pages/assets/tokens.css");
+const STYLE: &str = include_str!("document.css");
 
 /// What was found.
 pub(super) struct Document {

@@ -1,0 +1,266 @@
+//! `encargo forecast`: how many orders will come, how many instances that takes, and when to start them.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::{
+    Settings,
+    document::Document,
+    flags::StoreFlag,
+    open,
+    output::{Out, explain},
+    plot::{Line, Plot},
+};
+use crate::{
+    app,
+    clock::Clock,
+    config::Config,
+    domain::{Lang, Timestamp},
+    forecast::{self, BUCKET, History, Load, Model, Planned, Special, Start},
+    pages::format,
+    role::Role,
+    scale,
+};
+
+/// The past that is asked for: as much as the store keeps.
+const PAST: Duration = Duration::from_hours(24 * 35);
+/// No further than the profile of a week goes.
+const NEXT_MAX: Duration = Duration::from_hours(24 * 7);
+/// Buckets of an hour.
+const HOUR: usize = 12;
+
+/// Flags of `encargo forecast`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  encargo forecast\n  encargo forecast --next 6h --special days.txt --html forecast.html\n  \
+                        encargo forecast --history orders.csv --json"
+)]
+pub(super) struct Forecast {
+    /// How far ahead; a week at most
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
+    next: Duration,
+    /// Take the past from a file of lines like 2026-01-31T12:00:00Z,17 [default: the store]
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    /// Special days: lines of a date and how many times as many orders come, like 2026-11-27 3.5
+    #[arg(long, value_name = "FILE")]
+    special: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write a page with plots that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Language of tables and page: en, es
+    #[arg(long, value_name = "LANG", default_value = "en")]
+    lang: Lang,
+    #[command(flatten)]
+    store: StoreFlag,
+}
+
+/// What was found.
+struct Found {
+    lang: Lang,
+    zone: TimeZone,
+    forecast: forecast::Forecast,
+    settings: scale::Settings,
+    plan: Vec<Planned>,
+    starts: Vec<Start>,
+}
+
+impl Forecast {
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
+        if self.next < BUCKET || self.next > NEXT_MAX {
+            bail!("--next must be between 5min and 7d");
+        }
+        let config = settings.load(&self.store.settings())?.config;
+        let zone = config.mail.time_zone.0.clone();
+        let special = special(self.special.as_ref(), &zone)?;
+        let history = match &self.history {
+            Some(path) => read(path)?,
+            None => {
+                let now = Clock::system().now();
+                History::of_minutes(&open::store(&config).await?.minutes(now - PAST).await?, now)
+            }
+        };
+        let forecast = match forecast::Forecast::new(&history, &special) {
+            Ok(forecast) => forecast,
+            Err(short) => bail!("{short}\n  until then /scale goes by what comes and waits, without foresight"),
+        };
+        let settings = app::scaling(&config);
+        let buckets = (self.next.as_secs() / BUCKET.as_secs()) as usize;
+        let plan = forecast::plan(&forecast, buckets, &settings, &loads(&config)?);
+        let starts = forecast::starts(&plan, settings.rules.start + settings.rules.pause);
+        let found = Found { lang: self.lang, zone, forecast, settings, plan, starts };
+        if self.json {
+            let mut out = Out::new();
+            out.json(&found.json())?;
+            out.flush()?;
+        } else {
+            found.document().print()?;
+        }
+        if let Some(path) = &self.html {
+            found.document().write_html(path)?;
+            explain(&format!("The page is {}.", path.display()));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A past from a file.
+pub(super) fn read(path: &PathBuf) -> Result<History> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    History::of_csv(&text).with_context(|| format!("cannot use {}", path.display()))
+}
+
+/// Special days from a file, if there is one.
+pub(super) fn special(path: Option<&PathBuf>, zone: &TimeZone) -> Result<Special> {
+    let Some(path) = path else { return Ok(Special::none(zone.clone())) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Special::read(&text, zone.clone()).with_context(|| format!("cannot use {}", path.display()))
+}
+
+/// What an order means for each role: as many states as the flow has, and a mail for each that is mailed.
+fn loads(config: &Config) -> Result<[Load; Role::ALL.len()]> {
+    let flow = config.flow()?;
+    let states = flow.steps().len() as f64;
+    let mails = if config.mail_url().is_off() { 0.0 } else { states };
+    let is_shared = config.log_url().is_shared();
+    Ok(Role::ALL.map(|role| {
+        let per_order = [1.0, 1.0, states, mails][role as usize];
+        let shares = match role {
+            _ if !is_shared => Some(1),
+            Role::Fulfilment | Role::Tracking => Some(config.log.partitions),
+            Role::Intake | Role::Mail => None,
+        };
+        Load { per_order, shares }
+    }))
+}
+
+impl Found {
+    fn capacity(&self, role: Role) -> f64 {
+        scale::Scaler::new(role, &self.settings).capacity().0
+    }
+
+    fn time(&self, at: Timestamp) -> String {
+        let now = self.plan[0].expected.at;
+        format::time(self.lang, &self.zone, now, at)
+    }
+
+    fn json(&self) -> Value {
+        let instances = |planned: &Planned| -> std::collections::BTreeMap<_, _> {
+            Role::ALL.iter().map(|role| (role.name(), planned.instances[*role as usize])).collect()
+        };
+        let point = |planned: &Planned| {
+            let [p50, p90, p99] = per_minute(planned).map(rounded);
+            json!({ "at": planned.expected.at, "p50": p50, "p90": p90, "p99": p99, "instances": instances(planned) })
+        };
+        let start =
+            |start: &Start| json!({ "at": start.at, "role": start.role.name(), "from": start.from, "to": start.to });
+        let tested = self.forecast.backtest();
+        let [naive, profile] = [Model::Naive, Model::Profile].map(|model| tested.error(model));
+        json!({
+            "unit": "orders per minute, over five minutes", "model": tested.chosen().name(),
+            "error": { "naive": naive, "profile": profile, "origins": tested.origins() },
+            "capacity_per_s": Role::ALL.map(|role| (role.name(), self.capacity(role))).into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "points": self.plan.iter().map(point).collect::<Vec<_>>(), "starts": self.starts.iter().map(start).collect::<Vec<_>>(),
+        })
+    }
+
+    fn document(&self) -> Document {
+        let lang = self.lang;
+        let most = self
+            .plan
+            .iter()
+            .max_by(|one, other| one.expected.p50.total_cmp(&other.expected.p50))
+            .unwrap_or(&self.plan[0]);
+        let places = [("n", whole(per_minute(most)[0])), ("t", self.time(most.expected.at))];
+        let title = crate::words::fill(crate::words::word(lang, "fc_title"), &places).into_owned();
+        let mut document = Document::new(lang, title, true);
+        let tested = self.forecast.backtest();
+        let percent = |model| format!("{:.1} %", tested.error(model) * 100.0);
+        let places = [
+            ("k", tested.origins().to_string()),
+            ("m", tested.chosen().name().to_owned()),
+            ("e", percent(tested.chosen())),
+            ("o", percent(Model::Naive)),
+        ];
+        document.say("fc_error", &places);
+        let capacity = Role::ALL.map(|role| format!("{} {:.0}/s", document.word(role_word(role)), self.capacity(role)));
+        document.say("fc_capacity", &[("c", capacity.join(", "))]);
+        self.plots(&mut document);
+        document.heading("fc_hours");
+        document.say("fc_hours_note", &[]);
+        let titles = ["fc_from", "fc_p50", "fc_p90", "fc_p99"].into_iter().chain(Role::ALL.map(role_word));
+        document.table(&titles.collect::<Vec<_>>(), self.plan.chunks(HOUR).map(|hour| self.row(hour)).collect());
+        self.told_starts(&mut document);
+        document
+    }
+
+    /// The worst of an hour.
+    fn row(&self, hour: &[Planned]) -> Vec<String> {
+        let most = |place: usize| hour.iter().map(|planned| per_minute(planned)[place]).fold(0.0, f64::max);
+        let instances = |role: Role| hour.iter().map(|planned| planned.instances[role as usize]).max().unwrap_or(0);
+        let expected = [0, 1, 2].map(|place| whole(most(place)));
+        let instances = Role::ALL.map(|role| instances(role).to_string());
+        [self.time(hour[0].expected.at)].into_iter().chain(expected).chain(instances).collect()
+    }
+
+    fn told_starts(&self, document: &mut Document) {
+        document.heading("fc_starts");
+        if self.starts.is_empty() {
+            document.say("fc_no_starts", &[]);
+            return;
+        }
+        let rules = &self.settings.rules;
+        let places = [("s", format::duration(rules.start + rules.pause)), ("d", format::duration(rules.down_after))];
+        document.say("fc_starts_note", &places);
+        let row = |start: &Start| {
+            let role = document.word(role_word(start.role)).to_owned();
+            vec![self.time(start.at), role, start.from.to_string(), start.to.to_string()]
+        };
+        let rows = self.starts.iter().map(row).collect();
+        document.table(&["fc_start_at", "fc_role", "fc_start_from", "fc_start_to"], rows);
+    }
+
+    fn plots(&self, document: &mut Document) {
+        let over = |of: &dyn Fn(&Planned) -> f64| {
+            let hour = |index: usize| index as f64 / HOUR as f64;
+            self.plan.iter().enumerate().map(|(index, planned)| (hour(index), of(planned))).collect::<Vec<_>>()
+        };
+        let line = |document: &Document, key: &str, points| Line { name: document.word(key).to_owned(), points };
+        let orders = ["fc_p50", "fc_p90", "fc_p99"].into_iter().zip(0..);
+        let orders: Vec<_> =
+            orders.map(|(key, place)| line(document, key, over(&|planned| per_minute(planned)[place]))).collect();
+        let roles = Role::ALL
+            .map(|role| line(document, role_word(role), over(&|planned| f64::from(planned.instances[role as usize]))));
+        for (title, lines) in [("fc_plot", orders), ("fc_plot_instances", roles.to_vec())] {
+            let (title, x) = (document.word(title).to_owned(), document.word("fc_x").to_owned());
+            document.plot(Plot { finding: title.clone(), title, x, lines, ..Plot::default() });
+        }
+    }
+}
+
+fn role_word(role: Role) -> &'static str {
+    ["role_intake", "role_fulfilment", "role_tracking", "role_mail"][role as usize]
+}
+
+/// Orders per minute: half of the cases, 90 % and 99 %.
+fn per_minute(planned: &Planned) -> [f64; 3] {
+    let minutes = BUCKET.as_secs_f64() / 60.0;
+    [planned.expected.p50, planned.expected.p90, planned.expected.p99].map(|orders| orders / minutes)
+}
+
+/// With a tenth where that says something.
+fn whole(value: f64) -> String {
+    if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+}
+
+/// To a tenth.
+fn rounded(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}

@@ -1,0 +1,70 @@
+use std::time::Duration;
+
+use super::{BUCKET, Expected, Forecast};
+use crate::{
+    domain::Timestamp,
+    role::Role,
+    scale::{Observed, Scaler, Settings},
+};
+
+/// What orders mean for a role.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Load {
+    /// Units of its work that an order brings: orders, orders, states, mails.
+    pub per_order: f64,
+    /// How many instances can share the work, where that has a bound.
+    pub shares: Option<u32>,
+}
+
+/// Five minutes with the instances that are wanted in them, in the order of [`Role::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Planned {
+    /// What is expected.
+    pub expected: Expected,
+    /// How many instances of each role.
+    pub instances: [u32; Role::ALL.len()],
+}
+
+/// Instances that are to be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// When, so that they work in time.
+    pub at: Timestamp,
+    /// Of what.
+    pub role: Role,
+    /// How many there are before.
+    pub from: u32,
+    /// How many there are to be.
+    pub to: u32,
+}
+
+/// The instances for what is not exceeded in 90 % of the cases, over so many buckets from the end of the past; decided as
+/// `/scale` does.
+pub fn plan(forecast: &Forecast, buckets: usize, settings: &Settings, loads: &[Load; Role::ALL.len()]) -> Vec<Planned> {
+    let mut scalers = Role::ALL.map(|role| Scaler::new(role, settings));
+    let planned = |ahead: usize| {
+        let expected = forecast.expected(ahead);
+        let instances = Role::ALL.map(|role| {
+            let Load { per_order, shares } = loads[role as usize];
+            let arriving = expected.p90 * per_order / BUCKET.as_secs_f64();
+            let seen = Observed { arriving, shares, ..Observed::default() };
+            scalers[role as usize].decide(seen, BUCKET * ahead as u32).wanted
+        });
+        Planned { expected, instances }
+    };
+    (0..buckets).map(planned).collect()
+}
+
+/// When more instances are to be started than ran before, `ahead` of when they are needed.
+pub fn starts(plan: &[Planned], ahead: Duration) -> Vec<Start> {
+    let mut starts = Vec::new();
+    for pair in plan.windows(2) {
+        for role in Role::ALL {
+            let [from, to] = [pair[0], pair[1]].map(|planned| planned.instances[role as usize]);
+            if to > from {
+                starts.push(Start { at: pair[1].expected.at - ahead, role, from, to });
+            }
+        }
+    }
+    starts
+}
