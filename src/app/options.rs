@@ -266,6 +266,17 @@ pub(super) fn watched(config: &Config, env: Env, registry: Arc<RwLock<Registry>>
                 backlog_max: backlog_max("tracking"),
             },
         ],
+        topics: [
+            (&topics.orders, "t_orders"),
+            (&topics.states, "t_states"),
+            (&topics.dead, "t_dead"),
+            (&topics.commands, "t_commands"),
+            (&topics.outcomes, "t_outcomes"),
+            (&topics.flows, "t_flows"),
+            (&topics.ids, "t_ids"),
+        ]
+        .map(|(name, word)| (name.clone(), word))
+        .to_vec(),
         has_owners: config.log_url().is_shared(),
         read_accounts: |metadata| {
             let counters = fulfilment::Progress::parse(metadata).ok()??.counters;

@@ -137,12 +137,8 @@ fn shared(group: &str, topic: &str, readings: &[Reading]) -> (u32, u32) {
 /// The mails, as if they stood in a log: those that wait for a mailer are to be read. One that was tried and waits for its next
 /// time, or is dead, is no work for another mailer.
 pub(super) fn mails(counts: &LedgerCounts) -> Reading {
-    let of = |wanted: MailStatus| {
-        let found = counts.by_status.iter().find(|(status, _)| *status == wanted);
-        found.map_or(0, |(_, count)| *count)
-    };
     let deferred = counts.by_class.iter().filter(|(status, ..)| *status == MailStatus::Pending).map(|(.., n)| n).sum();
-    let waiting = of(MailStatus::Pending).saturating_sub(deferred) + of(MailStatus::Sending);
+    let waiting = counts.of(MailStatus::Pending).saturating_sub(deferred) + counts.of(MailStatus::Sending);
     let end: u64 = counts.by_status.iter().map(|(_, count)| count).sum();
     let tp = TopicPartition { topic: MAILS.to_owned(), partition: 0 };
     Reading { group: MAILS, lag: Lag { tp, next: end.saturating_sub(waiting), end }, ..Reading::default() }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Timestamp,
+        OrderId, Timestamp,
         foreign_text::{is_legible, mask_addresses},
     },
     eventlog::{self, Error, EventLog, Record, TopicInfo, TopicPartition, partitioner},
@@ -42,6 +42,8 @@ struct Query {
     at: String,
     before: Option<u64>,
     holds: String,
+    /// Whether addresses are shown whole.
+    is_plain: bool,
 }
 
 /// Where to begin, as it was asked for.
@@ -59,6 +61,7 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
         at: field("at").unwrap_or_default(),
         before: field("before").and_then(|text| text.parse().ok()),
         holds: field("holds").unwrap_or_default().chars().take(256).collect(),
+        is_plain: field("plain").is_some(),
     };
     let seen = desk.look().await?;
     let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: desk.0.deps.env.clock.now() };
@@ -71,16 +74,17 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
         None => None,
     };
     let rows = read.as_ref().map(|(tp, found)| {
-        let mut rows: Vec<_> = found.records.iter().map(|record| row(tp, record)).collect();
+        let mut rows: Vec<_> = found.records.iter().map(|record| row(tp, record, query.is_plain)).collect();
         if query.at.is_empty() {
             rows.reverse(); // the newest first
         }
         rows
     });
     let values = context! {
-        groups => groups(&desk, &seen, voice), topics => topics.iter().map(topic_row).collect::<Vec<_>>(),
+        groups => groups(&desk, &seen, voice), topics => topics.iter().map(|topic| topic_row(topic, voice, &desk)).collect::<Vec<_>>(),
         command => query.topic.as_deref().map(|topic| format!("encargo log read {} --tail 50", quoted(topic))),
-        topic => &query.topic, at => &query.at, holds => &query.holds, is_unclear, rows,
+        topic => &query.topic, at => &query.at, holds => &query.holds, is_plain => query.is_plain, is_unclear, rows,
+        falls_into => falls_into(&desk, &topics, &query),
         partition => read.as_ref().map(|(tp, _)| tp.partition),
         looked => read.as_ref().map(|(_, found)| context! {
             span => span(found.span),
@@ -169,6 +173,14 @@ fn choose(topics: &[TopicInfo], topic: String, partition: Option<u32>, holds: &s
     TopicPartition { topic, partition: partition.unwrap_or_else(of_key) }
 }
 
+/// Where an order belongs in a topic that holds orders by their numbers, as `{n, p}`.
+fn falls_into(desk: &Desk, topics: &[TopicInfo], query: &Query) -> Option<Value> {
+    let topic = query.topic.as_ref()?;
+    let is_by_order = ["t_orders", "t_states"].contains(&desk.0.deps.watch.topic_word(topic)?);
+    let order: OrderId = query.holds.parse().ok().filter(|_| is_by_order)?;
+    Some(context! { n => order.get(), p => choose(topics, topic.clone(), None, &order.to_string()).partition })
+}
+
 fn find(log: &dyn EventLog, tp: &TopicPartition, start: Start, holds: &str) -> eventlog::Result<Found> {
     let from = match start {
         Start::Offset(from) => from,
@@ -199,22 +211,25 @@ fn groups(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Value> {
     desk.0.deps.watch.groups().iter().map(of_group).collect()
 }
 
-fn topic_row(topic: &TopicInfo) -> Value {
+fn topic_row(topic: &TopicInfo, voice: Voice<'_>, desk: &Desk) -> Value {
     let partitions = (0..).zip(&topic.partitions).map(|(number, range): (u32, _)| {
         context! { number, start => range.start, end => range.end }
     });
     let kept: u64 = topic.partitions.iter().map(|range| range.end - range.start).sum();
-    context! { name => &topic.name, partitions => partitions.collect::<Vec<_>>(), kept }
+    let what = desk.0.deps.watch.topic_word(&topic.name).map(|word| voice.word(word));
+    context! { name => &topic.name, what, partitions => partitions.collect::<Vec<_>>(), kept }
 }
 
-/// A record without whole addresses.
-fn row(tp: &TopicPartition, record: &Record) -> Value {
+/// A record, without whole addresses unless it is shown plainly.
+fn row(tp: &TopicPartition, record: &Record, is_plain: bool) -> Value {
+    let legible = |text: &str, max| legible(text, max, is_plain);
     let parsed = serde_json::from_slice::<serde_json::Value>(&record.value).ok();
     let field = |name: &str| parsed.as_ref().and_then(|value| value.get(name));
     let (order, estado) =
         (field("orderid").and_then(serde_json::Value::as_u64), field("estado").and_then(serde_json::Value::as_str));
     let pretty = parsed.as_ref().and_then(|value| serde_json::to_string_pretty(value).ok());
     let text = pretty.unwrap_or_else(|| String::from_utf8_lossy(&record.value).into_owned());
+    let has_addresses = mask_addresses(&text) != text;
     let (text, is_cut) = legible(&text, TEXT_MAX);
     let headers = record.headers.iter().take(HEADERS_MAX).map(|(name, value)| {
         let (name, value) = (legible(name, HEADER_MAX).0, legible(&String::from_utf8_lossy(value), HEADER_MAX).0);
@@ -223,15 +238,15 @@ fn row(tp: &TopicPartition, record: &Record) -> Value {
     let key = record.key.as_deref().map(|key| legible(&String::from_utf8_lossy(key), HEADER_MAX).0);
     context! {
         place => format!("{tp} · {}", record.offset), offset => record.offset, at => record.at.as_millis(), key, order,
-        estado => estado.map(|estado| legible(estado, HEADER_MAX).0), text, is_cut, bytes => record.value.len(),
+        estado => estado.map(|estado| legible(estado, HEADER_MAX).0), text, is_cut, has_addresses, bytes => record.value.len(),
         headers => headers.collect::<Vec<_>>(),
     }
 }
 
-/// What can be read of a text, masked before it is cut, and whether it was cut.
-fn legible(text: &str, max: usize) -> (String, bool) {
-    let masked = mask_addresses(text);
-    let mut chars = masked.chars().map(|c| if c == '\n' || is_legible(c) { c } else { '·' });
+/// What can be read of a text, masked unless it is shown plainly, before it is cut, and whether it was cut.
+fn legible(text: &str, max: usize, is_plain: bool) -> (String, bool) {
+    let text = if is_plain { text.into() } else { mask_addresses(text) };
+    let mut chars = text.chars().map(|c| if c == '\n' || is_legible(c) { c } else { '·' });
     let text = chars.by_ref().take(max).collect();
     (text, chars.next().is_some())
 }

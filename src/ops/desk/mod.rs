@@ -149,6 +149,12 @@ impl Desk {
         self.0.deps.watch.look().await.map_err(unavailable)
     }
 
+    /// The partition on which the order was taken, if that is known: of the first topic that fulfilment reads.
+    fn taken_on(&self, view: &OrderView) -> Option<TopicPartition> {
+        let topic = self.0.deps.watch.groups().first()?.topics.first()?.clone();
+        Some(TopicPartition { topic, partition: view.partition? })
+    }
+
     /// The partition that holds the events of an order, if that is known: of the first topic that tracking reads.
     fn told_on(&self, view: &OrderView) -> Option<TopicPartition> {
         let topic = self.0.deps.watch.groups().get(1)?.topics.first()?.clone();

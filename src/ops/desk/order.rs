@@ -47,7 +47,7 @@ pub(super) async fn page(
         records => records(&desk, &view),
         line => timeline::entries(&desk, &view, &history, &mails, voice),
         lanes => lanes::of(&view, &history, &mails, voice),
-        facts => facts(&view), actions => actions(&desk, &view, voice),
+        facts => facts(&desk, &view), actions => actions(&desk, &view, voice),
         handle => (desk.0.deps.handle)(view.order.id),
     };
     Ok(desk.render("desk/order.html", &reader, "/orders", values).await)
@@ -93,14 +93,16 @@ fn records(desk: &Desk, view: &OrderView) -> Option<String> {
     Some(format!("/log?topic={topic}&partition={partition}&at={from}&holds={id}#read"))
 }
 
-fn facts(view: &OrderView) -> Value {
+fn facts(desk: &Desk, view: &OrderView) -> Value {
     let order = &view.order;
+    let tp = desk.taken_on(view);
     context! {
         product => order.product.name.to_string(), product_id => order.product.id.to_string(),
         price => order.product.price.as_str(), customer => view.recipient().as_str(),
         placed_with => view.address.as_ref().map(|_| order.email.as_str()),
         lang => order.lang.map(crate::domain::Lang::code), placed_at => order.placed_at.as_millis(),
-        partition => view.partition, flow => view.flow.as_deref(), trace => order.trace.map(|trace| trace.to_string()),
+        partition => tp.as_ref().map(TopicPartition::to_string),
+        partition_link => tp.map(|tp| format!("/log?topic={}&partition={}#read", tp.topic, tp.partition)), flow => view.flow.as_deref(), trace => order.trace.map(|trace| trace.to_string()),
     }
 }
 

@@ -60,11 +60,8 @@ pub(super) fn entries(
 
 /// What intake wrote, on the first topic that fulfilment reads.
 fn accepted(desk: &Desk, view: &OrderView, voice: Voice<'_>) -> Entry {
-    let topic = desk.0.deps.watch.groups().first().and_then(|group| group.topics.first());
-    let partition =
-        topic.zip(view.partition).map(|(topic, partition)| TopicPartition { topic: topic.clone(), partition });
-    let (at, text, record) =
-        (Some(view.order.placed_at), voice.word("e_accepted").into(), partition.map(|tp| (tp, None)));
+    let (at, text) = (Some(view.order.placed_at), voice.word("e_accepted").into());
+    let record = desk.taken_on(view).map(|tp| (tp, None));
     Entry { at, class: "a", text, record, ..Entry::default() }
 }
 

@@ -68,6 +68,8 @@ pub struct Watched {
     pub registry: Arc<RwLock<Registry>>,
     /// Who reads the log; the first is fulfilment.
     pub groups: Vec<Group>,
+    /// Our topics, each with the key of the words for what is in it.
+    pub topics: Vec<(String, &'static str)>,
     /// Whether groups have members on the log, which can be told apart.
     pub has_owners: bool,
     /// How fulfilment accounts for orders.
@@ -163,6 +165,11 @@ impl Watch {
 
     pub(in crate::ops) fn groups(&self) -> &[Group] {
         &self.0.of.groups
+    }
+
+    /// The key of the words for what is in a topic, if that is one of ours.
+    pub(super) fn topic_word(&self, topic: &str) -> Option<&'static str> {
+        self.0.of.topics.iter().find(|(name, _)| name == topic).map(|(_, word)| *word)
     }
 
     /// Whether processes share the log, and its partitions.

@@ -30,7 +30,7 @@ const line = follow({
 
 document.addEventListener("click", ({ target }) => {
   const copy = target.closest("[data-copy]");
-  if (copy) navigator.clipboard.writeText(copy.parentElement.querySelector("code").textContent);
+  if (copy) navigator.clipboard.writeText(copy.closest(".cmd, .msg").querySelector(".cmd code, pre").textContent);
   if (target.id !== "pause") return;
   isPaused = !isPaused;
   dress(document);

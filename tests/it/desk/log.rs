@@ -22,6 +22,9 @@ async fn an_order_leads_to_its_records_and_they_lead_back() {
     let order = |id: u64| format!("href=\"/orders/{id}\"");
     assert!(records.contains(&order(id)) && !records.contains(&order(other)), "{records}");
     assert!(records.contains("***@example.org") && !records.contains("ana@"), "{records}");
+    assert!(records.contains(&format!("Order {id} falls into partition ")), "{records}");
+    let shown = page(&app, &link(&records, "Show the addresses").unwrap()).await;
+    assert!(shown.contains("ana@example.org") && !shown.contains("***@"), "{shown}");
     let one = page(&app, &link(&records, "Link to this record").unwrap()).await;
     assert!(one.contains(&order(id)), "{one}");
 }
@@ -32,7 +35,13 @@ async fn the_log_tells_its_readers_and_its_topics() {
     placed(&app).await;
     let (orders, states) = (&app.config.topics.orders, &app.config.topics.states);
     let html = page_with(&app, "/log", &format!("<code>{states}/0</code>")).await;
-    for words in ["encargo-fulfilment", "encargo-tracking", &format!("<code>{orders}/0</code>"), "Offsets kept"] {
+    for words in [
+        "encargo-fulfilment",
+        "encargo-tracking",
+        &format!("<code>{orders}/0</code>"),
+        "Offsets kept",
+        "orders, as they come",
+    ] {
         assert!(html.contains(words), "{words} is missing in {html}");
     }
 }
