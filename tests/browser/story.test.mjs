@@ -51,6 +51,17 @@ test('an order is found, placed, followed to its end, and its mails are read', S
   const told = (at) => new Date(at).toLocaleTimeString('es', { timeZone: 'Europe/Madrid', hourCycle: 'h23' });
   assert.equal(await times.first().textContent(), told(await times.first().getAttribute('datetime')));
   await page.locator('[data-zone]').getByText('Europe/Madrid').waitFor();
+  await page.locator('.mail-list a').last().click();
+  const frame = page.locator('#mail iframe');
+  await frame.contentFrame().getByRole('link', { name: 'Seguir mi pedido' }).waitFor();
+  await frame.evaluate((shown) => { shown.isSame = true; });
+  await server.place('1080', 'eva@example.org');
+  await page.locator('.mail-list').getByText('eva@example.org').waitFor(); // beside the mail, which stays as it is
+  assert.ok(await frame.evaluate((shown) => shown.isSame));
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.deepEqual([await page.locator('.mail-list').isVisible(), await frame.isVisible()], [false, true]);
+  await page.getByRole('link', { name: 'Buzón', exact: true }).click();
+  await page.locator('.mail-list').waitFor();
   await follower.close();
   await close();
 }));
