@@ -5,6 +5,7 @@
 //!   many people look at the operations desk
 //! - `timers [--orders 100000] [--rate 2000] [--mail none|maildir|smtp]`: lateness of transitions and memory with that
 //!   many orders in flight
+//! - `idle [--seconds 20] [--mail none|maildir|smtp]`: wake-ups, CPU and memory of a process that has nothing to do
 //! - `overload`: three times the sustainable rate for 30 s, then normal again
 //!
 //! Every mode but `acks` drives the real binary as a child process. `flow` and `timers` take `--log URL` and
@@ -73,7 +74,10 @@ async fn main() {
             modes::timers(option("--orders", 100_000), option("--rate", 2_000.0), &option("--mail", "none".to_owned()))
                 .await;
         }
+        Some("idle") => modes::idle(&option("--mail", "maildir".to_owned()), seconds).await,
         Some("overload") => modes::overload(option("--rate", 4_000.0)).await,
-        _ => println!("usage: cargo bench --bench orders -- acks|flow|timers|overload (see benches/orders/main.rs)"),
+        _ => {
+            println!("usage: cargo bench --bench orders -- acks|flow|timers|idle|overload (see benches/orders/main.rs)")
+        }
     }
 }

@@ -99,6 +99,33 @@ pub async fn timers(orders: u64, rate: f64, mail: &str) {
     server.kill().expect("it runs");
 }
 
+/// What a process does that has nothing to do.
+pub async fn idle(mail: &str, duration: Duration) {
+    let data = tempfile::tempdir().expect("a folder");
+    let destination = Destination::open(mail, data.path()).await;
+    let server = launch(data.path(), &["--mail", &destination.url]).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let look = || (wake_ups(server.id()), Usage::of(server.id()).expect("it runs").cpu);
+    let (wakes, cpu) = look();
+    tokio::time::sleep(duration).await;
+    let (wakes_after, cpu_after) = look();
+    let seconds = duration.as_secs_f64();
+    println!(
+        "idle, mail {mail}: {:.1} wake-ups/s, {:.3} % of a core, {:.1} MB",
+        (wakes_after - wakes) as f64 / seconds,
+        (cpu_after - cpu) / seconds * 100.0,
+        memory(&server)
+    );
+    server.kill().expect("it runs");
+}
+
+/// How often the threads of a process that still run have gone to sleep.
+fn wake_ups(id: u32) -> u64 {
+    let process = procfs::process::Process::new(id as i32).expect("it runs");
+    let tasks = process.tasks().expect("it runs").flatten().filter_map(|task| task.status().ok());
+    tasks.filter_map(|status| status.voluntary_ctxt_switches).sum()
+}
+
 /// Three times the sustainable rate for 30 s, then half of it.
 pub async fn overload(sustainable: f64) {
     let data = tempfile::tempdir().expect("a folder");

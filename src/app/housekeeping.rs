@@ -20,7 +20,7 @@ const TIDY_EVERY: Duration = Duration::from_mins(1);
 /// How long orders per minute are remembered: five weeks, so that each weekday has been seen five times.
 const MINUTES_KEPT: Duration = Duration::from_hours(24 * 35);
 /// How often chosen dead letters are looked for.
-const REDRIVE_EVERY: Duration = Duration::from_secs(1);
+const REDRIVE_EVERY: Duration = Duration::from_secs(3);
 
 /// Forgets idempotency keys, and what is known of mails, once they are past their time.
 pub(super) async fn forget(

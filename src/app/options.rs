@@ -27,6 +27,8 @@ use crate::{
 const RESERVATION_MIN: Duration = Duration::from_secs(15);
 /// How often a mailer looks for work that nobody in its process tells it of.
 const MAIL_POLL: Duration = Duration::from_millis(200);
+/// How often one that is told looks all the same: commands of other processes change the ledger, too.
+const MAIL_POLL_TOLD: Duration = Duration::from_secs(3);
 
 pub(super) fn fulfilment(config: &Config, flow: Arc<Flow>, commands: Option<CommandTopics>) -> fulfilment::Options {
     fulfilment::Options {
@@ -210,7 +212,7 @@ pub(super) fn mail(config: &Config, is_told: bool) -> mail::Options {
         deadline: config.mail.deadline,
         copies_max: config.mail.copies_max,
         stop_deadline: config.shutdown_deadline / 2,
-        poll: if is_told { defaults.poll } else { MAIL_POLL },
+        poll: if is_told { MAIL_POLL_TOLD } else { MAIL_POLL },
         // in a shared store others may be at work: leases of a process that is gone end by their time
         only_mailer: !config.store_url().is_shared(),
         ..defaults

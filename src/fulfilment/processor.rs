@@ -71,7 +71,7 @@ pub struct CommandTopics {
 /// Longest pause between two tries of what the log cannot do now.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long it sleeps at most: after that it looks whether it should stop, and for a newer flow.
-const IDLE: Duration = Duration::from_millis(400);
+const IDLE: Duration = Duration::from_millis(500);
 /// How often it looks for restored partitions while it listens.
 const LOOK: Duration = Duration::from_millis(2);
 

@@ -20,8 +20,10 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A look takes at most this part of the time: on a cluster it is a few requests to several brokers.
 const LOOK_SHARE: u32 = 20;
-/// Longest pause, however slow the log answers, and while nobody orders; orders taken meanwhile may go beyond the limit.
+/// Longest pause, however slow the log answers; orders taken meanwhile may go beyond the limit.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(2);
+/// The same while nothing waits and nobody orders.
+const LOOK_IDLE: Duration = Duration::from_secs(10);
 
 /// The gate that is shut while those who read the orders are too far behind: what is accepted must still be in time.
 pub(super) struct Admission {
@@ -80,7 +82,7 @@ impl Admission {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = self.asked.notified() => {}
-                    () = self.env.clock.sleep(LOOK_AT_LEAST) => {}
+                    () = self.env.clock.sleep(LOOK_IDLE) => {}
                 }
             }
             if !self.env.clock.sleep_unless(&stop, pause).await {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::GROUP;
@@ -23,7 +23,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Wakes those who wait for changes of an order; a cheap handle.
 #[derive(Clone, Default)]
-pub struct Feed(Arc<Mutex<Inner>>);
+pub struct Feed {
+    inner: Arc<Mutex<Inner>>,
+    /// Somebody begins to wait.
+    watched: Arc<Notify>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -43,6 +47,7 @@ impl Feed {
     /// Begins to wait: whatever changes from now on is heard.
     pub(super) fn watch(&self, order: OrderId) -> Watcher {
         let changes = self.lock().waiting.entry(order).or_default().subscribe();
+        self.watched.notify_one();
         Watcher { feed: self.clone(), order, changes }
     }
 
@@ -65,7 +70,10 @@ impl Feed {
     pub async fn follow(self, store: Arc<dyn Store>, pace: Clock, stop: CancellationToken) {
         while pace.sleep_unless(&stop, LOOK_EVERY).await {
             if self.lock().waiting.is_empty() {
-                continue;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.watched.notified() => {}
+                }
             }
             // while the store is away nothing changes in it
             let Ok(offsets) = store.offsets(GROUP).await else { continue };
@@ -83,7 +91,7 @@ impl Feed {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

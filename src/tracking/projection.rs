@@ -66,7 +66,7 @@ const BATCH_MAX: usize = 2_000;
 /// Bytes of records in one transaction; one record may pass it.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 /// How long the thread waits for records before it looks whether it should stop.
-const IDLE: Duration = Duration::from_millis(400);
+const IDLE: Duration = Duration::from_millis(500);
 /// Time between two transactions that are not full: what comes within it shares the second, which costs about as much for one
 /// event as for a hundred.
 const GATHER: Duration = Duration::from_millis(25);

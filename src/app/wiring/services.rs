@@ -44,7 +44,10 @@ impl Wiring {
         let (newest, flows) = watch::channel(opened.flow.clone());
         let (topics, pace) = (log.clone(), env.pace.clone());
         let topic = self.config.topics.flows.clone();
-        services.spawn("flows", move |stop| flows::follow(topics, topic, newest, pace, stop));
+        // a log of our own has nobody else who could bring a version
+        if self.config.log_url().is_shared() {
+            services.spawn("flows", move |stop| flows::follow(topics, topic, newest, pace, stop));
+        }
         let author = fulfilment::author(log.clone(), self.config.topics.orders.clone());
         let forward = options::forward(&self.config)
             .map(|options| Arc::new(Forward::new(log.clone(), env.clone(), options, author, Handle::current())));
