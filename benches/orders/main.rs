@@ -77,7 +77,9 @@ async fn main() {
         Some("idle") => modes::idle(&option("--mail", "maildir".to_owned()), seconds).await,
         Some("overload") => modes::overload(option("--rate", 4_000.0)).await,
         _ => {
-            println!("usage: cargo bench --bench orders -- acks|flow|timers|idle|overload (see benches/orders/main.rs)")
+            println!(
+                "usage: cargo bench --bench orders -- acks|flow|timers|idle|overload (see benches/orders/main.rs)"
+            );
         }
     }
 }
