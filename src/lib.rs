@@ -20,6 +20,7 @@ pub mod tls;
 pub mod busy;
 pub mod catalog;
 pub mod contract;
+pub mod demand;
 pub mod flows;
 pub mod forecast;
 pub mod intake;

@@ -28,6 +28,7 @@ mod queue;
 mod roles;
 mod serve;
 mod show;
+mod simulate;
 mod supervisor;
 mod suppressed;
 mod table;
@@ -142,6 +143,9 @@ enum Command {
     Bench(Box<bench::Bench>),
     /// Tell how many orders will come, and when to start how many instances
     Forecast(forecast::Forecast),
+    /// Try out in virtual time what has not happened yet
+    #[command(subcommand)]
+    Simulate(simulate::Command),
     /// Check, show, compare and try out the flows of orders
     #[command(subcommand)]
     Flow(flow::Command),
@@ -189,6 +193,7 @@ impl Cli {
             Command::Catalog(catalog) => catalog.run(&settings),
             Command::Bench(bench) => bench_runtime()?.block_on(bench.run(&settings)),
             Command::Forecast(forecast) => wait(forecast.run(&settings)),
+            Command::Simulate(simulate) => simulate.run(&settings),
             Command::Flow(flow) => wait(flow.run(&settings)),
             Command::Prove(prove) => prove.run(),
             Command::Config(config) => config.run(&settings),

@@ -56,6 +56,7 @@ fn every_reading_command_speaks_json() {
         "bench capacity",
         "bench restart",
         "forecast",
+        "simulate demand",
     ]) {
         let command = command(path);
         assert!(command.get_arguments().any(|argument| argument.get_long() == Some("json")), "{path} has no --json");
@@ -123,6 +124,7 @@ fn the_first_help_shows_the_way() {
                    and whether any is lost
       forecast     Tell how many orders will come, and when to start how many
                    instances
+      simulate     Try out in virtual time what has not happened yet
       flow         Check, show, compare and try out the flows of orders
       prove        Try whether the promises are kept: load, kill, garble and audit a
                    system of its own

@@ -3,6 +3,7 @@
 mod flows;
 mod forecast;
 mod reading;
+mod simulate;
 
 use std::{
     path::Path,

@@ -1,0 +1,268 @@
+//! `encargo simulate demand`: what following demand costs, beside enough for the peak at all times.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    Settings,
+    document::Document,
+    forecast::{read, special},
+    output::{Out, explain},
+    plot::{Line, Plot},
+};
+use crate::{
+    app,
+    demand::{Outcome, Policy, Scenario},
+    domain::Lang,
+    forecast::{BUCKET, History, shop::Shop},
+    pages::format,
+    role::Role,
+    scale::{self, Rules},
+    words::{fill, word},
+};
+
+/// Weeks that forecasts know of a made-up shop; as many as a store keeps.
+const PAST_WEEKS: usize = 5;
+/// Days of a plot: in more of them nobody could tell the policies apart.
+const PLOT_DAYS: usize = 3;
+/// Buckets of a day and of a week.
+const DAY: usize = 24 * 12;
+const WEEK: usize = 7 * DAY;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Follow the orders of some weeks with instances that come and go, under several policies
+    #[command(
+        after_help = "Examples:\n  encargo simulate demand\n  encargo simulate demand --shop office --weeks 4 --html demand.html\n  \
+                            encargo simulate demand --history orders.csv --capacity 450 --start 2min --price 0.04"
+    )]
+    Demand(Demand),
+}
+
+/// Flags of `encargo simulate demand`.
+#[derive(Debug, Args)]
+pub(super) struct Demand {
+    /// Which made-up shop: meals (noon and evening, a sale, crowds), calm (the same without these), office, growing
+    #[arg(long, value_name = "NAME", default_value = "meals", value_parser = shop)]
+    shop: Shop,
+    /// Follow real orders instead: a file of lines like 2026-01-31T12:00:00Z,17, two weeks of which are only the past
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shop", "peak", "seed"])]
+    history: Option<PathBuf>,
+    /// Special days, which forecasts then know: lines like 2026-11-27 3.5
+    #[arg(long, value_name = "FILE")]
+    special: Option<PathBuf>,
+    /// How many weeks are followed
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=26))]
+    weeks: u8,
+    /// Orders per second of a made-up shop when it is busiest
+    #[arg(long, value_name = "N", default_value_t = 1_500.0)]
+    peak: f64,
+    /// The same seed gives the same orders
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Orders per second that one instance does [default: scale.fulfilment, or what is guessed]
+    #[arg(long, value_name = "N")]
+    capacity: Option<f64>,
+    /// Most instances that can share the work
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    partitions: u32,
+    /// How long it takes until an instance works [default: scale.start]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    start: Option<Duration>,
+    /// How long the group pauses when an instance comes or goes
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
+    pause: Duration,
+    /// What an hour of an instance costs
+    #[arg(long, value_name = "AMOUNT", default_value_t = 0.05)]
+    price: f64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write a page with plots that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Language of tables and page: en, es
+    #[arg(long, value_name = "LANG", default_value = "en")]
+    lang: Lang,
+}
+
+/// What was tried, and how each policy did.
+struct Trial<'a> {
+    flags: &'a Demand,
+    scenario: &'a Scenario<'a>,
+    outcomes: [Outcome; Policy::ALL.len()],
+}
+
+fn shop(name: &str) -> Result<Shop, String> {
+    Shop::named(name).ok_or_else(|| format!("must be {}", Shop::ALL.map(Shop::name).join(", ")))
+}
+
+impl Command {
+    pub(super) fn run(self, settings: &Settings) -> Result<ExitCode> {
+        let Self::Demand(demand) = self;
+        demand.run(settings)
+    }
+}
+
+impl Demand {
+    fn run(self, settings: &Settings) -> Result<ExitCode> {
+        let config = settings.load(&[])?.config;
+        for (flag, value) in [("peak", Some(self.peak)), ("capacity", self.capacity), ("price", Some(self.price))] {
+            if value.is_some_and(|value| !(value.is_finite() && value > 0.0)) {
+                bail!("--{flag} must be more than 0");
+            }
+        }
+        let set = app::scaling(&config);
+        let known = scale::Scaler::new(Role::Fulfilment, &set).capacity().0;
+        let (history, from) = self.past()?;
+        let special = special(self.special.as_ref(), &config.mail.time_zone.0)?;
+        let rules = Rules { start: self.start.unwrap_or(set.rules.start), pause: self.pause, ..set.rules };
+        let scenario = Scenario {
+            history: &history,
+            from,
+            special: &special,
+            capacity: self.capacity.unwrap_or(known),
+            partitions: self.partitions,
+            rules,
+            backlog_max: config.intake.backlog_max as f64,
+        };
+        let mut outcomes = Vec::new();
+        for policy in Policy::ALL {
+            outcomes.push(scenario.run(policy)?);
+        }
+        let outcomes = outcomes.try_into().expect("one of each policy");
+        let trial = Trial { flags: &self, scenario: &scenario, outcomes };
+        if self.json {
+            let mut out = Out::new();
+            out.json(&trial.json())?;
+            out.flush()?;
+        } else {
+            trial.document().print()?;
+        }
+        if let Some(path) = &self.html {
+            trial.document().write_html(path)?;
+            explain(&format!("The page is {}.", path.display()));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The orders, and from where on they are followed.
+    fn past(&self) -> Result<(History, usize)> {
+        let weeks = usize::from(self.weeks);
+        let Some(path) = &self.history else {
+            return Ok((self.shop.orders(PAST_WEEKS + weeks, self.peak, self.seed), PAST_WEEKS * WEEK));
+        };
+        let history = read(path)?;
+        let days = history.len() / DAY;
+        if history.len() < 3 * WEEK {
+            bail!(
+                "{} has the orders of {days} days: three weeks are needed, two of which forecasts learn from",
+                path.display()
+            );
+        }
+        let from = history.len().saturating_sub(weeks * WEEK).max(2 * WEEK);
+        Ok((history, from))
+    }
+}
+
+impl Trial<'_> {
+    fn of(&self, policy: Policy) -> &Outcome {
+        &self.outcomes[policy as usize]
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (Policy, &Outcome)> {
+        Policy::ALL.into_iter().zip(&self.outcomes)
+    }
+
+    /// The hours of a policy as a part of those that fixed instances take.
+    fn part(&self, outcome: &Outcome) -> f64 {
+        outcome.instance_hours / self.of(Policy::Fixed).instance_hours.max(f64::MIN_POSITIVE)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let policy = |(policy, outcome): (Policy, &Outcome)| {
+            json!({
+                "policy": policy.name(), "instance_hours": outcome.instance_hours, "cost": outcome.instance_hours * self.flags.price,
+                "of_fixed": self.part(outcome), "late_share": outcome.late / outcome.orders.max(1.0), "refused": outcome.refused,
+                "backlog_max": outcome.backlog_max, "changes": outcome.changes, "instances_by_five_minutes": outcome.instances,
+            })
+        };
+        json!({
+            "orders": self.of(Policy::Fixed).orders, "capacity_per_s": self.scenario.capacity,
+            "policies": self.rows().map(policy).collect::<Vec<_>>(),
+        })
+    }
+
+    fn document(&self) -> Document {
+        let (lang, both) = (self.flags.lang, self.of(Policy::Both));
+        let saved = format!("{:.0} %", (1.0 - self.part(both)) * 100.0);
+        let title = fill(word(lang, "sd_title"), &[("s", saved)]).into_owned();
+        let mut document = Document::new(lang, title, true);
+        let Scenario { history, from, capacity, rules, .. } = self.scenario;
+        let number = |n: f64| format::number(lang, n.round() as u64);
+        let places = [
+            ("n", number(both.orders)),
+            ("d", ((history.len() - from) / DAY).to_string()),
+            ("c", number(*capacity)),
+            ("s", format::duration(rules.start)),
+            ("p", format::duration(rules.pause)),
+            ("m", self.flags.partitions.to_string()),
+        ];
+        document.say("sd_scene", &places);
+        let row = |(policy, outcome): (Policy, &Outcome)| {
+            vec![
+                document.word(name(policy)).to_owned(),
+                number(outcome.instance_hours),
+                number(outcome.instance_hours * self.flags.price),
+                format!("{:.0} %", self.part(outcome) * 100.0),
+                format!("{:.3} %", outcome.late / outcome.orders.max(1.0) * 100.0),
+                number(outcome.backlog_max),
+                number(outcome.refused),
+                outcome.changes.to_string(),
+            ]
+        };
+        let rows = self.rows().map(row).collect();
+        document.table(
+            &["sd_policy", "sd_hours", "sd_cost", "sd_part", "sd_late", "sd_backlog", "sd_refused", "sd_changes"],
+            rows,
+        );
+        for note in ["sd_fixed_note", "sd_both_note", "sd_oracle_note"] {
+            document.say(note, &[]);
+        }
+        self.plots(&mut document);
+        document
+    }
+
+    /// The last days.
+    fn plots(&self, document: &mut Document) {
+        let Scenario { history, .. } = self.scenario;
+        let day = |index: usize| index as f64 / DAY as f64;
+        let last = |len: usize| len.saturating_sub(PLOT_DAYS * DAY)..len;
+        let orders = last(history.len())
+            .zip(0..)
+            .map(|(bucket, index)| (day(index), history.orders()[bucket] / BUCKET.as_secs_f64()));
+        let orders = Line { name: document.word("sd_orders").to_owned(), points: orders.collect() };
+        let line = |policy: Policy, key: &str| {
+            let instances = &self.of(policy).instances;
+            let points = last(instances.len()).zip(0..).map(|(at, index)| (day(index), f64::from(instances[at])));
+            Line { name: document.word(key).to_owned(), points: points.collect() }
+        };
+        let followed = vec![
+            line(Policy::Fixed, "sd_line_fixed"),
+            line(Policy::Reactive, "sd_line_reactive"),
+            line(Policy::Both, "sd_line_both"),
+        ];
+        for (title, lines) in [("sd_plot_orders", vec![orders]), ("sd_plot_instances", followed)] {
+            let (title, x) = (document.word(title).to_owned(), document.word("sd_days").to_owned());
+            document.plot(Plot { finding: title.clone(), title, x, lines, ..Plot::default() });
+        }
+    }
+}
+
+/// The key of a policy's name.
+fn name(policy: Policy) -> &'static str {
+    ["sd_fixed", "sd_reactive", "sd_forecast", "sd_both", "sd_oracle"][policy as usize]
+}
