@@ -7,6 +7,7 @@
 #[expect(clippy::disallowed_methods, reason = "what an operator accepts, he accepts now")]
 pub mod agreement;
 pub mod commands;
+pub mod contract;
 mod damage;
 mod descriptors;
 pub mod flows;

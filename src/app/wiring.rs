@@ -10,8 +10,8 @@ use anyhow::Result;
 use prometheus_client::registry::Registry;
 
 use super::{
-    Addresses, Role, agreement, commands, damage, flows, housekeeping, listeners::DeferredRoutes, open, options,
-    outage::Outage, services::Services,
+    Addresses, Role, agreement, commands, contract, damage, flows, housekeeping, listeners::DeferredRoutes, open,
+    options, outage::Outage, services::Services,
 };
 use crate::{
     catalog::Catalog,
@@ -136,6 +136,7 @@ impl Wiring {
             data: self.config.data.clone(),
             mailbox: mailbox.transpose()?,
             relay: self.relay.clone(),
+            contract: contract::deployment(&self.config),
             site,
             access,
             live: ops::Live::new(options::streams_max(&self.config), self.env.pace.clone()),

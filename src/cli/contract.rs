@@ -10,16 +10,22 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{
+    Settings,
     output::{Out, explain},
     table::Table,
 };
-use crate::contract::{self, Break, Direction};
+use crate::{
+    app,
+    contract::{self, Break, Direction},
+};
 
 /// `encargo contract`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show the formats of records, or the JSON Schema of one
-    #[command(after_help = "Examples:\n  encargo contract show\n  encargo contract show state")]
+    /// Show the formats of records, the JSON Schema of one, or all topics as an AsyncAPI document
+    #[command(
+        after_help = "Examples:\n  encargo contract show\n  encargo contract show state\n  encargo contract show asyncapi"
+    )]
     Show(Show),
     /// Write the formats of this version into a folder
     #[command(after_help = "Example:\n  encargo contract export contracts/2")]
@@ -33,8 +39,8 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// Which one
-    format: Option<String>,
+    /// A format, or asyncapi
+    document: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -91,19 +97,19 @@ impl Mode {
 }
 
 impl Command {
-    pub(super) fn run(self) -> Result<ExitCode> {
+    pub(super) fn run(self, settings: &Settings) -> Result<ExitCode> {
         match self {
-            Self::Show(show) => show.run(),
-            Self::Export(export) => export.run(),
+            Self::Show(show) => show.run(settings),
+            Self::Export(export) => export.run(settings),
             Self::Check(check) => check.run(),
         }
     }
 }
 
 impl Show {
-    fn run(self) -> Result<ExitCode> {
+    fn run(self, settings: &Settings) -> Result<ExitCode> {
         let mut out = Out::new();
-        let Some(name) = self.format else {
+        let Some(name) = self.document else {
             let mut table = Table::new(["FORMAT", "WHAT"]).whole();
             for (name, schema) in contract::schemas() {
                 let told =
@@ -114,14 +120,21 @@ impl Show {
             out.flush()?;
             return Ok(ExitCode::SUCCESS);
         };
-        let Some((_, schema)) = contract::schemas().find(|(format, _)| *format == name) else {
-            let names = contract::schemas().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
-            bail!("there is no format {name}; there are {names}");
+        let documents = documents(settings)?;
+        let stem = |path: &str| path.trim_start_matches("schemas/").trim_end_matches(".json").to_owned();
+        let Some((_, document)) = documents.iter().find(|(path, _)| stem(path) == name) else {
+            let names = documents.iter().map(|(path, _)| stem(path)).collect::<Vec<_>>().join(", ");
+            bail!("there is no document {name}; there are {names}");
         };
-        out.raw(pretty(&schema).as_bytes())?;
+        out.raw(pretty(document).as_bytes())?;
         out.flush()?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// All of them, with the topics' names of these settings.
+fn documents(settings: &Settings) -> Result<Vec<(String, Value)>> {
+    Ok(contract::documents(&app::contract::deployment(&settings.load(&[])?.config)))
 }
 
 fn pretty(document: &Value) -> String {
@@ -132,12 +145,12 @@ fn pretty(document: &Value) -> String {
 const SCHEMAS: &str = "schemas";
 
 impl Export {
-    fn run(self) -> Result<ExitCode> {
+    fn run(self, settings: &Settings) -> Result<ExitCode> {
         let folder = self.folder.join(SCHEMAS);
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        for (name, schema) in contract::schemas() {
-            let path = folder.join(format!("{name}.json"));
-            fs::write(&path, pretty(&schema)).with_context(|| format!("cannot write {}", path.display()))?;
+        for (name, document) in documents(settings)? {
+            let path = self.folder.join(name);
+            fs::write(&path, pretty(&document)).with_context(|| format!("cannot write {}", path.display()))?;
         }
         explain(&format!("Wrote {}", self.folder.display()));
         Ok(ExitCode::SUCCESS)

@@ -197,7 +197,7 @@ impl Cli {
             Command::Flow(flow) => wait(flow.run(&settings)),
             Command::Prove(prove) => prove.run(),
             Command::Config(config) => config.run(&settings),
-            Command::Contract(contract) => contract.run(),
+            Command::Contract(contract) => contract.run(&settings),
             Command::Health(health) => wait(health.run(&settings)),
             Command::Completions(completions) => completions.run(),
             Command::Man(man) => man.run(),

@@ -1,6 +1,7 @@
 //! Operations, on :9000: is it alive, is it ready, what does it measure, which mails did it write.
 
 mod access;
+mod contract;
 mod desk;
 mod exposition;
 mod ledger;
@@ -34,6 +35,7 @@ use tokio::{sync::Mutex, time::timeout};
 use self::ledger::Ledger;
 use crate::{
     clock::Clock,
+    contract::Deployment,
     domain::Flow,
     eventlog::EventLog,
     pages::{self, Site},
@@ -82,6 +84,8 @@ pub struct Ops {
     pub relay: Relay,
     /// The desk, where this process has a store.
     pub desk: Option<DeskDeps>,
+    /// What the topics are called whose records are described here.
+    pub contract: Deployment,
     /// What all pages know of the shop.
     pub site: Site,
     /// Who is let in where addresses are shown.
@@ -102,7 +106,7 @@ impl Ops {
         let access = self.access.clone();
         let follow = middleware::from_fn_with_state(self.live.clone(), live::follow);
         let numbers = Router::new().route("/metrics", get(metrics::metrics)).route("/scale", get(scale::scale));
-        let numbers = numbers.with_state(self.clone());
+        let numbers = numbers.with_state(self.clone()).merge(contract::router(&self.contract));
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))

@@ -1,4 +1,4 @@
-"""Judges values by JSON Schemas, as somebody else's library understands both.
+"""Judges values by JSON Schemas, as somebody else's library understands both: 2020-12, unless a schema says otherwise.
 
 On each line of standard input stands {"schema": …, "value": …}; for each comes a line: "ok", or where and why not.
 """
@@ -7,9 +7,11 @@ import json
 import sys
 
 from jsonschema import Draft202012Validator
+from jsonschema.validators import validator_for
 
 for line in sys.stdin:
     pair = json.loads(line)
-    Draft202012Validator.check_schema(pair["schema"])
-    error = next(Draft202012Validator(pair["schema"]).iter_errors(pair["value"]), None)
+    validator = validator_for(pair["schema"], default=Draft202012Validator)
+    validator.check_schema(pair["schema"])
+    error = next(validator(pair["schema"]).iter_errors(pair["value"]), None)
     print(f"{error.json_path}: {error.message}" if error else "ok")

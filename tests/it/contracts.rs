@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::Done,
-    harness::{cluster::needed, process::output},
+    harness::{app::TestApp, cluster::needed, process::output},
 };
 
 fn run(arguments: &[&str]) -> Done {
@@ -112,6 +112,39 @@ fn every_field_says_what_it_is() {
         for (name, field) in schema["properties"].as_object().unwrap() {
             assert!(field["description"].as_str().is_some_and(|told| told.len() > 10), "{format}.{name}");
         }
+    }
+}
+
+/// By the schema that AsyncAPI has of its documents.
+#[test]
+fn the_asyncapi_document_is_one() {
+    let text = fs::read("tests/contract/node_modules/@asyncapi/specs/schemas/3.0.0.json");
+    let rules: Value =
+        serde_json::from_slice(&text.expect("npm ci in tests/contract was run, as scripts/test does")).unwrap();
+    let document: Value = serde_json::from_str(&run(&["show", "asyncapi"]).ok()).unwrap();
+    let mut spoilt = document.clone();
+    spoilt["operations"]["intake.send.orders"]["action"] = "sned".into();
+    let verdicts = judge(&[(rules.clone(), document), (rules, spoilt)]);
+    assert_eq!(verdicts[0], "ok");
+    assert!(verdicts[1].starts_with("$.operations['intake.send.orders']"), "{}", verdicts[1]);
+}
+
+/// Whoever writes or reads topics finds the documents where the service is operated.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documents_are_served_as_they_are_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&["export", folder.path().to_str().unwrap()]).ok();
+    let app = TestApp::start().await;
+    let formats = contract::schemas().map(|(name, _)| format!("schemas/{name}.json"));
+    for path in formats.chain(["asyncapi.json".to_owned()]) {
+        let answer = reqwest::get(app.ops(&format!("/{path}"))).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (200, &"application/json".parse().unwrap()),
+            "{path}"
+        );
+        let exported: Value = serde_json::from_slice(&fs::read(folder.path().join(&path)).unwrap()).unwrap();
+        assert_eq!(answer.json::<Value>().await.unwrap(), exported, "{path}");
     }
 }
 

@@ -119,6 +119,7 @@ async fn names(app: &TestApp) -> Vec<(&'static str, String)> {
         ("{command}", "c-1".to_owned()),
         ("{number}", "0".to_owned()),
         ("{file}", "pages.css".to_owned()),
+        ("{schema}", "order.json".to_owned()),
     ]
 }
 
@@ -236,7 +237,8 @@ async fn nothing_in_an_address_leads_to_a_file_or_becomes_a_header_or_markup() {
     ];
     for route in routes(&app).await {
         for value in hostile {
-            let path = route.filled(&["{id}", "{handle}", "{command}", "{number}", "{file}"].map(|name| (name, value)));
+            let path = route
+                .filled(&["{id}", "{handle}", "{command}", "{number}", "{file}", "{schema}"].map(|name| (name, value)));
             let queried = format!("{path}?lang={value}&value={value}&q={value}&product={value}");
             let is_asked = |method: &&Method| **method != Method::HEAD;
             for (path, method) in
