@@ -1,9 +1,11 @@
-//! What this deployment calls what the contract tells of.
+//! What this deployment tells of its formats: topics as they are called here, and what its listeners answer.
+
+use serde_json::Value;
 
 use crate::{
     config::{Config, Topics},
-    contract::Deployment,
-    fulfilment,
+    contract::{self, Deployment},
+    fulfilment, intake,
     role::Role,
     tracking,
 };
@@ -21,4 +23,12 @@ pub fn deployment(config: &Config) -> Deployment {
         ],
         groups: [(Role::Fulfilment, fulfilment::GROUP), (Role::Tracking, tracking::GROUP)],
     }
+}
+
+/// All documents by path, as they are exported: those of topics, and what each listener answers at `/openapi.json`.
+pub fn documents(config: &Config) -> Vec<(String, Value)> {
+    let mut documents = contract::documents(&deployment(config));
+    let listeners = [(Role::Intake, intake::openapi()), (Role::Tracking, tracking::openapi())];
+    documents.extend(listeners.map(|(role, document)| (format!("openapi-{}.json", role.name()), document)));
+    documents
 }

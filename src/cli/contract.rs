@@ -134,7 +134,7 @@ impl Show {
 
 /// All of them, with the topics' names of these settings.
 fn documents(settings: &Settings) -> Result<Vec<(String, Value)>> {
-    Ok(contract::documents(&app::contract::deployment(&settings.load(&[])?.config)))
+    Ok(app::contract::documents(&settings.load(&[])?.config))
 }
 
 fn pretty(document: &Value) -> String {

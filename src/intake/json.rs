@@ -11,6 +11,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -26,21 +27,36 @@ use crate::{
 /// The listener allows less; this bounds the router when something else serves it.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 
-#[derive(Deserialize)]
+/// What is ordered, and by whom.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Body<'a> {
+#[schemars(title = "Order")]
+pub(super) struct Body<'a> {
+    /// The product, as `GET /products` calls it.
     #[serde(borrow)]
+    #[schemars(example = &"1010")]
     product: Cow<'a, str>,
+    /// Where mails about the order go.
     #[serde(borrow)]
+    #[schemars(example = &"ana@example.org")]
     email: Cow<'a, str>,
-    /// Whatever a shop front calls a language: none is a reason to refuse an order.
+    /// The customer's language: a tag, or several in order of preference. Whatever a shop front calls one: none is a reason to
+    /// refuse an order.
+    #[schemars(example = &"es")]
     lang: Option<Value>,
 }
 
-#[derive(Serialize)]
-struct Accepted<'a> {
+/// An order that is taken, and will not be lost.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Accepted")]
+pub(super) struct Accepted<'a> {
+    /// The order's number.
+    #[schemars(example = 1)]
     orderid: u64,
+    /// What opens the order to who knows it.
+    #[schemars(example = &"974e8b36e1e372932a18cc4c7d46e37f")]
     handle: String,
+    /// The address where it can be followed.
     track: &'a str,
 }
 

@@ -11,6 +11,7 @@
 //!   log has offsets already, see [`ids`]).
 
 mod admission;
+mod contract;
 mod form;
 mod idempotency;
 pub mod ids;
@@ -23,10 +24,12 @@ mod rates;
 mod shop;
 mod trace;
 
+pub use contract::openapi;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Json, Router,
     http::HeaderValue,
     middleware::from_fn_with_state,
     routing::{get, post},
@@ -193,6 +196,7 @@ impl Intake {
             .route("/", post(form::place))
             .route("/orders", post(json::place))
             .route("/products", get(products::list))
+            .route("/openapi.json", get(|| async { Json(contract::openapi()) }))
             .with_state(self.service.clone())
             .route("/checkout", self.shop.clone().checkout());
         let routes = web::with_fallbacks(routes.merge(pages::assets()));

@@ -14,6 +14,7 @@ use axum::{
     http::Uri,
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::place::OrderService;
@@ -29,15 +30,18 @@ const LIMIT_MAX: usize = 100;
 const QUERY_BYTES_MAX: usize = 200;
 
 /// A product as clients see it.
-#[derive(Serialize)]
-struct Item<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Product")]
+pub(super) struct Item<'a> {
     /// For the form of the old service.
     row: usize,
     /// For `POST /orders`.
     product: &'a str,
+    /// Its name.
     name: &'a str,
+    /// Its price as the catalogue writes it.
     price: &'a str,
-    /// What stands for a picture, see [`Tile`].
+    /// What stands for a picture, as four letters.
     tile: String,
     /// The name in pieces, by turns one that was not looked for (perhaps empty) and one that was.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,11 +49,14 @@ struct Item<'a> {
 }
 
 /// One page of what was found.
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Page")]
+pub(super) struct Answer<'a> {
     /// How many were found, on all pages.
     total: usize,
+    /// Which page this is, from 1.
     page: usize,
+    /// How many pages there are.
     pages: usize,
     /// How many there are at any price.
     at_any_price: usize,
@@ -57,6 +64,7 @@ struct Answer<'a> {
     catalog: usize,
     /// What was probably meant; with `total` 0 as much of it as there is.
     spelling: Option<&'a str>,
+    /// The products of this page.
     items: Vec<Item<'a>>,
 }
 

@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 
 /// An order as programs read it, over HTTP and from the command line. Address and handle are for the shop alone; a
 /// customer's tracking address may be passed on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct OrderJson<'a> {
     /// The order's number.
     pub orderid: u64,
@@ -54,6 +55,7 @@ pub struct OrderJson<'a> {
     pub allowed: Vec<&'static str>,
     /// The tracking handle.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    #[schemars(with = "Option<String>")]
     pub handle: Option<Handle>,
     /// What happened so far; left out of lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -64,7 +66,7 @@ pub struct OrderJson<'a> {
 }
 
 /// The line of an order, as its page shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LineJson {
     /// All states: those of its flow, or, where that is not known here, those that it has been in.
     pub steps: Vec<StepJson>,
@@ -73,7 +75,7 @@ pub struct LineJson {
 }
 
 /// A state of the line.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct StepJson {
     /// The state.
     pub estado: String,
@@ -86,18 +88,26 @@ pub struct StepJson {
 }
 
 /// Something that happened to an order: a state that it entered, or a change in it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct HistoryJson<'a> {
+    /// Counts the order's events, from 1.
     seq: u8,
+    /// The state.
     estado: &'a str,
+    /// What happened: `entered`, `held`, `resumed`, `delayed` or `readdressed`.
     change: &'static str,
+    /// When.
     at: Timestamp,
+    /// Who sent the command that caused it; for the shop alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'a str>,
+    /// That command; for the shop alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<&'a str>,
+    /// Why, in that sender's words; for the shop alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    /// How the mail about it fares.
     #[serde(skip_serializing_if = "Option::is_none")]
     mail: Option<&'static str>,
 }

@@ -1,4 +1,5 @@
 mod commands;
+mod contract;
 mod events;
 mod lookup;
 mod outcome;
@@ -13,8 +14,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use subtle::ConstantTimeEq as _;
+
+pub use contract::openapi;
 
 use super::{
     Feed, Metrics, OrderJson,
@@ -124,6 +128,7 @@ impl Api {
             }
             routes = routes.route(path, route);
         }
+        routes = routes.route("/openapi.json", get(|| async { Json(contract::openapi()) }));
         // where there are no mails, or no links in them, nobody is sent one
         if self.0.options.site.lookup.is_some() {
             routes = routes.merge(lookup::routes());
@@ -194,13 +199,19 @@ fn unavailable(error: store::Error) -> Problem {
 }
 
 /// The answer of the old service, its keys sorted.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct OldAnswer<'a> {
+    /// The state.
     estado: &'a str,
+    /// The product's key.
     gameid: &'a str,
+    /// The product's name.
     name: &'a str,
+    /// The order's number.
     orderid: u64,
+    /// The price as text.
     price: &'a str,
+    /// The customer's address.
     usermail: &'a str,
 }
 

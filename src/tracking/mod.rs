@@ -15,7 +15,7 @@ mod projection;
 mod redrive;
 
 pub use answer::{HistoryJson, LineJson, OrderJson, StepJson};
-pub use api::{Api, Deps as ApiDeps, Options as ApiOptions};
+pub use api::{Api, Deps as ApiDeps, Options as ApiOptions, openapi};
 pub use feed::Feed;
 pub use metrics::Metrics;
 pub use projection::{Deps, Options, Projection};

@@ -16,6 +16,7 @@ mod gate;
 mod guard;
 mod head;
 mod language;
+pub mod openapi;
 mod problem;
 mod rate;
 mod request;

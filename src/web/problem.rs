@@ -8,6 +8,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -32,7 +33,7 @@ struct Rare {
 }
 
 /// What is wrong with one field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
     /// The field's name.
     pub field: Cow<'static, str>,
@@ -40,13 +41,21 @@ pub struct FieldError {
     pub detail: Cow<'static, str>,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// What is wrong (RFC 9457). Some kinds have members of their own besides.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Problem")]
+pub(super) struct Body<'a> {
+    /// Its kind, for programs: `urn:encargo:problem:` and a word.
     #[serde(rename = "type")]
+    #[schemars(example = &"urn:encargo:problem:not-found")]
     kind: String,
+    /// The kind in words.
     title: &'a str,
+    /// The answer's status.
     status: u16,
+    /// What is wrong, and what would be right.
     detail: &'a str,
+    /// What is wrong with each field.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
     #[serde(flatten)]

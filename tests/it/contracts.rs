@@ -11,6 +11,7 @@ use encargo::{
     contract,
     domain::{DeadLetter, Source, Timestamp, wire},
 };
+use reqwest::Response;
 use serde_json::{Value, json};
 
 use crate::{
@@ -146,6 +147,70 @@ async fn the_documents_are_served_as_they_are_exported() {
         let exported: Value = serde_json::from_slice(&fs::read(folder.path().join(&path)).unwrap()).unwrap();
         assert_eq!(answer.json::<Value>().await.unwrap(), exported, "{path}");
     }
+}
+
+/// By a validator of OpenAPI documents.
+#[test]
+fn the_openapi_documents_are_such() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&["export", folder.path().to_str().unwrap()]).ok();
+    let validate = |name: &str| {
+        let mut validator = Command::new(needed("ENCARGO_TEST_PYTHON"));
+        Done::from(output(validator.args(["-m", "openapi_spec_validator"]).arg(folder.path().join(name))))
+    };
+    validate("openapi-intake.json").ok();
+    validate("openapi-tracking.json").ok();
+    let spoilt =
+        fs::read_to_string(folder.path().join("openapi-intake.json")).unwrap().replace("\"responses\"", "\"answers\"");
+    fs::write(folder.path().join("spoilt.json"), spoilt).unwrap();
+    assert_eq!(validate("spoilt.json").status, 1);
+}
+
+/// What a listener's document says of an answer: its schema, with what that refers to.
+fn schema_of(document: &Value, method: &str, path: &str, answer: &Response) -> Value {
+    let status = answer.status().as_u16().to_string();
+    let media = answer.headers()["content-type"].to_str().unwrap();
+    let schema = &document["paths"][path][method]["responses"][&status]["content"][media]["schema"];
+    assert!(!schema.is_null(), "{method} {path} answers {status} {media}, which is not told");
+    let mut schema = schema.clone();
+    schema["components"] = document["components"].clone();
+    schema
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_those_that_the_openapi_documents_tell() {
+    let app = TestApp::start().await;
+    let place = |body: Value| app.http.post(app.intake("/orders")).json(&body).send();
+    let taken = place(json!({ "product": "1010", "email": "ana@example.org", "lang": "es" })).await.unwrap();
+    let refused = place(json!({ "product": "no such", "email": "ana", "gift": true })).await.unwrap();
+    let get = |url: String| app.http.get(url).send();
+    let intake: Value = get(app.intake("/openapi.json")).await.unwrap().json().await.unwrap();
+    let tracking: Value = get(app.tracking("/openapi.json")).await.unwrap().json().await.unwrap();
+    let track = {
+        let schema = schema_of(&intake, "post", "/orders", &taken);
+        let body: Value = taken.json().await.unwrap();
+        assert_eq!(judge(&[(schema, body.clone())]), ["ok"]);
+        app.tracking(&format!("/track/{}", body["handle"].as_str().unwrap()))
+    };
+    app.in_state(1, "recibido").await;
+    let answers = [
+        (&intake, "post", "/orders", refused),
+        (&intake, "get", "/products", get(app.intake("/products?q=cafe")).await.unwrap()),
+        (&intake, "get", "/products", get(app.intake("/products?q=cafe&page=1")).await.unwrap()),
+        (&intake, "get", "/products", get(app.intake("/products?limit=0")).await.unwrap()),
+        (&tracking, "get", "/track/{handle}", get(track).await.unwrap()),
+        (&tracking, "get", "/track/{handle}", get(app.tracking("/track/nobody")).await.unwrap()),
+        (&tracking, "get", "/orders/{id}", get(app.tracking("/orders/1")).await.unwrap()),
+        (&tracking, "get", "/orders/{id}", get(app.tracking("/orders/9")).await.unwrap()),
+        (&tracking, "get", "/", get(app.tracking("/?value=1")).await.unwrap()),
+        (&tracking, "get", "/", get(app.tracking("/")).await.unwrap()),
+    ];
+    let mut pairs = Vec::new();
+    for (document, method, path, answer) in answers {
+        let schema = schema_of(document, method, path, &answer);
+        pairs.push((schema, answer.json().await.unwrap()));
+    }
+    assert_eq!(judge(&pairs), vec!["ok"; pairs.len()]);
 }
 
 /// Every version that was released: its readers understand what is written today, and today's understand what it wrote.

@@ -1,0 +1,115 @@
+//! What a listener answers, as an OpenAPI 3.1 document; the schemas are made of the types that are read and answered.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::problem::Body;
+
+/// A method of a path.
+pub struct Endpoint {
+    /// `get`, `post`.
+    pub method: &'static str,
+    /// The path, with its parameters in braces.
+    pub path: &'static str,
+    /// A name for it in programs.
+    pub id: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Parameters, as [`parameter`] makes them.
+    pub parameters: Vec<Value>,
+    /// The body that it takes.
+    pub takes: Option<Content>,
+    /// What it answers when all is well, by status.
+    pub answers: Vec<(u16, &'static str, Option<Content>)>,
+    /// The statuses of what it answers otherwise: `application/problem+json`, all of one form.
+    pub problems: &'static [u16],
+}
+
+/// A body: its media type and its schema.
+pub struct Content(pub &'static str, pub Value);
+
+const JSON: &str = "application/json";
+
+impl Content {
+    /// JSON that is read.
+    pub fn read<T: JsonSchema>() -> Self {
+        Self(JSON, schema::<T>(SchemaSettings::draft2020_12()))
+    }
+
+    /// JSON that is answered.
+    pub fn answered<T: JsonSchema>() -> Self {
+        Self(JSON, schema::<T>(SchemaSettings::draft2020_12().for_serialize()))
+    }
+
+    /// Text for people.
+    pub fn text(media: &'static str) -> Self {
+        Self(media, json!({ "type": "string" }))
+    }
+
+    fn document(&self) -> Value {
+        json!({ self.0: { "schema": self.1 } })
+    }
+}
+
+fn schema<T: JsonSchema>(settings: SchemaSettings) -> Value {
+    let settings = settings.with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None; // the document says it for all of its schemas
+    });
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+/// A parameter: `place` is `query`, `path` or `header`. In a path it must be there.
+pub fn parameter(place: &'static str, name: &'static str, description: &'static str, schema: Value) -> Value {
+    json!({ "in": place, "name": name, "description": description, "required": place == "path", "schema": schema })
+}
+
+/// The document of a listener.
+pub fn document(title: &str, description: &str, endpoints: Vec<Endpoint>) -> Value {
+    let mut paths = Map::new();
+    for endpoint in endpoints {
+        let methods = paths.entry(endpoint.path).or_insert_with(|| json!({}));
+        methods[endpoint.method] = operation(&endpoint);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": title,
+            "description": description,
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "schemas": { "Problem": schema::<Body<'static>>(SchemaSettings::draft2020_12().for_serialize()) },
+            "securitySchemes": { "key": { "type": "http", "scheme": "bearer", "description": "tracking.api_key" } },
+        },
+    })
+}
+
+fn operation(endpoint: &Endpoint) -> Value {
+    let mut responses = Map::new();
+    for (status, description, content) in &endpoint.answers {
+        let mut response = json!({ "description": description });
+        if let Some(content) = content {
+            response["content"] = content.document();
+        }
+        responses.insert(status.to_string(), response);
+    }
+    for status in endpoint.problems {
+        let meaning = axum::http::StatusCode::from_u16(*status).ok().and_then(|status| status.canonical_reason());
+        let content = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+        responses.insert(status.to_string(), json!({ "description": meaning.unwrap_or_default(), "content": content }));
+    }
+    let mut operation = json!({
+        "operationId": endpoint.id,
+        "summary": endpoint.summary,
+        "parameters": endpoint.parameters,
+        "responses": responses,
+    });
+    if let Some(content) = &endpoint.takes {
+        operation["requestBody"] = json!({ "required": true, "content": content.document() });
+    }
+    operation
+}
