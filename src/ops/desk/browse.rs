@@ -37,6 +37,24 @@ pub(super) struct Found {
     /// Whether there may be more that way.
     pub(super) has_more: bool,
     bytes: usize,
+    /// Among how many such looks the bounds are shared; none is one.
+    shared_by: u32,
+}
+
+/// The newest records of all partitions of a topic that hold a text, the newest first. They share the bounds of one look.
+pub(super) fn newest(log: &dyn EventLog, topic: &str, holds: &str) -> eventlog::Result<Vec<(TopicPartition, Record)>> {
+    let info = log.topic(topic)?.ok_or_else(|| Error::Unknown(topic.to_owned()))?;
+    let shared_by = info.partitions.len() as u32;
+    let mut newest = Vec::new();
+    for (partition, range) in (0..).zip(&info.partitions) {
+        let tp = TopicPartition { topic: topic.to_owned(), partition };
+        let mut found = Found { span: (range.end, range.end), shared_by, ..Found::default() };
+        found.back(log, &tp, range.start, holds)?;
+        newest.extend(found.records.into_iter().map(|record| (tp.clone(), record)));
+    }
+    newest.sort_by_key(|(_, record)| std::cmp::Reverse((record.at, record.offset)));
+    newest.truncate(SHOWN_MAX);
+    Ok(newest)
 }
 
 /// Looks for records that hold a text.
@@ -64,7 +82,10 @@ pub(super) fn browse(log: &dyn EventLog, tp: &TopicPartition, from: From, holds:
 
 impl Found {
     fn is_full(&self) -> bool {
-        self.records.len() >= SHOWN_MAX || self.looked >= LOOKED_MAX || self.bytes >= BYTES_MAX
+        let parts = self.shared_by.max(1);
+        self.records.len() >= SHOWN_MAX
+            || self.looked >= LOOKED_MAX / u64::from(parts)
+            || self.bytes >= BYTES_MAX / parts as usize
     }
 
     fn forward(&mut self, log: &dyn EventLog, tp: &TopicPartition, end: u64, holds: &str) -> eventlog::Result<()> {
@@ -165,6 +186,28 @@ mod tests {
         };
         log.append(values.map(record).collect()).await.unwrap();
         (log, TopicPartition { topic: "t".into(), partition: 0 })
+    }
+
+    #[tokio::test]
+    async fn the_newest_of_all_partitions_are_found() {
+        let log = MemoryLog::new(Clock::manual(Timestamp::from_millis(0)), Options::default());
+        log.create(&TopicSpec { name: "t".into(), partitions: 3 }).unwrap();
+        let record = |n: i64| NewRecord {
+            topic: "t".into(),
+            partition: Some((n % 2) as u32),
+            key: None,
+            value: format!("record {n}").into(),
+            headers: Headers::default(),
+            at: Timestamp::from_millis(n),
+        };
+        log.append((0..200).map(record).collect()).await.unwrap();
+        let times = |holds| {
+            let newest = newest(&log, "t", holds).unwrap();
+            newest.iter().map(|(tp, record)| (tp.partition, record.at.as_millis())).collect::<Vec<_>>()
+        };
+        assert_eq!(times(""), (150..200).rev().map(|n| ((n % 2) as u32, n)).collect::<Vec<_>>());
+        assert_eq!(times("record 17"), (170..180).rev().chain([17]).map(|n| ((n % 2) as u32, n)).collect::<Vec<_>>());
+        assert!(matches!(newest(&log, "none", ""), Err(Error::Unknown(_))));
     }
 
     fn texts(found: &Found) -> Vec<String> {

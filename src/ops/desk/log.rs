@@ -46,6 +46,14 @@ struct Query {
     is_plain: bool,
 }
 
+impl Query {
+    /// Whether the newest records of all partitions are asked for. An order is in one of them.
+    fn is_of_all(&self) -> bool {
+        let is_order = self.holds.parse::<OrderId>().is_ok();
+        self.partition.is_none() && self.at.is_empty() && self.before.is_none() && !is_order
+    }
+}
+
 /// Where to begin, as it was asked for.
 #[derive(Debug, Clone, Copy)]
 enum Start {
@@ -68,22 +76,30 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
     let start = start(&query, voice);
     let is_unclear = start.is_none();
     let topics = topics(&desk).await?;
-    let tp = query.topic.clone().map(|topic| choose(&topics, topic, query.partition, &query.holds));
+    let newest = match &query.topic {
+        Some(topic) if query.is_of_all() => Some(newest(&desk, topic, &query.holds).await?),
+        _ => None,
+    };
+    let of_one = query.topic.clone().filter(|_| newest.is_none());
+    let tp = of_one.map(|topic| choose(&topics, topic, query.partition, &query.holds));
     let read = match tp.zip(start) {
         Some((tp, start)) => Some(read(&desk, tp, start, &query.holds).await?),
         None => None,
     };
-    let rows = read.as_ref().map(|(tp, found)| {
-        let mut rows: Vec<_> = found.records.iter().map(|record| row(tp, record, query.is_plain)).collect();
-        if query.at.is_empty() {
-            rows.reverse(); // the newest first
+    let rows = match (&newest, &read) {
+        (Some(newest), _) => newest.iter().map(|(tp, record)| row(tp, record, query.is_plain)).collect(),
+        (None, Some((tp, found))) => {
+            let rows = found.records.iter().map(|record| row(tp, record, query.is_plain));
+            // the newest first, unless somebody reads on from somewhere
+            if query.at.is_empty() { rows.rev().collect() } else { rows.collect::<Vec<_>>() }
         }
-        rows
-    });
+        (None, None) => Vec::new(),
+    };
     let values = context! {
         groups => groups(&desk, &seen, voice), topics => topics.iter().map(|topic| topic_row(topic, voice, &desk)).collect::<Vec<_>>(),
         command => query.topic.as_deref().map(|topic| format!("encargo log read {} --tail 50", quoted(topic))),
         topic => &query.topic, at => &query.at, holds => &query.holds, is_plain => query.is_plain, is_unclear, rows,
+        is_read => newest.is_some() || read.is_some(), is_of_all => newest.is_some(),
         falls_into => falls_into(&desk, &topics, &query),
         partition => read.as_ref().map(|(tp, _)| tp.partition),
         looked => read.as_ref().map(|(_, found)| context! {
@@ -131,12 +147,21 @@ async fn topics(desk: &Desk) -> Result<Arc<Vec<TopicInfo>>, Problem> {
     desk.0.topics.look(&desk.0.deps.env.pace, look).await.map_err(silent)
 }
 
+async fn newest(desk: &Desk, topic: &str, holds: &str) -> Result<Vec<(TopicPartition, Record)>, Problem> {
+    let (topic, holds) = (topic.to_owned(), holds.to_owned());
+    ask(desk, move |log| browse::newest(log, &topic, &holds)).await.map_err(unread)
+}
+
 async fn read(desk: &Desk, tp: TopicPartition, start: Start, holds: &str) -> Result<(TopicPartition, Found), Problem> {
     let (from, holds) = (tp.clone(), holds.to_owned());
-    match ask(desk, move |log| find(log, &from, start, &holds)).await {
-        Ok(found) => Ok((tp, found)),
-        Err(Error::Unknown(what)) => Err(Problem::not_found(format!("the log has no topic or partition {what}"))),
-        Err(error) => Err(silent(error)),
+    let found = ask(desk, move |log| find(log, &from, start, &holds)).await.map_err(unread)?;
+    Ok((tp, found))
+}
+
+fn unread(error: Error) -> Problem {
+    match error {
+        Error::Unknown(what) => Problem::not_found(format!("the log has no topic or partition {what}")),
+        error => silent(error),
     }
 }
 
@@ -237,7 +262,7 @@ fn row(tp: &TopicPartition, record: &Record, is_plain: bool) -> Value {
     });
     let key = record.key.as_deref().map(|key| legible(&String::from_utf8_lossy(key), HEADER_MAX).0);
     context! {
-        place => format!("{tp} · {}", record.offset), offset => record.offset, at => record.at.as_millis(), key, order,
+        place => format!("{tp} · {}", record.offset), partition => tp.partition, offset => record.offset, at => record.at.as_millis(), key, order,
         estado => estado.map(|estado| legible(estado, HEADER_MAX).0), text, is_cut, has_addresses, bytes => record.value.len(),
         headers => headers.collect::<Vec<_>>(),
     }

@@ -59,6 +59,8 @@ async fn whatever_stands_in_a_record_is_shown_as_text() {
         at: app.clock.now(),
     };
     app.app().log().append((0..120).map(record).collect()).await.unwrap();
+    let of_all = page(&app, "/log?topic=odd").await;
+    assert!(of_all.contains("&lt;script&gt;119 ") && of_all.contains("The newest of all partitions"), "{of_all}");
     let newest = page(&app, "/log?topic=odd&partition=1").await;
     let texts = |html: &str| html.matches("&lt;script&gt;").count();
     assert_eq!((texts(&newest), newest.contains("&lt;script&gt;119 ")), (50, true), "{newest}");
