@@ -47,9 +47,14 @@ pub(super) fn top(value: f64) -> u64 {
     (round.unwrap_or(value) as u64).max(2)
 }
 
+/// Buckets of a histogram beyond these seconds are drawn only when something is in them.
+const DRAWN: f64 = 5.0;
+
 /// A histogram as bars, with where two values stand on its axis; what is beyond `goal` seconds is marked.
 pub(super) fn histogram(window: &Window, goal: f64, marks: [f64; 2]) -> Value {
-    let buckets: Vec<_> = window.buckets.iter().filter(|(bound, _)| bound.is_finite()).collect();
+    let last = window.buckets.iter().rposition(|(bound, count)| *bound <= DRAWN || *count > 0);
+    let drawn = window.buckets.iter().take(last.map_or(0, |last| last + 1));
+    let buckets: Vec<_> = drawn.filter(|(bound, _)| bound.is_finite()).collect();
     let width = 100.0 / buckets.len().max(1) as f64;
     let most = buckets.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1) as f64;
     let bar = |(index, (bound, count)): (usize, &&(f64, u64))| {
@@ -100,7 +105,8 @@ mod tests {
 
     #[test]
     fn bars_and_marks_stand_on_the_same_axis() {
-        let window = Window { buckets: vec![(0.01, 1), (0.05, 4), (1.0, 0), (f64::INFINITY, 0)], count: 5 };
+        let buckets = vec![(0.01, 1), (0.05, 4), (1.0, 0), (30.0, 0), (300.0, 0), (f64::INFINITY, 0)];
+        let window = Window { buckets, count: 5 };
         let chart = histogram(&window, 0.05, [0.01, 0.03]);
         assert_eq!(chart.get_attr("marks").unwrap().to_string(), "[33.3, 50.0]");
         assert_eq!(chart.get_attr("bounds").unwrap().to_string(), "['10', '50', '1\u{a0}s']");
