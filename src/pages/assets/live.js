@@ -42,8 +42,7 @@ function renew(old, fresh) {
  * what is shown is what there is. Hidden pages are only asked for: browsers have few connections.
  */
 export function follow({ address, isWanted, change, dress, tell }) {
-  let source, silence, polling;
-  let isAsking = false, isStale = false;
+  let source, silence, polling, isAsking, isStale;
 
   function show(html) {
     if (!isWanted()) return;
