@@ -113,7 +113,7 @@ async fn bounce_and_release(app: &TestApp, store: &[&str]) {
     assert_eq!(released.err, "Released 1 address; 2 mails will be tried again.\n", "{released:?}");
     // the command has decided at the real time
     app.clock.set_wall(crate::harness::real_clock().now());
-    app.clock.advance(Duration::from_secs(2));
+    app.clock.advance(Duration::from_secs(4));
     let mails = app.mails(3).await;
     let rosa = mails.iter().filter(|mail| mail.to.eq_ignore_ascii_case("rosa@example.org")).count();
     assert_eq!(rosa, 2, "{mails:?}");
