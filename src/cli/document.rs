@@ -1,11 +1,13 @@
 //! What a measurement says, as headings, tables and plots: printed as Markdown, which a terminal shows well, or as one HTML page.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use clap::Args;
+use serde::Serialize;
 
 use super::{
-    output::Out,
+    output::{Out, explain},
     plot::{Plot, escaped},
     width::width,
 };
@@ -16,6 +18,38 @@ use crate::{
 
 const TOKENS: &str = include_str!("../pages/assets/tokens.css");
 const STYLE: &str = include_str!("document.css");
+
+/// How what was found is shown.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Output {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Write a page with plots that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Language of tables and page: en, es
+    #[arg(long, value_name = "LANG", default_value = "en")]
+    pub(super) lang: Lang,
+}
+
+impl Output {
+    /// Prints what was found, as JSON or as a document, and writes the page.
+    pub(super) fn show(&self, found: &impl Serialize, document: &Document) -> Result<()> {
+        if self.json {
+            let mut out = Out::new();
+            out.json(found)?;
+            out.flush()?;
+        } else {
+            document.print()?;
+        }
+        if let Some(path) = &self.html {
+            document.write_html(path)?;
+            explain(&format!("page: {}", path.display()));
+        }
+        Ok(())
+    }
+}
 
 /// What was found.
 pub(super) struct Document {

@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 
 use super::{
     Settings,
-    document::Document,
+    document::{Document, Output},
     flags::StoreFlag,
     open,
-    output::{Out, explain},
     plot::{Line, Plot},
 };
 use crate::{
@@ -49,15 +48,8 @@ pub(super) struct Forecast {
     /// Special days: lines of a date and how many times as many orders come, like 2026-11-27 3.5
     #[arg(long, value_name = "FILE")]
     special: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    /// Write a page with plots that needs nothing else
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// Language of tables and page: en, es
-    #[arg(long, value_name = "LANG", default_value = "en")]
-    lang: Lang,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     store: StoreFlag,
 }
@@ -95,18 +87,8 @@ impl Forecast {
         let buckets = (self.next.as_secs() / BUCKET.as_secs()) as usize;
         let plan = forecast::plan(&forecast, buckets, &settings, &loads(&config)?);
         let starts = forecast::starts(&plan, settings.rules.start + settings.rules.pause);
-        let found = Found { lang: self.lang, zone, forecast, settings, plan, starts };
-        if self.json {
-            let mut out = Out::new();
-            out.json(&found.json())?;
-            out.flush()?;
-        } else {
-            found.document().print()?;
-        }
-        if let Some(path) = &self.html {
-            found.document().write_html(path)?;
-            explain(&format!("The page is {}.", path.display()));
-        }
+        let found = Found { lang: self.output.lang, zone, forecast, settings, plan, starts };
+        self.output.show(&found.json(), &found.document())?;
         Ok(ExitCode::SUCCESS)
     }
 }

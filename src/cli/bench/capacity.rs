@@ -133,7 +133,7 @@ impl Capacity {
         steps.sort_by(|one, other| one.rate.total_cmp(&other.rate));
         let (version, machine) = (env!("CARGO_PKG_VERSION"), steps[0].run.machine.clone());
         let found = Found { version, machine, capacity_per_s: good, broke, bottlenecks, steps, limits };
-        self.shared.show(&found, || found.document(&self.shared))?;
+        self.shared.output.show(&found, &found.document(&self.shared))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -151,12 +151,15 @@ impl Capacity {
             settle: Duration::from_mins(10),
         };
         let measured = trial.run(&system).await?;
-        let words = in_words(self.shared.lang, "bench_constant", rate, self.step, arrivals);
+        let words = in_words(self.shared.output.lang, "bench_constant", rate, self.step, arrivals);
         let run = Run::new(words, &system, &measured, None, false);
         let states = system.flow().len() as f64;
-        let broke =
-            run.figures.as_ref().and_then(|figures| broken(self.shared.lang, &run, figures, &measured, rate * states));
-        let bottlenecks = if broke.is_some() { bottlenecks(self.shared.lang, &measured, rate) } else { Vec::new() };
+        let broke = run
+            .figures
+            .as_ref()
+            .and_then(|figures| broken(self.shared.output.lang, &run, figures, &measured, rate * states));
+        let bottlenecks =
+            if broke.is_some() { bottlenecks(self.shared.output.lang, &measured, rate) } else { Vec::new() };
         explain(&format!("{rate:.0} orders/s: {}", broke.as_deref().unwrap_or("fine")));
         Ok(Step { rate, broke, bottlenecks, run })
     }
@@ -164,7 +167,7 @@ impl Capacity {
     /// There is no figure when a step fails the audit.
     fn objected(&self, steps: &[Step]) -> Result<ExitCode> {
         let run = &steps[steps.len() - 1].run;
-        self.shared.show(run, || page::of_run(self.shared.lang, run))?;
+        self.shared.output.show(run, &page::of_run(self.shared.output.lang, run))?;
         Ok(ExitCode::FAILURE)
     }
 }
@@ -214,8 +217,8 @@ impl Found {
             (Some(rate), None) => ("bench_capacity_more", format!("{rate:.0}")),
             (None, _) => ("bench_capacity_none", format!("{:.0}", self.steps[0].rate)),
         };
-        let words = fill(word(shared.lang, title.0), &[("rate", title.1)]).into_owned();
-        let mut document = Document::new(shared.lang, words, true);
+        let words = fill(word(shared.output.lang, title.0), &[("rate", title.1)]).into_owned();
+        let mut document = Document::new(shared.output.lang, words, true);
         document.text(format!("{}. Encargo {}.", self.machine, self.version));
         document.say("bench_capacity_objective", &[("late", format!("{LATE_MAX:.0}"))]);
         if let Some(broke) = &self.broke {

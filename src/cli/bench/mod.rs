@@ -11,13 +11,13 @@ mod restart;
 mod scale;
 mod system;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
 use self::{
-    document::Document,
+    document::Output,
     figures::Run,
     limits::Limits,
     measure::Trial,
@@ -26,7 +26,6 @@ use self::{
 use super::{
     Settings, document,
     flags::{LogFlag, StoreFlag},
-    output::{Out, explain},
     plot,
 };
 use crate::{
@@ -137,15 +136,8 @@ pub(super) struct Shared {
     /// Programs that work for it, whose CPU counts, too: broker=PID,database=PID
     #[arg(long, value_name = "NAME=PID", value_delimiter = ',')]
     beside: Vec<String>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    /// Write a page with plots that needs nothing else
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// Language of tables and page: en, es
-    #[arg(long, value_name = "LANG", default_value = "en")]
-    lang: Lang,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -165,7 +157,7 @@ impl Bench {
             Some(Command::Scale(scale)) => return scale.run(settings).await,
             None => {}
         }
-        let (pace, words) = self.profile.pace(self.shared.lang)?;
+        let (pace, words) = self.profile.pace(self.shared.output.lang)?;
         let trial = Trial {
             customers: customers(&self.place.product)?,
             pace,
@@ -179,7 +171,7 @@ impl Bench {
         let measured = trial.run(&system).await?;
         let run = Run::new(words, &system, &measured, Some(limits), self.place.unaudited);
         drop(system);
-        self.shared.show(&run, || page::of_run(self.shared.lang, &run))?;
+        self.shared.output.show(&run, &page::of_run(self.shared.output.lang, &run))?;
         Ok(ExitCode::from(u8::from(run.figures.is_none())))
     }
 
@@ -231,23 +223,6 @@ impl Shared {
         };
         let parse = |text| pair(text).with_context(|| format!("--beside {text}: must be like broker=1234"));
         self.beside.iter().map(parse).collect()
-    }
-
-    /// Prints what was found, as JSON or as a document, and writes the page.
-    fn show(&self, found: &impl serde::Serialize, document: impl FnOnce() -> Document) -> Result<()> {
-        let document = document();
-        if self.json {
-            let mut out = Out::new();
-            out.json(found)?;
-            out.flush()?;
-        } else {
-            document.print()?;
-        }
-        if let Some(path) = &self.html {
-            document.write_html(path)?;
-            explain(&format!("page: {}", path.display()));
-        }
-        Ok(())
     }
 }
 

@@ -122,7 +122,7 @@ impl ReportFlags {
             limits,
         };
         drop(status);
-        self.shared.show(&report, || report.document(&self.shared))?;
+        self.shared.output.show(&report, &report.document(&self.shared))?;
         Ok(ExitCode::from(u8::from(!is_kept)))
     }
 }
@@ -227,7 +227,7 @@ fn milliseconds(outcome: &Outcome) -> Summary {
 
 impl Report {
     fn document(&self, shared: &Shared) -> Document {
-        let mut document = page::verdict(shared.lang, &self.audit);
+        let mut document = page::verdict(shared.output.lang, &self.audit);
         document.text(format!("{}. Encargo {}.", self.machine, self.version));
         let Some(tables) = &self.tables else { return document };
         document.heading("bench_report_batches");

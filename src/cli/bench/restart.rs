@@ -107,7 +107,7 @@ impl Restart {
         let (version, machine) = (env!("CARGO_PKG_VERSION"), machine());
         let found = Found { version, machine, audit, orders, recovery: is_kept.then_some(recovery) };
         drop((status, system));
-        self.shared.show(&found, || found.document(&self.shared))?;
+        self.shared.output.show(&found, &found.document(&self.shared))?;
         Ok(ExitCode::from(u8::from(!is_kept)))
     }
 }
@@ -148,7 +148,7 @@ async fn recover(system: &mut System, all_due: Instant, orders: f64, status: &St
 
 impl Found {
     fn document(&self, shared: &Shared) -> Document {
-        let mut document = page::verdict(shared.lang, &self.audit);
+        let mut document = page::verdict(shared.output.lang, &self.audit);
         document.text(format!("{}. Encargo {}.", self.machine, self.version));
         let Some(recovery) = &self.recovery else { return document };
         document.heading("bench_restart");

@@ -103,14 +103,14 @@ impl Scale {
                 explain(&format!("{instances} instances on {partitions} partitions"));
                 let cell = self.cell(settings, topics.clone(), partitions, instances).await?;
                 if !cell.run.audit.is_kept() {
-                    self.shared.show(&cell.run, || page::of_run(self.shared.lang, &cell.run))?;
+                    self.shared.output.show(&cell.run, &page::of_run(self.shared.output.lang, &cell.run))?;
                     return Ok(ExitCode::FAILURE);
                 }
                 cells.push(cell);
             }
         }
         let found = Found { version: env!("CARGO_PKG_VERSION"), machine: machine(), cells, limits };
-        self.shared.show(&found, || found.document(&self.shared))?;
+        self.shared.output.show(&found, &found.document(&self.shared))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -153,7 +153,7 @@ impl Scale {
         let measured = trial.run(&system).await?;
         let places =
             [("n", CONNECTIONS.to_string()), ("duration", humantime::format_duration(self.duration).to_string())];
-        let load = fill(word(self.shared.lang, "bench_load_closed"), &places).into_owned();
+        let load = fill(word(self.shared.output.lang, "bench_load_closed"), &places).into_owned();
         let run = Run::new(load, &system, &measured, None, false);
         system.stop().await?;
         Ok(Cell { partitions, instances, run })
@@ -179,15 +179,15 @@ impl Found {
         let rate = |cell: &Cell| cell.run.figures.as_ref().map_or(0.0, |figures| figures.completed_per_s);
         let best = self.cells.iter().max_by(|one, other| rate(one).total_cmp(&rate(other)));
         let (Some(first), Some(best)) = (self.cells.first(), best) else {
-            return Document::new(shared.lang, String::new(), false);
+            return Document::new(shared.output.lang, String::new(), false);
         };
         let places = [
             ("gain", format!("{:.2}", rate(best) / rate(first).max(f64::MIN_POSITIVE))),
             ("instances", best.instances.to_string()),
             ("partitions", best.partitions.to_string()),
         ];
-        let title = fill(word(shared.lang, "bench_scale_title"), &places).into_owned();
-        let mut document = Document::new(shared.lang, title, true);
+        let title = fill(word(shared.output.lang, "bench_scale_title"), &places).into_owned();
+        let mut document = Document::new(shared.output.lang, title, true);
         document.text(format!("{}. {}. Encargo {}.", first.run.load, self.machine, self.version));
         document.heading("bench_scale");
         let rows = self.cells.iter().map(|cell| cell.row(rate(cell) / rate(first).max(f64::MIN_POSITIVE)));
