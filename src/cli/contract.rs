@@ -176,7 +176,8 @@ impl Check {
                 let is_file = path.is_file() && new.len() == 1;
                 let new = if is_file { new.values().next() } else { new.get(&format) };
                 let breaks = match new {
-                    Some(new) => contract::breaks(&old, new, self.mode.direction()),
+                    Some(new) => contract::breaks(&old, new, self.mode.direction())
+                        .with_context(|| format!("cannot compare {format} with that of {}", path.display()))?,
                     None => bail!("{} has the format {format}, and the newer version does not", path.display()),
                 };
                 for found in breaks.iter().filter(|found| !(self.own_names && found.is_new_name)) {

@@ -8,16 +8,14 @@ use serde_json::json;
 
 use super::{
     Settings,
-    document::Document,
+    document::{Document, Output},
     forecast::{read, special},
-    output::{Out, explain},
     plot::{Line, Plot},
 };
 use crate::{
     app,
     demand::{Outcome, Policy, Scenario},
-    domain::Lang,
-    forecast::{BUCKET, History, shop::Shop},
+    forecast::{BUCKET, DAY, History, WEEK, shop::Shop},
     pages::format,
     role::Role,
     scale::{self, Rules},
@@ -28,9 +26,8 @@ use crate::{
 const PAST_WEEKS: usize = 5;
 /// Days of a plot: in more of them nobody could tell the policies apart.
 const PLOT_DAYS: usize = 3;
-/// Buckets of a day and of a week.
-const DAY: usize = 24 * 12;
-const WEEK: usize = 7 * DAY;
+/// Longest time that an instance may take to work, or the group to pause: beyond that nobody follows demand.
+const START_MAX: Duration = Duration::from_hours(24);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -78,15 +75,8 @@ pub(super) struct Demand {
     /// What an hour of an instance costs
     #[arg(long, value_name = "AMOUNT", default_value_t = 0.05)]
     price: f64,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    /// Write a page with plots that needs nothing else
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// Language of tables and page: en, es
-    #[arg(long, value_name = "LANG", default_value = "en")]
-    lang: Lang,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What was tried, and how each policy did.
@@ -115,6 +105,11 @@ impl Demand {
                 bail!("--{flag} must be more than 0");
             }
         }
+        for (flag, value) in [("start", self.start.unwrap_or_default()), ("pause", self.pause)] {
+            if value > START_MAX {
+                bail!("--{flag} must be 24h at most");
+            }
+        }
         let set = app::scaling(&config);
         let known = scale::Scaler::new(Role::Fulfilment, &set).capacity().0;
         let (history, from) = self.past()?;
@@ -135,17 +130,7 @@ impl Demand {
         }
         let outcomes = outcomes.try_into().expect("one of each policy");
         let trial = Trial { flags: &self, scenario: &scenario, outcomes };
-        if self.json {
-            let mut out = Out::new();
-            out.json(&trial.json())?;
-            out.flush()?;
-        } else {
-            trial.document().print()?;
-        }
-        if let Some(path) = &self.html {
-            trial.document().write_html(path)?;
-            explain(&format!("The page is {}.", path.display()));
-        }
+        self.output.show(&trial.json(), &trial.document())?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -197,7 +182,7 @@ impl Trial<'_> {
     }
 
     fn document(&self) -> Document {
-        let (lang, both) = (self.flags.lang, self.of(Policy::Both));
+        let (lang, both) = (self.flags.output.lang, self.of(Policy::Both));
         let saved = format!("{:.0} %", (1.0 - self.part(both)) * 100.0);
         let title = fill(word(lang, "sd_title"), &[("s", saved)]).into_owned();
         let mut document = Document::new(lang, title, true);

@@ -106,6 +106,11 @@ impl Config {
         if !(1..=100).contains(&self.scale.load) {
             return bad("scale.load", format!("must be a percentage from 1 to 100, not {}", self.scale.load));
         }
+        for (key, value) in [("scale.start", self.scale.start), ("scale.down_after", self.scale.down_after)] {
+            if value > Duration::from_hours(24) {
+                return bad(key, "must be 24h at most".into());
+            }
+        }
         for name in &self.scale.zero {
             match Role::named(name) {
                 Some(role) if role.may_be_none() => {}

@@ -72,6 +72,7 @@ fn later_layers_win_and_tell_where_they_are() {
 fn unknown_keys_name_the_place_and_the_nearest_key() {
     insta::assert_snapshot!(error("\n[intake]\nlistn = \"x\""), @"tienda.toml:3: there is no key intake.listn; did you mean intake.listen?");
     insta::assert_snapshot!(error("[intak]\nlisten = \"x\""), @"tienda.toml:2: there is no key intak.listen; did you mean intake.listen?");
+    assert!(error("[scale]\nstart = \"48h\"").contains("scale.start must be 24h at most"));
     insta::assert_snapshot!(error("retention = \"3d\""), @"tienda.toml:1: there is no key retention; did you mean log.retention?");
     insta::assert_snapshot!(error("retenton = \"3d\""), @"tienda.toml:1: there is no key retenton; did you mean log.retention?");
     insta::assert_snapshot!(error("lisen = \"x\""), @"tienda.toml:1: there is no key lisen");

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    alternatives::{self, Alternative},
+    alternatives::{self, Alternative, Incomparable, Steps, is_in_words, place},
     bounds,
 };
 
@@ -37,23 +37,24 @@ pub struct Break {
 impl std::fmt::Display for Break {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let who = if self.backward { "new readers of old records" } else { "old readers of new records" };
-        let pointer = if self.pointer.is_empty() { "the whole" } else { &self.pointer };
+        let pointer = place(&self.pointer);
         write!(f, "{pointer}: {}; that breaks {who}", self.reason)
     }
 }
 
 /// What breaks between two versions of a schema.
-pub fn breaks(old: &Value, new: &Value, direction: Direction) -> Vec<Break> {
+pub fn breaks(old: &Value, new: &Value, direction: Direction) -> Result<Vec<Break>, Incomparable> {
+    let steps = Steps::new();
     let mut found = Vec::new();
     for (wanted, reader, writer, backward) in
         [(direction.backward, new, old, true), (direction.forward, old, new, false)]
     {
         if wanted {
-            let pair = Pair { reader, writer, backward };
-            found.extend(pair.compare([reader, writer], ["", ""], &mut Vec::new()));
+            let pair = Pair { reader, writer, backward, steps: &steps };
+            found.extend(pair.compare([reader, writer], ["", ""], &mut Vec::new())?);
         }
     }
-    found
+    Ok(found)
 }
 
 /// What there is where nothing is said: any value is taken.
@@ -68,6 +69,7 @@ struct Pair<'a> {
     reader: &'a Value,
     writer: &'a Value,
     backward: bool,
+    steps: &'a Steps,
 }
 
 impl Pair<'_> {
@@ -76,45 +78,49 @@ impl Pair<'_> {
     }
 
     /// Two schemas of reader and writer, which stand at these pointers.
-    fn compare(&self, schemas: [&Value; 2], at: [&str; 2], open: &mut Open) -> Vec<Break> {
+    fn compare(&self, schemas: [&Value; 2], at: [&str; 2], open: &mut Open) -> Result<Vec<Break>, Incomparable> {
         let mut found = Vec::new();
         if *schemas[0] == ANY {
-            return found;
+            return Ok(found);
         }
-        let read = alternatives::of(schemas[0], at[0], self.reader);
-        for written in alternatives::of(schemas[1], at[1], self.writer) {
+        let read = alternatives::of(schemas[0], at[0], self.reader, self.steps)?;
+        for written in alternatives::of(schemas[1], at[1], self.writer, self.steps)? {
             let mut tries = Vec::new();
             for one in read.iter().filter(|one| one.may_take(&written)) {
-                tries.push(self.compare_one(one, &written, open));
+                tries.push(self.compare_one(one, &written, open)?);
             }
-            match tries.into_iter().min_by_key(Vec::len) {
-                Some(breaks) => breaks.into_iter().for_each(|new| {
-                    if !found.contains(&new) {
-                        found.push(new);
-                    }
-                }),
-                None => found.push(self.found(at[0].to_owned(), format!("does not take {}", written.in_words()))),
+            let not_taken = || vec![self.found(at[0].to_owned(), format!("does not take {}", written.in_words()))];
+            for new in tries.into_iter().min_by_key(Vec::len).unwrap_or_else(not_taken) {
+                if !found.contains(&new) {
+                    found.push(new);
+                }
             }
         }
-        found
+        Ok(found)
     }
 
-    fn compare_one(&self, reader: &Alternative, writer: &Alternative, open: &mut Open) -> Vec<Break> {
+    fn compare_one(
+        &self,
+        reader: &Alternative,
+        writer: &Alternative,
+        open: &mut Open,
+    ) -> Result<Vec<Break>, Incomparable> {
+        self.steps.take()?;
         let (read, written, at) = (&reader.keywords, &writer.keywords, [&*reader.at, &*writer.at]);
         let pair = at.map(str::to_owned);
         if open.contains(&pair) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         open.push(pair);
         let mut found = Vec::new();
         bounds::compare(read, written, |keyword, reason| {
             found.push(self.found(format!("{}/{keyword}", at[0]), reason));
         });
-        found.extend(self.compare_fields([read, written], at, open));
+        found.extend(self.compare_fields([read, written], at, open)?);
         for keyword in ["items", "additionalProperties"] {
             let schemas = [read, written].map(|keywords| keywords.get(keyword).unwrap_or(&ANY));
             let at = at.map(|at| format!("{at}/{keyword}"));
-            found.extend(self.compare(schemas, [&at[0], &at[1]], open));
+            found.extend(self.compare(schemas, [&at[0], &at[1]], open)?);
         }
         open.pop();
         let at = at[0];
@@ -123,11 +129,16 @@ impl Pair<'_> {
                 found.push(self.found(format!("{at}/{keyword}"), "is not understood here, and differs"));
             }
         }
-        found
+        Ok(found)
     }
 
     /// Fields by name, and which of them must be there.
-    fn compare_fields(&self, keywords: [&Map<String, Value>; 2], at: [&str; 2], open: &mut Open) -> Vec<Break> {
+    fn compare_fields(
+        &self,
+        keywords: [&Map<String, Value>; 2],
+        at: [&str; 2],
+        open: &mut Open,
+    ) -> Result<Vec<Break>, Incomparable> {
         let none = Map::new();
         let [read, written] =
             keywords.map(|keywords| keywords.get("properties").and_then(Value::as_object).unwrap_or(&none));
@@ -136,7 +147,7 @@ impl Pair<'_> {
         for (name, schema) in read {
             let at = at.map(|at| format!("{at}/properties/{}", escaped(name)));
             let other = written.get(name).unwrap_or(other_written);
-            let breaks = self.compare([schema, other], [&at[0], &at[1]], open);
+            let breaks = self.compare([schema, other], [&at[0], &at[1]], open)?;
             let [pointer, _] = at;
             match written.contains_key(name) {
                 true => found.extend(breaks),
@@ -155,7 +166,7 @@ impl Pair<'_> {
         for (name, schema) in written.iter().filter(|(name, _)| !read.contains_key(*name)) {
             let others = format!("{}/additionalProperties", at[0]);
             let field = format!("{}/properties/{}", at[1], escaped(name));
-            if !self.compare([other_read, schema], [&others, &field], open).is_empty() {
+            if !self.compare([other_read, schema], [&others, &field], open)?.is_empty() {
                 found.push(self.found(others, format!("does not take the field {name}")));
             }
         }
@@ -167,7 +178,7 @@ impl Pair<'_> {
                 found.push(self.found(format!("{}/required", at[0]), reason));
             }
         }
-        found
+        Ok(found)
     }
 }
 
@@ -175,21 +186,7 @@ impl Pair<'_> {
 fn is_known(keyword: &str) -> bool {
     const COMPARED: [&str; 8] =
         ["type", "const", "properties", "required", "additionalProperties", "items", "$defs", "definitions"];
-    const WORDS: [&str; 12] = [
-        "$anchor",
-        "$comment",
-        "$id",
-        "$schema",
-        "contentMediaType",
-        "default",
-        "deprecated",
-        "description",
-        "examples",
-        "format",
-        "readOnly",
-        "title",
-    ];
-    COMPARED.contains(&keyword) || WORDS.contains(&keyword) || keyword.starts_with("x-") || bounds::is_one(keyword)
+    COMPARED.contains(&keyword) || is_in_words(keyword) || bounds::is_one(keyword)
 }
 
 /// The names of fields that must be there.

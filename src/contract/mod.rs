@@ -10,7 +10,10 @@ use serde_json::Value;
 
 use crate::{domain::wire, role::Role};
 
-pub use compatibility::{Break, Direction, breaks};
+pub use self::{
+    alternatives::Incomparable,
+    compatibility::{Break, Direction, breaks},
+};
 
 /// Each format's name and JSON Schema.
 pub fn schemas() -> impl Iterator<Item = (&'static str, Value)> {

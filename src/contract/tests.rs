@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::compatibility::{Break, Direction, breaks};
+use super::{Break, Direction, Incomparable, compatibility};
 
 const BACKWARD: Direction = Direction { backward: true, forward: false };
 const FORWARD: Direction = Direction { backward: false, forward: true };
@@ -23,6 +23,10 @@ fn changed(change: impl Fn(&mut Value)) -> Value {
     let mut schema = order();
     change(&mut schema);
     schema
+}
+
+fn breaks(old: &Value, new: &Value, direction: Direction) -> Vec<Break> {
+    compatibility::breaks(old, new, direction).unwrap()
 }
 
 fn words(found: &[Break]) -> Vec<String> {
@@ -166,6 +170,32 @@ fn references_and_sums_are_followed() {
     );
     let itself = json!({ "properties": { "next": { "$ref": "#" } } });
     assert_eq!(breaks(&itself, &itself, BACKWARD), []);
-    let nothing = json!({ "$ref": "#" });
-    assert_eq!(breaks(&nothing, &nothing, BACKWARD), []);
+}
+
+/// A verdict on these would be a guess, or take for ever.
+#[test]
+fn what_cannot_be_compared_is_said() {
+    fn doubled(times: u8) -> Value {
+        if times == 0 {
+            json!({ "type": "string" })
+        } else {
+            json!({ "anyOf": [doubled(times - 1), doubled(times - 1)] })
+        }
+    }
+    let beside = json!({ "properties": { "a": {} }, "anyOf": [{ "properties": { "b": {} } }] });
+    for (schema, expected) in [
+        (json!({ "$ref": "#" }), "the whole: references and alternatives go round in circles, or deeper than 64"),
+        (
+            json!({ "anyOf": [{ "$ref": "#" }, { "$ref": "#" }] }),
+            "/anyOf/0: references and alternatives go round in circles",
+        ),
+        (json!({ "properties": { "a": { "$ref": "#/nowhere" } } }), "/properties/a: #/nowhere names nothing"),
+        (beside, "/anyOf/0: properties stands beside it, too"),
+        (doubled(12), "its alternatives cannot be compared in 300000 steps"),
+    ] {
+        let error: Incomparable = compatibility::breaks(&schema, &schema, BACKWARD).unwrap_err();
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+    // those that are the same to a reader are told once
+    assert_eq!(words(&breaks(&doubled(8), &order(), BACKWARD)).len(), 1);
 }

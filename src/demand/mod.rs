@@ -99,7 +99,7 @@ impl Scenario<'_> {
                 let seen = Observed {
                     arriving: self.recent(second),
                     waiting: waiting as u64,
-                    behind: Duration::from_secs_f64(waiting / able),
+                    behind: Duration::try_from_secs_f64(waiting / able).unwrap_or(Duration::MAX),
                     instances: Some(fleet.working()),
                     shares: Some(self.partitions),
                 };

@@ -40,3 +40,20 @@ fn a_crowd_that_nobody_knows_of_is_late_for_who_only_foretells() {
     assert!(reactive.refused > 0.0 && reactive.refused < 100_000.0, "until others work: {}", reactive.refused);
     assert!((reactive.backlog_max - 20_000.0).abs() < 1.0);
 }
+
+#[test]
+fn instances_that_do_next_to_nothing_are_never_done() {
+    let (history, special) = (Shop::Calm.orders(4, 100.0, 1), Special::none(TimeZone::UTC));
+    let (capacity, partitions, rules, backlog_max) = (f64::MIN_POSITIVE, 2, Rules::default(), 1_000.0);
+    let scenario = Scenario {
+        history: &history,
+        from: 4 * WEEK - 12,
+        special: &special,
+        capacity,
+        partitions,
+        rules,
+        backlog_max,
+    };
+    let outcome = scenario.run(Policy::Reactive).unwrap();
+    assert!(outcome.refused > 0.0 && outcome.instances.iter().all(|instances| *instances <= 2), "{outcome:?}");
+}

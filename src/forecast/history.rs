@@ -1,7 +1,10 @@
 use std::time::Duration;
 
-use super::BUCKET;
+use super::{BUCKET, DAY};
 use crate::{domain::Timestamp, store::overview::Minute};
+
+/// Longest past that is read from a file.
+const DAYS_MAX: usize = 3_660;
 
 /// A file with a past cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,6 +15,9 @@ pub enum ReadError {
     /// There is none.
     #[error("it has no lines")]
     Empty,
+    /// A time is wrong, in all likelihood: the past has room for every five minutes in between.
+    #[error("its times are {0} days apart; ten years at most")]
+    TooLong(usize),
 }
 
 /// Orders by five minutes, without gaps.
@@ -47,7 +53,12 @@ impl History {
             let orders = orders.trim().parse().ok().filter(|orders: &f64| orders.is_finite() && *orders >= 0.0);
             counts.push((at, orders.ok_or_else(|| bad("no number of orders"))?));
         }
-        let last = counts.iter().map(|(at, _)| number(*at)).max().ok_or(ReadError::Empty)?;
+        let numbers = || counts.iter().map(|(at, _)| number(*at));
+        let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else { return Err(ReadError::Empty) };
+        let days = (last - first) as usize / DAY;
+        if days > DAYS_MAX {
+            return Err(ReadError::TooLong(days));
+        }
         Ok(Self::of(counts.into_iter(), last + 1))
     }
 

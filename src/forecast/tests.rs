@@ -108,6 +108,8 @@ fn a_past_is_read_from_minutes_and_from_a_file() {
     let wrong = History::of_csv("at,orders\n2026-01-05T12:06:00Z,many\n").unwrap_err();
     assert!(wrong.to_string().starts_with("line 2: no number of orders; lines are"), "{wrong}");
     assert_eq!(History::of_csv("at,orders\n"), Err(ReadError::Empty));
+    let ages = History::of_csv("0001-01-01T00:00:00Z,1\n9998-12-31T00:00:00Z,1\n").unwrap_err();
+    assert_eq!(ages.to_string(), "its times are 3651693 days apart; ten years at most");
 }
 
 #[test]

@@ -55,4 +55,6 @@ fn too_little_is_refused() {
     std::fs::write(path.join("orders.csv"), "at,orders\nyesterday,3\n").unwrap();
     let wrong = run(path, &["forecast", "--history", "orders.csv"]);
     assert!(wrong.err.contains("cannot use orders.csv") && wrong.err.contains("line 2"), "{wrong:?}");
+    let slow = run(path, &["simulate", "demand", "--pause", "48h"]);
+    assert!(slow.status == 1 && slow.err.contains("--pause must be 24h at most"), "{slow:?}");
 }
