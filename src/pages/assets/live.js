@@ -8,15 +8,16 @@ export const now = () => Date.now() + skew;
 
 const lang = document.documentElement.lang.replace(/^en$/, "en-GB"); // days before months, as the server writes them
 const told = (at, form) => at.toLocaleString(lang, { hourCycle: "h23", ...form });
-export const clock = (at) => told(at, { timeStyle: "medium" });
+const two = "2-digit", MINUTES = { hour: two, minute: two }, SECONDS = { ...MINUTES, second: two };
+export const clock = (at) => told(at, SECONDS);
 
 /** Tells times, and of which zone they are, in the reader's own. */
 export function localise(page) {
   for (const time of page.querySelectorAll("main time[datetime]")) {
-    const at = new Date(time.dateTime), { as } = time.dataset, two = "2-digit";
+    const at = new Date(time.dateTime), { as } = time.dataset;
     const isToday = new Date(now()).toDateString() === at.toDateString();
     time.textContent = told(at, as === "whole" ? { dateStyle: "medium", timeStyle: "long" } : {
-      hour: two, minute: two, ...as === "exact" ? { second: two, fractionalSecondDigits: 3 } : !as && isToday && { second: two },
+      ...as === "exact" ? { ...SECONDS, fractionalSecondDigits: 3 } : !as && isToday ? SECONDS : MINUTES,
       ...!isToday && as !== "hour" && { day: "numeric", month: "short" },
     });
   }
