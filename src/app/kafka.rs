@@ -1,7 +1,10 @@
 //! The event log on a cluster: how it is opened, and what its topics must be like.
 
+use std::fmt;
+
 use anyhow::{Result, bail};
 
+use super::{commands, flows};
 use crate::{
     config::{Config, Topics},
     eventlog::{
@@ -48,9 +51,40 @@ pub fn wanted_topics(log: &KafkaLog, config: &Config) -> Result<Vec<TopicSpec>> 
     Ok(wanted)
 }
 
-/// Topics that are missing while another one has nearly the same name, in words. The old services call theirs
-/// `compra_detalles` in one place and `compra_detalle` in another; beside the wrong one, orders would wait for ever.
-pub fn namesakes(log: &KafkaLog, config: &Config, missing: &[&str]) -> Result<Vec<String>> {
+/// The same with those that a deployment from before there were any gets when it starts.
+pub fn all_topics(log: &KafkaLog, config: &Config) -> Result<Vec<TopicSpec>> {
+    let mut wanted = wanted_topics(log, config)?;
+    let partitions = wanted[0].partitions; // those of the orders
+    wanted.extend(commands::topics(config, partitions));
+    wanted.push(flows::topic(config));
+    Ok(wanted)
+}
+
+/// A topic that is missing, while another one has nearly the same name.
+#[derive(Debug)]
+pub struct Namesake {
+    /// The setting that names the one that is missing.
+    pub key: &'static str,
+    /// Its name.
+    pub missing: String,
+    /// The one that is there.
+    pub there: String,
+}
+
+impl fmt::Display for Namesake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, missing, there } = self;
+        write!(
+            f,
+            "there is no topic {missing}, but {there}: to use that one, set topics.{key} = {there:?}; if it is another's, \
+             create {missing} with the brokers' own tools"
+        )
+    }
+}
+
+/// Topics that are missing while another one has nearly the same name. The old services call theirs `compra_detalles` in one
+/// place and `compra_detalle` in another; beside the wrong one, orders would wait for ever.
+pub fn namesakes(log: &KafkaLog, config: &Config, missing: &[&str]) -> Result<Vec<Namesake>> {
     let Topics { orders, states, forward_states, .. } = &config.topics;
     let taken = |name: &str| [orders, states].into_iter().chain(forward_states).any(|ours| ours == name);
     let bare = |name: &str| {
@@ -59,19 +93,16 @@ pub fn namesakes(log: &KafkaLog, config: &Config, missing: &[&str]) -> Result<Ve
     };
     let keys = [("orders", Some(orders)), ("states", Some(states)), ("forward_states", forward_states.as_ref())];
     let there = log.names()?;
-    let mut words = Vec::new();
+    let mut found = Vec::new();
     for (key, name) in keys.into_iter().filter_map(|(key, name)| name.map(|name| (key, name))) {
         let mut others = there.iter().filter(|other| !taken(other));
         if missing.contains(&name.as_str())
             && let Some(other) = others.find(|other| bare(other) == bare(name))
         {
-            words.push(format!(
-                "there is no topic {name}, but {other}: to use that one, set topics.{key} = {other:?}; if it is \
-                 another's, create {name} with the brokers' own tools"
-            ));
+            found.push(Namesake { key, missing: name.clone(), there: other.clone() });
         }
     }
-    Ok(words)
+    Ok(found)
 }
 
 /// The log of a cluster for a server. Refuses topics that are missing or do not fit.
@@ -88,7 +119,8 @@ pub(super) fn open(config: &Config, brokers: String) -> Result<KafkaLog> {
     let names: Vec<&str> = missing.iter().map(|difference| difference.topic.as_str()).collect();
     let alike = namesakes(&log, config, &names)?;
     if !alike.is_empty() {
-        bail!("topics of {url} are named differently: {}", alike.join("; "));
+        let words: Vec<String> = alike.iter().map(Namesake::to_string).collect();
+        bail!("topics of {url} are named differently: {}", words.join("; "));
     }
     if wrong.is_empty() {
         bail!("{url} lacks the topics {}: create them with `encargo log init --log {url}`", names.join(", "));

@@ -29,6 +29,8 @@ mod ids;
 mod intake;
 mod kill;
 mod ledger;
+#[cfg(feature = "kafka")]
+mod log_check;
 mod mail;
 mod mail_seen;
 mod mailbox;

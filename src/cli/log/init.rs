@@ -73,10 +73,7 @@ mod on_kafka {
     use serde_json::json;
 
     use crate::{
-        app::{
-            commands, flows,
-            kafka::{connect, namesakes, wanted_topics},
-        },
+        app::kafka::{all_topics, connect, namesakes},
         cli::{
             migrate::survey::highest_id,
             output::{Out, Tone, count, explain, plain},
@@ -103,16 +100,12 @@ mod on_kafka {
     /// Returns whether a topic cannot be used.
     pub(super) fn init(config: &Config, brokers: String, dry_run: bool, as_json: bool) -> Result<bool> {
         let log = connect(config, brokers)?;
-        let mut wanted = wanted_topics(&log, config)?;
-        let partitions = wanted[0].partitions; // those of the orders
-        wanted.extend(commands::topics(config, partitions));
-        wanted.push(flows::topic(config));
-        let topics = compare(&log, wanted)?;
+        let topics = compare(&log, all_topics(&log, config)?)?;
         let missing: Vec<&str> =
             topics.iter().filter(|topic| topic.is_missing()).map(|topic| topic.spec.name.as_str()).collect();
         let alike = namesakes(&log, config, &missing)?;
-        for words in &alike {
-            explain(&format!("Attention: {words}."));
+        for namesake in &alike {
+            explain(&format!("Attention: {namesake}."));
         }
         let is_refused = !dry_run && !alike.is_empty();
         let dry_run = dry_run || is_refused;

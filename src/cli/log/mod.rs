@@ -1,4 +1,6 @@
 mod accept;
+#[cfg(feature = "kafka")]
+mod check;
 mod groups;
 mod init;
 mod read;
@@ -16,13 +18,22 @@ use super::{
     output::{Out, explain, plain},
     table::Table,
 };
-use crate::eventlog::{EventLog, PartitionRange};
+use crate::{
+    config::LogUrl,
+    domain::Lang,
+    eventlog::{EventLog, PartitionRange},
+};
 
 /// `encargo log`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Create the topics that are missing on Kafka, and show how the others differ from what is wanted
     Init(init::Init),
+    /// Look for what is wrong with a Kafka cluster: topics, their settings, groups. Changes nothing. Ends with 0 when nothing was
+    /// found, 3 when only risks were, 1 when something does not work
+    #[command(after_help = "Examples:\n  encargo log check --log kafka://localhost:9092\n  \
+                            encargo log check --lang es\n  encargo log check --json | jq -r .code")]
+    Check(Check),
     /// Go on with an event log that is older than the store, or another one, when the right one is gone for good
     Accept(accept::Accept),
     /// List the topics with what each partition holds
@@ -45,10 +56,39 @@ pub(super) struct Flags {
     log: LogFlag,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Print one line of JSON for each finding
+    #[arg(long)]
+    json: bool,
+    /// Language of what is found: es or en
+    #[arg(long, value_name = "LANG", default_value = "en")]
+    lang: Lang,
+    #[command(flatten)]
+    log: LogFlag,
+}
+
+impl Check {
+    fn run(self, settings: &Settings) -> Result<ExitCode> {
+        let config = settings.load(&self.log.settings())?.config;
+        match config.log_url() {
+            LogUrl::Sqlite(path) => {
+                explain(&format!("Nothing to check: sqlite:{} has no brokers.", path.display()));
+                Ok(ExitCode::SUCCESS)
+            }
+            #[cfg(feature = "kafka")]
+            LogUrl::Kafka(brokers) => check::check(&config, brokers, self.lang, self.json),
+            #[cfg(not(feature = "kafka"))]
+            LogUrl::Kafka(_) => Err(crate::app::without_kafka()),
+        }
+    }
+}
+
 impl Command {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         match self {
             Self::Init(init) => return init.run(settings).await,
+            Self::Check(check) => return check.run(settings),
             Self::Accept(accept) => accept.run(settings).await?,
             Self::Topics(flags) => topics(&*open::log(&settings.load(&flags.log.settings())?.config)?, flags.json)?,
             Self::Groups(flags) => {

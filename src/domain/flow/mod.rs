@@ -157,6 +157,11 @@ impl Flow {
         self.steps.get(usize::from(seq).checked_sub(1)?)
     }
 
+    /// The longest that an order can take by timers, and by commands that come when they are expected.
+    pub fn longest(&self) -> Duration {
+        self.steps.iter().map(Step::longest).fold(Duration::ZERO, Duration::saturating_add)
+    }
+
     /// The place of a state in the line, counted from 1; the ends beside the line have none.
     pub fn seq_of(&self, state: &str) -> Option<u8> {
         self.steps.iter().position(|step| &*step.state == state).map(|i| i as u8 + 1)

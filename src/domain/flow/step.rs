@@ -91,6 +91,15 @@ impl Step {
         }
     }
 
+    /// The longest that an order stays, as far as the flow says it.
+    pub(super) fn longest(&self) -> Duration {
+        let dwells = self
+            .dwell()
+            .into_iter()
+            .flat_map(|dwell| dwell.exceptions.iter().map(|exception| exception.dwell).chain([dwell.usual]));
+        dwells.chain(self.expect()).max().unwrap_or_default()
+    }
+
     /// Whether a command moves an order on from here.
     pub fn takes_command(&self) -> bool {
         matches!(self.leave, Some(Leave::Command { .. } | Leave::Either { .. }))

@@ -46,7 +46,7 @@ use self::{
     slots::Slots,
     topics::Topics,
 };
-pub use self::{options::Options, setup::Difference};
+pub use self::{options::Options, setup::Difference, topics::Layout};
 use super::{
     BoxFuture, Error, EventLog, GroupInfo, GroupOffset, Lag, Member, MemberMode, NewRecord, Position, Reader, Result,
     TopicInfo, TopicPartition, TopicSpec,
@@ -120,9 +120,19 @@ impl KafkaLog {
         self.0.topics.check_internal()
     }
 
+    /// How the brokers keep a topic, if it is there.
+    pub fn layout(&self, topic: &str) -> Result<Option<Layout>> {
+        self.0.topics.found(topic)
+    }
+
+    /// A topic's settings, by Kafka's names; empty when we may not see them.
+    pub fn settings(&self, topic: &str) -> Result<HashMap<String, String>> {
+        self.0.topics.settings(topic)
+    }
+
     /// How many partitions a topic has, if it is there.
     pub fn partitions(&self, topic: &str) -> Result<Option<u32>> {
-        Ok(self.0.topics.found(topic)?.map(|layout| layout.partitions as u32))
+        Ok(self.layout(topic)?.map(|layout| layout.partitions as u32))
     }
 
     /// The names of the cluster's topics, whoever they are for.

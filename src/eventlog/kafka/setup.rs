@@ -44,7 +44,7 @@ impl Topics {
                 found,
                 refuses,
             };
-            let Some(Layout { partitions, copies }) = self.found(&spec.name)? else {
+            let Some(Layout { partitions, copies, .. }) = self.found(&spec.name)? else {
                 let wanted = format!(
                     "partitions {}, copies {}, min.insync.replicas {}, retention.ms {}",
                     spec.partitions,

@@ -13,7 +13,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode as Code},
-    metadata::Metadata,
+    metadata::{Metadata, MetadataPartition},
     topic_partition_list::{Offset, TopicPartitionList},
 };
 
@@ -29,10 +29,17 @@ use crate::{
     },
 };
 
-/// A topic's partitions, and how many copies each has at least.
-pub(super) struct Layout {
-    pub(super) partitions: usize,
-    pub(super) copies: usize,
+/// How the brokers keep a topic now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// How many partitions it has.
+    pub partitions: usize,
+    /// Copies of the partition that has the fewest.
+    pub copies: usize,
+    /// Copies in sync of the partition that has the fewest.
+    pub in_sync: usize,
+    /// Partitions without a leader, which nobody can write or read.
+    pub leaderless: usize,
 }
 
 /// What is known of topics, and how to ask for more.
@@ -201,8 +208,13 @@ impl Topics {
             Some(code) => return Err(question_error(&format!("topic {name}"), &KafkaError::Global(code))),
         }
         let partitions = topic.partitions();
-        let copies = partitions.iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
-        Ok((!partitions.is_empty()).then_some(Layout { partitions: partitions.len(), copies }))
+        let fewest = |of: fn(&MetadataPartition) -> usize| partitions.iter().map(of).min().unwrap_or(0);
+        Ok((!partitions.is_empty()).then_some(Layout {
+            partitions: partitions.len(),
+            copies: fewest(|partition| partition.replicas().len()),
+            in_sync: fewest(|partition| partition.isr().len()),
+            leaderless: partitions.iter().filter(|partition| partition.leader() < 0).count(),
+        }))
     }
 
     /// Creates a topic and waits until it can be used.
