@@ -6,6 +6,7 @@
 //! - `timers [--orders 100000] [--rate 2000] [--mail none|maildir|smtp]`: lateness of transitions and memory with that
 //!   many orders in flight
 //! - `idle [--seconds 20] [--mail none|maildir|smtp]`: wake-ups, CPU and memory of a process that has nothing to do
+//! - `shares [--rate N]`: ten clients behind a proxy, one of which sends 50 times its share of that rate
 //! - `overload`: three times the sustainable rate for 30 s, then normal again
 //!
 //! Every mode but `acks` drives the real binary as a child process. `flow` and `timers` take `--log URL` and
@@ -17,7 +18,11 @@ mod desk;
 mod modes;
 mod watch;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use encargo::bench::{
     load::{Arrivals, Customers, Load, Outcome, Pace, Profile, Schedule},
@@ -39,10 +44,22 @@ fn rate() -> Option<f64> {
 
 /// Orders on so many connections: one after the other, or so many per second.
 async fn load(to: SocketAddr, connections: usize, duration: Duration, rate: Option<f64>) -> Outcome {
+    load_from(None, to, connections, duration, rate).await
+}
+
+/// The same from a client, as a reverse proxy names it.
+async fn load_from(
+    client: Option<IpAddr>,
+    to: SocketAddr,
+    connections: usize,
+    duration: Duration,
+    rate: Option<f64>,
+) -> Outcome {
     let even = |rate| Pace::Open(Schedule::new(Profile::constant(rate, duration), Arrivals::Even));
     let load = Load {
         targets: vec![to],
         host: "localhost".into(),
+        client,
         customers: Customers { run: "c".into(), products: vec!["1010".into()], unkeyed: 1 },
         pace: rate.map_or(Pace::For(duration), even),
         connections,
@@ -75,10 +92,11 @@ async fn main() {
                 .await;
         }
         Some("idle") => modes::idle(&option("--mail", "maildir".to_owned()), seconds).await,
+        Some("shares") => modes::shares(option("--rate", 1_000.0), seconds).await,
         Some("overload") => modes::overload(option("--rate", 4_000.0)).await,
         _ => {
             println!(
-                "usage: cargo bench --bench orders -- acks|flow|timers|idle|overload (see benches/orders/main.rs)"
+                "usage: cargo bench --bench orders -- acks|flow|timers|idle|shares|overload (see benches/orders/main.rs)"
             );
         }
     }

@@ -1,6 +1,6 @@
 //! The modes that drive the real binary.
 
-use std::{path::Path, time::Duration};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use encargo::bench::{
     process::{Launch, Server, Usage},
@@ -8,7 +8,7 @@ use encargo::bench::{
     sink::Sink,
 };
 
-use crate::{desk, load, option, report, watch::watch};
+use crate::{desk, load, load_from, option, report, watch::watch};
 
 /// Connections of the load generator where throughput counts.
 const CONNECTIONS: usize = 64;
@@ -138,6 +138,29 @@ pub async fn overload(sustainable: f64) {
         let lateness = scrape(&server).await.quantile_since(&before, "encargo_transition_lateness_seconds", 0.99);
         let (late, memory) = (lateness.unwrap_or_default(), memory(&server));
         println!("{name:9} {}, lateness p99 <= {late} s, {memory:.0} MB", report(&outcome));
+    }
+    server.kill().expect("it runs");
+}
+
+/// Ten clients, nine of which send a tenth of the rate each, and one 50 times as much.
+pub async fn shares(rate: f64, duration: Duration) {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut launch = Launch::new(env!("CARGO_BIN_EXE_encargo").into(), &data.path().join("data"));
+    launch.arguments = ["--dwell", "1s"].map(str::to_owned).into();
+    launch.variables.push(("ENCARGO_HTTP_TRUSTED_HOPS".into(), "1".into()));
+    let server = launch.start().await.expect("it starts");
+    let share = rate / 10.0;
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..10 {
+        let (rate, connections) = if number == 0 { (share * 50.0, 200) } else { (share, 8) };
+        let client = Some(IpAddr::from([192, 0, 2, number]));
+        let load = load_from(client, server.intake, connections, duration, Some(rate));
+        clients.spawn(async move { (number, load.await) });
+    }
+    let mut outcomes = clients.join_all().await;
+    outcomes.sort_by_key(|(number, _)| *number);
+    for (number, outcome) in outcomes {
+        println!("client {number}: {}", report(&outcome));
     }
     server.kill().expect("it runs");
 }

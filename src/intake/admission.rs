@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -10,7 +10,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::Watched;
+use super::{
+    Watched,
+    shares::{Client, Progress, Queue, Shares},
+};
 use crate::{
     env::Env,
     eventlog::{self, EventLog, Lag},
@@ -25,13 +28,15 @@ const LOOK_AT_LEAST: Duration = Duration::from_secs(2);
 /// The same while nothing waits and nobody orders.
 const LOOK_IDLE: Duration = Duration::from_secs(10);
 
-/// The gate that is shut while those who read the orders are too far behind: what is accepted must still be in time.
+/// The gate that is shut while those who read the orders are too far behind: what is accepted must still be in time. Before
+/// that, who fills it gets no more than a share.
 pub(super) struct Admission {
     log: Arc<dyn EventLog>,
     env: Env,
     watched: Vec<Watched>,
     backlog_max: u64,
     shut: AtomicBool,
+    shares: Mutex<Shares>,
     /// Wakes whoever looks: somebody wants to order.
     asked: Notify,
     backlog: Gauge,
@@ -46,12 +51,29 @@ impl Admission {
         backlog: Gauge,
     ) -> Self {
         let (shut, asked) = (AtomicBool::new(false), Notify::new());
-        Self { log, env, watched, backlog_max, shut, asked, backlog }
+        let shares = Mutex::new(Shares::new(backlog_max));
+        Self { log, env, watched, backlog_max, shut, shares, asked, backlog }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    /// Whether anybody's order may come in; otherwise what it would have to wait for.
+    pub(super) fn open(&self, client: Option<Client>) -> Result<(), Queue> {
         self.asked.notify_one();
-        !self.shut.load(Ordering::Relaxed)
+        if self.shut.load(Ordering::Relaxed) {
+            return Err(self.shares().queue(client, self.reopens_at()));
+        }
+        Ok(())
+    }
+
+    /// Whether a client has its share of what may wait already.
+    pub(super) fn share(&self, client: Client) -> Result<(), Queue> {
+        self.shares().check(client)
+    }
+
+    /// Counts an order that is let in. Nobody looks where nothing is watched, so nothing is counted there.
+    pub(super) fn count(&self, client: Option<Client>) {
+        if !self.watched.is_empty() {
+            self.shares().count(client);
+        }
     }
 
     /// Looks now and then, until `stop`: seldom while nothing waits and nobody asks.
@@ -59,21 +81,26 @@ impl Admission {
         let mut failed = false;
         while !self.watched.is_empty() {
             let begun = self.env.pace.monotonic();
+            self.shares().begin_look();
             let look = tokio::task::spawn_blocking({
                 let this = self.clone();
-                move || largest_backlog(&*this.log, &this.watched)
+                move || progress(&*this.log, &this.watched)
             });
             match look.await {
-                Ok(Ok(backlog)) => {
+                Ok(Ok(seen)) => {
                     failed = false;
+                    let backlog = seen.iter().map(|progress| progress.waiting()).max().unwrap_or_default();
+                    self.shares().looked(self.env.pace.monotonic(), seen);
                     self.judge(backlog);
                 }
                 // the gate stays as it is: when the log is away, its own refusals speak
-                Ok(Err(error)) if !failed => {
+                Ok(Err(error)) => {
+                    if !failed {
+                        tracing::warn!(%error, "cannot read the lag of the consumers");
+                    }
                     failed = true;
-                    tracing::warn!(%error, "cannot read the lag of the consumers");
+                    self.shares().forget();
                 }
-                Ok(Err(_)) => {}
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
             let took = self.env.pace.monotonic().saturating_sub(begun);
@@ -99,21 +126,29 @@ impl Admission {
         if was_open && backlog > self.backlog_max {
             self.shut.store(true, Ordering::Relaxed);
             tracing::warn!(backlog, limit = self.backlog_max, "new orders are refused until the consumers catch up");
-        } else if !was_open && backlog <= self.backlog_max - self.backlog_max.div_ceil(4) {
+        } else if !was_open && backlog <= self.reopens_at() {
             self.shut.store(false, Ordering::Relaxed);
             tracing::info!(backlog, "new orders are accepted again");
         }
     }
+
+    fn reopens_at(&self) -> u64 {
+        self.backlog_max - self.backlog_max.div_ceil(4)
+    }
+
+    fn shares(&self) -> MutexGuard<'_, Shares> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner) // whole after each step
+    }
 }
 
-/// Records that a group has still to read of a topic; the largest of what is watched.
-fn largest_backlog(log: &dyn EventLog, watched: &[Watched]) -> eventlog::Result<u64> {
-    let mut largest = 0;
-    for Watched { group, topic } in watched {
+/// How far each of the watched groups has read its topic.
+fn progress(log: &dyn EventLog, watched: &[Watched]) -> eventlog::Result<Vec<Progress>> {
+    let of = |Watched { group, topic }: &Watched| {
         let lags = log.lag(group, &[topic])?;
-        largest = largest.max(lags.iter().map(Lag::records).sum());
-    }
-    Ok(largest)
+        let sum = |part: fn(&Lag) -> u64| lags.iter().map(part).sum();
+        Ok(Progress { next: sum(|lag| lag.next), end: sum(|lag| lag.end) })
+    };
+    watched.iter().map(of).collect()
 }
 
 #[cfg(test)]
@@ -139,7 +174,7 @@ mod tests {
             [(0, true), (100, true), (101, false), (100, false), (76, false), (75, true), (100, true)]
         {
             gate.judge(backlog);
-            assert_eq!(gate.is_open(), open, "at {backlog}");
+            assert_eq!(gate.open(None).is_ok(), open, "at {backlog}");
         }
     }
 
@@ -148,9 +183,9 @@ mod tests {
         for limit in 0..=4 {
             let gate = gate(limit);
             gate.judge(limit + 1);
-            assert!(!gate.is_open(), "limit {limit}");
+            assert!(gate.open(None).is_err(), "limit {limit}");
             gate.judge(0);
-            assert!(gate.is_open(), "limit {limit}");
+            assert!(gate.open(None).is_ok(), "limit {limit}");
         }
     }
 }

@@ -40,11 +40,9 @@ async fn run(service: &OrderService, request: Request) -> Result<(), FormError> 
         service.count(refusal);
         FormError::refused(refusal)
     };
-    if !service.admission.is_open() {
-        return Err(refuse(Refusal::Overloaded));
-    }
-    let trace = service.traces.of(request.headers());
     let client = web::client(&request, service.rates.trusted_hops);
+    service.admission.open(client.map(web::network)).map_err(|queue| refuse(Refusal::Full(queue)))?;
+    let trace = service.traces.of(request.headers());
     let order_request = match Fields::of(request).await.and_then(|fields| order_request(service, &fields, trace)) {
         Ok(order_request) => order_request,
         Err(complaint) => {
@@ -174,6 +172,10 @@ impl FormError {
     fn refused(refusal: Refusal) -> Self {
         let (status, key, retry_after_s) = match refusal {
             Refusal::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "form_overloaded", Some(1)),
+            Refusal::Full(queue) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "form_overloaded", Some(queue.wait_s.unwrap_or(1)))
+            }
+            Refusal::Share(queue) => (StatusCode::TOO_MANY_REQUESTS, "form_share", Some(queue.wait_s.unwrap_or(1))),
             Refusal::TooMany(seconds) => (StatusCode::TOO_MANY_REQUESTS, "form_too_many", Some(seconds)),
             Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "form_unavailable", Some(2)),
             Refusal::Unconfirmed => (StatusCode::SERVICE_UNAVAILABLE, "form_unconfirmed", Some(5)),

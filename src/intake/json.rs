@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use super::{
     idempotency::{self, Once},
     place::{OrderRequest, OrderService, Placed, Refusal},
+    shares::Queue,
 };
 use crate::{
     domain::{EmailAddress, Invalid, Lang, TraceParent},
@@ -188,9 +189,24 @@ fn explain(bytes: &[u8], reason: &serde_json::Error) -> Problem {
     Problem::invalid(errors)
 }
 
+/// With what an order would have to wait for, and until when.
+fn queued(problem: Problem, Queue { waiting, own, wait_s }: Queue) -> Problem {
+    let problem = problem.with("waiting", waiting).with("waiting_yours", own).retry_after(wait_s.unwrap_or(1));
+    match wait_s {
+        Some(wait_s) => problem.with("wait_s", wait_s),
+        None => problem,
+    }
+}
+
 pub(super) fn problem(refusal: Refusal, reservation_s: u32) -> Problem {
     match refusal {
         Refusal::Overloaded => Problem::overloaded("the order was not taken; please try again"),
+        Refusal::Full(queue) => queued(Problem::overloaded("too many orders wait; this one was not taken"), queue),
+        Refusal::Share(queue) => {
+            let detail = "as many orders of this client wait as may while others order, too; this one was not taken";
+            let title = "Too many orders wait";
+            queued(Problem::new(StatusCode::TOO_MANY_REQUESTS, "over-share", title, detail), queue)
+        }
         Refusal::TooMany(seconds) => Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too-many",

@@ -7,6 +7,7 @@ use super::{
     ids::{self, Ids},
     metrics::Metrics,
     rates::Rates,
+    shares::Queue,
     trace::Traces,
 };
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     eventlog::{self, EventLog, NewRecord},
     store::{self, Store},
     telemetry::ThrottledLog,
+    web,
 };
 
 /// Everything that a request needs to place an order.
@@ -63,6 +65,10 @@ pub(super) struct Placed {
 pub(super) enum Refusal {
     /// Too much to do; there is no order.
     Overloaded,
+    /// Too much waits; there is no order.
+    Full(Queue),
+    /// As much of what waits is this client's as may be; there is no order.
+    Share(Queue),
     /// Too many orders for this address or from this client, for that many seconds; there is no order.
     TooMany(u32),
     /// Log or store cannot write now; there is no order.
@@ -83,12 +89,16 @@ pub(super) enum Refusal {
 impl OrderService {
     /// Whether an order may be taken now: what is refused here has cost nothing yet.
     pub(super) fn admit(&self, client: Option<IpAddr>, email: &EmailAddress) -> Result<(), Refusal> {
-        if !self.admission.is_open() {
-            return Err(Refusal::Overloaded);
+        let network = client.map(web::network);
+        self.admission.open(network).map_err(Refusal::Full)?;
+        if let Some(network) = network {
+            self.admission.share(network).map_err(Refusal::Share)?;
         }
         // nobody chose the address of the old form, so nobody is written to against his will
         let email = Some(email).filter(|email| **email != self.usermail);
-        self.rates.take(self.clock.monotonic(), client, email).map_err(Refusal::TooMany)
+        self.rates.take(self.clock.monotonic(), client, email).map_err(Refusal::TooMany)?;
+        self.admission.count(network);
+        Ok(())
     }
 
     /// Where an order is followed: the same address whenever it is asked for.
@@ -171,8 +181,8 @@ impl OrderService {
     pub(super) fn count(&self, refusal: Refusal) {
         let metrics = &self.metrics;
         let counter = match refusal {
-            Refusal::Overloaded => &metrics.refused_overloaded,
-            Refusal::TooMany(_) => &metrics.refused_limited,
+            Refusal::Overloaded | Refusal::Full(_) => &metrics.refused_overloaded,
+            Refusal::TooMany(_) | Refusal::Share(_) => &metrics.refused_limited,
             Refusal::Unavailable | Refusal::Internal => &metrics.refused_unavailable,
             Refusal::Unconfirmed => &metrics.refused_unconfirmed,
             Refusal::Running | Refusal::Mismatch { .. } => &metrics.refused_conflict,

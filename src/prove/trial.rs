@@ -270,6 +270,7 @@ impl Trial {
         Load {
             targets: vec![intake],
             host: intake.to_string(),
+            client: None,
             customers: customers.clone(),
             pace: Pace::Open(Schedule::new(profile, Spread::Even)),
             connections: CONNECTIONS,

@@ -39,6 +39,7 @@ fn load(server: &Server, customers: &Customers, pace: Pace) -> Load {
     Load {
         targets: vec![server.intake],
         host: "localhost".into(),
+        client: None,
         customers: customers.clone(),
         pace,
         connections: 16,

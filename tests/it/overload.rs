@@ -6,7 +6,10 @@ use encargo::{eventlog::Error, faults::Fault};
 use reqwest::StatusCode;
 use tokio::net::TcpStream;
 
-use crate::support::shop::{BACKLOG_MAX, Shop};
+use crate::{
+    harness::eventually,
+    support::shop::{BACKLOG_MAX, Shop},
+};
 
 const BODY: &str = r#"{"product":"1010","email":"ana@example.org"}"#;
 /// How long an answer of the log is held back.
@@ -32,6 +35,51 @@ async fn a_backlog_shuts_the_intake_until_it_is_worked_off() {
     assert_eq!(shop.orders().len(), taken + 1, "what was refused is not in the log");
     assert_eq!(shop.metric("encargo_intake_backlog_records"), 0);
     assert!(shop.metric("encargo_orders_refused_total{reason=\"overloaded\"}") >= 2);
+}
+
+#[tokio::test]
+async fn a_client_with_fifty_times_its_share_refuses_nobody_else() {
+    let shop = Shop::start().await;
+    let order = |client: u8| shop.json(BODY).header("x-forwarded-for", format!("192.0.2.{client}"));
+    for round in 0..3 {
+        let (mut taken, mut refused) = (0, None);
+        for _ in 0..50 {
+            let response = order(0).send().await.unwrap();
+            match response.status() {
+                StatusCode::ACCEPTED => taken += 1,
+                StatusCode::TOO_MANY_REQUESTS => refused = Some(response),
+                status => panic!("{status} in round {round}"),
+            }
+        }
+        assert_eq!(taken, BACKLOG_MAX / 5 * 4, "all but what is kept for the others");
+        for client in 1..10 {
+            assert_eq!(order(client).send().await.unwrap().status(), StatusCode::ACCEPTED, "{client} in round {round}");
+        }
+        let refused = refused.expect("it wants more than its share");
+        let retry_after: u32 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!(retry_after >= 1);
+        let problem: serde_json::Value = refused.json().await.unwrap();
+        assert_eq!(problem["type"], "urn:encargo:problem:over-share");
+        assert_eq!((&problem["waiting"], &problem["waiting_yours"]), (&taken.into(), &taken.into()));
+
+        // the same in the words of the old form
+        let form = shop.form("value=1").header("x-forwarded-for", "192.0.2.0").send().await.unwrap();
+        assert_eq!((form.status(), form.text().await.unwrap().lines().count()), (StatusCode::TOO_MANY_REQUESTS, 2));
+
+        until_seen(&shop, taken + 9).await;
+        shop.consume_all().await;
+        until_seen(&shop, 0).await;
+    }
+}
+
+/// Until the gate has seen that so many wait: it looks when the clock moves.
+async fn until_seen(shop: &Shop, waiting: u64) {
+    eventually("the gate has looked", async || {
+        shop.clock.advance(Duration::from_millis(100));
+        let seen = shop.metric("encargo_intake_backlog_records");
+        if seen == waiting { Ok(()) } else { Err(format!("it has seen {seen} and not {waiting}")) }
+    })
+    .await;
 }
 
 #[tokio::test]

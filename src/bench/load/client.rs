@@ -1,7 +1,10 @@
 //! A customer's side of HTTP/1.1: one kept connection, one request at a time. It costs a fraction of what a general client does,
 //! so that a load generator on the machine of the server leaves it to the server.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::Deserialize;
 use tokio::{
@@ -30,7 +33,8 @@ pub enum Answer {
 /// A connection that is made when it is needed.
 pub struct Client {
     to: SocketAddr,
-    host: String,
+    /// The lines of each request's head that say for whom and by whom it is.
+    names: String,
     stream: Option<TcpStream>,
     answer: Vec<u8>,
 }
@@ -44,9 +48,10 @@ struct Accepted<'a> {
 }
 
 impl Client {
-    /// To an address, which calls itself `host`.
-    pub fn new(to: SocketAddr, host: &str) -> Self {
-        Self { to, host: host.to_owned(), stream: None, answer: Vec::with_capacity(4_096) }
+    /// To an address, which calls itself `host`; where one is given, on behalf of a client, as a reverse proxy says it.
+    pub fn new(to: SocketAddr, host: &str, client: Option<IpAddr>) -> Self {
+        let client = client.map_or_else(String::new, |client| format!("X-Forwarded-For: {client}\r\n"));
+        Self { to, names: format!("Host: {host}\r\n{client}"), stream: None, answer: Vec::with_capacity(4_096) }
     }
 
     /// Asks for an order; the body is JSON.
@@ -78,9 +83,9 @@ impl Client {
 
     async fn post(&mut self, body: &str, key: Option<&str>) -> io::Result<u16> {
         let key = key.map_or_else(String::new, |key| format!("Idempotency-Key: {key}\r\n"));
-        let (host, length) = (&self.host, body.len());
+        let (names, length) = (&self.names, body.len());
         let request = format!(
-            "POST /orders HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{key}Content-Length: {length}\r\n\r\n{body}"
+            "POST /orders HTTP/1.1\r\n{names}Content-Type: application/json\r\n{key}Content-Length: {length}\r\n\r\n{body}"
         );
         let stream = match &mut self.stream {
             Some(stream) => stream,

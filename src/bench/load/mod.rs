@@ -8,7 +8,7 @@ mod customers;
 mod schedule;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -51,6 +51,8 @@ pub struct Load {
     pub targets: Vec<SocketAddr>,
     /// How they are called: `Host`.
     pub host: String,
+    /// Whom the orders come from, as a reverse proxy would say it; otherwise from this machine.
+    pub client: Option<IpAddr>,
     /// Who orders what.
     pub customers: Customers,
     /// How fast.
@@ -218,7 +220,7 @@ async fn connection(
 ) -> Vec<Told> {
     let mut told = Vec::new();
     let mut at = number;
-    let mut client = Client::new(load.target(at), &load.host);
+    let mut client = load.connect(at);
     while let Some(Some(ticket)) = stop.run_until_cancelled(tickets.next(&progress)).await {
         let (body, key) = (load.customers.body(ticket.number), load.customers.key(ticket.number));
         let answer = loop {
@@ -235,7 +237,7 @@ async fn connection(
             }
             if answer == Answer::Lost {
                 at += 1;
-                client = Client::new(load.target(at), &load.host);
+                client = load.connect(at);
             }
             let is_open = matches!(answer, Answer::Lost | Answer::Refused(_));
             if !is_open || key.is_none() || ticket.due.elapsed() >= load.retry {
@@ -251,7 +253,7 @@ async fn connection(
 }
 
 impl Load {
-    fn target(&self, at: usize) -> SocketAddr {
-        self.targets[at % self.targets.len()]
+    fn connect(&self, at: usize) -> Client {
+        Client::new(self.targets[at % self.targets.len()], &self.host, self.client)
     }
 }

@@ -84,6 +84,7 @@ async fn closed(to: SocketAddr, connections: usize) -> Summary {
     let load = Load {
         targets: vec![to],
         host: "localhost".into(),
+        client: None,
         customers: Customers { run: "limit".into(), products: vec!["1010".into()], unkeyed: 1 },
         pace: Pace::For(SECOND),
         connections,

@@ -74,6 +74,7 @@ impl Trial {
         Load {
             targets: system.intakes.clone(),
             host: system.host.clone(),
+            client: None,
             customers: self.customers.clone(),
             pace: self.pace.clone(),
             connections: self.connections,

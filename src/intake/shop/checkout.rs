@@ -334,7 +334,7 @@ impl Shop {
 fn note_of(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::TooMany(_) => "many",
-        Refusal::Overloaded => "busy",
+        Refusal::Overloaded | Refusal::Full(_) | Refusal::Share(_) => "busy",
         Refusal::Unavailable => "away",
         _ => "unsure",
     }

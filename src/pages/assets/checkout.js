@@ -62,8 +62,8 @@ async function explain() {
 }
 
 function kindOf(status, type) {
+  if (/:(overloaded|over-share)$/.test(type)) return "busy";
   if (status === 429) return "many";
-  if (type.endsWith(":overloaded")) return "busy";
   return type.endsWith(":unavailable") ? "away" : "unsure"; // who gave no answer in time may have taken it
 }
 

@@ -16,7 +16,7 @@ pub type Requests = Arc<Mutex<BTreeMap<String, Option<Placed>>>>;
 
 /// Places orders until the server is gone or does not take one; every second one with an idempotency key that is tried again later.
 pub async fn send(to: SocketAddr, round: u32, sender: usize, most: usize, requests: Requests) -> Vec<Placed> {
-    let mut client = Client::new(to, "localhost");
+    let mut client = Client::new(to, "localhost", None);
     let mut acknowledged = Vec::new();
     for number in 0..most {
         let email = format!("r{round}s{sender}n{number}@example.org");
@@ -58,7 +58,7 @@ async fn place(client: &mut Client, email: &str, key: Option<&str>) -> Option<Pl
 
 /// Tries every request that has no answer again under its key, as a careful client does.
 pub async fn settle_all(to: SocketAddr, requests: &Requests) {
-    let mut client = Client::new(to, "localhost");
+    let mut client = Client::new(to, "localhost", None);
     let open: Vec<String> =
         requests.lock().await.iter().filter(|(_, placed)| placed.is_none()).map(|(key, _)| key.clone()).collect();
     for key in open {

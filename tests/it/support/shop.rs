@@ -30,7 +30,7 @@ use crate::harness::app::sample_in;
 pub const ORDERS: &str = "compra_detalle";
 pub const GROUP: &str = "readers";
 pub const PARTITIONS: u32 = 4;
-pub const BACKLOG_MAX: u64 = 8;
+pub const BACKLOG_MAX: u64 = 50;
 pub const RESERVATION: Duration = Duration::from_secs(10);
 
 /// What browsers accept.
@@ -80,6 +80,7 @@ impl Shop {
         let options = Options {
             watched: vec![Watched { group: GROUP.into(), topic: ORDERS.into() }],
             backlog_max: BACKLOG_MAX,
+            trusted_hops: 1,
             reservation: RESERVATION,
             tracking_url: "http://shop.example/".into(),
             site: Site { tracking: Some("http://shop.example".into()), currency: "€".into(), ..Site::default() },
