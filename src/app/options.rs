@@ -135,6 +135,9 @@ pub(super) fn api(config: &Config, addresses: Addresses) -> tracking::ApiOptions
         streams_max: streams_max(config),
         lookup_rate_per_client: config.tracking.lookup_rate_per_client,
         trusted_hops: config.http.trusted_hops,
+        readers: [(fulfilment::GROUP, &config.topics.orders), (tracking::GROUP, &config.topics.states)]
+            .map(|(group, topic)| (group.to_owned(), topic.clone()))
+            .into(),
     }
 }
 

@@ -18,6 +18,7 @@ mod group;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
+mod pace;
 pub mod partitioner;
 mod record;
 pub mod sqlite;
@@ -26,6 +27,7 @@ mod topic;
 pub use budget::Budget;
 pub use group::{GroupInfo, GroupOffset, Lag, METADATA_MAX, Member, MemberEvent, MemberMode, Outcome};
 use group::{check_metadata, with_companions};
+pub use pace::{Pace, Progress};
 pub use record::{NewRecord, Position, Record, TopicPartition};
 #[cfg(feature = "kafka")]
 use topic::is_name;

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Watched,
-    shares::{Client, Progress, Queue, Shares},
+    shares::{Client, Queue, Shares},
 };
 use crate::{
     env::Env,
-    eventlog::{self, EventLog, Lag},
+    eventlog::{self, EventLog, Progress},
 };
 
 /// Shortest pause between two looks.
@@ -90,7 +90,7 @@ impl Admission {
                 Ok(Ok(seen)) => {
                     failed = false;
                     let backlog = seen.iter().map(|progress| progress.waiting()).max().unwrap_or_default();
-                    self.shares().looked(self.env.pace.monotonic(), seen);
+                    self.shares().looked(self.env.pace.monotonic(), &seen);
                     self.judge(backlog);
                 }
                 // the gate stays as it is: when the log is away, its own refusals speak
@@ -143,12 +143,7 @@ impl Admission {
 
 /// How far each of the watched groups has read its topic.
 fn progress(log: &dyn EventLog, watched: &[Watched]) -> eventlog::Result<Vec<Progress>> {
-    let of = |Watched { group, topic }: &Watched| {
-        let lags = log.lag(group, &[topic])?;
-        let sum = |part: fn(&Lag) -> u64| lags.iter().map(part).sum();
-        Ok(Progress { next: sum(|lag| lag.next), end: sum(|lag| lag.end) })
-    };
-    watched.iter().map(of).collect()
+    watched.iter().map(|Watched { group, topic }| Progress::of(log, group, topic)).collect()
 }
 
 #[cfg(test)]

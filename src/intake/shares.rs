@@ -4,19 +4,17 @@
 //! threshold* of shared buffers (Choudhury and Hahne, 1998). While little waits it bounds nobody. A client that is alone gets four
 //! fifths of the room, ten busy ones get a tenth each, and some of it is always left for whoever comes next.
 
-use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
-    time::Duration,
-};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
-use crate::clock::Monotonic;
+use crate::{
+    clock::Monotonic,
+    eventlog::{Pace, Progress},
+};
 
 /// How many times the free room a client may take: one that has more than an equal part of what waits is refused before those
 /// that have less.
 const MORE: u64 = 2;
 const LESS: u64 = 4;
-/// The time over which it is measured how fast what waits is read.
-const SMOOTH: Duration = Duration::from_secs(3);
 /// Nobody is told to wait longer.
 const WAIT_MAX_S: f64 = 3_600.0;
 
@@ -34,19 +32,6 @@ pub(super) struct Queue {
     pub(super) wait_s: Option<u32>,
 }
 
-/// How far a group has read a topic, over all partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Progress {
-    pub(super) next: u64,
-    pub(super) end: u64,
-}
-
-impl Progress {
-    pub(super) fn waiting(self) -> u64 {
-        self.end.saturating_sub(self.next)
-    }
-}
-
 /// The orders that wait, by client. Bounded: there are no more of them than there is room for.
 pub(super) struct Shares {
     room: u64,
@@ -59,9 +44,7 @@ pub(super) struct Shares {
     /// all of that is read, they do not wait any more.
     open: Orders,
     closed: VecDeque<(Vec<u64>, Orders)>,
-    looked: Option<(Monotonic, Vec<Progress>)>,
-    /// Records read per second of each topic.
-    rates: Vec<f64>,
+    pace: Pace,
 }
 
 /// Orders that were admitted between two looks.
@@ -81,8 +64,7 @@ impl Shares {
             known: 0,
             open: Orders::default(),
             closed: VecDeque::new(),
-            looked: None,
-            rates: Vec::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -125,19 +107,18 @@ impl Shares {
     }
 
     /// A look has ended.
-    pub(super) fn looked(&mut self, now: Monotonic, seen: Vec<Progress>) {
+    pub(super) fn looked(&mut self, now: Monotonic, seen: &[Progress]) {
         let ends: Vec<_> = seen.iter().map(|progress| progress.end).collect();
         for (end, _) in self.closed.iter_mut().take_while(|(ends, _)| ends.is_empty()) {
             end.clone_from(&ends);
         }
-        let is_read = |ends: &[u64]| ends.iter().zip(&seen).all(|(end, progress)| progress.next >= *end);
+        let is_read = |ends: &[u64]| ends.iter().zip(seen).all(|(end, progress)| progress.next >= *end);
         while self.closed.back().is_some_and(|(ends, _)| is_read(ends)) {
             let (_, orders) = self.closed.pop_back().expect("it was just seen");
             self.release(orders);
         }
         self.waiting = seen.iter().map(|progress| progress.waiting()).max().unwrap_or_default();
-        self.measure(now, &seen);
-        self.looked = Some((now, seen));
+        self.pace.note(now, seen);
     }
 
     /// Nothing can be seen, so nothing is known any more.
@@ -160,21 +141,6 @@ impl Shares {
         }
     }
 
-    fn measure(&mut self, now: Monotonic, seen: &[Progress]) {
-        let Some((then, before)) = &self.looked else { return };
-        let passed = now.saturating_sub(*then).as_secs_f64();
-        if passed == 0.0 {
-            return;
-        }
-        let weight = 1.0 - (-passed / SMOOTH.as_secs_f64()).exp();
-        let speeds = before.iter().zip(seen).map(|(before, now)| now.next.saturating_sub(before.next) as f64 / passed);
-        if self.rates.is_empty() {
-            self.rates = speeds.collect();
-        } else {
-            self.rates.iter_mut().zip(speeds).for_each(|(rate, speed)| *rate += (speed - *rate) * weight);
-        }
-    }
-
     /// Orders that the last look may not have seen.
     fn unseen(&self) -> u64 {
         let closing = self.closed.iter().take_while(|(ends, _)| ends.is_empty());
@@ -183,8 +149,7 @@ impl Shares {
 
     /// Seconds until so many records are read where most wait.
     fn wait_s(&self, records: f64) -> Option<u32> {
-        let (_, seen) = self.looked.as_ref()?;
-        let (_, rate) = seen.iter().zip(&self.rates).max_by_key(|(progress, _)| progress.waiting())?;
+        let rate = self.pace.slowest()?.1?;
         let seconds = records / rate;
         // less than one in an hour is standing still
         seconds.is_finite().then(|| seconds.ceil().clamp(1.0, WAIT_MAX_S) as u32)
@@ -193,6 +158,8 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const STEP: Duration = Duration::from_millis(100);
@@ -227,7 +194,7 @@ mod tests {
             self.shares.begin_look();
             self.progress.next = self.progress.end.min(self.progress.next + records);
             self.now += STEP;
-            self.shares.looked(self.now, vec![self.progress]);
+            self.shares.looked(self.now, &[self.progress]);
         }
     }
 

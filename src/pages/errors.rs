@@ -1,12 +1,13 @@
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::http::{
     Method, Response, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, VARY},
 };
 use minijinja::context;
+use serde_json::Value;
 
-use super::{Pages, Reader, Site};
+use super::{Pages, Reader, Site, format};
 use crate::{
     domain::Lang,
     web::{Browser, Dress, Problem},
@@ -37,12 +38,14 @@ fn dress(
     let (title, text) = (format!("{key}_title"), format!("{key}_text"));
     let values = context! {
         title => words::find(reader.lang, &title).unwrap_or_else(|| words::word(reader.lang, "e400_title")),
-        text => words::find(reader.lang, &text),
+        text => words::find(reader.lang, &text).map(|text| told(text, problem, reader.lang)),
         detail => (status.is_client_error() && words::find(reader.lang, &text).is_none()).then(|| detail(problem, reader.lang)),
+        // what waits for its turn is no error to who reads of it
+        waits => problem.member("waiting").is_some() && reader.is_get,
         code => status.as_u16(),
         lost_link => key == "unk",
         retry_after => problem.retry_after_s().filter(|_| reader.is_get),
-        can_reload => reader.is_get && (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS),
+        can_reload => reader.is_get && (status.is_server_error() || problem.retry_after_s().is_some()),
     };
     let mut page = pages.render("error.html", &reader, values);
     *page.status_mut() = status;
@@ -57,6 +60,13 @@ fn dress(
         page.headers_mut().append(VARY, vary);
     }
     page
+}
+
+/// A text with the numbers that the problem has for programs.
+fn told(text: &'static str, problem: &Problem, lang: Lang) -> Cow<'static, str> {
+    let number = |name| problem.member(name).and_then(Value::as_u64).map(|n| (name, format::number(lang, n)));
+    let places: Vec<_> = ["waiting", "wait_s"].into_iter().filter_map(number).collect();
+    words::fill(text, &places)
 }
 
 /// The words for a status.

@@ -23,6 +23,7 @@ pub use contract::openapi;
 use super::{
     Feed, Metrics, OrderJson,
     pages::{Look, TrackingPages},
+    waiting::{Queue, Waiting},
 };
 use crate::{
     commands::Commands,
@@ -40,6 +41,9 @@ use crate::{
 
 /// What the old service answers for an order that it does not know.
 const UNKNOWN: &str = "ERROR: No existe ninguna transaccion con ese numero ID";
+
+/// Longest pause after which the page of an order that waits is loaded again, in seconds.
+const RELOAD_MAX_S: u32 = 5;
 
 /// What the listener is told.
 #[derive(Debug, Clone)]
@@ -63,6 +67,8 @@ pub struct Options {
     pub lookup_rate_per_client: Option<Rate>,
     /// Proxies before the listener that say whom they serve.
     pub trusted_hops: usize,
+    /// Group and topic of those who must read an order before it is shown, in the order in which it meets them.
+    pub readers: Vec<(String, String)>,
 }
 
 /// What the listener works with.
@@ -99,6 +105,7 @@ struct Inner {
     lookups: Option<Limiter>,
     streams: Streams,
     pages: TrackingPages,
+    waiting: Waiting,
     options: Options,
     denials: ThrottledLog,
 }
@@ -109,11 +116,25 @@ impl Api {
         let Deps { log, store, env, handles, metrics, feed, mails } = deps;
         let streams = Streams::new(options.streams_max, env.pace.clone());
         let pages = TrackingPages::new(options.site.clone(), log.clone(), env.clock.clone(), options.flows.clone());
+        let waiting = Waiting::new(log.clone(), env.clock.clone(), options.readers.clone());
         let commands = Commands::new(log, store.clone(), env.clone(), options.commands.clone());
         let lookups = options.lookup_rate_per_client.map(Limiter::new);
         let denials = ThrottledLog::default();
-        let inner =
-            Inner { commands, store, env, handles, metrics, feed, mails, lookups, streams, pages, options, denials };
+        let inner = Inner {
+            commands,
+            store,
+            env,
+            handles,
+            metrics,
+            feed,
+            mails,
+            lookups,
+            streams,
+            pages,
+            waiting,
+            options,
+            denials,
+        };
         Self(Arc::new(inner))
     }
 
@@ -146,6 +167,10 @@ impl Api {
         let id = handle.parse().ok().and_then(|handle| self.0.handles.open(handle));
         let nobodys = || OrderId::new(OrderId::MAX).expect("it is a number of an order, which is never given out");
         let found = self.find(id.unwrap_or_else(nobodys)).await?;
+        if found.is_none() && id.is_some() {
+            // only who was given a handle has one that opens, so this tells strangers nothing
+            return Err(self.0.waiting.queue().await.map_or_else(no_such_order, not_shown_yet));
+        }
         found.filter(|_| id.is_some()).ok_or_else(no_such_order)
     }
 
@@ -258,6 +283,16 @@ fn as_flask_does(answer: &impl Serialize) -> String {
 
 fn no_such_order() -> Problem {
     Problem::not_found("there is no order under this address").shown_as("unk")
+}
+
+/// What is said of an order that waits: nobody has read it yet.
+fn not_shown_yet(Queue { orders, wait_s }: Queue) -> Problem {
+    let problem = Problem::not_found("the order is taken, and waits for its turn").with("waiting", orders);
+    let problem = problem.retry_after(wait_s.unwrap_or(RELOAD_MAX_S).clamp(1, RELOAD_MAX_S));
+    match wait_s {
+        Some(wait_s) => problem.with("wait_s", wait_s).shown_as("turn_known"),
+        None => problem.shown_as("turn"),
+    }
 }
 
 /// `GET /orders/{id}`: everything about an order, for the shop.

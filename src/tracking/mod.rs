@@ -13,6 +13,7 @@ mod metrics;
 mod pages;
 mod projection;
 mod redrive;
+mod waiting;
 
 pub use answer::{HistoryJson, LineJson, OrderJson, StepJson};
 pub use api::{Api, Deps as ApiDeps, Options as ApiOptions, openapi};

@@ -150,6 +150,11 @@ impl Problem {
         self.rare.as_ref()?.page
     }
 
+    /// What it says for programs in a member of its own.
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        self.rare.as_ref()?.members.get(name)
+    }
+
     /// The last word of its `type`.
     pub fn kind(&self) -> &'static str {
         self.kind

@@ -62,7 +62,7 @@ async function explain() {
 }
 
 function kindOf(status, type) {
-  if (/:(overloaded|over-share)$/.test(type)) return "busy";
+  if (type.includes(":over")) return "busy";
   if (status === 429) return "many";
   return type.endsWith(":unavailable") ? "away" : "unsure"; // who gave no answer in time may have taken it
 }

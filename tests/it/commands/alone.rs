@@ -15,7 +15,7 @@ use encargo::{
     },
     env::Env,
     eventlog::{
-        Error, EventLog, Record, TopicPartition, TopicSpec,
+        Error, EventLog, NewRecord, Record, TopicPartition, TopicSpec,
         memory::{self, MemoryLog},
         partitioner::partition_of,
     },
@@ -81,6 +81,7 @@ impl Desk {
             streams_max: 1,
             lookup_rate_per_client: None,
             trusted_hops: 0,
+            readers: vec![("fulfilment".into(), "orders".into())],
         };
         let router = Api::new(deps, options).router();
         let desk = Self { router, log, store, clock, faults };
@@ -173,6 +174,32 @@ async fn said(response: Response) -> Value {
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers()[name].to_str().unwrap()
+}
+
+#[tokio::test]
+async fn an_order_that_nobody_has_read_is_told_what_is_before_it() {
+    let desk = Desk::open().await;
+    desk.log.create(&TopicSpec { name: "orders".into(), partitions: 1 }).unwrap();
+    let path = |key: HandleKey| format!("/track/{}", key.seal(OrderId::new(3).unwrap()));
+    let unknown = desk.answer("GET", &path(handles()), "").await;
+    assert_eq!(said(unknown).await.get("waiting"), None, "nothing waits");
+
+    let order = || NewRecord {
+        topic: "orders".into(),
+        partition: None,
+        key: None,
+        value: b"{}".to_vec(),
+        headers: wire::Headers::default(),
+        at: desk.clock.now(),
+    };
+    desk.log.append(vec![order(), order()]).await.unwrap();
+    desk.clock.advance(Duration::from_secs(1));
+    let waits = desk.answer("GET", &path(handles()), "").await;
+    assert_eq!((waits.status(), header(&waits, "retry-after")), (StatusCode::NOT_FOUND, "5"));
+    let waits = said(waits).await;
+    assert_eq!((&waits["waiting"], waits.get("wait_s")), (&json!(2), None), "how long is unknown while nobody reads");
+    let stranger = desk.answer("GET", &path(HandleKey::new([8; 16])), "").await;
+    assert_eq!(said(stranger).await.get("waiting"), None, "who has no handle of ours is told nothing");
 }
 
 #[tokio::test]
