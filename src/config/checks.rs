@@ -26,7 +26,7 @@ fn wrong_url(url: &str) -> Option<&'static str> {
 
 impl Topics {
     /// The topics that are ours alone, with their keys.
-    fn own(&self) -> [(&'static str, &String); 7] {
+    pub fn own(&self) -> [(&'static str, &String); 7] {
         [
             ("topics.orders", &self.orders),
             ("topics.states", &self.states),

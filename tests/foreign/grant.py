@@ -1,4 +1,4 @@
-"""Gives the account `encargo` what docs/kafka.md says that it needs, and nothing else."""
+"""Gives the account `encargo` what docs/kafka.md says that it needs, and nothing else; or takes single rights away again."""
 
 import argparse
 
@@ -20,16 +20,23 @@ def rights(topics, ids):
     yield ResourceType.BROKER, "kafka-cluster", "LITERAL", ("DESCRIBE", "DESCRIBE_CONFIGS")
 
 
+def denied(right):
+    """`GROUP:name:READ`, in a form like that of the rows."""
+    kind, name, operation = right.split(":")
+    return ResourceType[kind], name, "PREFIXED" if name.endswith("-") else "LITERAL", (operation,)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--brokers", required=True)
-    parser.add_argument("--topics", nargs="+", required=True)
-    parser.add_argument("--ids", required=True)
+    parser.add_argument("--topics", nargs="+")
+    parser.add_argument("--ids")
+    parser.add_argument("--deny", nargs="+", type=denied, metavar="KIND:NAME:OPERATION")
     options = parser.parse_args()
+    permission = AclPermissionType.DENY if options.deny else AclPermissionType.ALLOW
     bindings = [
-        AclBinding(kind, name, ResourcePatternType[pattern], "User:encargo", "*", AclOperation[operation],
-                   AclPermissionType.ALLOW)
-        for kind, name, pattern, operations in rights(options.topics, options.ids)
+        AclBinding(kind, name, ResourcePatternType[pattern], "User:encargo", "*", AclOperation[operation], permission)
+        for kind, name, pattern, operations in options.deny or rights(options.topics, options.ids)
         for operation in operations
     ]
     admin = AdminClient({"bootstrap.servers": options.brokers})

@@ -138,7 +138,7 @@ fn record(topic: &str, partition: u32, value: impl Into<Vec<u8>>) -> NewRecord {
 }
 
 /// `count` records whose values are their numbers.
-fn numbered(topic: &str, partition: u32, numbers: std::ops::Range<u64>) -> Vec<NewRecord> {
+pub fn numbered(topic: &str, partition: u32, numbers: std::ops::Range<u64>) -> Vec<NewRecord> {
     numbers.map(|number| record(topic, partition, number.to_string())).collect()
 }
 

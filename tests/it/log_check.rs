@@ -1,23 +1,31 @@
 //! `encargo log check` finds what is planted on real brokers, and nothing where nothing is.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+use encargo::eventlog::TopicPartition;
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
+    producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use serde_json::Value;
 
-use crate::harness::cluster::{Cluster, needed};
+use crate::{
+    eventlog::{numbered, part},
+    harness::{
+        PATIENCE,
+        cluster::{Cluster, needed},
+        eventually,
+    },
+};
 
 /// A topic as somebody else made it: name, partitions, copies, and settings.
 type Made<'a> = (&'a str, i32, i32, &'a [(&'a str, &'a str)]);
 
 async fn make(topics: &[Made<'_>]) {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", needed("ENCARGO_TEST_KAFKA3"));
-    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+    let admin: AdminClient<DefaultClientContext> = client(&[]).create().unwrap();
     let topics: Vec<_> = topics
         .iter()
         .map(|(name, partitions, copies, settings)| {
@@ -112,4 +120,85 @@ async fn kafka_every_fault_of_a_topic_is_found() {
     assert!(en.contains(&format!("fault: {states} has 3 partitions and needs 4, ")), "{en}");
     let command = format!("  kafka-topics.sh --bootstrap-server {} --alter", needed("ENCARGO_TEST_KAFKA3"));
     assert!(en.contains(&format!("{command} --topic {states} --partitions 4\n")), "{en}");
+}
+
+fn client(settings: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", needed("ENCARGO_TEST_KAFKA3"));
+    for (name, value) in settings {
+        config.set(*name, *value);
+    }
+    config
+}
+
+/// An offset that somebody commits in a group's name.
+fn commit(group: &str, tp: &TopicPartition, offset: i64) {
+    let consumer: BaseConsumer = client(&[("group.id", group)]).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&tp.topic, tp.partition as i32, Offset::Offset(offset)).unwrap();
+    consumer.commit(&list, CommitMode::Sync).unwrap();
+}
+
+/// A consumer as the Python services have them.
+fn python(group: &str, topic: &str) -> BaseConsumer {
+    let config = client(&[("group.id", group), ("client.id", "kafka-python-2.0.2"), ("session.timeout.ms", "6000")]);
+    let consumer: BaseConsumer = config.create().unwrap();
+    consumer.subscribe(&[topic]).unwrap();
+    consumer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_every_fault_of_groups_and_transactions_is_found() {
+    let mut cluster = Cluster::prepare(&[]).await;
+    cluster.set("log.transaction_timeout", "20m");
+    cluster.set("log.session_timeout", "20ms");
+    let [orders, states, dead] =
+        ["orders", "states", "dead"].map(|key| cluster.setting(&format!("topics.{key}")).to_owned());
+    let log = cluster.log();
+    log.append(numbered(&orders, 0, 0..2)).await.unwrap();
+    log.append(numbered(&states, 0, 0..3)).await.unwrap();
+    log.append(numbered(&dead, 0, 0..5)).await.unwrap();
+    commit("encargo-fulfilment", &part(&orders, 0), 1);
+    commit("encargo-tracking", &part(&dead, 0), 1);
+    log.delete_before(&part(&dead, 0), 3).unwrap();
+    commit("encargo-tracking", &part(&states, 1), 100);
+    let held = client(&[("transactional.id", &format!("held-{states}")), ("transaction.timeout.ms", "60000")]);
+    let held: BaseProducer = held.create().unwrap();
+    held.init_transactions(PATIENCE).unwrap();
+    held.begin_transaction().unwrap();
+    let long_ago = (crate::harness::real_clock().now() - Duration::from_hours(1)).as_millis();
+    held.send(BaseRecord::<(), _>::to(&states).partition(2).timestamp(long_ago).payload("x"))
+        .map_err(|(e, _)| e)
+        .unwrap();
+    held.flush(PATIENCE).unwrap();
+    let shared = format!("newGroup-{states}");
+    let members = [python("encargo-fulfilment", &orders), python(&shared, &orders), python(&shared, &states)];
+    eventually("they are in their groups", async || {
+        let polled =
+            members.iter().filter_map(|member| member.poll(Duration::from_millis(20))?.err()).collect::<Vec<_>>();
+        let owned = members.iter().map(|member| member.assignment().unwrap().count()).collect::<Vec<_>>();
+        if owned.iter().all(|count| *count > 0) { Ok(()) } else { Err(format!("{owned:?} {polled:?}")) }
+    })
+    .await;
+
+    let output = cluster.output(&["log", "check", "--json"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("Findings"), "{said}");
+    let hanging = format!("{states}/2");
+    let expected = [
+        ("foreign-commit", "encargo-fulfilment"),
+        ("foreign-member", "encargo-fulfilment"),
+        ("auto-commit", "encargo-fulfilment"),
+        ("abandoned", "encargo-tracking"),
+        ("offset-trimmed", "encargo-tracking"),
+        ("offset-beyond", "encargo-tracking"),
+        ("two-applications", &shared),
+        ("auto-commit", &shared),
+        ("offset-reset", &shared),
+        ("hanging-transaction", &hanging),
+        ("transaction-timeout", "brokers"),
+        ("session-timeout", "brokers"),
+    ];
+    let expected = expected.map(|(code, about)| (code.to_owned(), about.to_owned()));
+    assert_eq!(found(&cluster, &[], &output), BTreeSet::from(expected));
 }

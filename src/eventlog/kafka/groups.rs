@@ -72,21 +72,6 @@ impl Shared {
         Ok(groups)
     }
 
-    pub(super) fn group_owners(&self, group: &str) -> Result<Vec<(TopicPartition, String)>> {
-        let asked = format!("members of {group}");
-        let client = self.group_client(group)?;
-        let list = client.fetch_group_list(Some(group), self.options.request_timeout);
-        let list = list.map_err(|error| question_error(&asked, &error))?;
-        let mut owners = Vec::new();
-        for member in list.groups().iter().flat_map(rdkafka::groups::GroupInfo::members) {
-            let name = format!("{}@{}", member.client_id(), member.client_host().trim_start_matches('/'));
-            // a member without an assignment yet owns nothing, one in a form that is not known tells nothing
-            let assigned = member.assignment().and_then(assigned).unwrap_or_default();
-            owners.extend(assigned.into_iter().map(|tp| (tp, name.clone())));
-        }
-        Ok(owners)
-    }
-
     pub(super) fn group_lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
         let all = self.partitions(topics)?;
         // offsets first: what is committed meanwhile must not look like a negative lag
@@ -135,33 +120,6 @@ pub(super) fn committed<C: rdkafka::consumer::ConsumerContext>(
     Ok(offsets)
 }
 
-/// The partitions in a member's assignment, as the consumer protocol writes it: a version, and for each topic its name
-/// and its partitions.
-fn assigned(bytes: &[u8]) -> Option<Vec<TopicPartition>> {
-    fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = bytes.split_at_checked(count)?;
-        *bytes = rest;
-        Some(taken)
-    }
-    fn short(bytes: &mut &[u8]) -> Option<usize> {
-        Some(u16::from_be_bytes(take(bytes, 2)?.try_into().ok()?).into())
-    }
-    fn long(bytes: &mut &[u8]) -> Option<u32> {
-        Some(u32::from_be_bytes(take(bytes, 4)?.try_into().ok()?))
-    }
-    let mut bytes = bytes;
-    short(&mut bytes)?; // the version: later ones only add
-    let mut assigned = Vec::new();
-    for _ in 0..long(&mut bytes)? {
-        let length = short(&mut bytes)?;
-        let topic = std::str::from_utf8(take(&mut bytes, length)?).ok()?;
-        for _ in 0..long(&mut bytes)? {
-            assigned.push(part(topic, long(&mut bytes)?));
-        }
-    }
-    Some(assigned)
-}
-
 /// The list of the library for offsets to commit. It passes invalid offsets over in silence, and then nothing fences;
 /// ours cannot be invalid.
 pub(super) fn list_of(offsets: &[GroupOffset]) -> Result<TopicPartitionList> {
@@ -173,18 +131,4 @@ pub(super) fn list_of(offsets: &[GroupOffset]) -> Result<TopicPartitionList> {
         entry.set_metadata(metadata);
     }
     Ok(list)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn assignments_are_read_and_broken_ones_are_not() {
-        let bytes = b"\0\x01\0\0\0\x02\0\x02in\0\0\0\x02\0\0\0\0\0\0\0\x07\0\x03out\0\0\0\0\xff\xff\xff\xff";
-        assert_eq!(assigned(bytes), Some(vec![part("in", 0), part("in", 7)]));
-        for length in [0, 1, 5, 7, 9, 20, bytes.len() - 5] {
-            assert_eq!(assigned(&bytes[..length]), None, "{length}");
-        }
-    }
 }

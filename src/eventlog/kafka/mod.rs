@@ -12,14 +12,17 @@
 
 mod client;
 mod groups;
+mod held;
 mod internal;
 mod member;
+mod membership;
 mod offsets;
 mod options;
 mod produce;
 mod reach;
 mod read;
 mod record;
+mod rights;
 mod setup;
 mod slots;
 mod topics;
@@ -46,7 +49,14 @@ use self::{
     slots::Slots,
     topics::Topics,
 };
-pub use self::{options::Options, setup::Difference, topics::Layout};
+pub use self::{
+    held::Held,
+    membership::{GroupMember, Membership},
+    options::Options,
+    rights::Right,
+    setup::Difference,
+    topics::Layout,
+};
 use super::{
     BoxFuture, Error, EventLog, GroupInfo, GroupOffset, Lag, Member, MemberMode, NewRecord, Position, Reader, Result,
     TopicInfo, TopicPartition, TopicSpec,
@@ -128,6 +138,26 @@ impl KafkaLog {
     /// A topic's settings, by Kafka's names; empty when we may not see them.
     pub fn settings(&self, topic: &str) -> Result<HashMap<String, String>> {
         self.0.topics.settings(topic)
+    }
+
+    /// The settings of one broker, by Kafka's names; empty when we may not see them.
+    pub fn broker_settings(&self) -> Result<HashMap<String, String>> {
+        self.0.topics.broker_settings()
+    }
+
+    /// The partitions of a topic whose readers wait for an open transaction; while a topic is in use they do for moments.
+    pub fn held(&self, topic: &str) -> Result<Vec<Held>> {
+        self.0.held(topic)
+    }
+
+    /// Whether our account has a right; about topics, on one that is there. Nothing is changed by asking.
+    pub fn may(&self, right: Right<'_>) -> Result<bool> {
+        self.0.may(right)
+    }
+
+    /// The groups that have members now.
+    pub fn memberships(&self) -> Result<Vec<Membership>> {
+        self.0.memberships()
     }
 
     /// How many partitions a topic has, if it is there.

@@ -212,6 +212,17 @@ impl Options {
         self.with_properties(config)
     }
 
+    /// A producer whose one record, of so many bytes, the brokers are to refuse.
+    pub(super) fn probing(&self, bytes: usize) -> ClientConfig {
+        let mut config = self.producer_config();
+        config
+            .set("enable.idempotence", "false")
+            .set("message.timeout.ms", self.request_timeout.as_millis().to_string())
+            // beside the record stands what is said of it
+            .set("message.max.bytes", (bytes + 1_024).to_string());
+        config
+    }
+
     /// How long a step of a transaction may take: writing, or noting the offsets. It is given up while the brokers would
     /// still take an abort; later they have aborted it themselves, and the producer is fenced.
     pub(super) fn step_timeout(&self) -> Duration {

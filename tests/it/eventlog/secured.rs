@@ -1,6 +1,6 @@
 //! A broker that takes TLS and a password, and an account that may do only what docs/kafka.md says.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use encargo::eventlog::kafka::{KafkaLog, Options};
 
@@ -118,15 +118,31 @@ async fn kafka_an_account_needs_what_the_documents_say_and_no_more() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && said.contains("uthoriz"), "without any right: {said}");
     let topics = cluster.config().topics;
-    let granted = Command::new(needed("ENCARGO_TEST_PYTHON"))
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/grant.py"))
-        .args(["--brokers", &broker.address(), "--ids", &topics.ids])
-        .args(["--topics", &topics.orders, &topics.states, &topics.dead, &topics.flows])
-        .args([&topics.commands, &topics.outcomes])
-        .status();
-    assert!(granted.unwrap().success());
+    let grant = |rights: &[&str]| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/grant.py");
+        let mut command = Command::new(needed("ENCARGO_TEST_PYTHON"));
+        assert!(command.arg(script).args(["--brokers", &broker.address()]).args(rights).status().unwrap().success());
+    };
+    let check = || String::from_utf8(cluster.output(&["log", "check"]).stdout).unwrap();
+    let told = check();
+    let add =
+        format!("kafka-acls.sh --bootstrap-server {} --add --allow-principal User:encargo", broker.secured_address());
+    for lacking in [
+        format!(
+            "{add} --operation Describe --operation DescribeConfigs --operation Read --operation Write --topic {}",
+            topics.dead
+        ),
+        format!("{add} --operation Write --resource-pattern-type prefixed --transactional-id encargo-fulfilment-"),
+        format!("{add} --operation DescribeConfigs --cluster"),
+    ] {
+        assert!(told.contains(&lacking), "{told}\nlacks {lacking}");
+    }
+    let [orders, states, dead] = [&topics.orders, &topics.states, &topics.dead].map(String::as_str);
+    let of_changes = [&topics.flows, &topics.commands, &topics.outcomes].map(String::as_str);
+    grant(&[&["--ids", &topics.ids, "--topics", orders, states, dead], &of_changes[..]].concat());
 
     cluster.run(&["log", "init"]);
+    assert_eq!(cluster.run(&["log", "check"]), "", "an account with these rights lacks none");
     let up = cluster.start("up", 0).await;
     let placed = place(&up, "ana@example.org").await;
     finished(&up, &placed["orderid"]).await;
@@ -137,4 +153,25 @@ async fn kafka_an_account_needs_what_the_documents_say_and_no_more() {
     cluster.run(&["log", "topics", "--json"]);
     let log = std::fs::read_to_string(cluster.log_of("up", 0)).unwrap();
     assert!(!log.to_lowercase().contains("authoriz"), "{log}");
+
+    let denied = [
+        ("TOPIC", orders, "WRITE", "Write --topic"),
+        ("TOPIC", states, "READ", "Read --topic"),
+        ("TOPIC", &topics.ids, "DELETE", "Delete --topic"),
+        ("TOPIC", dead, "DESCRIBE_CONFIGS", "DescribeConfigs --topic"),
+        ("GROUP", "encargo-tracking", "READ", "Read --group"),
+        (
+            "TRANSACTIONAL_ID",
+            "encargo-fulfilment-",
+            "WRITE",
+            "Write --resource-pattern-type prefixed --transactional-id",
+        ),
+    ];
+    let rights = denied.map(|(kind, name, operation, _)| format!("{kind}:{name}:{operation}"));
+    grant(&["--deny"].into_iter().chain(rights.iter().map(String::as_str)).collect::<Vec<_>>());
+    let lacking = denied.map(|(_, name, _, flags)| format!("  {add} --operation {flags} {name}"));
+    let commands = |told: &str| {
+        told.lines().filter(|line| line.contains("kafka-acls")).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(commands(&check()), BTreeSet::from(lacking));
 }
