@@ -1,4 +1,4 @@
-// Sends the order, and sends it again while there is too much to do or no connection. Its key makes one order of it,
+// Sends the order, and sends it again while it is too busy or offline. Its key makes one order of it,
 // however often it is sent. What else there is to say comes as a page, which takes the place of this one: so the way back
 // never leads through a form that was sent.
 const form = () => document.getElementById("order");
@@ -20,7 +20,7 @@ addEventListener("pageshow", (event) => {
 });
 begin();
 
-// A page that came while there was too much to do goes on waiting.
+// A page that came while it was too busy goes on waiting.
 function begin() {
   const note = form()?.querySelector("[data-seconds]");
   if (note) wait(note.dataset.kind, Number(note.dataset.seconds));
@@ -64,7 +64,7 @@ async function explain() {
 function kindOf(status, type) {
   if (type.includes(":over")) return "busy";
   if (status === 429) return "many";
-  return type.endsWith(":unavailable") ? "away" : "unsure"; // who gave no answer in time may have taken it
+  return type.endsWith(":unavailable") ? "away" : "unsure"; // without an answer it may be taken
 }
 
 function wait(kind, seconds) {
