@@ -1,10 +1,10 @@
 //! Roles as processes of their own, on real brokers and a real database.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use encargo::{
     audit::{self, Rules, Sources},
-    domain::Flow,
+    domain::{Flow, Timestamp},
     store::ledger::MailStatus,
 };
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use crate::harness::{
     eventually, free_ports,
     load::{Requests, amid, send, settle_all},
     process::Process,
+    real_clock,
 };
 
 const DWELL: Duration = Duration::from_millis(500);
@@ -157,9 +158,10 @@ async fn a_process_waits_for_a_broker_that_is_away() {
     forwarding.abort();
 }
 
-/// Two instances of each role; one of each is killed and comes back under load; then one fulfilment leaves for good.
+/// Two instances of each role; under load, one of each is killed and comes back, then the other is replaced in order, as a rolling
+/// update does it; then one fulfilment leaves for good.
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_share_the_work_and_kills_lose_nothing() {
+async fn instances_share_the_work_and_neither_kills_nor_updates_lose_anything() {
     let cluster = Cluster::prepare(&[]).await;
     let mut first = Vec::new();
     let mut second = Vec::new();
@@ -169,7 +171,9 @@ async fn instances_share_the_work_and_kills_lose_nothing() {
     }
     let requests = Requests::default();
     let mut unkeyed = Vec::new();
+    let mut updates_began = Timestamp::default();
     for round in 0..8_u32 {
+        let is_update = round as usize >= ROLES.len();
         let victim = round as usize % ROLES.len();
         let mut senders = JoinSet::new();
         let intakes = [&first[0], &second[0]].into_iter().enumerate();
@@ -177,10 +181,24 @@ async fn instances_share_the_work_and_kills_lose_nothing() {
             .map(|(sender, intake)| senders.spawn(send(intake.address("intake"), round, sender, 30, requests.clone())))
             .collect();
         amid(30, &requests, &sending).await; // of 60 orders every second one has a key
-        first[victim].kill();
-        first[victim] = cluster.start(ROLES[victim], 0).await;
+        if is_update {
+            if updates_began == Timestamp::default() {
+                updates_began = real_clock().now();
+            }
+            assert!(second.remove(victim).terminate().success(), "{} ends in order", ROLES[victim]);
+            second.insert(victim, cluster.start(ROLES[victim], 1).await);
+        } else {
+            first[victim].kill();
+            first[victim] = cluster.start(ROLES[victim], 0).await;
+        }
         while let Some(acknowledged) = senders.join_next().await {
             unkeyed.extend(acknowledged.unwrap());
+        }
+        let of_round = format!("r{round}s");
+        let open =
+            requests.lock().await.iter().filter(|(key, placed)| key.starts_with(&of_round) && placed.is_none()).count();
+        if is_update && ROLES[victim] != "intake" {
+            assert_eq!(open, 0, "orders were refused while {} was replaced", ROLES[victim]);
         }
     }
     assert!(first.remove(1).terminate().success(), "fulfilment leaves in order");
@@ -208,9 +226,27 @@ async fn instances_share_the_work_and_kills_lose_nothing() {
     let flow = Flow::STATES.map(|estado| (estado.to_owned(), DWELL)).into();
     let rules = Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None };
     let report = audit::judge(&facts, &rules);
-    println!("{} orders, {} mails, {} ambiguous attempts repeated", report.orders, report.mails, facts.repeats_counted);
+    let [killed, updated] = [false, true].map(|is_updated| lateness(&facts, |at| is_updated == (at >= updates_began)));
+    println!(
+        "{} orders, {} mails, {} ambiguous attempts repeated; late by {killed} where killed, and {updated} where replaced in order",
+        report.orders, report.mails, facts.repeats_counted
+    );
     assert_eq!(report.objections, Vec::<String>::new());
     assert_eq!(facts.dead, 0);
+}
+
+/// How late timers fired at such times: half of them, 99 % and the latest, in milliseconds.
+fn lateness(facts: &audit::Facts, is_asked: impl Fn(Timestamp) -> bool) -> String {
+    let due: BTreeMap<_, _> = facts.events.iter().map(|event| ((event.id, event.seq), event.next_at)).collect();
+    let late = |event: &audit::Event| {
+        let due = due.get(&(event.id, Some(event.seq?.checked_sub(1)?)))?.as_ref()?;
+        is_asked(Timestamp::from_millis(event.at)).then(|| event.at - due)
+    };
+    let mut late: Vec<_> = facts.events.iter().filter_map(late).collect();
+    late.sort_unstable();
+    let quantile =
+        |part: f64| late.get((late.len() as f64 * part) as usize).or(late.last()).copied().unwrap_or_default();
+    format!("p50 {} ms, p99 {} ms, at most {} ms", quantile(0.5), quantile(0.99), quantile(1.0))
 }
 
 async fn wait_until_done(cluster: &Cluster, acknowledged: u64) {
