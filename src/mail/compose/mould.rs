@@ -39,6 +39,8 @@ pub(super) struct Mould {
     subject: Vec<Piece<Box<str>>>,
     text: Vec<Piece<Box<str>>>,
     html: Vec<Piece<Box<[u8]>>>,
+    /// Bytes for the page and more than what fills its holes as a rule.
+    room: usize,
 }
 
 enum Piece<T> {
@@ -71,16 +73,18 @@ impl Mould {
             quoted::append(text, &mut out);
             out.into()
         };
+        let html: Vec<Piece<Box<[u8]>>> = pieces(&rendered.html, encoded);
         Self {
             subject: pieces(&rendered.subject, |text| text.into()),
             text: pieces(&rendered.text, |text| text.into()),
-            html: pieces(&rendered.html, encoded),
+            room: html.iter().map(|piece| if let Piece::Fixed(bytes) = piece { bytes.len() } else { 256 }).sum(),
+            html,
         }
     }
 
     /// Subject, text, and the page in quoted-printable.
     pub(super) fn fill(&self, holes: &Holes) -> (String, String, Vec<u8>) {
-        let mut html = Vec::with_capacity(8 << 10);
+        let mut html = Vec::with_capacity(self.room);
         for piece in &self.html {
             match piece {
                 Piece::Fixed(bytes) => html.extend_from_slice(bytes),
@@ -109,7 +113,9 @@ fn joined(pieces: &[Piece<Box<str>>], holes: &Holes) -> String {
         Piece::Fixed(text) => text,
         Piece::Hole(hole) => told(holes, *hole),
     });
-    texts.collect()
+    let mut joined = String::with_capacity(texts.clone().map(str::len).sum());
+    joined.extend(texts);
+    joined
 }
 
 fn told<'a>(holes: &'a Holes, hole: usize) -> &'a str {
