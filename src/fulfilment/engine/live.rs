@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap},
+    collections::BinaryHeap,
     hash::{BuildHasher as _, RandomState},
     num::NonZeroU64,
     sync::Arc,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use hashbrown::HashTable;
+use roaring::RoaringTreemap;
 use slab::Slab;
 
 use super::Now;
@@ -33,7 +34,7 @@ pub(super) struct Live {
     /// before something else happened to it.
     timers: BinaryHeap<Reverse<(Due, Key)>>,
     /// Where the latest durable events stand in the output.
-    offsets: BTreeSet<u64>,
+    offsets: RoaringTreemap,
     /// How many stand elsewhere.
     elsewhere: usize,
 }
@@ -224,7 +225,7 @@ impl Live {
     fn leave(&mut self, place: Place) {
         match place {
             Place::Staged => {}
-            Place::At(offset) => drop(self.offsets.remove(&offset)),
+            Place::At(offset) => _ = self.offsets.remove(offset),
             Place::Elsewhere => self.elsewhere -= 1,
         }
     }
@@ -258,6 +259,6 @@ impl Live {
 
     /// The lowest place in the output at which the latest event of one of them stands.
     pub(super) fn first_offset(&self) -> Option<u64> {
-        self.offsets.first().copied()
+        self.offsets.min()
     }
 }
