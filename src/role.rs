@@ -27,6 +27,16 @@ impl Role {
         }
     }
 
+    /// The key of its name in words for people.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Intake => "role_intake",
+            Self::Fulfilment => "role_fulfilment",
+            Self::Tracking => "role_tracking",
+            Self::Mail => "role_mail",
+        }
+    }
+
     /// The role of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)

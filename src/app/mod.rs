@@ -33,7 +33,11 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::{agreement::Difference, listeners::Listeners, outage::Outage, services::Services, wiring::Wiring};
-pub use self::{listeners::Addresses, roles::Role, scaling::scaling};
+pub use self::{
+    listeners::Addresses,
+    roles::Role,
+    scaling::{loads, scaling},
+};
 use crate::{clock::Clock, config::Config, env::Env, eventlog::EventLog, mail, ops::OnceHandle, store::Store};
 
 /// How long a start waits to tell at once what is wrong with a cluster; it goes on in the background.

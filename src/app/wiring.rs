@@ -150,6 +150,7 @@ impl Wiring {
             watch: self.watch.clone(),
             env: self.env.clone(),
             flow: self.flow.clone(),
+            loads: super::loads(&self.config, &self.flow),
             commands: self.has(Role::Tracking).then(|| self.config.topics.commands.clone()),
             checks,
             relay: self.relay.clone(),

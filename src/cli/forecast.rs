@@ -17,16 +17,13 @@ use super::{
 use crate::{
     app,
     clock::Clock,
-    config::Config,
     domain::{Lang, Timestamp},
-    forecast::{self, BUCKET, History, Load, Model, Planned, Special, Start},
+    forecast::{self, BUCKET, History, Model, PAST, Planned, Special, Start},
     pages::format,
     role::Role,
     scale,
 };
 
-/// The past that is asked for: as much as the store keeps.
-const PAST: Duration = Duration::from_hours(24 * 35);
 /// No further than the profile of a week goes.
 const NEXT_MAX: Duration = Duration::from_hours(24 * 7);
 /// Buckets of an hour.
@@ -85,7 +82,7 @@ impl Forecast {
         };
         let settings = app::scaling(&config);
         let buckets = (self.next.as_secs() / BUCKET.as_secs()) as usize;
-        let plan = forecast::plan(&forecast, buckets, &settings, &loads(&config)?);
+        let plan = forecast::plan(&forecast, buckets, &settings, &app::loads(&config, &config.flow()?));
         let starts = forecast::starts(&plan, settings.rules.start + settings.rules.pause);
         let found = Found { lang: self.output.lang, zone, forecast, settings, plan, starts };
         self.output.show(&found.json(), &found.document())?;
@@ -106,23 +103,6 @@ pub(super) fn special(path: Option<&PathBuf>, zone: &TimeZone) -> Result<Special
     Special::read(&text, zone.clone()).with_context(|| format!("cannot use {}", path.display()))
 }
 
-/// What an order means for each role: as many states as the flow has, and a mail for each that is mailed.
-fn loads(config: &Config) -> Result<[Load; Role::ALL.len()]> {
-    let flow = config.flow()?;
-    let states = flow.steps().len() as f64;
-    let mails = if config.mail_url().is_off() { 0.0 } else { states };
-    let is_shared = config.log_url().is_shared();
-    Ok(Role::ALL.map(|role| {
-        let per_order = [1.0, 1.0, states, mails][role as usize];
-        let shares = match role {
-            _ if !is_shared => Some(1),
-            Role::Fulfilment | Role::Tracking => Some(config.log.partitions),
-            Role::Intake | Role::Mail => None,
-        };
-        Load { per_order, shares }
-    }))
-}
-
 impl Found {
     fn capacity(&self, role: Role) -> f64 {
         scale::Scaler::new(role, &self.settings).capacity().0
@@ -138,8 +118,8 @@ impl Found {
             Role::ALL.iter().map(|role| (role.name(), planned.instances[*role as usize])).collect()
         };
         let point = |planned: &Planned| {
-            let [p50, p90, p99] = per_minute(planned).map(rounded);
-            json!({ "at": planned.expected.at, "p50": p50, "p90": p90, "p99": p99, "instances": instances(planned) })
+            let [p10, p50, p90, p99] = per_minute(planned).map(rounded);
+            json!({ "at": planned.expected.at, "p10": p10, "p50": p50, "p90": p90, "p99": p99, "instances": instances(planned) })
         };
         let start =
             |start: &Start| json!({ "at": start.at, "role": start.role.name(), "from": start.from, "to": start.to });
@@ -160,7 +140,7 @@ impl Found {
             .iter()
             .max_by(|one, other| one.expected.p50.total_cmp(&other.expected.p50))
             .unwrap_or(&self.plan[0]);
-        let places = [("n", whole(per_minute(most)[0])), ("t", self.time(most.expected.at))];
+        let places = [("n", whole(per_minute(most)[1])), ("t", self.time(most.expected.at))];
         let title = crate::words::fill(crate::words::word(lang, "fc_title"), &places).into_owned();
         let mut document = Document::new(lang, title, true);
         let tested = self.forecast.backtest();
@@ -172,12 +152,12 @@ impl Found {
             ("o", percent(Model::Naive)),
         ];
         document.say("fc_error", &places);
-        let capacity = Role::ALL.map(|role| format!("{} {:.0}/s", document.word(role_word(role)), self.capacity(role)));
+        let capacity = Role::ALL.map(|role| format!("{} {:.0}/s", document.word(role.word()), self.capacity(role)));
         document.say("fc_capacity", &[("c", capacity.join(", "))]);
         self.plots(&mut document);
         document.heading("fc_hours");
         document.say("fc_hours_note", &[]);
-        let titles = ["fc_from", "fc_p50", "fc_p90", "fc_p99"].into_iter().chain(Role::ALL.map(role_word));
+        let titles = ["fc_from", "fc_p50", "fc_p90", "fc_p99"].into_iter().chain(Role::ALL.map(Role::word));
         document.table(&titles.collect::<Vec<_>>(), self.plan.chunks(HOUR).map(|hour| self.row(hour)).collect());
         self.told_starts(&mut document);
         document
@@ -187,7 +167,7 @@ impl Found {
     fn row(&self, hour: &[Planned]) -> Vec<String> {
         let most = |place: usize| hour.iter().map(|planned| per_minute(planned)[place]).fold(0.0, f64::max);
         let instances = |role: Role| hour.iter().map(|planned| planned.instances[role as usize]).max().unwrap_or(0);
-        let expected = [0, 1, 2].map(|place| whole(most(place)));
+        let expected = [1, 2, 3].map(|place| whole(most(place)));
         let instances = Role::ALL.map(|role| instances(role).to_string());
         [self.time(hour[0].expected.at)].into_iter().chain(expected).chain(instances).collect()
     }
@@ -202,7 +182,7 @@ impl Found {
         let places = [("s", format::duration(rules.start + rules.pause)), ("d", format::duration(rules.down_after))];
         document.say("fc_starts_note", &places);
         let row = |start: &Start| {
-            let role = document.word(role_word(start.role)).to_owned();
+            let role = document.word(start.role.word()).to_owned();
             vec![self.time(start.at), role, start.from.to_string(), start.to.to_string()]
         };
         let rows = self.starts.iter().map(row).collect();
@@ -215,11 +195,11 @@ impl Found {
             self.plan.iter().enumerate().map(|(index, planned)| (hour(index), of(planned))).collect::<Vec<_>>()
         };
         let line = |document: &Document, key: &str, points| Line { name: document.word(key).to_owned(), points };
-        let orders = ["fc_p50", "fc_p90", "fc_p99"].into_iter().zip(0..);
+        let orders = ["fc_p50", "fc_p90", "fc_p99"].into_iter().zip(1..);
         let orders: Vec<_> =
             orders.map(|(key, place)| line(document, key, over(&|planned| per_minute(planned)[place]))).collect();
         let roles = Role::ALL
-            .map(|role| line(document, role_word(role), over(&|planned| f64::from(planned.instances[role as usize]))));
+            .map(|role| line(document, role.word(), over(&|planned| f64::from(planned.instances[role as usize]))));
         for (title, lines) in [("fc_plot", orders), ("fc_plot_instances", roles.to_vec())] {
             let (title, x) = (document.word(title).to_owned(), document.word("fc_x").to_owned());
             document.plot(Plot { finding: title.clone(), title, x, lines, ..Plot::default() });
@@ -227,14 +207,11 @@ impl Found {
     }
 }
 
-fn role_word(role: Role) -> &'static str {
-    ["role_intake", "role_fulfilment", "role_tracking", "role_mail"][role as usize]
-}
-
-/// Orders per minute: half of the cases, 90 % and 99 %.
-fn per_minute(planned: &Planned) -> [f64; 3] {
+/// Orders per minute: 10 % of the cases, half, 90 % and 99 %.
+fn per_minute(planned: &Planned) -> [f64; 4] {
     let minutes = BUCKET.as_secs_f64() / 60.0;
-    [planned.expected.p50, planned.expected.p90, planned.expected.p99].map(|orders| orders / minutes)
+    let forecast::Expected { p10, p50, p90, p99, .. } = planned.expected;
+    [p10, p50, p90, p99].map(|orders| orders / minutes)
 }
 
 /// With a tenth where that says something.

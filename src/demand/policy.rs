@@ -2,13 +2,10 @@ use std::time::Duration;
 
 use super::{POLL, Scenario};
 use crate::{
-    forecast::{BUCKET, Forecast, TooShort, WEEK},
+    forecast::{BUCKET, Forecast, PAST, TooShort, WEEK},
     role::Role,
     scale::{Observed, Scaler},
 };
-
-/// The past that a forecast is made of.
-const PAST: Duration = Duration::from_hours(24 * 35);
 
 /// How the number of instances is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,9 @@
-use std::time::Duration;
-
-use super::{DAY, History, Profile, Special, WEEK};
+use super::{DAY, History, PAST, Profile, Special, WEEK};
 
 /// Buckets between two origins: six hours.
 const EVERY: usize = DAY / 4;
 /// Parts of the forecasts by how busy they were told to be, whose errors are kept apart.
 const PARTS: usize = 4;
-/// The past that a model is given at each origin.
-const GIVEN: Duration = Duration::from_hours(24 * 35);
 
 /// How orders are foretold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +32,8 @@ pub struct Backtest {
     profile: f64,
     /// How many origins there were.
     origins: usize,
-    /// For each part, up to which forecast it goes, and how many times as many came: half, 90 % and 99 % of the cases.
-    bands: Vec<(f64, [f64; 3])>,
+    /// For each part, up to which forecast it goes, and how many times as many came: 10 %, half, 90 % and 99 % of the cases.
+    bands: Vec<(f64, [f64; 4])>,
 }
 
 impl Backtest {
@@ -45,7 +41,7 @@ impl Backtest {
         let (mut naive, mut profile, mut all, mut origins) = (0.0, 0.0, 0.0, 0);
         let mut told: [Vec<(f64, f64)>; 2] = Default::default();
         for origin in (WEEK..=history.len() - DAY).step_by(EVERY) {
-            let model = Profile::new(&history.window(origin, GIVEN), special);
+            let model = Profile::new(&history.window(origin, PAST), special);
             origins += 1;
             for ahead in 0..DAY {
                 let came = history.orders()[origin + ahead];
@@ -85,10 +81,10 @@ impl Backtest {
         self.origins
     }
 
-    /// How many orders come in 50, 90 and 99 % of the cases where the model says so many.
-    pub(super) fn bands(&self, middle: f64) -> [f64; 3] {
+    /// How many orders come in 10, 50, 90 and 99 % of the cases where the model says so many.
+    pub(super) fn bands(&self, middle: f64) -> [f64; 4] {
         let part = self.bands.iter().find(|(most, _)| middle <= *most).or(self.bands.last());
-        part.map_or([middle; 3], |(_, times)| times.map(|times| ((middle + 1.0) * times - 1.0).max(0.0)))
+        part.map_or([middle; 4], |(_, times)| times.map(|times| ((middle + 1.0) * times - 1.0).max(0.0)))
     }
 }
 
@@ -97,7 +93,7 @@ fn share(part: f64, all: f64) -> f64 {
 }
 
 /// Errors of forecasts that were about as busy.
-fn bands(mut told: Vec<(f64, f64)>) -> Vec<(f64, [f64; 3])> {
+fn bands(mut told: Vec<(f64, f64)>) -> Vec<(f64, [f64; 4])> {
     told.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
     let size = told.len().div_ceil(PARTS).max(1);
     let part = |part: &[(f64, f64)]| {
@@ -105,7 +101,7 @@ fn bands(mut told: Vec<(f64, f64)>) -> Vec<(f64, [f64; 3])> {
         let mut times: Vec<f64> = part.iter().map(|(forecast, came)| (came + 1.0) / (forecast + 1.0)).collect();
         times.sort_unstable_by(f64::total_cmp);
         let quantile = |part: f64| times[((times.len() - 1) as f64 * part).round() as usize];
-        (part[part.len() - 1].0, [0.5, 0.9, 0.99].map(quantile))
+        (part[part.len() - 1].0, [0.1, 0.5, 0.9, 0.99].map(quantile))
     };
     told.chunks(size).map(part).collect()
 }

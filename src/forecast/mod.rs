@@ -38,12 +38,16 @@ pub(crate) const WEEK: usize = 7 * 24 * 12;
 pub(crate) const DAY: usize = 24 * 12;
 /// The least past that tells anything, in buckets.
 const LEAST: usize = 2 * WEEK;
+/// The same in days.
+pub const DAYS_LEAST: usize = LEAST / DAY;
+/// The past that a forecast is made of: as much as the store keeps.
+pub const PAST: Duration = Duration::from_hours(24 * 35);
 
 /// The past is too short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the orders of {days} days are too few for a forecast: {} days are needed, one week to learn from and one to try it on",
-    LEAST / DAY
+    DAYS_LEAST
 )]
 pub struct TooShort {
     /// Whole days that are known.
@@ -55,7 +59,9 @@ pub struct TooShort {
 pub struct Expected {
     /// When they begin.
     pub at: Timestamp,
-    /// As many or fewer come in half of the cases.
+    /// As many or fewer come in 10 % of the cases.
+    pub p10: f64,
+    /// In half of them.
     pub p50: f64,
     /// In 90 %.
     pub p90: f64,
@@ -91,8 +97,8 @@ impl Forecast {
             Model::Profile => self.profile.expected(ahead),
             Model::Naive => self.profile.last_week(ahead),
         };
-        let [p50, p90, p99] = self.backtest.bands(middle);
-        Expected { at: self.profile.at(ahead), p50, p90, p99 }
+        let [p10, p50, p90, p99] = self.backtest.bands(middle);
+        Expected { at: self.profile.at(ahead), p10, p50, p90, p99 }
     }
 
     /// How it did in the past.

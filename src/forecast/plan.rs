@@ -23,6 +23,8 @@ pub struct Planned {
     pub expected: Expected,
     /// How many instances of each role.
     pub instances: [u32; Role::ALL.len()],
+    /// How many would be needed where more could share the work.
+    pub beyond: [Option<u32>; Role::ALL.len()],
 }
 
 /// Instances that are to be started.
@@ -44,13 +46,17 @@ pub fn plan(forecast: &Forecast, buckets: usize, settings: &Settings, loads: &[L
     let mut scalers = Role::ALL.map(|role| Scaler::new(role, settings));
     let planned = |ahead: usize| {
         let expected = forecast.expected(ahead);
-        let instances = Role::ALL.map(|role| {
+        let decisions = Role::ALL.map(|role| {
             let Load { per_order, shares } = loads[role as usize];
             let arriving = expected.p90 * per_order / BUCKET.as_secs_f64();
             let seen = Observed { arriving, shares, ..Observed::default() };
-            scalers[role as usize].decide(seen, BUCKET * ahead as u32).wanted
+            scalers[role as usize].decide(seen, BUCKET * ahead as u32)
         });
-        Planned { expected, instances }
+        Planned {
+            expected,
+            instances: decisions.map(|decision| decision.wanted),
+            beyond: decisions.map(|decision| decision.need.beyond),
+        }
     };
     (0..buckets).map(planned).collect()
 }

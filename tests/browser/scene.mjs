@@ -1,4 +1,7 @@
 // A small shop in which every page has something to show, and the pages by name.
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Relay } from './relay.mjs';
 import { Server, eventually } from './server.mjs';
 
@@ -52,10 +55,14 @@ async function mailOf(server, { orderid }) {
   });
 }
 
-/** A shop whose mail server knows some customers no more: the address of each page that tells of that, and what ends it all. */
+/** As if orders had come for five weeks. */
+export const givePast = (server) => execFileSync('python3', [fileURLToPath(new URL('past.py', import.meta.url)), join(server.folder, 'encargo-data', 'store.db')]);
+
+/** A shop with a past, whose mail server knows some customers no more: the address of each page that tells of that, and what ends it all. */
 export async function trouble() {
   const relay = await Relay.start();
   const server = await Server.start({ ENCARGO_MAIL: relay.url });
+  givePast(server);
   await server.place('1080');
   await eventually('a mail that is taken', () => relay.taken.length > 0); // a server that refuses everybody is believed less
   for (const [product, unknown] of [['1050', 'rosa@example.org'], ['1100', 'leo@example.org']]) {
@@ -67,6 +74,7 @@ export async function trouble() {
     'desk-now-todo': server.ops('/'),
     'desk-failures-two': server.ops('/failures'),
     'desk-failures-confirm': server.ops('/failures/decide?do=redrive'),
+    'desk-capacity-foretold': server.ops('/capacity'),
     'desk-ledger-two': server.ops('/ledger'),
   };
   return { pages, async end() { await server.end(); relay.end(); } };

@@ -78,6 +78,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
             "eventlog",
             "files",
             "flows",
+            "forecast",
             "pages",
             "role",
             "scale",

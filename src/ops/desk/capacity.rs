@@ -1,5 +1,5 @@
-//! `/capacity`: the load of the last day or weeks, how much more fits, and what gives first. Only what was seen: nothing here
-//! is expected.
+//! `/capacity`: the load of the last day or weeks, how much more fits, what gives first, and what is expected of the hours to
+//! come.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,8 +7,8 @@ use axum::{extract::State, http::Uri, response::Response};
 use minijinja::{Value, context};
 
 use super::{
-    Desk, Group, attention::waiting_mails, charts, lag::Reading, now::trend, paced::Paced, says::Voice, unavailable,
-    watch::Seen,
+    Desk, Group, attention::waiting_mails, charts, foresight, lag::Reading, now::trend, paced::Paced, says::Voice,
+    unavailable, wanted, watch::Seen,
 };
 use crate::{
     pages::Reader,
@@ -48,12 +48,14 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
     let place = SPANS.iter().position(|span| Some(span.name) == asked.as_deref()).unwrap_or_default();
     let seen = desk.look().await?;
     let minutes = minutes(&desk, place).await?;
+    let foresight = foresight::look(&desk).await?;
     let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: seen.at };
     let stages: Vec<Stage<'_>> =
         desk.0.deps.watch.groups().iter().filter_map(|group| Stage::of(group, &seen)).collect();
     let values = context! {
         title => verdict(&stages, voice), load => load(&SPANS[place], &minutes, &seen, voice), spans => spans(place, voice), room => room(&stages),
         first => gives_first(&stages, voice), growth => growth(&desk, &stages),
+        foresight => foresight.values(&desk, voice), wanted => wanted::rows(&desk.0.deps.watch, voice),
         stages => stages.iter().map(|stage| stage.values(voice)).collect::<Vec<_>>(), mails => mails(&seen, voice),
     };
     Ok(desk.render("desk/capacity.html", &reader, "/capacity", values).await)

@@ -21,7 +21,14 @@ pub(super) fn line(values: &[f64], top: f64) -> String {
     points(values, percent, |value| 100.0 - percent(value / top))
 }
 
-/// The same as a small line in a box of 92 by 24, and its last point as `{x, y}`.
+/// The area between two such lines.
+pub(super) fn band(low: &[f64], high: &[f64], top: f64) -> String {
+    let back: Vec<f64> = low.iter().rev().copied().collect();
+    let back = points(&back, |part| percent(1.0 - part), |value| 100.0 - percent(value / top));
+    format!("{}{}Z", line(high, top), back.replacen('M', "L", 1))
+}
+
+/// A small line in a box of 92 by 24, and its last point as `{x, y}`.
 pub(super) fn spark(values: &[f64]) -> Value {
     let top = values.iter().copied().fold(1.0, f64::max);
     let y = |value: f64| round(21.0 - 18.0 * value / top);
@@ -95,6 +102,7 @@ mod tests {
         assert_eq!(line(&[0.0, 5.0, 10.0], 10.0), "M0 100L50 50L100 0");
         assert_eq!(line(&[], 10.0), "");
         assert_eq!(line(&[3.0], 2.0), "M0 0");
+        assert_eq!(band(&[0.0, 5.0], &[5.0, 10.0], 10.0), "M0 50L100 0L100 50L0 100Z");
     }
 
     #[test]

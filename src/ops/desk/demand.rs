@@ -27,6 +27,7 @@ const GOOD_FOR: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub(super) struct Demand {
     roles: BTreeMap<Role, State>,
+    settings: Settings,
     /// Whether instances share the log.
     is_shared: bool,
 }
@@ -44,7 +45,16 @@ impl Demand {
         let settings = Settings { zero, ..settings.clone() };
         let state =
             |role| (role, State { scaler: Scaler::new(role, &settings), learned_at: Duration::ZERO, decided: None });
-        Self { roles: Role::ALL.map(state).into(), is_shared }
+        Self { roles: Role::ALL.map(state).into(), settings, is_shared }
+    }
+
+    /// How it is decided, with what an instance does as if that were set.
+    pub(super) fn settings(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        for (role, state) in &self.roles {
+            settings.capacity[*role as usize] = Some(state.scaler.capacity().0);
+        }
+        settings
     }
 
     /// What was decided of late.

@@ -16,6 +16,7 @@ mod csv;
 mod decide;
 mod demand;
 mod failures;
+mod foresight;
 mod form;
 mod growth;
 mod lag;
@@ -28,6 +29,7 @@ mod paced;
 mod says;
 mod sought;
 mod timeline;
+mod wanted;
 mod watch;
 mod windows;
 
@@ -40,19 +42,21 @@ use axum::{
 };
 use minijinja::{Value, context};
 
-pub(super) use self::says::petals_in;
 pub use self::{
     accounts::{Accounts, ReadAccounts},
     watch::{Group, Watch, Watched},
 };
 use self::{paced::Paced, watch::Seen};
+pub(super) use self::{says::petals_in, wanted::reason};
 use super::{Check, Relay};
 use crate::{
     commands::Commands,
     domain::Flow,
     env::Env,
     eventlog::{TopicInfo, TopicPartition},
+    forecast::{BUCKET, Load},
     pages::{Pages, Reader, Site},
+    role::Role,
     store::{self, orders::OrderView},
     web::Problem,
 };
@@ -66,6 +70,8 @@ pub struct Deps {
     pub env: Env,
     /// The flow of the settings, for the names and the order of states.
     pub flow: Arc<Flow>,
+    /// What an order means for each role.
+    pub loads: [Load; Role::ALL.len()],
     /// The topic of commands about orders; none where this process cannot write them.
     pub commands: Option<String>,
     /// What must be true of the services.
@@ -92,6 +98,8 @@ struct Inner {
     topics: Paced<Arc<Vec<TopicInfo>>>,
     /// The minutes that were looked at.
     loads: capacity::Loads,
+    /// What will come, by what came.
+    foresight: Paced<Arc<foresight::Foresight>>,
     /// Places for downloads.
     downloads: Arc<tokio::sync::Semaphore>,
     /// Held by whoever asks the log for topics or records.
@@ -119,6 +127,7 @@ impl Desk {
             commands: OnceLock::new(),
             topics: Paced::default(),
             loads: Default::default(),
+            foresight: Paced::every(BUCKET),
             downloads: Arc::new(tokio::sync::Semaphore::new(csv::DOWNLOADS_MAX)),
             reading: Arc::default(),
         }))

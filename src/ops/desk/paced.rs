@@ -9,13 +9,16 @@ use crate::{
     store,
 };
 
-/// How old what was seen may be.
+/// How old what was seen may be, where nothing else is said.
 const FRESH: Duration = Duration::from_secs(1);
 /// Looking may take this part of the time at most: what takes long is looked at less often.
 const PART: u32 = 20;
 
 /// The last look, shared by all who ask; a cheap handle.
-pub(super) struct Paced<T>(Arc<Mutex<Option<Look<T>>>>);
+pub(super) struct Paced<T> {
+    last: Arc<Mutex<Option<Look<T>>>>,
+    fresh: Duration,
+}
 
 struct Look<T> {
     ended: Monotonic,
@@ -26,19 +29,26 @@ struct Look<T> {
 
 impl<T> Default for Paced<T> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self::every(FRESH)
+    }
+}
+
+impl<T> Paced<T> {
+    /// What was seen may be so old.
+    pub(super) fn every(fresh: Duration) -> Self {
+        Self { last: Arc::default(), fresh }
     }
 }
 
 impl<T: Clone + Send + 'static> Paced<T> {
-    /// What was seen last, or what `look` sees now if that is older than a second and a multiple of the time that it took.
+    /// What was seen last, or what `look` sees now if that is too old: older than it may be, and than a multiple of the time that it took.
     /// A look that was begun is finished and counts, also when nobody waits for it any more.
     pub(super) async fn look(
         &self,
         pace: &Clock,
         look: impl Future<Output = store::Result<T>> + Send + 'static,
     ) -> store::Result<T> {
-        let (last, pace) = (self.0.clone(), pace.clone());
+        let (last, fresh, pace) = (self.last.clone(), self.fresh, pace.clone());
         let looking = tokio::spawn(async move {
             let mut last = last.lock().await;
             if let Some(look) = &*last
@@ -50,7 +60,7 @@ impl<T: Clone + Send + 'static> Paced<T> {
             let seen = look.await;
             let ended = pace.monotonic();
             // a store that is back is seen soon
-            let lasts = if seen.is_ok() { FRESH.max(ended.saturating_sub(begun) * PART) } else { FRESH };
+            let lasts = if seen.is_ok() { fresh.max(ended.saturating_sub(begun) * PART) } else { FRESH };
             *last = Some(Look { ended, lasts, seen: seen.clone() });
             seen
         });

@@ -48,6 +48,11 @@ impl Voice<'_> {
         self.site.time(self.lang, self.now, at)
     }
 
+    /// A time of day as plain text.
+    pub(super) fn hour(self, at: Timestamp) -> String {
+        format::hour(&self.site.zone, at)
+    }
+
     /// Seconds with a tenth where that says something.
     pub(super) fn seconds(self, span: Duration) -> String {
         if span >= Duration::from_secs(10) {

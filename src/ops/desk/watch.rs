@@ -156,7 +156,17 @@ impl Watch {
     /// How many instances of each role are wanted, as far as this process can know.
     pub(in crate::ops) async fn wanted(&self) -> Vec<(Role, Decision)> {
         self.watch().await;
+        self.decided()
+    }
+
+    /// The same by what was seen last.
+    pub(super) fn decided(&self) -> Vec<(Role, Decision)> {
         self.past().demand.decided(self.0.of.env.pace.monotonic())
+    }
+
+    /// How that is decided, with what an instance of each role does as far as it is known by now.
+    pub(super) fn scaling(&self) -> scale::Settings {
+        self.past().demand.settings()
     }
 
     pub(super) fn clock(&self) -> &Clock {

@@ -41,6 +41,37 @@ async fn the_load_of_the_last_day_is_what_was_placed_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_will_come_is_told_once_two_weeks_are_known() {
+    let app = TestApp::start().await;
+    let new = page_with(&app, "/capacity", "There are orders of 0 whole days").await;
+    assert!(new.contains("14 are needed") && !new.contains("id=\"plan\""), "{new}");
+    page_with(&app, "/capacity", "nothing comes, and nothing waits").await;
+    placed(&app).await;
+    app.clock.advance(Duration::from_hours(24));
+    let one = page_with(&app, "/capacity", "There are orders of one whole day").await;
+    assert!(one.contains("id=\"wanted\""), "{one}");
+    app.clock.advance(Duration::from_hours(24 * 13));
+    let html = page_with(&app, "/capacity", "Tried ").await;
+    for words in [
+        "on 14 days of orders",
+        "Orders per minute: 0.0 now",
+        "one does intake 300/s, fulfilment 300/s, tracking 1,000/s, mail 200/s",
+        "aria-label=\"Orders per minute: ",
+        "id=\"wanted\"",
+    ] {
+        assert!(html.contains(words), "{words} is missing in {html}");
+    }
+    assert_eq!(html.matches("data-l=\"What to do\"").count(), 12, "{html}");
+    // what was computed is good for five minutes, however often it is shown
+    let computed = |html: &str| html.split("Computed at ").nth(1).map(|rest| rest[..80].to_owned()).unwrap();
+    let first = computed(&html);
+    app.clock.advance(Duration::from_secs(299));
+    assert_eq!(computed(&page(&app, "/capacity").await), first);
+    app.clock.advance(Duration::from_secs(1));
+    assert_ne!(computed(&page(&app, "/capacity").await), first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fits_is_told_as_far_as_it_is_known() {
     let app = TestApp::start_with(&[("intake.backlog_max", "1234")]).await;
     let html = page_with(&app, "/capacity", "Nothing is at its limit").await;
