@@ -57,6 +57,12 @@ pub(super) fn forward(config: &Config) -> Option<forward::Options> {
     })
 }
 
+/// Topics whose records are deleted here, and not by the log.
+pub(super) fn deleted(config: &Config) -> Vec<(String, Duration)> {
+    let retention::Policy { topics, keep, .. } = retention(config);
+    topics.into_iter().map(|(topic, _)| (topic, keep)).collect()
+}
+
 pub(super) fn retention(config: &Config) -> retention::Policy {
     let (fulfilment, tracking) = (fulfilment::GROUP.to_owned(), tracking::GROUP.to_owned());
     retention::Policy {

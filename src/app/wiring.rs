@@ -151,6 +151,7 @@ impl Wiring {
             env: self.env.clone(),
             flow: self.flow.clone(),
             loads: super::loads(&self.config, &self.flow),
+            deleted: options::deleted(&self.config),
             commands: self.has(Role::Tracking).then(|| self.config.topics.commands.clone()),
             checks,
             relay: self.relay.clone(),

@@ -31,7 +31,7 @@ pub use pace::{Pace, Progress};
 pub use record::{NewRecord, Position, Record, TopicPartition};
 #[cfg(feature = "kafka")]
 use topic::is_name;
-pub use topic::{PartitionRange, TopicInfo, TopicSpec};
+pub use topic::{Deletes, Keeping, PartitionRange, TopicInfo, TopicSpec};
 use topic::{check_spec, place};
 
 /// A future that can be kept behind `dyn EventLog`.
@@ -97,6 +97,9 @@ pub trait EventLog: Send + Sync {
     fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
         Ok(self.topics()?.into_iter().find(|topic| topic.name == name))
     }
+
+    /// How topics are kept, in the order in which they are named. Costs little, however much they hold.
+    fn keeping(&self, topics: &[&str]) -> Result<Vec<Keeping>>;
 
     /// Creates a topic; the same again is fine, another number of partitions is refused.
     fn create(&self, spec: &TopicSpec) -> Result<()>;

@@ -1,5 +1,7 @@
 //! Topics, and which partition takes a record.
 
+use std::time::Duration;
+
 use super::{Error, NewRecord, Result, partitioner};
 
 /// What a topic should be like.
@@ -27,6 +29,31 @@ pub struct PartitionRange {
     pub start: u64,
     /// The stable end: one past the last record that readers may see.
     pub end: u64,
+}
+
+/// How a topic is kept, as far as its log can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeping {
+    /// About how many bytes its records have in all partitions, each counted once however many copies there are.
+    pub bytes: Option<u64>,
+    /// Which of them the log deletes.
+    pub deletes: Deletes,
+}
+
+/// Which records a log deletes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletes {
+    /// It does not say.
+    Unknown,
+    /// Those that it is told to ([`EventLog::delete_before`](super::EventLog::delete_before)).
+    AsTold,
+    /// Those that are older, and the oldest of a partition with more bytes; none where neither is bounded.
+    Beyond {
+        /// How old they become (`retention.ms`).
+        age: Option<Duration>,
+        /// How much a partition holds (`retention.bytes`).
+        bytes: Option<u64>,
+    },
 }
 
 /// Most partitions of a topic: a slip of the finger should not make a million.

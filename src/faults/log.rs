@@ -7,8 +7,8 @@ use crate::{
     clock::Clock,
     domain::Timestamp,
     eventlog::{
-        BoxFuture, Error, EventLog, GroupInfo, GroupOffset, Lag, Member, MemberEvent, MemberMode, NewRecord, Outcome,
-        Position, Reader, Record, Result, TopicInfo, TopicPartition, TopicSpec,
+        BoxFuture, Error, EventLog, GroupInfo, GroupOffset, Keeping, Lag, Member, MemberEvent, MemberMode, NewRecord,
+        Outcome, Position, Reader, Record, Result, TopicInfo, TopicPartition, TopicSpec,
     },
 };
 
@@ -76,6 +76,10 @@ impl EventLog for FaultyLog {
 
     fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
         self.plan.call("topic", name, || self.log.topic(name))
+    }
+
+    fn keeping(&self, topics: &[&str]) -> Result<Vec<Keeping>> {
+        self.plan.call("keeping", "", || self.log.keeping(topics))
     }
 
     fn create(&self, spec: &TopicSpec) -> Result<()> {

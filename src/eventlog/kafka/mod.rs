@@ -58,8 +58,8 @@ pub use self::{
     topics::Layout,
 };
 use super::{
-    BoxFuture, Error, EventLog, GroupInfo, GroupOffset, Lag, Member, MemberMode, NewRecord, Position, Reader, Result,
-    TopicInfo, TopicPartition, TopicSpec,
+    BoxFuture, Error, EventLog, GroupInfo, GroupOffset, Keeping, Lag, Member, MemberMode, NewRecord, Position, Reader,
+    Result, TopicInfo, TopicPartition, TopicSpec,
 };
 use crate::{clock::Clock, domain::Timestamp};
 
@@ -254,6 +254,10 @@ impl EventLog for KafkaLog {
 
     fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
         self.0.topics.topic(name)
+    }
+
+    fn keeping(&self, topics: &[&str]) -> Result<Vec<Keeping>> {
+        self.0.topics.keeping(topics)
     }
 
     fn create(&self, spec: &TopicSpec) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Whether brokers and topics are what Encargo needs.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use rdkafka::{
     admin::ResourceSpecifier,
@@ -11,7 +11,7 @@ use super::{
     client::{block_on, question_error},
     topics::{Layout, Topics},
 };
-use crate::eventlog::{Error, Result, TopicSpec};
+use crate::eventlog::{Deletes, Error, Keeping, Result, TopicSpec};
 
 /// The oldest brokers whose transactions are fenced by a group's generation.
 const BROKER_MIN: (u32, u32) = (2, 5);
@@ -75,6 +75,22 @@ impl Topics {
             }
         }
         Ok(differences)
+    }
+
+    /// How topics are kept. The client library cannot ask how many bytes they have (KIP-113), so that is not known.
+    pub(super) fn keeping(&self, topics: &[&str]) -> Result<Vec<Keeping>> {
+        let keeping = |topic: &&str| {
+            let settings = self.settings(topic)?;
+            let bound = |name: &str| settings.get(name).map(|text| text.parse::<u64>().ok());
+            let deletes = match (bound("retention.ms"), bound("retention.bytes"), settings.get("cleanup.policy")) {
+                (Some(age), Some(bytes), Some(policy)) if policy.contains("delete") => {
+                    Deletes::Beyond { age: age.map(Duration::from_millis), bytes }
+                }
+                _ => Deletes::Unknown,
+            };
+            Ok(Keeping { bytes: None, deletes })
+        };
+        topics.iter().map(keeping).collect()
     }
 
     /// A topic's settings; empty when we may not see them.

@@ -27,8 +27,8 @@ use self::{
     partition::{Limit, Partition, Topic},
 };
 use super::{
-    BoxFuture, Error, EventLog, GroupInfo, Member, MemberMode, NewRecord, Position, Reader, Record, Result, TopicInfo,
-    TopicPartition, TopicSpec, check_spec,
+    BoxFuture, Deletes, Error, EventLog, GroupInfo, Keeping, Member, MemberMode, NewRecord, Position, Reader, Record,
+    Result, TopicInfo, TopicPartition, TopicSpec, check_spec,
 };
 use crate::{clock::Clock, domain::Timestamp};
 
@@ -175,6 +175,15 @@ impl EventLog for MemoryLog {
             TopicInfo { name: name.clone(), partitions }
         };
         Ok(state.topics.iter().map(info).collect())
+    }
+
+    fn keeping(&self, topics: &[&str]) -> Result<Vec<Keeping>> {
+        let state = self.state()?;
+        let keeping = |name: &&str| {
+            let topic = state.topics.get(*name).ok_or_else(|| Error::Unknown((*name).to_owned()))?;
+            Ok(Keeping { bytes: Some(topic.partitions.iter().map(Partition::bytes).sum()), deletes: Deletes::AsTold })
+        };
+        topics.iter().map(keeping).collect()
     }
 
     fn create(&self, spec: &TopicSpec) -> Result<()> {

@@ -50,6 +50,11 @@ impl Partition {
         PartitionRange { start: self.start, end: self.end }
     }
 
+    /// About how much memory its records take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.records.iter().map(|record| record.size() as u64).sum()
+    }
+
     /// Writes a record; returns its offset.
     pub(super) fn push(&mut self, record: NewRecord) -> u64 {
         let NewRecord { key, value, headers, at, .. } = record;

@@ -33,8 +33,8 @@ use self::{
     read::{Limit, Readers, SqliteReader},
 };
 use super::{
-    BoxFuture, Error, EventLog, GroupInfo, Member, MemberMode, NewRecord, Position, Reader, Result, TopicInfo,
-    TopicPartition, TopicSpec, check_spec,
+    BoxFuture, Deletes, Error, EventLog, GroupInfo, Keeping, Member, MemberMode, NewRecord, Position, Reader, Result,
+    TopicInfo, TopicPartition, TopicSpec, check_spec,
 };
 use crate::{
     domain::Timestamp,
@@ -174,6 +174,13 @@ impl Server {
 impl EventLog for SqliteLog {
     fn topics(&self) -> Result<Vec<TopicInfo>> {
         schema::topics(&*self.readers.take()?)
+    }
+
+    fn keeping(&self, topics: &[&str]) -> Result<Vec<Keeping>> {
+        let conn = self.readers.take()?;
+        let keeping =
+            |topic: &&str| Ok(Keeping { bytes: Some(schema::bytes(&conn, topic)?), deletes: Deletes::AsTold });
+        topics.iter().map(keeping).collect()
     }
 
     fn create(&self, spec: &TopicSpec) -> Result<()> {

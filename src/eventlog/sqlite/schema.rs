@@ -109,6 +109,25 @@ pub(super) fn partition(conn: &Connection, tp: &TopicPartition) -> Result<Partit
     rows.into_iter().nth(tp.partition as usize).ok_or_else(|| Error::Unknown(tp.to_string()))
 }
 
+/// Records of each partition by whose size that of the others is told.
+const WEIGHED: i64 = 500;
+
+/// About how many bytes the records of a topic have, by the newest of each partition.
+pub(super) fn bytes(conn: &Connection, topic: &str) -> Result<u64> {
+    // the length of a value is known without reading it
+    let mut weigh = conn.prepare_cached(
+        "SELECT count(*), total(length(value) + ifnull(length(key), 0) + ifnull(length(headers), 0)) FROM (
+             SELECT key, headers, value FROM records WHERE partition_id = ? ORDER BY offset DESC LIMIT ?)",
+    )?;
+    let mut all = 0.0;
+    for row in partitions(conn, topic)? {
+        let (count, bytes): (f64, f64) =
+            weigh.query_row((row.id, WEIGHED), |found| Ok((found.get::<_, i64>(0)? as f64, found.get(1)?)))?;
+        all += (row.next - row.start) as f64 * bytes / count.max(1.0);
+    }
+    Ok(all as u64)
+}
+
 /// All topics, by name.
 pub(super) fn topics(conn: &Connection) -> Result<Vec<TopicInfo>> {
     let mut select = conn.prepare_cached(

@@ -1,18 +1,17 @@
 //! `/log`: how far the log is read and by whom, its topics, and the records of one partition.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
-
 use axum::{extract::State, http::Uri, response::Response};
 use jiff::civil::DateTime;
 use minijinja::{Value, context};
-use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     Desk,
     browse::{self, Found, From},
     charts,
     now::trend,
+    question::{ask, silent},
     says::{Voice, quoted},
+    topics,
     watch::Seen,
 };
 use crate::{
@@ -22,12 +21,9 @@ use crate::{
     },
     eventlog::{self, Error, EventLog, Record, TopicInfo, TopicPartition, partitioner},
     pages::Reader,
-    store,
     web::{Problem, query_field},
 };
 
-/// How long a question to the log may take.
-const LOG_MAX: Duration = Duration::from_secs(5);
 /// How much is shown of a record, in characters.
 const TEXT_MAX: usize = 8_000;
 /// Most headers of a record that are shown, and how much of each.
@@ -75,7 +71,8 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
     let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: desk.0.deps.env.clock.now() };
     let start = start(&query, voice);
     let is_unclear = start.is_none();
-    let topics = topics(&desk).await?;
+    let topics = topics::look(&desk).await?;
+    let keeping = topics::keeping(&desk, &topics).await;
     let newest = match &query.topic {
         Some(topic) if query.is_of_all() => Some(newest(&desk, topic, &query.holds).await?),
         _ => None,
@@ -96,7 +93,7 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader, uri: Uri) -> 
         (None, None) => Vec::new(),
     };
     let values = context! {
-        groups => groups(&desk, &seen, voice), topics => topics.iter().map(|topic| topic_row(topic, voice, &desk)).collect::<Vec<_>>(),
+        groups => groups(&desk, &seen, voice), topics => topics::rows(&topics, &keeping, voice, &desk),
         command => query.topic.as_deref().map(|topic| format!("encargo log read {} --tail 50", quoted(topic))),
         topic => &query.topic, at => &query.at, holds => &query.holds, is_plain => query.is_plain, is_unclear, rows,
         is_read => newest.is_some() || read.is_some(), is_of_all => newest.is_some(),
@@ -137,16 +134,6 @@ fn start(query: &Query, voice: Voice<'_>) -> Option<Start> {
     Some(Start::Time(Timestamp::from_millis(at.as_millisecond())))
 }
 
-/// The topics of the log, of one look for all open pages.
-async fn topics(desk: &Desk) -> Result<Arc<Vec<TopicInfo>>, Problem> {
-    let this = desk.clone();
-    let look = async move {
-        let topics = ask(&this, |log| log.topics()).await;
-        topics.map(Arc::new).map_err(|error| store::Error::Unavailable(error.to_string()))
-    };
-    desk.0.topics.look(&desk.0.deps.env.pace, look).await.map_err(silent)
-}
-
 async fn newest(desk: &Desk, topic: &str, holds: &str) -> Result<Vec<(TopicPartition, Record)>, Problem> {
     let (topic, holds) = (topic.to_owned(), holds.to_owned());
     ask(desk, move |log| browse::newest(log, &topic, &holds)).await.map_err(unread)
@@ -162,32 +149,6 @@ fn unread(error: Error) -> Problem {
     match error {
         Error::Unknown(what) => Problem::not_found(format!("the log has no topic or partition {what}")),
         error => silent(error),
-    }
-}
-
-fn silent(error: impl Display) -> Problem {
-    tracing::warn!(%error, "the desk cannot read the log");
-    Problem::unavailable("the log does not answer; nothing is lost, ask again in a moment")
-}
-
-/// Asks the log, one question after the other: one that hangs holds one thread.
-async fn ask<T: Send + 'static>(
-    desk: &Desk,
-    question: impl FnOnce(&dyn EventLog) -> eventlog::Result<T> + Send + 'static,
-) -> eventlog::Result<T> {
-    let log = desk.0.deps.watch.log().ok_or_else(|| Error::Unavailable("it is not open yet".into()))?.clone();
-    let answer = async {
-        let turn = desk.0.reading.clone().lock_owned().await;
-        let ask = spawn_blocking(move || {
-            let _turn = turn;
-            question(&*log)
-        });
-        ask.await
-    };
-    match timeout(LOG_MAX, answer).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => Err(Error::Unavailable(error.to_string())),
-        Err(_) => Err(Error::Unavailable(format!("no answer within {LOG_MAX:?}"))),
     }
 }
 
@@ -234,15 +195,6 @@ fn groups(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Value> {
         context! { name => voice.word(group.word), group => &group.name, rows => rows.collect::<Vec<_>>() }
     };
     desk.0.deps.watch.groups().iter().map(of_group).collect()
-}
-
-fn topic_row(topic: &TopicInfo, voice: Voice<'_>, desk: &Desk) -> Value {
-    let partitions = (0..).zip(&topic.partitions).map(|(number, range): (u32, _)| {
-        context! { number, start => range.start, end => range.end }
-    });
-    let kept: u64 = topic.partitions.iter().map(|range| range.end - range.start).sum();
-    let what = desk.0.deps.watch.topic_word(&topic.name).map(|word| voice.word(word));
-    context! { name => &topic.name, what, partitions => partitions.collect::<Vec<_>>(), kept }
 }
 
 /// A record, without whole addresses unless it is shown plainly.

@@ -26,14 +26,19 @@ mod now;
 mod order;
 mod orders;
 mod paced;
+mod question;
 mod says;
 mod sought;
 mod timeline;
+mod topics;
 mod wanted;
 mod watch;
 mod windows;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -72,6 +77,8 @@ pub struct Deps {
     pub flow: Arc<Flow>,
     /// What an order means for each role.
     pub loads: [Load; Role::ALL.len()],
+    /// Topics of a log that deletes what it is told to, whose records are deleted once they are older than this.
+    pub deleted: Vec<(String, Duration)>,
     /// The topic of commands about orders; none where this process cannot write them.
     pub commands: Option<String>,
     /// What must be true of the services.
@@ -96,6 +103,8 @@ struct Inner {
     commands: OnceLock<Commands>,
     /// The topics of the log, as they were seen last.
     topics: Paced<Arc<Vec<TopicInfo>>>,
+    /// How they are kept, which changes slowly.
+    keeping: Paced<Arc<topics::Kept>>,
     /// The minutes that were looked at.
     loads: capacity::Loads,
     /// What will come, by what came.
@@ -126,6 +135,7 @@ impl Desk {
             pages,
             commands: OnceLock::new(),
             topics: Paced::default(),
+            keeping: Paced::every(topics::FRESH),
             loads: Default::default(),
             foresight: Paced::every(BUCKET),
             downloads: Arc::new(tokio::sync::Semaphore::new(csv::DOWNLOADS_MAX)),

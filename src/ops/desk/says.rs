@@ -69,6 +69,18 @@ impl Voice<'_> {
         self.decimal(text) + "\u{a0}ms"
     }
 
+    /// Bytes in the unit that fits, with a tenth below ten.
+    pub(super) fn bytes(self, bytes: u64) -> String {
+        const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
+        let unit = (bytes.max(1).ilog10() as usize / 3).min(UNITS.len() - 1);
+        let value = bytes as f64 / 1_000_f64.powi(unit as i32);
+        let text = match format!("{value:.1}") {
+            text if unit > 0 && value < 10.0 => self.decimal(text.strip_suffix(".0").unwrap_or(&text).to_owned()),
+            _ => self.number(value.round() as u64),
+        };
+        text + "\u{a0}" + UNITS[unit]
+    }
+
     fn decimal(self, text: String) -> String {
         if self.lang == Lang::Es { text.replace('.', ",") } else { text }
     }

@@ -40,6 +40,9 @@ async fn the_log_tells_its_readers_and_its_topics() {
         "encargo-tracking",
         &format!("<code>{orders}/0</code>"),
         "Offsets kept",
+        "30\u{a0}d, and until everybody has read them",
+        "<td data-l=\"Kept for\">for ever</td>",
+        "<td class=\"n\" data-l=\"Size\">about ",
         "orders, as they come",
     ] {
         assert!(html.contains(words), "{words} is missing in {html}");

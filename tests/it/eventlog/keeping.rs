@@ -1,6 +1,6 @@
 //! What is kept: topics, offsets, records, and what retention takes away.
 
-use encargo::eventlog::PartitionRange;
+use encargo::eventlog::{Deletes, Keeping, PartitionRange};
 
 use super::*;
 
@@ -17,6 +17,22 @@ pub fn topics_are_listed_by_name(harness: &dyn Harness) {
     let five = PartitionRange { start: 0, end: 5 };
     let wanted = [("a", vec![empty; 3]), ("b", vec![empty, five]), ("c", vec![empty])];
     assert_eq!(ranges(&*log), wanted.map(|(name, partitions)| (name.to_owned(), partitions)));
+}
+
+pub fn tells_how_topics_are_kept(harness: &dyn Harness) {
+    let log = open_with(harness, "kept", 2);
+    log.create(&TopicSpec { name: "none".into(), partitions: 1 }).unwrap();
+    append(&*log, (0..8).map(|n| record("kept", n % 2, vec![0; 1_000])).collect());
+    let [Keeping { bytes, deletes }, none] = log.keeping(&["kept", "none"]).unwrap()[..] else {
+        panic!("two topics were asked for");
+    };
+    let (all, known) = (8_000..9_000, none.bytes == Some(0));
+    assert!(bytes.is_none_or(|bytes| all.contains(&bytes)) && known == bytes.is_some(), "{bytes:?} {none:?}");
+    let by_age = matches!(deletes, Deletes::Beyond { age: None, bytes: None });
+    assert!(by_age || deletes == Deletes::AsTold && bytes.is_some(), "{deletes:?}");
+    log.delete_before(&part("kept", 0), 4).unwrap();
+    let left = log.keeping(&["kept"]).unwrap()[0].bytes;
+    assert!(left.is_none_or(|left| (4_000..4_500).contains(&left)), "{left:?}");
 }
 
 pub fn creating_again_is_fine(harness: &dyn Harness) {

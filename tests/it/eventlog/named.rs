@@ -2,7 +2,7 @@
 
 use encargo::{
     domain::Timestamp,
-    eventlog::{BoxFuture, GroupInfo, Lag, Reader, Result, TopicInfo},
+    eventlog::{BoxFuture, GroupInfo, Keeping, Lag, Reader, Result, TopicInfo},
 };
 
 use super::*;
@@ -105,6 +105,12 @@ impl<L: EventLog> EventLog for Named<L> {
     fn topics(&self) -> Result<Vec<TopicInfo>> {
         let topics = self.ours(|| self.log.topics())?.into_iter().filter(|topic| topic.name.starts_with(&self.prefix));
         Ok(topics.map(|topic| TopicInfo { name: self.prefix().off(&topic.name), ..topic }).collect())
+    }
+
+    fn keeping(&self, topics: &[&str]) -> Result<Vec<Keeping>> {
+        let topics: Vec<_> = topics.iter().map(|topic| self.prefix().on(topic)).collect();
+        let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+        self.ours(|| self.log.keeping(&topics))
     }
 
     fn create(&self, spec: &TopicSpec) -> Result<()> {
