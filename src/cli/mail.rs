@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{
     Settings,
     output::{Out, Tone, explain},
-    queue, suppressed,
+    queue, resend, suppressed,
 };
 use crate::{
     app,
@@ -40,6 +40,8 @@ pub(super) enum Command {
     Check(Check),
     /// List the mails that wait for their next attempt, first due first
     Queue(queue::Queue),
+    /// Send the last mail of an order again, for a customer who says that it has not come
+    Resend(resend::Resend),
     /// Look at the addresses that get no mail any more, and release them
     #[command(subcommand)]
     Suppressed(suppressed::Command),
@@ -101,6 +103,7 @@ impl Command {
             Self::Preview(preview) => preview.run(settings),
             Self::Check(check) => check.run(settings).await,
             Self::Queue(queue) => queue.run(settings).await,
+            Self::Resend(resend) => resend.run(settings).await,
             Self::Suppressed(command) => command.run(settings).await,
         }
     }

@@ -25,6 +25,7 @@ mod place;
 mod plot;
 mod prove;
 mod queue;
+mod resend;
 mod roles;
 mod serve;
 mod show;

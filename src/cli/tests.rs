@@ -51,6 +51,7 @@ fn every_reading_command_speaks_json() {
         "place",
         "dead redrive",
         "mail queue",
+        "mail resend",
         "bench",
         "bench report",
         "bench capacity",

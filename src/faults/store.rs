@@ -15,7 +15,7 @@ use crate::{
         keys::{Reservation, Reserved},
         ledger::{LedgerCounts, Mail, MailId, Settlement, Suppression},
         links::LinkRequest,
-        mails::{MailEntry, SuppressedQuery},
+        mails::{MailEntry, Resend, SuppressedQuery},
         marks::Mark,
         orders::{Applied, Batch, HistoryEntry, OrderCounts, OrderView, Query},
         overview::{Minute, Snapshot},
@@ -141,6 +141,14 @@ impl Ledger for FaultyStore {
 impl Mails for FaultyStore {
     async fn mails_of(&self, order: OrderId) -> Result<Vec<MailEntry>> {
         self.call("mails_of", self.store.mails_of(order)).await
+    }
+
+    async fn resend(&self, resend: Resend) -> Result<bool> {
+        self.call("resend", self.store.resend(resend)).await
+    }
+
+    async fn resends_of(&self, order: OrderId) -> Result<Vec<Resend>> {
+        self.call("resends_of", self.store.resends_of(order)).await
     }
 
     async fn mails_waiting(&self, limit: usize) -> Result<Vec<MailEntry>> {

@@ -33,6 +33,22 @@ pub struct MailEntry {
     pub reply: Option<String>,
 }
 
+/// The last mail of an order is sent again, as somebody wants it: the same mail under the same `Message-ID`, and counted as a
+/// repeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resend {
+    /// Which mail.
+    pub id: MailId,
+    /// The attempts that it had when they saw it: one that was sent again meanwhile is not sent once more.
+    pub attempts: u32,
+    /// When.
+    pub at: Timestamp,
+    /// Who wants it.
+    pub by: Box<str>,
+    /// Why.
+    pub reason: Option<Box<str>>,
+}
+
 /// Which suppressed addresses to list, in the order of the alphabet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SuppressedQuery {
@@ -52,6 +68,12 @@ pub trait Mails: Send + Sync {
     /// The mails of an order: the one with its link, if that was asked for, then those about its events in their order; none
     /// when mail was off.
     async fn mails_of(&self, order: OrderId) -> Result<Vec<MailEntry>>;
+
+    /// Sends the last mail about an order's events again, if it is sent and had so many attempts. Returns whether it will be.
+    async fn resend(&self, resend: Resend) -> Result<bool>;
+
+    /// What was sent again of an order's mails, oldest first.
+    async fn resends_of(&self, order: OrderId) -> Result<Vec<Resend>>;
 
     /// Mails that wait for an attempt or are in one and do not wait for another of their order, first due first.
     async fn mails_waiting(&self, limit: usize) -> Result<Vec<MailEntry>>;

@@ -162,12 +162,12 @@ fn command(
 }
 
 /// What the desk is called in an order's history: with a session, that one.
-fn desk_name(reader: &Reader) -> String {
+pub(super) fn desk_name(reader: &Reader) -> String {
     reader.session().map_or_else(|| DESK.to_owned(), |session| format!("{DESK}-{session}"))
 }
 
 /// Who acts. Anybody can write any name, so that of the session is always told.
-fn by(given: Option<&str>, reader: &Reader) -> String {
+pub(super) fn by(given: Option<&str>, reader: &Reader) -> String {
     let desk = desk_name(reader);
     match given {
         Some(name) if reader.session().is_none() => name.to_owned(),

@@ -27,6 +27,7 @@ mod order;
 mod orders;
 mod paced;
 mod question;
+mod resend;
 mod says;
 mod sought;
 mod timeline;
@@ -149,6 +150,7 @@ impl Desk {
             .route("/orders", get(orders::page))
             .route("/orders.csv", get(csv::download))
             .route("/orders/{id}", get(order::page))
+            .route("/orders/{id}/resend", get(resend::ask).post(resend::act))
             .route("/orders/{id}/{verb}", get(actions::ask).post(actions::act))
             .route("/failures", get(failures::page))
             .route("/failures/decide", get(decide::ask))

@@ -22,10 +22,17 @@ use crate::{
     },
     eventlog::TopicPartition,
     pages::{Reader, escaped, format},
-    store::orders::{HistoryEntry, OrderView},
+    store::{
+        ledger::MailStatus,
+        mails::MailEntry,
+        orders::{HistoryEntry, OrderView},
+    },
     web::{Problem, query_field},
     words,
 };
+
+/// What sending the last mail again is called in addresses, beside the verbs of commands.
+pub(super) const RESEND: &str = "resend";
 
 pub(super) async fn page(
     State(desk): State<Desk>,
@@ -35,19 +42,25 @@ pub(super) async fn page(
 ) -> Result<Response, Problem> {
     let (view, history) = find(&desk, &id).await?;
     let seen = desk.look().await?;
-    let mails = desk.0.deps.watch.store().map_err(unavailable)?.mails_of(view.order.id).await.map_err(unavailable)?;
+    let store = desk.0.deps.watch.store().map_err(unavailable)?;
+    let mails = store.mails_of(view.order.id).await.map_err(unavailable)?;
+    let resends = store.resends_of(view.order.id).await.map_err(unavailable)?;
     let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: desk.0.deps.env.clock.now() };
     let why = Why::of(view.waits, view.exits, road(&desk, &seen, &view), voice.now);
-    let done = query_field(&uri, "done").and_then(|verb| Verb::named(&verb)).map(|verb| voice.word(done_key(verb)));
+    let done = query_field(&uri, "done").and_then(|done| match &*done {
+        RESEND => Some("did_resend"),
+        verb => Verb::named(verb).map(done_key),
+    });
+    let done = done.map(|key| voice.word(key));
     let pending = query_field(&uri, "sent").and_then(|verb| Verb::named(&verb)).map(|_| voice.word("act_pending"));
     let values = context! {
         id => view.order.id.get(), title => voice.state(&view.estado), petals => petals(&desk.0.deps.flow, &view),
         look => look_of(&view, why.is_late()), estado => view.estado.to_string(), done, pending,
         why => why_values(&why, &view, &history, voice),
         records => records(&desk, &view),
-        line => timeline::entries(&desk, &view, &history, &mails, voice),
+        line => timeline::entries(&desk, &view, &history, (&mails, &resends), voice),
         lanes => lanes::of(&view, &history, &mails, voice),
-        facts => facts(&desk, &view), actions => actions(&desk, &view, voice),
+        facts => facts(&desk, &view), actions => actions(&desk, &view, &mails, voice),
         handle => (desk.0.deps.handle)(view.order.id),
     };
     Ok(desk.render("desk/order.html", &reader, "/orders", values).await)
@@ -106,8 +119,13 @@ fn facts(desk: &Desk, view: &OrderView) -> Value {
     }
 }
 
+/// The last mail about an order's events, if there is one.
+pub(super) fn last_mail(mails: &[MailEntry]) -> Option<&MailEntry> {
+    mails.iter().rev().find(|mail| !mail.id.is_link())
+}
+
 /// What the shop may do to the order, the ways out of the line last.
-fn actions(desk: &Desk, view: &OrderView, voice: Voice<'_>) -> Vec<Value> {
+fn actions(desk: &Desk, view: &OrderView, mails: &[MailEntry], voice: Voice<'_>) -> Vec<Value> {
     const ORDER: [Verb; 7] =
         [Verb::Advance, Verb::Resume, Verb::Hold, Verb::Delay, Verb::Address, Verb::Refuse, Verb::Cancel];
     let can = |verb: &Verb| desk.commands().is_some() && allows(view.waits, view.exits, Party::Operator, *verb);
@@ -115,7 +133,9 @@ fn actions(desk: &Desk, view: &OrderView, voice: Voice<'_>) -> Vec<Value> {
         let is_end = matches!(verb, Verb::Refuse | Verb::Cancel);
         context! { verb => verb.name(), label => voice.word(label_key(verb)), is_end }
     };
-    ORDER.into_iter().filter(can).map(action).collect()
+    let is_sent = last_mail(mails).is_some_and(|mail| mail.status == MailStatus::Sent);
+    let again = is_sent.then(|| context! { verb => RESEND, label => voice.word("act_resend"), is_end => false });
+    again.into_iter().chain(ORDER.into_iter().filter(can).map(action)).collect()
 }
 
 /// The key of what an action is called.

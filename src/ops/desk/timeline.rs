@@ -13,7 +13,7 @@ use crate::{
     eventlog::TopicPartition,
     store::{
         ledger::MailStatus,
-        mails::MailEntry,
+        mails::{MailEntry, Resend},
         orders::{HistoryEntry, OrderView},
         overview::LATE,
     },
@@ -37,7 +37,7 @@ pub(super) fn entries(
     desk: &Desk,
     view: &OrderView,
     history: &[HistoryEntry],
-    mails: &[MailEntry],
+    (mails, resends): (&[MailEntry], &[Resend]),
     voice: Voice<'_>,
 ) -> Vec<Value> {
     let mut entries = vec![accepted(desk, view, voice)];
@@ -47,6 +47,7 @@ pub(super) fn entries(
         entries.push(Entry { record, late: lateness(entry, due, voice), ..happened(entry, voice) });
         due = entry.due;
     }
+    entries.extend(resends.iter().map(|resend| wanted_again(resend, mails, voice)));
     entries.extend(mails.iter().map(|mail| written(mail, voice)));
     entries.sort_by_key(|entry| entry.at); // stable: an event before its mail
     entries.extend(to_come(desk, view, voice));
@@ -90,12 +91,25 @@ fn happened(entry: &HistoryEntry, voice: Voice<'_>) -> Entry {
         Change::Delayed => voice.word("e_delayed").into(),
         Change::Readdressed => voice.word("e_address").into(),
     };
-    let by = entry.by.as_deref().map(|by| voice.say("e_by", &[("by", by)]));
-    let detail = match (by, entry.reason.as_deref()) {
+    let detail = whose(entry.by.as_deref(), entry.reason.as_deref(), voice);
+    Entry { at: Some(entry.at), class: "a", text, detail, ..Entry::default() }
+}
+
+/// Who did something, and why.
+fn whose(by: Option<&str>, reason: Option<&str>, voice: Voice<'_>) -> Option<String> {
+    let by = by.map(|by| voice.say("e_by", &[("by", by)]));
+    match (by, reason) {
         (Some(by), Some(reason)) => Some(format!("{by}: {reason}")),
         (by, reason) => by.or_else(|| reason.map(str::to_owned)),
-    };
-    Entry { at: Some(entry.at), class: "a", text, detail, ..Entry::default() }
+    }
+}
+
+/// Somebody had a mail sent again.
+fn wanted_again(resend: &Resend, mails: &[MailEntry], voice: Voice<'_>) -> Entry {
+    let about = mails.iter().find(|mail| mail.id == resend.id).map(|mail| voice.state(&mail.estado));
+    let text = voice.say("e_resend", &[("s", &about.unwrap_or_default())]);
+    let detail = whose(Some(&resend.by), resend.reason.as_deref(), voice);
+    Entry { at: Some(resend.at), class: "a", text, detail, ..Entry::default() }
 }
 
 fn written(mail: &MailEntry, voice: Voice<'_>) -> Entry {

@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, Tables};
+use super::{MemoryStore, Tables, mailing::Mailing};
 use crate::{
     domain::{EmailAddress, OrderId},
     store::{
         Result,
-        ledger::{MailId, Suppression},
+        ledger::{MailId, MailStatus, Suppression},
         links::LINK,
-        mails::{MailEntry, Mails, SuppressedQuery},
+        mails::{MailEntry, Mails, Resend, SuppressedQuery},
     },
 };
 
@@ -33,6 +33,23 @@ impl Tables {
     }
 }
 
+impl Tables {
+    fn resend(&mut self, resend: Resend) -> bool {
+        let (id, at) = (resend.id, resend.at);
+        let is_later = |seq| self.orders.get(&id.order).is_some_and(|row| row.mail(MailId { seq, ..id }).is_some());
+        if id.is_link() || (id.seq..u8::MAX).any(|seq| is_later(seq + 1)) {
+            return false;
+        }
+        let is_as_seen = |mail: &&mut Mailing| mail.status == MailStatus::Sent && mail.attempts == resend.attempts;
+        let Some(mail) = self.mail(id).filter(is_as_seen) else { return false };
+        mail.redrive(at);
+        (mail.ambiguous, mail.compacted) = (true, false);
+        self.note_waiting(id.order);
+        self.resends.push(resend);
+        true
+    }
+}
+
 #[async_trait]
 impl Mails for MemoryStore {
     async fn mails_of(&self, order: OrderId) -> Result<Vec<MailEntry>> {
@@ -40,6 +57,14 @@ impl Mails for MemoryStore {
         let seqs = tables.orders.get(&order).into_iter().flat_map(|row| row.states.keys().copied());
         let ids = [MailId::link(order)].into_iter().chain(seqs.map(|seq| MailId { order, seq }));
         Ok(ids.filter_map(|id| tables.entry(id)).collect())
+    }
+
+    async fn resend(&self, resend: Resend) -> Result<bool> {
+        Ok(self.tables().resend(resend))
+    }
+
+    async fn resends_of(&self, order: OrderId) -> Result<Vec<Resend>> {
+        Ok(self.tables().resends.iter().filter(|resend| resend.id.order == order).cloned().collect())
     }
 
     async fn mails_waiting(&self, limit: usize) -> Result<Vec<MailEntry>> {

@@ -22,7 +22,7 @@ use std::{
 use async_trait::async_trait;
 
 use self::{dead::Letter, keys::Key, orders::Row};
-use super::{Past, Pruned, Result, Store, ledger::Suppression};
+use super::{Past, Pruned, Result, Store, ledger::Suppression, mails::Resend};
 use crate::{
     domain::{CommandId, CommandOutcome, OrderId, Source, Timestamp},
     eventlog::TopicPartition,
@@ -39,6 +39,7 @@ struct Tables {
     waiting: BTreeSet<OrderId>,
     /// Attempts that may have repeated a mail.
     repeated: u64,
+    resends: Vec<Resend>,
     /// By their address.
     suppressed: BTreeMap<String, Suppression>,
     letters: BTreeMap<Source, Letter>,

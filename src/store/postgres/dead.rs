@@ -254,16 +254,21 @@ async fn decide_mail(client: &mut Session, id: MailId, action: Action, now: Time
     Ok(true)
 }
 
+/// Locks as whoever adds to a lane does: the order first, then what waits.
+pub(super) async fn lock_lane(tx: &Transaction<'_>, order: OrderId) -> Result<()> {
+    let row = "SELECT id FROM orders WHERE id = $1 FOR NO KEY UPDATE";
+    tx.execute(&tx.prepare(row).await?, &[&(order.get() as i64)]).await?;
+    let lane = "SELECT id FROM lane WHERE id > $1 AND id < $1 + 256 ORDER BY id FOR UPDATE";
+    tx.execute(&tx.prepare(lane).await?, &[&rows::key(order, 0)]).await?;
+    Ok(())
+}
+
 /// Puts a dead mail back at its place in the lane: a later one that was the head waits behind it again, but not behind the one
 /// with the link. Returns the
 /// class that it had; `None` when it is not dead.
 async fn redrive(tx: &Transaction<'_>, id: MailId, now: Timestamp) -> Result<Option<Option<Class>>> {
-    // as whoever adds to a lane does: the order first, then what waits
-    let order = "SELECT id FROM orders WHERE id = $1 FOR NO KEY UPDATE";
-    tx.execute(&tx.prepare(order).await?, &[&(id.order.get() as i64)]).await?;
+    lock_lane(tx, id.order).await?;
     let (first, key) = (rows::key(id.order, 0), ledger::key(id));
-    let lane = "SELECT id FROM lane WHERE id > $1 AND id < $1 + 256 ORDER BY id FOR UPDATE";
-    tx.execute(&tx.prepare(lane).await?, &[&first]).await?;
     let back = "WITH d AS (DELETE FROM dead_mails WHERE id = $1 AND NOT dropped RETURNING *),
          l AS (INSERT INTO lane (id, at, head, sending, due_at, tried_at, attempts, ambiguous, reply)
                SELECT d.id, h.at, (d.id & 255 = 0)::int, false, $2, d.tried_at, d.attempts, d.ambiguous, d.reply

@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use deadpool_postgres::tokio_postgres::types::ToSql;
 
-use super::{PgStore, rows, session::Session, suppressed};
+use super::{PgStore, resend, rows, session::Session, suppressed};
 use crate::{
     domain::{EmailAddress, OrderId},
     store::{
         Result,
         ledger::Suppression,
-        mails::{MailEntry, Mails, SuppressedQuery},
+        mails::{MailEntry, Mails, Resend, SuppressedQuery},
     },
 };
 
@@ -19,6 +19,14 @@ impl Mails for PgStore {
         let from = format!("history h {} LEFT JOIN sent s ON s.id = h.id", rows::MAIL_JOINS);
         let condition = "h.id >= $1 AND h.id < $1 + 256 AND h.mail ORDER BY h.id";
         self.run(|client| Box::pin(entries(client, from, condition, rows::key(order, 0)))).await
+    }
+
+    async fn resend(&self, resend: Resend) -> Result<bool> {
+        self.run(|client| Box::pin(resend::resend(client, resend))).await
+    }
+
+    async fn resends_of(&self, order: OrderId) -> Result<Vec<Resend>> {
+        self.run(|client| Box::pin(resend::of(client, order))).await
     }
 
     async fn mails_waiting(&self, limit: usize) -> Result<Vec<MailEntry>> {

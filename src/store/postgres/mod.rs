@@ -27,6 +27,7 @@ mod orders;
 mod outcomes;
 mod overview;
 mod pooler;
+mod resend;
 mod rows;
 mod schema;
 mod session;

@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Params};
 
-use super::{Result, SqliteStore, rows, suppressed};
+use super::{Result, SqliteStore, resend, rows, suppressed};
 use crate::{
     domain::{EmailAddress, OrderId},
     store::{
         ledger::Suppression,
-        mails::{MailEntry, Mails, SuppressedQuery},
+        mails::{MailEntry, Mails, Resend, SuppressedQuery},
     },
 };
 
@@ -17,6 +17,14 @@ impl Mails for SqliteStore {
     async fn mails_of(&self, order: OrderId) -> Result<Vec<MailEntry>> {
         let condition = "id >= ?1 AND id < ?1 + 256 AND mail IS NOT NULL ORDER BY id";
         self.readers.read(move |conn| entries(conn, "history", condition, [rows::key(order, 0)])).await
+    }
+
+    async fn resend(&self, resend: Resend) -> Result<bool> {
+        self.writer.run(move |conn| resend::resend(conn, &resend)).await
+    }
+
+    async fn resends_of(&self, order: OrderId) -> Result<Vec<Resend>> {
+        self.readers.read(move |conn| resend::of(conn, order)).await
     }
 
     async fn mails_waiting(&self, limit: usize) -> Result<Vec<MailEntry>> {

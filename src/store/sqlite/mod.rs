@@ -20,6 +20,7 @@ mod orders;
 mod outcomes;
 mod overview;
 mod readers;
+mod resend;
 mod rows;
 mod schema;
 mod suppressed;

@@ -22,6 +22,7 @@ use super::{
 /// Takes away what versions 8 and later of the tables have brought: what is left is what the version before had written.
 const BACK_TO_7: &str = "
     DROP TABLE outcomes;
+    DROP TABLE resends;
     ALTER TABLE orders DROP COLUMN partition;
     ALTER TABLE orders DROP COLUMN flow;
     ALTER TABLE orders DROP COLUMN address;
