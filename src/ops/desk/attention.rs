@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use minijinja::{Value, context};
 
-use super::{Desk, says::Voice, watch::Seen};
-use crate::{pages::filled, store::ledger::MailStatus};
+use super::{Desk, failures, says::Voice, watch::Seen};
+use crate::pages::filled;
 
 /// For how long orders may not add up: what is between two looks takes its time.
 const ODD_FOR: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ impl Item {
 }
 
 /// Everything that does; nothing when all is well.
-pub(super) fn items(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Item> {
+pub(super) async fn items(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Item> {
     let mut items = Vec::new();
     if let Some((missing, odd)) = odd(seen) {
         items.push(err("/", voice.count("td_odd", missing), voice.say("td_odd_since", &[("t", &voice.seconds(odd))])));
@@ -41,7 +41,9 @@ pub(super) fn items(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Item> {
     behind(desk, seen, voice, &mut items);
     late(seen, voice, &mut items);
     mails(desk, seen, voice, &mut items);
-    failures(seen, voice, &mut items);
+    if failures::open(seen) > 0 {
+        items.push(failed(desk, seen, voice).await);
+    }
     items
 }
 
@@ -95,24 +97,13 @@ fn mails(desk: &Desk, seen: &Seen, voice: Voice<'_>, items: &mut Vec<Item>) {
     }
 }
 
-fn failures(seen: &Seen, voice: Voice<'_>, items: &mut Vec<Item>) {
-    let (mails, records) = (dead_mails(seen), seen.snapshot.dead_records);
-    if mails + records > 0 {
-        let parts = [("n_mails", mails), ("n_records", records)].into_iter().filter(|(_, n)| *n > 0);
-        let detail = parts.map(|(key, n)| voice.count(key, n)).collect::<Vec<_>>().join(" · ");
-        items.push(err("/failures", voice.count("td_fail", mails + records), detail));
-    }
-}
-
-/// Mails that were refused for good.
-pub(super) fn dead_mails(seen: &Seen) -> u64 {
-    seen.snapshot.mails.of(MailStatus::Dead)
-}
-
-/// Mails that are still to be sent.
-pub(super) fn waiting_mails(seen: &Seen) -> u64 {
-    let counts = &seen.snapshot.mails;
-    counts.of(MailStatus::Pending) + counts.of(MailStatus::Sending)
+/// Failures, by what they are of and how many reasons they have.
+async fn failed(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Item {
+    let (mails, records) = (seen.dead_mails(), seen.snapshot.dead_records);
+    let parts = [("n_mails", mails), ("n_records", records)].into_iter().filter(|(_, n)| *n > 0);
+    let parts = parts.map(|(key, n)| voice.count(key, n));
+    let reasons = failures::reasons(desk).await.map(|n| voice.count("n_reasons", n as u64));
+    err("/failures", voice.count("td_fail", mails + records), parts.chain(reasons).collect::<Vec<_>>().join(" · "))
 }
 
 fn err(link: &'static str, title: String, detail: impl Into<Value>) -> Item {

@@ -7,8 +7,8 @@ use axum::{extract::State, http::Uri, response::Response};
 use minijinja::{Value, context};
 
 use super::{
-    Desk, Group, attention::waiting_mails, charts, foresight, lag::Reading, now::trend, paced::Paced, says::Voice,
-    unavailable, wanted, watch::Seen,
+    Desk, Group, charts, foresight, lag::Reading, now::trend, paced::Paced, says::Voice, unavailable, wanted,
+    watch::Seen,
 };
 use crate::{
     pages::Reader,
@@ -179,7 +179,7 @@ fn growth(desk: &Desk, stages: &[Stage<'_>]) -> Option<Value> {
 
 fn mails(seen: &Seen, voice: Voice<'_>) -> Value {
     let counts = &seen.snapshot.mails;
-    context! { waiting => waiting_mails(seen), oldest => counts.oldest_unsettled_at.map(|at| voice.seconds(seen.at.since(at))) }
+    context! { waiting => seen.waiting_mails(), oldest => counts.oldest_unsettled_at.map(|at| voice.seconds(seen.at.since(at))) }
 }
 
 #[cfg(test)]

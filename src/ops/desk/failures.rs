@@ -8,7 +8,6 @@ use siphasher::sip::SipHasher13;
 
 use super::{
     Desk,
-    attention::dead_mails,
     says::{Voice, quoted},
     unavailable,
     watch::Seen,
@@ -92,7 +91,7 @@ impl Kind {
 
 /// How many failures nobody has decided about.
 pub(super) fn open(seen: &Seen) -> u64 {
-    dead_mails(seen) + seen.snapshot.dead_records
+    seen.dead_mails() + seen.snapshot.dead_records
 }
 
 /// All groups, the largest first, and whether there are more failures than were read.
@@ -110,6 +109,13 @@ pub(super) async fn groups(store: &dyn Store) -> crate::store::Result<(Vec<Group
     }
     groups.sort_by_key(|group| std::cmp::Reverse(group.items.len())); // of equal ones the oldest first
     Ok((groups, has_more))
+}
+
+/// How many reasons the failures have, of one look for all open pages; nothing while the store does not tell.
+pub(super) async fn reasons(desk: &Desk) -> Option<usize> {
+    let watch = desk.0.deps.watch.clone();
+    let look = async move { groups(watch.store()?.as_ref()).await.map(|(groups, _)| groups.len()) };
+    desk.0.reasons.look(&desk.0.deps.env.pace, look).await.ok()
 }
 
 fn key(item: &DeadItem) -> String {

@@ -25,6 +25,7 @@ mod log;
 mod now;
 mod order;
 mod orders;
+mod owners;
 mod paced;
 mod question;
 mod resend;
@@ -108,6 +109,8 @@ struct Inner {
     keeping: Paced<Arc<topics::Kept>>,
     /// The minutes that were looked at.
     loads: capacity::Loads,
+    /// How many reasons failures have.
+    reasons: Paced<usize>,
     /// What will come, by what came.
     foresight: Paced<Arc<foresight::Foresight>>,
     /// Places for downloads.
@@ -138,6 +141,7 @@ impl Desk {
             topics: Paced::default(),
             keeping: Paced::every(topics::FRESH),
             loads: Default::default(),
+            reasons: Paced::default(),
             foresight: Paced::every(BUCKET),
             downloads: Arc::new(tokio::sync::Semaphore::new(csv::DOWNLOADS_MAX)),
             reading: Arc::default(),
@@ -199,7 +203,7 @@ pub(super) async fn open_failures(watch: &Watch) -> u64 {
 /// How many mails wait, and how many were refused for good; nothing while the store does not tell.
 pub(super) async fn open_mails(watch: &Watch) -> Option<(u64, u64)> {
     let seen = watch.look().await.ok()?;
-    Some((attention::waiting_mails(&seen), attention::dead_mails(&seen)))
+    Some((seen.waiting_mails(), seen.dead_mails()))
 }
 
 fn unavailable(error: store::Error) -> Problem {

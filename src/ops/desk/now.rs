@@ -8,8 +8,7 @@ use minijinja::{Value, context};
 use super::{
     Desk,
     accounts::Sum,
-    attention::{self, dead_mails, waiting_mails},
-    charts,
+    attention, charts,
     lag::Reading,
     says::{Voice, line, petals_of},
     watch::Seen,
@@ -32,7 +31,7 @@ const MINUTES: i64 = 60;
 pub(super) async fn page(State(desk): State<Desk>, reader: Reader) -> Result<Response, Problem> {
     let seen = desk.look().await?;
     let voice = Voice { lang: reader.lang, site: &desk.0.deps.site, now: seen.at };
-    let items = attention::items(&desk, &seen, voice);
+    let items = attention::items(&desk, &seen, voice).await;
     let is_empty =
         seen.snapshot.counts.total == 0 && items.is_empty() && seen.sum.is_none_or(|sum| sum.accounts.accepted == 0);
     let title = match items.len() as u64 {
@@ -148,7 +147,7 @@ fn lateness(window: &Window, voice: Voice<'_>) -> Value {
 
 fn mails(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Value {
     let counts = &seen.snapshot.mails;
-    let (sent, waiting, dead) = (counts.of(MailStatus::Sent), waiting_mails(seen), dead_mails(seen));
+    let (sent, waiting, dead) = (counts.of(MailStatus::Sent), seen.waiting_mails(), seen.dead_mails());
     let all = (sent + waiting + dead).max(1) as f64;
     // what there is can be seen, however little it is
     let part = |n: u64| if n == 0 { 0.0 } else { (n as f64 / all * 100.0).max(1.0) };

@@ -6,6 +6,7 @@ use minijinja::{Value, context};
 
 use super::{
     Desk,
+    owners::Since,
     says::{Voice, line},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     },
 };
 
-/// Something at a time; `class` says what of: `a` the order, `m` a mail, `w` trouble, `due` what is to come.
+/// Something at a time; `class` says what of: `a` the order, `m` a mail, `o` who had its partition, `w` trouble, `due` what is to come.
 #[derive(Default)]
 struct Entry {
     at: Option<Timestamp>,
@@ -47,6 +48,7 @@ pub(super) fn entries(
         entries.push(Entry { record, late: lateness(entry, due, voice), ..happened(entry, voice) });
         due = entry.due;
     }
+    entries.extend(owners(desk, view, history, voice));
     entries.extend(resends.iter().map(|resend| wanted_again(resend, mails, voice)));
     entries.extend(mails.iter().map(|mail| written(mail, voice)));
     entries.sort_by_key(|entry| entry.at); // stable: an event before its mail
@@ -102,6 +104,23 @@ fn whose(by: Option<&str>, reason: Option<&str>, voice: Voice<'_>) -> Option<Str
         (Some(by), Some(reason)) => Some(format!("{by}: {reason}")),
         (by, reason) => by.or_else(|| reason.map(str::to_owned)),
     }
+}
+
+/// Which process had the order's partition, as long as the order was under way.
+fn owners(desk: &Desk, view: &OrderView, history: &[HistoryEntry], voice: Voice<'_>) -> Vec<Entry> {
+    let watch = &desk.0.deps.watch;
+    let (Some(group), Some(tp)) = (watch.groups().first(), desk.taken_on(view)) else { return Vec::new() };
+    let ended = history.last().filter(|_| view.closes().is_some()).map(|last| last.at);
+    let entry = |since: Since| {
+        let (class, text) = match &since.owner {
+            Some(owner) => ("o", voice.say("e_owner", &[("o", owner), ("p", &tp.to_string())])),
+            None => ("o w", voice.say("e_no_owner", &[("p", &tp.to_string())])),
+        };
+        let detail = Some(voice.word("e_owner_seen").to_owned());
+        Entry { at: Some(since.at), class, text, detail, ..Entry::default() }
+    };
+    let over = watch.owners(group.word, &tp, view.order.placed_at, ended.unwrap_or(voice.now));
+    over.into_iter().map(entry).collect()
 }
 
 /// Somebody had a mail sent again.

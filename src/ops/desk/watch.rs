@@ -15,6 +15,7 @@ use super::{
     demand::{Demand, MAILS, mails},
     growth::{self, Growth},
     lag::{Lags, Reading},
+    owners::{Owners, Since},
     paced::Paced,
     windows::{Window, Windows},
 };
@@ -98,6 +99,7 @@ struct Past {
     windows: Windows,
     books: Books,
     demand: Demand,
+    owners: Owners,
     sent: Growth,
     turned_away: Growth,
 }
@@ -125,6 +127,18 @@ pub struct Seen {
     pub sent: Vec<u64>,
     /// Orders that intake turned away in the last hour, or since the process started; nothing where it takes none.
     pub turned_away: Option<u64>,
+}
+
+impl Seen {
+    /// Mails that were refused for good.
+    pub(super) fn dead_mails(&self) -> u64 {
+        self.snapshot.mails.of(MailStatus::Dead)
+    }
+
+    /// Mails that are still to be sent.
+    pub(super) fn waiting_mails(&self) -> u64 {
+        self.snapshot.mails.of(MailStatus::Pending) + self.snapshot.mails.of(MailStatus::Sending)
+    }
 }
 
 impl Watch {
@@ -167,6 +181,17 @@ impl Watch {
     /// How that is decided, with what an instance of each role does as far as it is known by now.
     pub(super) fn scaling(&self) -> scale::Settings {
         self.past().demand.settings()
+    }
+
+    /// Who owned a partition over a time, as far as that was seen here; a group by its word.
+    pub(super) fn owners(
+        &self,
+        group: &'static str,
+        tp: &TopicPartition,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Vec<Since> {
+        self.past().owners.over(group, tp, from, to)
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -247,7 +272,7 @@ impl Watch {
         let encoded = prometheus_client::encoding::text::encode_registry(&mut text, &registry);
         drop(registry);
         let mut past = self.past();
-        let Past { lags, windows, demand, sent, turned_away, .. } = &mut *past;
+        let Past { lags, windows, demand, owners, sent, turned_away, .. } = &mut *past;
         if encoded.is_ok() {
             windows.note(&text, now);
             if let Some(count) = growth::turned_away(&text) {
@@ -261,6 +286,9 @@ impl Watch {
         }
         if let Some(read) = read {
             lags.note(&read.readings, now);
+            if self.0.of.has_owners {
+                owners.note(&read.readings, self.clock().now());
+            }
             let late = windows.of("encargo_transition_lateness_seconds");
             let groups = self.0.of.groups.iter();
             let work = groups.filter_map(|group| Some((group.word, group.topics.first()?.as_str())));
