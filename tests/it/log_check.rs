@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use encargo::eventlog::TopicPartition;
+use encargo::{app::kafka::connect, clock::Clock, eventlog::TopicPartition};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -58,6 +58,23 @@ async fn kafka_nothing_is_found_on_topics_that_were_just_made() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), &*String::from_utf8_lossy(&output.stdout)), (Some(0), ""), "{said}");
     assert!(said.contains("Topics looked at: 7."), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_clocks_of_brokers_are_compared_and_no_topic_is_left() {
+    let cluster = Cluster::prepare(&[]).await;
+    assert_eq!(cluster.run(&["log", "check", "--clocks"]), "");
+    let log = connect(&cluster.config(), needed("ENCARGO_TEST_KAFKA3")).unwrap();
+    let now = crate::harness::real_clock().now();
+    let clocks = log.clocks(&Clock::manual(now - Duration::from_hours(2))).unwrap();
+    let ahead: Vec<_> = clocks.iter().map(|clock| clock.ahead_ms / 60_000).collect();
+    assert!(ahead.len() == 3 && ahead.iter().all(|minutes| (119..=130).contains(minutes)), "{clocks:?}");
+    eventually("the topics go", async || {
+        let left: Vec<_> =
+            log.names().unwrap().into_iter().filter(|name| name.starts_with("encargo_clocks_")).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,9 @@ pub(super) struct Check {
     /// Print one line of JSON for each finding
     #[arg(long)]
     json: bool,
+    /// Compare the brokers' clocks with this machine's, too, by a topic that is made for that and deleted again
+    #[arg(long)]
+    clocks: bool,
     /// Language of what is found: es or en
     #[arg(long, value_name = "LANG", default_value = "en")]
     lang: Lang,
@@ -77,7 +80,7 @@ impl Check {
                 Ok(ExitCode::SUCCESS)
             }
             #[cfg(feature = "kafka")]
-            LogUrl::Kafka(brokers) => check::check(&config, brokers, self.lang, self.json),
+            LogUrl::Kafka(brokers) => check::check(&config, brokers, &self),
             #[cfg(not(feature = "kafka"))]
             LogUrl::Kafka(_) => Err(crate::app::without_kafka()),
         }

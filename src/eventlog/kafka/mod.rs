@@ -11,6 +11,7 @@
 //! reset of offsets (a gap must be seen).
 
 mod client;
+mod clocks;
 mod groups;
 mod held;
 mod internal;
@@ -50,6 +51,7 @@ use self::{
     topics::Topics,
 };
 pub use self::{
+    clocks::BrokerClock,
     held::Held,
     membership::{GroupMember, Membership},
     options::Options,

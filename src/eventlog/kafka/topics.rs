@@ -237,7 +237,7 @@ impl Topics {
         self.await_created(spec)
     }
 
-    fn await_created(&self, spec: &TopicSpec) -> Result<()> {
+    pub(super) fn await_created(&self, spec: &TopicSpec) -> Result<()> {
         let ends = self.clock.monotonic() + self.wait();
         loop {
             let metadata = self.metadata(Some(&spec.name))?;

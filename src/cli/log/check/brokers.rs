@@ -2,11 +2,23 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::finding::{Finding, Level::Fault};
-use crate::{cli::time::span, domain::Timestamp, eventlog::kafka::Held};
+use super::finding::{
+    Finding,
+    Level::{Fault, Risk},
+};
+use crate::{
+    cli::time::span,
+    domain::Timestamp,
+    eventlog::kafka::{BrokerClock, Held},
+};
 
 /// The longest that a transaction can be open where the brokers do not say it (their default).
 const TRANSACTION_MAX: Duration = Duration::from_mins(15);
+
+/// By how much clocks may differ: less than that is seen in no mail, and moves no retention that anybody sets.
+const SKEW_MAX: Duration = Duration::from_secs(10);
+/// Records that are younger than a broker's own time by more than this are refused (its `message.timestamp.after.max.ms`).
+const REFUSED_FROM: Duration = Duration::from_hours(1);
 
 /// What the brokers are told by the settings, and what they say.
 pub(super) struct Brokers {
@@ -18,6 +30,8 @@ pub(super) struct Brokers {
     /// Why they cannot keep groups and transactions.
     pub(super) lacking: Option<String>,
     pub(super) held: Vec<Held>,
+    /// Empty where they are not to be compared.
+    pub(super) clocks: Vec<BrokerClock>,
 }
 
 pub(super) fn judge(brokers: &Brokers, now: Timestamp) -> Vec<Finding> {
@@ -44,11 +58,42 @@ pub(super) fn judge(brokers: &Brokers, now: Timestamp) -> Vec<Finding> {
         let finding = Finding::new(Fault, "hanging-transaction", &tp.to_string());
         found.push(finding.with("offset", offset).with("age", span(now.since(*at))).mend(command));
     }
+    found.extend(brokers.clocks.iter().filter_map(of_clock));
     found
+}
+
+fn of_clock(clock: &BrokerClock) -> Option<Finding> {
+    let sure = clock.ahead_ms.unsigned_abs().saturating_sub(clock.within_ms.unsigned_abs());
+    let skew = Duration::from_millis(sure);
+    let (level, code) = match clock.ahead_ms {
+        _ if skew < SKEW_MAX => return None,
+        0.. => (Risk, "clock-ahead"),
+        _ if skew >= REFUSED_FROM => (Fault, "clock-behind"),
+        _ => (Risk, "clock-behind"),
+    };
+    Some(Finding::new(level, code, &clock.broker).with("found", span(skew)))
 }
 
 impl Brokers {
     fn time(&self, name: &str) -> Option<Duration> {
         self.settings.get(name)?.parse().ok().map(Duration::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_wrong_when_it_surely_is() {
+        let level = |ahead_ms, within_ms| {
+            let found = of_clock(&BrokerClock { broker: "k1:9092".into(), ahead_ms, within_ms });
+            found.map(|finding| (finding.level, finding.code))
+        };
+        assert_eq!(level(0, 5), None);
+        assert_eq!(level(-15_000, 6_000), None);
+        assert_eq!(level(-15_000, 4_000), Some((Risk, "clock-behind")));
+        assert_eq!(level(7_200_000, 10), Some((Risk, "clock-ahead")));
+        assert_eq!(level(-7_200_000, 10), Some((Fault, "clock-behind")));
     }
 }

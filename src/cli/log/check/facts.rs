@@ -31,7 +31,13 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn gather(log: &KafkaLog, config: &Config, address: &str, denials: &Denials) -> Result<Self> {
+    pub(super) fn gather(
+        log: &KafkaLog,
+        config: &Config,
+        address: &str,
+        denials: &Denials,
+        clocks: bool,
+    ) -> Result<Self> {
         let topics = all_topics(log, config)?.into_iter().map(|spec| {
             let layout = log.layout(&spec.name)?;
             let settings = if layout.is_some() { log.settings(&spec.name)? } else { HashMap::new() };
@@ -44,6 +50,7 @@ impl Facts {
         let readable: Vec<_> = readable.map(|topic| &*topic.name).filter(|name| !denials.hide(name)).collect();
         let held = readable.iter().map(|name| log.held(name)).collect::<eventlog::Result<Vec<_>>>()?.concat();
         let groups = readers::groups(log, config, &readable, denials)?;
+        let clock = Clock::system();
         let brokers = Brokers {
             address: address.to_owned(),
             session_timeout: config.log.session_timeout,
@@ -54,6 +61,7 @@ impl Facts {
                 other => other.map(|()| None)?,
             },
             held,
+            clocks: if clocks { log.clocks(&clock)? } else { Vec::new() },
         };
         let wants = Wants {
             brokers: address.to_owned(),
@@ -62,7 +70,7 @@ impl Facts {
             retention: config.log.retention,
             flight: flight(log, config, !readable.contains(&&*config.topics.flows))?,
         };
-        Ok(Self { wants, topics, namesakes, groups, brokers, now: Clock::system().now() })
+        Ok(Self { wants, topics, namesakes, groups, brokers, now: clock.now() })
     }
 
     pub(super) fn judge(&self) -> Vec<Finding> {

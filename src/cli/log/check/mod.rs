@@ -30,13 +30,14 @@ use crate::{
 const RISKY: u8 = 3;
 
 /// Checks the cluster at `brokers`, prints what was found, and says by the status how bad it is.
-pub(super) fn check(config: &Config, brokers: String, lang: Lang, as_json: bool) -> Result<ExitCode> {
+pub(super) fn check(config: &Config, brokers: String, flags: &super::Check) -> Result<ExitCode> {
+    let (lang, as_json) = (flags.lang, flags.json);
     let log = connect(config, brokers.clone())?;
     let denials = Denials::ask(&log, config, readers::ours(config).into_iter().map(|(_, group, _)| group))?;
     let mut findings = denials.judge(config, &brokers);
     let mut looked = 0;
     if !denials.hide_topics() {
-        let facts = Facts::gather(&log, config, &brokers, &denials)?;
+        let facts = Facts::gather(&log, config, &brokers, &denials, flags.clocks)?;
         looked = facts.topics.len();
         findings.extend(facts.judge());
     }
