@@ -193,12 +193,27 @@ async fn answers_are_those_that_the_openapi_documents_tell() {
         app.tracking(&format!("/track/{}", body["handle"].as_str().unwrap()))
     };
     app.in_state(1, "recibido").await;
+    let command = |url: String, body: Value| app.http.post(url).header("Idempotency-Key", "k").json(&body).send();
+    let cancel = |body: Value| command(format!("{track}/cancel"), body);
+    let unconfirmed = cancel(json!({})).await.unwrap();
+    let cancelled = cancel(json!({ "confirm": true })).await.unwrap();
+    assert_eq!(cancelled.status(), 200);
+    let verb = "/orders/{id}/{verb}";
     let answers = [
+        (&tracking, "post", "/track/{handle}/cancel", unconfirmed),
+        (&tracking, "post", "/track/{handle}/cancel", cancelled),
+        (&tracking, "post", "/track/{handle}/cancel", cancel(json!({ "confirm": 1 })).await.unwrap()),
+        (&tracking, "get", "/track/{handle}/commands/{command}", get(format!("{track}/commands/k")).await.unwrap()),
+        (&tracking, "get", "/track/{handle}/commands/{command}", get(format!("{track}/commands/x")).await.unwrap()),
+        (&tracking, "get", "/orders/{id}/commands/{command}", get(app.tracking("/orders/1/commands/k")).await.unwrap()),
+        (&tracking, "get", "/track/{handle}/events", get(app.tracking("/track/nobody/events")).await.unwrap()),
+        (&tracking, "post", verb, command(app.tracking("/orders/1/hold"), json!({ "by": "ana" })).await.unwrap()),
+        (&tracking, "post", verb, command(app.tracking("/orders/1/delay"), json!({})).await.unwrap()),
         (&intake, "post", "/orders", refused),
         (&intake, "get", "/products", get(app.intake("/products?q=cafe")).await.unwrap()),
         (&intake, "get", "/products", get(app.intake("/products?q=cafe&page=1")).await.unwrap()),
         (&intake, "get", "/products", get(app.intake("/products?limit=0")).await.unwrap()),
-        (&tracking, "get", "/track/{handle}", get(track).await.unwrap()),
+        (&tracking, "get", "/track/{handle}", get(track.clone()).await.unwrap()),
         (&tracking, "get", "/track/{handle}", get(app.tracking("/track/nobody")).await.unwrap()),
         (&tracking, "get", "/orders/{id}", get(app.tracking("/orders/1")).await.unwrap()),
         (&tracking, "get", "/orders/{id}", get(app.tracking("/orders/9")).await.unwrap()),

@@ -5,6 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -18,22 +19,45 @@ use crate::{
 };
 
 /// What became of a command, and where that leaves its order.
-#[derive(Serialize)]
-struct OutcomeJson<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct OutcomeJson<'a> {
+    /// The order's number.
     orderid: u64,
+    /// The command's name: the client's `Idempotency-Key`, or one that was given to it.
     command: &'a str,
+    /// `done`; `repeated`: it had been done already; `refused`; `unknown`: the order is not in flight.
     result: &'a str,
+    /// Why it was refused, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
+    /// The same for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
+    /// The state of the order then.
     estado: Option<&'a str>,
+    /// Number of the order's latest event then.
     seq: Option<u8>,
+    /// When its next state is due.
     next_at: Option<Timestamp>,
+    /// What it waits for: its `timer`, a `command`, or to be let go on (`held`).
     waits: Option<&'static str>,
+    /// How its life ended, if it did: `finished`, `cancelled`, `refused`.
     closes: Option<&'static str>,
+    /// When somebody is expected to have moved it on.
     expect_at: Option<Timestamp>,
+    /// What whoever asked may do to it now.
     allowed: Vec<&'static str>,
+}
+
+/// A command that is written down; `Location` says where to look what becomes of it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct PendingJson<'a> {
+    /// The order's number.
+    orderid: u64,
+    /// The command's name: the client's `Idempotency-Key`, or one that was given to it.
+    command: &'a str,
+    /// `pending`.
+    result: &'static str,
 }
 
 /// 200: what was decided, whatever that is.
@@ -63,7 +87,7 @@ pub(super) fn told(outcome: &CommandOutcome, party: Party) -> Response {
 
 /// 202: it is written down, and not known yet what becomes of it.
 pub(super) fn pending(order: OrderId, command: &CommandId, place: &str) -> Response {
-    let answer = serde_json::json!({ "orderid": order.get(), "command": command.as_str(), "result": "pending" });
+    let answer = PendingJson { orderid: order.get(), command: command.as_str(), result: "pending" };
     let mut response = (StatusCode::ACCEPTED, Json(answer)).into_response();
     let look = HeaderValue::from_str(place).expect("numbers, handles and ids of commands are plain");
     response.headers_mut().insert(header::LOCATION, look);
