@@ -16,7 +16,12 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::Done,
-    harness::{app::TestApp, cluster::needed, process::output},
+    harness::{
+        app::TestApp,
+        cluster::needed,
+        process::{Process, output},
+    },
+    roles::place,
 };
 
 fn run(arguments: &[&str]) -> Done {
@@ -228,6 +233,42 @@ async fn answers_are_those_that_the_openapi_documents_tell() {
     assert_eq!(judge(&pairs), vec!["ok"; pairs.len()]);
 }
 
+/// What a foreign tool checks of each answer to the requests that it makes of a document, good ones and bad ones.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+
+/// The answers to requests that are made of a document, by whoever is at `url`: the tool's status and what it says.
+fn requested(folder: &Path, document: &str, url: &str, arguments: &[&str]) -> Done {
+    let mut tool = Command::new(needed("ENCARGO_TEST_PYTHON"));
+    tool.current_dir(folder).args(["-m", "schemathesis.cli", "run", document, "--url", url, "--checks", CHECKS]);
+    tool.args(["--seed", "1", "--generation-database", "none", "--no-color", "--continue-on-failure"]).args(arguments);
+    Done::from(output(&mut tool))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_requests_get_answers_that_the_documents_tell() {
+    let examples = std::env::var("ENCARGO_OPENAPI_EXAMPLES").unwrap_or_else(|_| "5".into());
+    let folder = tempfile::tempdir().unwrap();
+    let up = Process::start(&folder.path().join("data"), &["--mail", "none:", "--dwell", "1h"]).await;
+    place(&up, "ana@example.org").await;
+    let mut spoilt: Value = reqwest::get(up.url("intake", "/openapi.json")).await.unwrap().json().await.unwrap();
+    fields(&mut spoilt["paths"]["/products"]["get"]["responses"]).remove("422").expect("it is told");
+    fs::write(folder.path().join("spoilt.json"), spoilt.to_string()).unwrap();
+    let (folder, up, examples) = (folder.path(), &up, &*examples);
+    let all = ["--phases", "examples,coverage,fuzzing", "--max-examples", examples];
+    let done = std::thread::scope(|scope| {
+        let listeners = ["intake", "tracking"].map(|listener| {
+            scope.spawn(move || requested(folder, &up.url(listener, "/openapi.json"), &up.url(listener, ""), &all))
+        });
+        let one = ["--phases", "coverage", "--include-path", "/products"];
+        let spoilt = requested(folder, "spoilt.json", &up.url("intake", ""), &one);
+        assert!(spoilt.status == 1 && spoilt.out.contains("Undocumented status code"), "{spoilt:?}");
+        listeners.map(|listener| listener.join().unwrap())
+    });
+    for done in done {
+        assert!(done.status == 0 && done.out.contains("passed"), "{}\n{}", done.out, done.err);
+    }
+}
+
 /// Every version that was released: its readers understand what is written today, and today's understand what it wrote.
 #[test]
 fn what_was_released_is_understood_and_understands() {
@@ -298,8 +339,12 @@ fn a_change_that_breaks_readers_is_refused_and_named() {
     assert!(gone.status == 1 && gone.err.contains("has the format state, and the newer version does not"), "{gone:?}");
 }
 
+fn fields(object: &mut Value) -> &mut serde_json::Map<String, Value> {
+    object.as_object_mut().expect("fields")
+}
+
 fn properties(schema: &mut Value) -> &mut serde_json::Map<String, Value> {
-    schema["properties"].as_object_mut().expect("fields")
+    fields(&mut schema["properties"])
 }
 
 fn renamed(state: &mut Value) {
