@@ -23,6 +23,8 @@ pub struct Planned {
     pub expected: Expected,
     /// How many instances of each role.
     pub instances: [u32; Role::ALL.len()],
+    /// How many are needed for what comes then: fewer, while the others are not sent away yet.
+    pub needed: [u32; Role::ALL.len()],
     /// How many would be needed where more could share the work.
     pub beyond: [Option<u32>; Role::ALL.len()],
 }
@@ -55,6 +57,7 @@ pub fn plan(forecast: &Forecast, buckets: usize, settings: &Settings, loads: &[L
         Planned {
             expected,
             instances: decisions.map(|decision| decision.wanted),
+            needed: decisions.map(|decision| decision.need.instances),
             beyond: decisions.map(|decision| decision.need.beyond),
         }
     };

@@ -102,10 +102,12 @@ impl Ops {
         let mailbox = self.mailbox.clone().map_or_else(Router::new, Mailbox::router);
         let ledger = Ledger::of(&self).map_or_else(Router::new, Ledger::router);
         let mails = mailbox.merge(ledger).layer(Extension(Frame::of(&self)));
-        let desk = self.desk.clone().map_or_else(Router::new, |deps| desk::Desk::new(deps).router());
+        let desk = self.desk.clone().map(desk::Desk::new);
         let access = self.access.clone();
         let follow = middleware::from_fn_with_state(self.live.clone(), live::follow);
         let numbers = Router::new().route("/metrics", get(metrics::metrics)).route("/scale", get(scale::scale));
+        let numbers = numbers.layer(Extension(desk.clone()));
+        let desk = desk.map_or_else(Router::new, desk::Desk::router);
         let numbers = numbers.with_state(self.clone()).merge(contract::router(&self.contract));
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))

@@ -1,8 +1,10 @@
 //! `/scale`: how many instances of each role are wanted, and why, as JSON that KEDA's `metrics-api` reads as it is; the numbers
 //! are metrics, too. `docs/elasticity.md` says how they come about.
 
+use std::time::Duration;
+
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -11,21 +13,37 @@ use prometheus_client::{
     registry::Registry,
 };
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::{
     Ops,
-    desk::{Watch, reason},
+    desk::{Ahead, Desk, Watch, look_ahead, reason},
 };
-use crate::{domain::Lang, pages::Reader, scale::Decision, web::Problem};
+use crate::{domain::Lang, pages::Reader, role::Role, scale::Decision, web::Problem};
+
+/// How long an autoscaler waits for the hours to come.
+const AHEAD_MAX: Duration = Duration::from_secs(2);
 
 /// `GET /scale`. 503 when nothing is known: a number that is guessed would stop instances that are needed.
-pub(super) async fn scale(State(ops): State<Ops>, reader: Reader) -> Response {
+pub(super) async fn scale(
+    State(ops): State<Ops>,
+    Extension(desk): Extension<Option<Desk>>,
+    reader: Reader,
+) -> Response {
     let wanted = ops.watch.wanted().await;
     if wanted.is_empty() {
         let detail = "neither the log nor the store has answered yet; keep what runs, and ask again in a moment";
         return Problem::unavailable(detail).into_response();
     }
-    let roles = wanted.iter().map(|(role, decision)| (role.name().to_owned(), as_json(reader.lang, decision)));
+    // it goes on when it takes too long, and is there for the next one
+    let ahead = match &desk {
+        Some(desk) => timeout(AHEAD_MAX, look_ahead(desk)).await.ok().flatten(),
+        None => None,
+    };
+    let told = |(role, decision): &(Role, Decision)| {
+        (role.name().to_owned(), as_json(reader.lang, *role, decision, ahead.as_ref()))
+    };
+    let roles = wanted.iter().map(told);
     Json(Value::Object(roles.collect::<Map<_, _>>())).into_response()
 }
 
@@ -38,9 +56,11 @@ pub(super) async fn measure(watch: &Watch, registry: &mut Registry) {
     registry.register("encargo_scale_wanted", "Instances of a role that are wanted, as /scale tells", wanted);
 }
 
-fn as_json(lang: Lang, decision: &Decision) -> Value {
+fn as_json(lang: Lang, role: Role, decision: &Decision, ahead: Option<&Ahead>) -> Value {
     let Decision { wanted, need, seen, capacity, source } = decision;
+    let soon = ahead.and_then(|ahead| ahead.soon(role)).unwrap_or_default();
     json!({
+        "foreseen": soon.max(*wanted), "next": ahead.map(|ahead| ahead.hours(lang, role)).unwrap_or_default(),
         "wanted": wanted, "reason": reason(lang, decision), "needed": need.instances, "arriving_per_s": rounded(seen.arriving),
         "waiting": seen.waiting, "behind_s": rounded(seen.behind.as_secs_f64()), "instances": seen.instances,
         "at_most": seen.shares, "capacity_per_s": rounded(*capacity), "capacity": source.name(),

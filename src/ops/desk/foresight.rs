@@ -65,7 +65,12 @@ pub(super) async fn look(desk: &Desk) -> Result<Arc<Foresight>, Problem> {
 }
 
 impl Foresight {
-    fn new(
+    /// The plan, and what it was made by; nothing while the past is too short.
+    pub(super) fn plan(&self) -> Option<(&[Planned], &Settings)> {
+        self.told.as_ref().map(|told| (&*told.plan, &told.settings))
+    }
+
+    pub(super) fn new(
         at: Timestamp,
         history: &History,
         special: &Special,

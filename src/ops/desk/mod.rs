@@ -8,6 +8,7 @@
 
 mod accounts;
 mod actions;
+mod ahead;
 mod attention;
 mod browse;
 mod capacity;
@@ -53,8 +54,12 @@ pub use self::{
     accounts::{Accounts, ReadAccounts},
     watch::{Group, Watch, Watched},
 };
+pub(super) use self::{
+    ahead::{Ahead, look as look_ahead},
+    says::petals_in,
+    wanted::reason,
+};
 use self::{paced::Paced, watch::Seen};
-pub(super) use self::{says::petals_in, wanted::reason};
 use super::{Check, Relay};
 use crate::{
     commands::Commands,
