@@ -3,7 +3,7 @@
 use encargo::store::{
     Past, Store,
     dead::{Action, DeadId},
-    ledger::{Class, MailStatus, Reason, Verdict},
+    ledger::{Class, Mail, MailStatus, Reason, Settlement, Verdict},
     mails::{MailEntry, Resend, SuppressedQuery},
     orders::{Batch, HistoryEntry, Incoming},
 };
@@ -373,9 +373,14 @@ async fn send_all(store: &dyn Store, second: u64) {
         if mails.is_empty() {
             return;
         }
-        for mail in mails {
-            settle(store, mail.id, mail.attempt, sent()).await;
-        }
+        // together: by itself each waits for a projection that it could share a commit with
+        let settled = |mail: &Mail| Settlement {
+            id: mail.id,
+            attempt: mail.attempt,
+            to: mail.recipient().clone(),
+            verdict: sent(),
+        };
+        store.settle(mails.iter().map(settled).collect()).await.unwrap();
     }
 }
 
