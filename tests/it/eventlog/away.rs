@@ -36,14 +36,24 @@ impl Broker {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    fn pid(&self) -> i32 {
+        std::fs::read_to_string(self.folder.path().join("n1/pid")).unwrap().trim().parse().unwrap()
+    }
+
     fn signal(&self, name: &str) {
-        let pid = std::fs::read_to_string(self.folder.path().join("n1/pid")).unwrap();
-        assert!(Command::new("kill").args([name, pid.trim()]).status().unwrap().success());
+        assert!(Command::new("kill").args([name, &self.pid().to_string()]).status().unwrap().success());
     }
 
     /// It answers nobody, until it is woken.
     pub fn freeze(&self) {
         self.signal("-STOP");
+        let broker = procfs::process::Process::new(self.pid()).unwrap();
+        let is_stopped =
+            || broker.tasks().unwrap().flatten().all(|task| task.stat().is_ok_and(|stat| stat.state == 'T'));
+        // until the thread that takes the signal has its turn, the others go on and answer
+        while !is_stopped() {
+            std::thread::yield_now();
+        }
     }
 
     pub fn wake(&self) {
