@@ -42,8 +42,8 @@ pub struct Report {
     pub repeats: u64,
     /// Orders in the log that nobody was told of: their acknowledgement was lost on the way.
     pub unacknowledged: u64,
-    /// How late the latest timer fired, in milliseconds.
-    pub late_ms_max: i64,
+    /// How late each timer fired, in milliseconds, ascending.
+    pub late_ms: Vec<i64>,
     /// What is wrong, each with the promise it breaks. Empty means that all was kept.
     pub objections: Vec<String>,
 }
@@ -71,7 +71,16 @@ pub fn judge(facts: &Facts, rules: &Rules) -> Report {
     judge_mails(facts, &histories, rules, &mut report);
     judge_commands(facts, &histories, &mut report);
     judge_counts(facts, &histories, rules, &mut report);
+    report.late_ms.sort_unstable();
     report
+}
+
+impl Report {
+    /// How late timers fired, in milliseconds: such a part of them by no more.
+    pub fn lateness_ms(&self, part: f64) -> i64 {
+        let rank = (self.late_ms.len() as f64 * part).ceil() as usize;
+        self.late_ms.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+    }
 }
 
 /// I1: what was acknowledged is in the log once, with the same content.

@@ -98,7 +98,7 @@ impl Evidence {
                     ("cancelled", report.cancelled),
                     ("commands_done", done),
                     ("commands_refused", facts.commanded.len() as u64 - done),
-                    ("late_ms", report.late_ms_max.max(0) as u64),
+                    ("late_ms", report.lateness_ms(1.0).max(0) as u64),
                 ],
             ),
             promise(

@@ -17,7 +17,7 @@ from fleet import Fleet
 from servers import free_ports, need
 from strikes import FAULTS
 
-COLUMNS = "{:<13} {:>6} {:>7} {:>8} {:>5} {:>10} {:>9} {:>8} {:>9} {:>7}  {}"
+COLUMNS = "{:<13} {:>6} {:>7} {:>8} {:>5} {:>10} {:>9} {:>7} {:>8} {:>9} {:>7}  {}"
 
 
 def now():
@@ -69,7 +69,7 @@ def judge(fleet, faults, strikes, load):
         wrong.append(f"{report['dead']} dead letters")
     return {
         "rounds": len(strikes), "orders": report.get("orders", 0), "commands": load["commands"], "refused": load["refused_503"],
-        "late": report.get("late_ms_max", -1) / 1000, "wait": times.worst_wait(), "gap": times.worst_gap(),
+        "late": report.get("late_ms_max", -1) / 1000, "p99": report.get("late_ms_p99", -1) / 1000, "wait": times.worst_wait(), "gap": times.worst_gap(),
         "recovery": max(recovered.values(), default=0), "recoveries": recovered,
         "repeats": f"{report.get('repeats')}/{report.get('repeats_counted')}", "wrong": wrong,
     }
@@ -109,7 +109,7 @@ def main():
     names = options.only.split(",")
     need(not (unknown := set(names) - FAULTS.keys()), f"unknown faults {unknown}; there are {', '.join(FAULTS)}")
     runs = [names * options.rounds] if options.together else [[name] * options.rounds for name in names]
-    print(COLUMNS.format("fault", "rounds", "orders", "commands", "503", "late s", "wait s", "gap s", "recovery", "repeats", ""))
+    print(COLUMNS.format("fault", "rounds", "orders", "commands", "503", "late s", "99 % s", "wait s", "gap s", "recovery", "repeats", ""))
     failed = False
     for strikes in runs:
         label = strikes[0] if len(set(strikes)) == 1 else "together"
@@ -119,7 +119,7 @@ def main():
             print(f"{label:<13} not judged: {error}", flush=True)
             failed = True
             continue
-        figures = [f"{row[name]:.1f}" for name in ("late", "wait", "gap", "recovery")]
+        figures = [f"{row[name]:.1f}" for name in ("late", "p99", "wait", "gap", "recovery")]
         word = "broken" if row["wrong"] else "kept"
         print(COLUMNS.format(label, row["rounds"], row["orders"], row["commands"], row["refused"], *figures, row["repeats"], word))
         if len(row["recoveries"]) > 1:

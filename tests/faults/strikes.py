@@ -71,6 +71,13 @@ def churn(fleet, _):
     time.sleep(5)
 
 
+def update(fleet, _):
+    """A rolling update: every process ends in order and starts again, the next one when it is ready."""
+    for role in list(fleet.roles):
+        fleet.complain(role.stop())
+        role.start()
+
+
 def too_few_in_sync(fleet, round_):
     """Every replica must confirm, and one node is down."""
     fleet.kafka.set_min_in_sync(TOPICS, 3)
@@ -113,6 +120,7 @@ FAULTS = {
     "rolling": Fault(rolling, "clean restart of every broker in turn", None, 10),
     "cut": Fault(cut, "instance 1 cut off from one broker", None, 10, proxied=True),
     "churn": Fault(churn, "an instance joins and one leaves every 5 s", MOVED, 10, calm=0),
+    "update": Fault(update, "every process replaced in order", MOVED, 10),
     "in-sync": Fault(too_few_in_sync, "one in-sync replica too few", None, 10),
     "postgres": Fault(postgres, "PostgreSQL stopped -m immediate", 2, 10),
     "kafka": Fault(kafka, "Kafka stopped for 30 s", None, 10, calm=15, together=False),

@@ -107,7 +107,7 @@ fn leave(life: &Life, state: &str, event: &Event, rules: &Rules, report: &mut Re
     if late < 0 {
         report.object("I2", event.id, &format!("left {state:?} {} ms before its time was over", -late));
     }
-    report.late_ms_max = report.late_ms_max.max(late);
+    report.late_ms.push(late);
     if rules.late_max.is_some_and(|max| late > max.as_millis() as i64) {
         report.object("I2", event.id, &format!("left {state:?} {late} ms late"));
     }

@@ -118,6 +118,13 @@ fn it_objects_to_a_late_event() {
 }
 
 #[test]
+fn it_tells_how_late_timers_fired() {
+    let report = Report { late_ms: (1..=200).collect(), ..Report::default() };
+    assert_eq!([0.5, 0.99, 1.0].map(|part| report.lateness_ms(part)), [100, 198, 200]);
+    assert_eq!(Report::default().lateness_ms(1.0), 0);
+}
+
+#[test]
 fn it_objects_to_a_retry_that_was_taken_twice() {
     assert_objects("I1", |facts| {
         for id in [1, 2] {
