@@ -154,17 +154,21 @@ pub fn append(log: &dyn EventLog, records: Vec<NewRecord>) -> Vec<Position> {
     wait(log.append(records)).unwrap()
 }
 
-/// Everything that a partition holds, from `from` on. A broker that has just come back may not know itself as the leader
-/// yet: what cannot be read now is read again.
-pub fn read_all(log: &dyn EventLog, tp: &TopicPartition, from: u64) -> Vec<Record> {
+/// Asks again while it cannot be answered: a broker that has just come back may not know yet what it leads and coordinates.
+fn until_available<T>(ask: impl Fn() -> Result<T, Error>) -> T {
     let clock = real_clock();
     let ends = clock.monotonic() + PATIENCE;
     loop {
-        match try_read_all(log, tp, from) {
+        match ask() {
             Err(Error::Unavailable(reason)) => assert!(clock.monotonic() < ends, "{reason}"),
-            read => return read.unwrap(),
+            answer => return answer.unwrap_or_else(|error| panic!("{error}")),
         }
     }
+}
+
+/// Everything that a partition holds, from `from` on.
+pub fn read_all(log: &dyn EventLog, tp: &TopicPartition, from: u64) -> Vec<Record> {
+    until_available(|| try_read_all(log, tp, from))
 }
 
 fn try_read_all(log: &dyn EventLog, tp: &TopicPartition, from: u64) -> Result<Vec<Record>, Error> {
@@ -179,10 +183,22 @@ fn try_read_all(log: &dyn EventLog, tp: &TopicPartition, from: u64) -> Result<Ve
     }
 }
 
+/// What a member hears next. It may be told before its time that there is nothing: the brokers could not answer it.
+fn heard(member: &mut dyn Member) -> MemberEvent {
+    let clock = real_clock();
+    let ends = clock.monotonic() + PATIENCE;
+    loop {
+        let event = member.next(ends.saturating_sub(clock.monotonic())).unwrap();
+        if !matches!(event, MemberEvent::Idle) || clock.monotonic() >= ends {
+            return event;
+        }
+    }
+}
+
 /// Joins and takes the assignment.
 fn join(log: &dyn EventLog, group: &str, topics: &[&str]) -> (Box<dyn Member>, Vec<GroupOffset>) {
-    let mut member = log.join(group, topics, 0, MemberMode::Outputs).unwrap();
-    match member.next(PATIENCE).unwrap() {
+    let mut member = until_available(|| log.join(group, topics, 0, MemberMode::Outputs));
+    match heard(&mut *member) {
         MemberEvent::Assigned(offsets) => (member, offsets),
         other => panic!("the first input was {other:?}"),
     }
@@ -190,7 +206,7 @@ fn join(log: &dyn EventLog, group: &str, topics: &[&str]) -> (Box<dyn Member>, V
 
 /// The next records.
 fn next(member: &mut dyn Member) -> (TopicPartition, Vec<Record>) {
-    match member.next(PATIENCE).unwrap() {
+    match heard(member) {
         MemberEvent::Records(tp, records) if !records.is_empty() => (tp, records),
         other => panic!("instead of records came {other:?}"),
     }
