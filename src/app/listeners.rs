@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use tokio::net::TcpListener;
 
-use super::{Role, descriptors, options, services::Services};
+use super::{Role, descriptors, links, options, services::Services};
 use crate::{
     config::Config,
     pages,
@@ -41,7 +41,7 @@ pub(super) struct DeferredRoutes {
 
 impl DeferredRoutes {
     pub(super) fn new(config: &Config, addresses: Addresses) -> Self {
-        let dress = pages::errors(&options::site(config, addresses));
+        let dress = pages::errors(&links::site(config, addresses));
         let routes = || Routes::of(&config.intake.allowed_origins).dressed(dress.clone());
         Self { intake: routes(), tracking: routes() }
     }
@@ -62,7 +62,7 @@ impl Listeners {
     /// Answers from now on: operations at once, the others when their doors open.
     pub(super) fn serve(self, config: &Config, ops: Router, doors: &DeferredRoutes) -> Services {
         let mut serving = Services::default();
-        let dress = pages::errors(&options::site(config, self.addresses));
+        let dress = pages::errors(&links::site(config, self.addresses));
         for (name, listener, routes) in [
             ("intake listener", self.intake, doors.intake.clone()),
             ("tracking listener", self.tracking, doors.tracking.clone()),

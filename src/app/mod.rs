@@ -14,6 +14,7 @@ pub mod flows;
 mod housekeeping;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod links;
 mod listeners;
 pub mod offline;
 #[expect(clippy::disallowed_methods, reason = "secrets come from the system")]

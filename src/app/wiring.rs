@@ -10,8 +10,8 @@ use anyhow::Result;
 use prometheus_client::registry::Registry;
 
 use super::{
-    Addresses, Role, agreement, commands, contract, damage, flows, housekeeping, listeners::DeferredRoutes, open,
-    options, outage::Outage, services::Services,
+    Addresses, Role, agreement, commands, contract, damage, flows, housekeeping, links, listeners::DeferredRoutes,
+    open, options, outage::Outage, services::Services,
 };
 use crate::{
     catalog::Catalog,
@@ -119,7 +119,7 @@ impl Wiring {
     /// What the operations listener looks at.
     pub(super) fn ops(&self, access: ops::Access) -> Result<Ops> {
         let composing = options::composing(&self.config, self.addresses, &self.flow);
-        let site = options::site(&self.config, self.addresses);
+        let site = links::site(&self.config, self.addresses);
         let mailbox = self
             .has(Role::Mail)
             .then(|| options::mailbox(composing, &self.config.mail_url(), self.env.pace.clone(), &site));
@@ -164,7 +164,7 @@ impl Wiring {
     /// What to warn of, where links are made.
     pub(super) fn link_trouble(&self) -> Option<String> {
         let makes_links = self.has(Role::Intake) || self.has(Role::Mail);
-        makes_links.then(|| options::link_trouble(&self.config, self.addresses)).flatten()
+        makes_links.then(|| links::link_trouble(&self.config, self.addresses)).flatten()
     }
 
     fn check(&self, role: Role) -> Check {

@@ -25,6 +25,7 @@ mod orders;
 mod overview;
 mod plans;
 mod proxy;
+mod resend;
 mod sharing;
 mod support;
 mod tls;
@@ -251,11 +252,12 @@ macro_rules! every_check {
                 suppressed_addresses_are_listed_by_text_and_page,
                 mails_are_counted_by_class,
                 the_mails_of_an_order_are_told,
-                the_last_mail_is_sent_again_and_counted_as_a_repeat,
-                only_a_mail_that_is_sent_is_sent_again,
                 waiting_mails_are_listed_first_due_first,
                 old_rows_are_compacted,
                 only_settled_rows_are_compacted;
+            resend:
+                the_last_mail_is_sent_again_and_counted_as_a_repeat,
+                only_a_mail_that_is_sent_is_sent_again;
             dead:
                 letters_are_kept_once_per_source,
                 dead_letters_are_listed_oldest_first,
