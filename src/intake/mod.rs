@@ -7,7 +7,7 @@
 //! - Guarantees: an order that was acknowledged is in the log once; one whose acknowledgement was lost is there once or
 //!   not at all, and a retry with the same `Idempotency-Key` finds out which without ordering twice, whatever changed meanwhile. Nothing is
 //!   acknowledged that is not durable: what cannot be taken in time is refused with 503 and `Retry-After`; before
-//!   that, whose orders fill the room is refused with 429 ([`shares`]).
+//!   that, whose orders fill the room is refused with 429 (`shares`).
 //! - Refused: a queue of its own between HTTP and log (it would acknowledge or forget), and ids from the store (the
 //!   log has offsets already, see [`ids`]).
 
