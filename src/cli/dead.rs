@@ -1,3 +1,5 @@
+mod beside;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    domain::{Timestamp, wire},
+    domain::{Fault, Timestamp, wire},
     store::{
         Store,
         dead::{Action, DeadId, DeadItem},
@@ -172,10 +174,11 @@ impl Show {
         if let Some(letter) = &item.letter {
             let lossy = |bytes: &[u8]| plain(&String::from_utf8_lossy(bytes));
             out.field("key", &letter.key.as_deref().map_or_else(|| "-".into(), lossy))?;
-            for (name, value) in letter.headers.iter() {
+            for (name, value) in letter.headers.iter().filter(|(name, _)| !name.starts_with(wire::OWN)) {
                 out.field("header", &format!("{}: {}", plain(name), lossy(value)))?;
             }
             out.field("value", &lossy(&letter.value))?;
+            beside::print(letter, &mut out)?;
         }
         out.line("")?;
         if died_of_its_address(&item) {
@@ -331,12 +334,16 @@ fn no_such(id: &DeadId) -> anyhow::Error {
 }
 
 fn as_json(item: &DeadItem) -> Value {
+    let told = item.letter.as_ref().map(|letter| {
+        let wire::Told { fault, pointer, schema, version } = wire::told(&letter.headers);
+        json!({ "fault": fault.map(Fault::name), "pointer": pointer, "schema": schema, "version": version })
+    });
     let letter = item.letter.as_ref().map(|letter| {
         let headers: Vec<_> = letter.headers.iter().map(|(name, value)| json!([name, bytes_as_json(value)])).collect();
         json!({ "key": letter.key.as_deref().map(bytes_as_json), "headers": headers, "value": bytes_as_json(&letter.value) })
     });
     json!({
         "id": item.id.to_string(), "order": item.order.map(crate::domain::OrderId::get), "reason": item.reason,
-        "class": item.class.map(Class::name), "attempts": item.attempts, "at": item.at, "record": letter,
+        "class": item.class.map(Class::name), "attempts": item.attempts, "at": item.at, "misfit": told, "record": letter,
     })
 }

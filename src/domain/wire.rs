@@ -8,14 +8,15 @@ mod commands;
 mod events;
 mod headers;
 mod letters;
+mod parse;
 mod records;
 mod schemas;
 mod waits;
 
 use std::borrow::Cow;
 
-use self::records::WireOrder;
-use super::{Invalid, Order, OrderId, Product, Timestamp};
+use self::{parse::parse, records::WireOrder};
+use super::{Misfit, Order, OrderId, Product, Timestamp};
 
 pub use commands::{
     command_headers, decode_command, decode_outcome, encode_command, encode_outcome, outcome_headers, read_by,
@@ -24,8 +25,8 @@ pub use commands::{
 pub use events::{OLD_STATES, Unreadable, decode_event, encode_event, encode_old_event};
 pub use headers::{Header, Headers, SEAL, UNREADABLE, event_headers, forwarded_headers, is_forwarded, order_headers};
 pub use letters::{
-    CUT, attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_unreadable, position_only,
-    redrive_headers,
+    OWN, Told, attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_misfit, note_unreadable,
+    position_only, redrive_headers, told,
 };
 pub use schemas::{Format, formats};
 pub use waits::{read_waits, waits_name};
@@ -33,6 +34,11 @@ pub use waits::{read_waits, waits_name};
 /// The version of what stands in records. A program reads all versions up to its own. Whoever changes records so that older
 /// programs would misread them counts this up, and has each event say so (`version`).
 pub const VERSION: u32 = 2;
+
+/// The `$id` of a format's schema.
+pub fn schema_id(format: &str) -> String {
+    format!("urn:encargo:{format}")
+}
 
 /// The record key of an order: its id in decimal.
 pub fn key(id: OrderId) -> Vec<u8> {
@@ -55,27 +61,17 @@ pub fn encode_order(order: &Order) -> Vec<u8> {
 }
 
 /// Reads a `compra_detalle` record, ours or an old service's; `at` is the record's time.
-pub fn decode_order(value: &[u8], headers: &Headers, at: Timestamp) -> Result<Order, Invalid> {
-    let wire: WireOrder = serde_json::from_slice(value).map_err(|e| malformed(&e))?;
+pub fn decode_order(value: &[u8], headers: &Headers, at: Timestamp) -> Result<Order, Misfit> {
+    let wire: WireOrder = parse(value)?;
     Ok(Order {
         id: OrderId::new(wire.orderid)?,
         product: Product::new(&wire.gameid, &wire.name, &wire.price)?,
-        email: wire.usermail.parse()?,
+        email: wire.usermail.parse().map_err(|invalid| Misfit::at("usermail", &invalid))?,
         lang: wire.lang.and_then(|lang| lang.parse().ok()),
         placed_at: wire.placed_at.unwrap_or(at),
         handle: wire.handle.and_then(|handle| handle.parse().ok()),
         trace: headers.text("traceparent").and_then(|text| text.parse().ok()),
     })
-}
-
-/// The parser's words without what it quotes from the record: that may be an address.
-fn malformed(error: &serde_json::Error) -> Invalid {
-    let text = error.to_string();
-    let text = match (text.find('"'), text.rfind('"')) {
-        (Some(first), Some(last)) => format!("{}…{}", &text[..first], &text[last + 1..]),
-        _ => text,
-    };
-    Invalid::from(format!("not a valid JSON record: {text}"))
 }
 
 #[cfg(test)]

@@ -4,15 +4,23 @@ use tracing::warn;
 
 use super::{Metrics, Now, plan::Ticket};
 use crate::{
-    domain::{DeadLetter, Invalid, Source, wire},
+    domain::{DeadLetter, Misfit, Source, wire},
     eventlog::{Error, NewRecord, Record, TopicPartition},
 };
 
+/// A record that is not of the format which its topic has, or contradicts what is known.
+pub(super) struct Refused {
+    pub(super) record: Record,
+    pub(super) format: &'static str,
+    pub(super) misfit: Misfit,
+}
+
 /// A dead letter goes to the first partition, whoever finds it: what fences it is the input offset in the same commit.
-pub(super) fn dead_letter(topic: &str, tp: &TopicPartition, record: Record, reason: Invalid, now: Now) -> NewRecord {
+pub(super) fn dead_letter(topic: &str, tp: &TopicPartition, refused: Refused, now: Now) -> NewRecord {
+    let Refused { record, format, misfit } = refused;
     let mut letter = DeadLetter {
         source: Source { topic: tp.topic.clone(), partition: tp.partition, offset: record.offset },
-        reason: reason.to_string(),
+        reason: misfit.reason.clone(),
         attempts: wire::attempts(&record.headers),
         at: now.wall,
         key: record.key,
@@ -20,6 +28,7 @@ pub(super) fn dead_letter(topic: &str, tp: &TopicPartition, record: Record, reas
         headers: record.headers,
     };
     wire::fit_dead_letter(&mut letter);
+    wire::note_misfit(&mut letter, format, &misfit);
     let headers = wire::dead_letter_headers(&letter);
     let DeadLetter { key, value, .. } = letter;
     NewRecord { topic: topic.to_owned(), partition: Some(0), key, value, headers, at: now.wall }
@@ -89,7 +98,7 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use crate::domain::Timestamp;
+    use crate::domain::{Invalid, Timestamp};
 
     /// Writes letters apart to a topic that takes so many bytes at once.
     fn write(limit: usize, letters: Vec<NewRecord>, metrics: &Metrics) -> Vec<NewRecord> {
@@ -114,7 +123,8 @@ mod tests {
             .map(|offset| {
                 let value = vec![b'x'; if offset % 3 == 0 { 5_000 } else { 50 }];
                 let record = Record { offset, key: Some(b"7".to_vec()), value, headers: wire::Headers::default(), at };
-                dead_letter("dead", &tp, record, Invalid::because("no order"), now)
+                let misfit = Invalid::because("no order").into();
+                dead_letter("dead", &tp, Refused { record, format: "order", misfit }, now)
             })
             .collect();
         let metrics = Metrics::new(&mut Registry::default());

@@ -3,13 +3,13 @@ use tracing::{debug, warn};
 use super::{
     Accepted, Engine, Now, Options, Staged,
     feed::Feed,
-    letters::dead_letter,
+    letters::{Refused, dead_letter},
     metrics::Metrics,
     plan::{Broken, Part, Ticket},
 };
 use crate::{
-    domain::{CommandCopy, CommandOutcome, Invalid, Order, TraceParent, wire},
-    eventlog::{Budget, GroupOffset, NewRecord, Position, Record},
+    domain::{CommandCopy, CommandOutcome, Misfit, Order, TraceParent, wire},
+    eventlog::{Budget, GroupOffset, NewRecord, Position},
 };
 
 /// A partition that is ours: its engine, how far its inputs are taken, and what waits for a commit.
@@ -84,11 +84,11 @@ impl Partition {
                     None
                 }
                 Ok(order) => self.accept(order, now, metrics),
-                Err(reason) => Some(reason),
+                Err(misfit) => Some(misfit),
             };
-            if let Some(reason) = refused {
+            if let Some(misfit) = refused {
                 self.engine.count_dead();
-                let letter = refuse(options, &self.orders, record, reason, now);
+                let letter = refuse(options, &self.orders, Refused { record, format: "order", misfit }, now);
                 room.budget.spend(letter.size());
                 self.letters.push(letter);
             }
@@ -125,8 +125,8 @@ impl Partition {
                     budget.spend(record.size());
                     self.outcomes.push(record);
                 }
-                Err(reason) => {
-                    let letter = refuse(options, commands, record, reason, now);
+                Err(misfit) => {
+                    let letter = refuse(options, commands, Refused { record, format: "command", misfit }, now);
                     budget.spend(letter.size());
                     self.letters.push(letter);
                 }
@@ -147,7 +147,7 @@ impl Partition {
         }
     }
 
-    fn accept(&mut self, order: Order, now: Now, metrics: &Metrics) -> Option<Invalid> {
+    fn accept(&mut self, order: Order, now: Now, metrics: &Metrics) -> Option<Misfit> {
         let id = order.id;
         match self.engine.accept(order, now) {
             Accepted::New => None,
@@ -160,7 +160,7 @@ impl Partition {
                 metrics.repeat_ignored();
                 None
             }
-            Accepted::Conflict => Some(Invalid::from(format!("order {id} is there already with other content"))),
+            Accepted::Conflict => Some(Misfit::conflict(format!("order {id} is there already with other content"))),
         }
     }
 
@@ -267,8 +267,8 @@ impl Partition {
 }
 
 /// The dead letter of a record that cannot be used.
-fn refuse(options: &Options, feed: &Feed, record: Record, reason: Invalid, now: Now) -> NewRecord {
-    let (topic, partition) = (&feed.tp.topic, feed.tp.partition);
-    warn!(topic, partition, offset = record.offset, %reason, "dead letter");
-    dead_letter(&options.dead, &feed.tp, record, reason, now)
+fn refuse(options: &Options, feed: &Feed, refused: Refused, now: Now) -> NewRecord {
+    let (topic, partition, misfit) = (&feed.tp.topic, feed.tp.partition, &refused.misfit);
+    warn!(topic, partition, offset = refused.record.offset, pointer = misfit.pointer, reason = %misfit, "dead letter");
+    dead_letter(&options.dead, &feed.tp, refused, now)
 }

@@ -134,7 +134,7 @@ impl Restorer {
                 match wire::decode_event(&record.value, &record.headers, record.at) {
                     Ok(event) => restore.event(record.offset, event),
                     Err(error @ wire::Unreadable::Newer(_)) => newer = newer.take().or(Some((record.offset, error))),
-                    Err(wire::Unreadable::Invalid(_)) => {} // the projection, which reads every one, reports it
+                    Err(wire::Unreadable::Misfit(_)) => {} // the projection, which reads every one, reports it
                 }
             }
         })?;

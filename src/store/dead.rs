@@ -68,7 +68,7 @@ pub struct DeadItem {
     /// Since when; of a mail, when the last attempt began.
     pub at: Timestamp,
     /// The record; `None` for mails, whose order tells everything. Whole when it was asked for alone; in a list the beginnings
-    /// of its key and of its value, and of long headers only the one that says that it was not kept whole.
+    /// of its key and of its value, and of long headers only the letter's own.
     pub letter: Option<DeadLetter>,
 }
 
@@ -100,7 +100,7 @@ fn order_of(letter: &DeadLetter) -> Option<OrderId> {
 pub(super) fn beginning(letter: &DeadLetter) -> DeadLetter {
     let start = |bytes: &[u8]| bytes[..bytes.len().min(LISTED_MAX)].to_vec();
     let length: usize = letter.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let is_listed = |(name, _): &wire::Header| length <= LISTED_MAX || *name == wire::CUT;
+    let is_listed = |(name, _): &wire::Header| length <= LISTED_MAX || name.starts_with(wire::OWN);
     DeadLetter {
         source: letter.source.clone(),
         reason: letter.reason.clone(),

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Change, Closing, CommandId, CommandOutcome, DeadLetter, EmailAddress, Exits, Order, OrderId, StateEvent,
-        Timestamp, Waits, command::OrderStatus, lifecycle::Relation, why::Facts,
+        Change, Closing, CommandId, CommandOutcome, DeadLetter, EmailAddress, Exits, Misfit, Order, OrderId,
+        StateEvent, Timestamp, Waits, command::OrderStatus, lifecycle::Relation, why::Facts, wire,
     },
     eventlog::TopicPartition,
 };
@@ -353,9 +353,9 @@ pub(super) fn unharmed(order: Order, fingerprint: i64) -> Result<Order> {
     )))
 }
 
-/// Why an event cannot be of the order that is stored under its number: the names of the fields that differ; never
+/// The dead letter of an event that cannot be of the order which is stored under its number. It names the fields that differ; never
 /// their values, for one is an e-mail address.
-pub(super) fn conflict(stored: Option<&Order>, other: &Order) -> String {
+pub(super) fn conflict(letter: &DeadLetter, stored: Option<&Order>, other: &Order) -> DeadLetter {
     let different = stored.map_or_else(String::new, |stored| {
         let fields = [
             ("gameid", stored.product.id != other.product.id),
@@ -365,5 +365,8 @@ pub(super) fn conflict(stored: Option<&Order>, other: &Order) -> String {
         ];
         fields.into_iter().filter_map(|(field, differs)| differs.then_some(field)).collect::<Vec<_>>().join(", ")
     });
-    format!("order {} is there already with other content: {different} not the same", other.id)
+    let reason = format!("order {} is there already with other content: {different} not the same", other.id);
+    let mut letter = letter.clone();
+    wire::note_misfit(&mut letter, "state", &Misfit::conflict(reason));
+    letter
 }

@@ -245,7 +245,14 @@ async fn dead_letters_are_shown_driven_again_and_dropped() {
         headers: Headers::default(),
         at: Timestamp::from_millis(1_764_000_000_000),
     };
-    app.app().log().append(vec![poison("\x1b[31mnot json"), poison("{\"orderid\":0}")]).await.unwrap();
+    app.app()
+        .log()
+        .append(vec![
+            poison("\x1b[31mnot json"),
+            poison(r#"{"orderid":1,"gameid":"1","name":"n","price":"7,99","usermail":"ana@example.org"}"#),
+        ])
+        .await
+        .unwrap();
     let dead = async |count: usize| {
         eventually(&format!("{count} dead letters"), async || {
             app.clock.advance(Duration::from_secs(1));
@@ -260,6 +267,11 @@ async fn dead_letters_are_shown_driven_again_and_dropped() {
     assert!(table.starts_with("ID ") && table.contains("compra_detalle/0/1"), "{table}");
     let shown = beside(&app, &["dead", "show", "compra_detalle/0/0"]).await.ok();
     assert!(shown.contains("\\u{1b}[31mnot json") && !shown.contains('\x1b'), "{shown}");
+    let misfit = json!({ "fault": "rule", "pointer": "/price", "schema": "urn:encargo:order", "version": 2 });
+    assert_eq!(items[1]["misfit"], misfit);
+    let beside_contract = beside(&app, &["dead", "show", "compra_detalle/0/1"]).await.ok();
+    assert!(beside_contract.contains("\n>  price"), "{beside_contract}");
+    assert!(beside_contract.contains("\nprice: The price in the shop's currency"), "{beside_contract}");
     let reason = items[0]["reason"].as_str().unwrap();
     assert_eq!(beside(&app, &["dead", "list", "--json", "--reason", reason]).await.json(), items[..1]);
 

@@ -9,7 +9,7 @@ use std::{
 
 use encargo::{
     contract,
-    domain::{DeadLetter, Source, Timestamp, wire},
+    domain::{DeadLetter, Invalid, Source, Timestamp, wire},
 };
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -91,15 +91,16 @@ fn golden_samples_fit_their_schemas_and_spoilt_ones_do_not() {
 /// They are written one by one, and not from the type that tells them.
 #[test]
 fn headers_of_dead_letters_are_those_of_the_schema() {
-    let letter = DeadLetter {
+    let mut letter = DeadLetter {
         source: Source { topic: "compra_detalle".into(), partition: 3, offset: 17 },
-        reason: "no JSON".into(),
+        reason: String::new(),
         attempts: 0,
         at: Timestamp::default(),
         key: None,
         value: b"{".to_vec(),
-        headers: wire::Headers::from_iter([(wire::CUT, "1 of 2")]),
+        headers: wire::Headers::from_iter([("dead.cut", "1 of 2")]),
     };
+    wire::note_misfit(&mut letter, "order", &Invalid::of("price", "must be a number").into());
     let headers = wire::dead_letter_headers(&letter);
     let written: serde_json::Map<_, _> = headers
         .iter()

@@ -6,11 +6,11 @@ use super::{
     Headers,
     command_records::{BY_MAX, REASON_MAX, WireCommand, WireOutcome},
     headers::plain_cloud_event,
-    malformed,
+    parse::parse,
     waits::{read_waits, waits_name},
 };
 use crate::domain::{
-    Command, CommandCopy, CommandId, CommandOutcome, Exits, Invalid, OrderId, Waits,
+    Command, CommandCopy, CommandId, CommandOutcome, Exits, Invalid, Misfit, OrderId, Waits,
     command::{Action, OrderStatus, Verb, Verdict},
 };
 
@@ -32,8 +32,8 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
 }
 
 /// Reads an `encargo_commands` record.
-pub fn decode_command(value: &[u8]) -> Result<Command, Invalid> {
-    let wire: WireCommand = serde_json::from_slice(value).map_err(|error| malformed(&error))?;
+pub fn decode_command(value: &[u8]) -> Result<Command, Misfit> {
+    let wire: WireCommand = parse(value)?;
     let verb = Verb::named(&wire.verb)
         .ok_or(Invalid::of("do", "must be cancel, advance, refuse, hold, resume, delay or address"))?;
     let action = verb.action(
@@ -41,7 +41,7 @@ pub fn decode_command(value: &[u8]) -> Result<Command, Invalid> {
         || wire.usermail.ok_or(Invalid::of("usermail", "a new address needs it"))?.parse(),
     )?;
     Ok(Command {
-        id: wire.command.parse()?,
+        id: wire.command.parse().map_err(|invalid| Misfit::at("command", &invalid))?,
         order: OrderId::new(wire.orderid)?,
         by: read_by(&wire.by)?,
         party: wire.party,
@@ -99,8 +99,8 @@ pub fn encode_outcome(outcome: &CommandOutcome) -> Vec<u8> {
 }
 
 /// Reads an `encargo_outcomes` record.
-pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Invalid> {
-    let wire: WireOutcome = serde_json::from_slice(value).map_err(|error| malformed(&error))?;
+pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Misfit> {
+    let wire: WireOutcome = parse(value)?;
     let verdict = match &*wire.result {
         "done" => Verdict::Done,
         "repeated" => Verdict::Repeated,
@@ -109,7 +109,7 @@ pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Invalid> {
             code: wire.code.as_deref().unwrap_or("refused").into(),
             detail: wire.detail.as_deref().unwrap_or_default().into(),
         },
-        _ => return Err(Invalid::of("result", "must be done, repeated, refused or unknown")),
+        _ => return Err(Invalid::of("result", "must be done, repeated, refused or unknown").into()),
     };
     let waits = read_waits(wire.closes.as_deref(), wire.next_at, wire.waits.as_deref(), wire.left_ms);
     let status = wire.estado.map(|estado| OrderStatus {
@@ -119,7 +119,7 @@ pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Invalid> {
         exits: Exits { cancel: wire.cancel, advance: wire.advance, refuse: wire.refuse, expect_at: wire.expect_at },
     });
     Ok(CommandOutcome {
-        command: wire.command.parse()?,
+        command: wire.command.parse().map_err(|invalid| Misfit::at("command", &invalid))?,
         order: OrderId::new(wire.orderid)?,
         copy: wire.partition.zip(wire.offset).map(|(partition, offset)| CommandCopy { partition, offset }),
         verdict,

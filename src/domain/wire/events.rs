@@ -5,12 +5,13 @@ use std::{borrow::Cow, sync::Arc};
 use serde::Deserialize;
 
 use super::{
-    Headers, SEAL, VERSION, malformed,
+    Headers, SEAL, VERSION,
+    parse::parse,
     records::WireEvent,
     waits::{read_waits, waits_name},
 };
 use crate::domain::{
-    Cause, Change, EmailAddress, Exits, Invalid, Order, OrderId, Product, StateEvent, Timestamp, Waits,
+    Cause, Change, EmailAddress, Exits, Invalid, Misfit, Order, OrderId, Product, StateEvent, Timestamp, Waits,
 };
 
 /// Why a record is no event that this program can take.
@@ -18,7 +19,7 @@ use crate::domain::{
 pub enum Unreadable {
     /// It is none.
     #[error(transparent)]
-    Invalid(#[from] Invalid),
+    Misfit(#[from] Misfit),
     /// It may mean anything: whoever goes on without it is wrong about its order.
     #[error("it was written by a newer Encargo (version {0} of the records, this one reads up to {VERSION})")]
     Newer(u32),
@@ -123,7 +124,7 @@ fn old_event(event: &StateEvent) -> WireEvent<'_> {
 /// Reads a `compra_confirmada` record of any version up to ours, or an old service's; `at` is the record's time.
 pub fn decode_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Unreadable> {
     read_event(value, headers, at)
-        .map_err(|invalid| newer(value, headers).map_or(Unreadable::Invalid(invalid), Unreadable::Newer))
+        .map_err(|misfit| newer(value, headers).map_or(Unreadable::Misfit(misfit), Unreadable::Newer))
 }
 
 /// A version after ours that an event bears. Only what is sealed counts: a stranger's record stops nobody.
@@ -137,17 +138,18 @@ fn newer(value: &[u8], headers: &Headers) -> Option<u32> {
     (version > VERSION).then_some(version)
 }
 
-fn read_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Invalid> {
-    let wire: WireEvent = serde_json::from_slice(value).map_err(|e| malformed(&e))?;
+fn read_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Misfit> {
+    let wire: WireEvent = parse(value)?;
     if wire.version.is_some_and(|version| version > VERSION) && headers.text(SEAL).is_some() {
-        return Err(Invalid::of("version", "is of a newer Encargo"));
+        return Err(Invalid::of("version", "is of a newer Encargo").into());
     }
     let entered_at = wire.at.unwrap_or(at);
     if wire.estado.is_empty() || wire.estado.len() > 64 || wire.estado.contains(char::is_control) {
-        return Err(Invalid::of("estado", "must have 1 to 64 bytes and no control characters"));
+        return Err(Invalid::of("estado", "must have 1 to 64 bytes and no control characters").into());
     }
-    let recipient: EmailAddress = wire.usermail.parse()?;
-    let placed_for = wire.placed_usermail.map(|address| address.parse()).transpose()?;
+    let address = |field, text: &str| text.parse::<EmailAddress>().map_err(|invalid| Misfit::at(field, &invalid));
+    let recipient = address("usermail", &wire.usermail)?;
+    let placed_for = wire.placed_usermail.map(|text| address("placed_usermail", &text)).transpose()?;
     let order = Arc::new(Order {
         id: OrderId::new(wire.orderid)?,
         product: Product::new(&wire.gameid, &wire.name, &wire.price)?,
@@ -159,13 +161,16 @@ fn read_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEve
     });
     // the first event has 1; another writer's 0 tells as little as none
     let Some(seq) = wire.seq.filter(|seq| *seq > 0) else {
-        return old_services_event(order, &wire.estado, entered_at);
+        return Ok(old_services_event(order, &wire.estado, entered_at)?);
     };
     let event = StateEvent::of_version_1(order, seq, &*wire.estado, entered_at, wire.next_at);
     let Some(step) = wire.step else { return Ok(event) };
     let cause = match (wire.cause.as_deref(), wire.command, wire.by) {
         (Some(PLACED), ..) => Cause::Placed,
-        (Some(COMMAND), Some(id), Some(by)) => Cause::Command { id: id.parse()?, by: by.into() },
+        (Some(COMMAND), Some(id), Some(by)) => {
+            let id = id.parse().map_err(|invalid| Misfit::at("command", &invalid))?;
+            Cause::Command { id, by: by.into() }
+        }
         _ => Cause::Timer,
     };
     let waits = read_waits(wire.closes.as_deref(), wire.next_at, wire.waits.as_deref(), wire.left_ms)

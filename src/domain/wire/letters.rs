@@ -2,13 +2,21 @@
 
 use schemars::JsonSchema;
 
-use super::{Header, Headers, UNREADABLE};
-use crate::domain::{DeadLetter, Source, Timestamp};
+use super::{Header, Headers, UNREADABLE, schema_id};
+use crate::domain::{DeadLetter, Fault, Misfit, Source, Timestamp};
 
-const DEAD: &str = "dead.";
 const ATTEMPTS: &str = "dead.attempts";
+/// With this the names of a dead letter's own headers begin. Those that are not of its position stay with the letter, behind the
+/// record's.
+pub const OWN: &str = "dead.";
+/// Own headers that a letter's other fields hold.
+const FIELDS: [&str; 5] = ["dead.topic", "dead.partition", "dead.offset", "dead.reason", ATTEMPTS];
+const FAULT: &str = "dead.fault";
+const POINTER: &str = "dead.pointer";
+const SCHEMA: &str = "dead.schema";
+const VERSION: &str = "dead.version";
 /// The header that says what was cut off a dead letter; it stays with the letter, and such a one is not driven again.
-pub const CUT: &str = "dead.cut";
+const CUT: &str = "dead.cut";
 /// Most bytes of a dead letter, with some room below the brokers' default for a whole batch (1,048,588): its own headers
 /// come on top of a record that was itself as large as they take.
 const LETTER_MAX: usize = 1_000_000;
@@ -43,6 +51,19 @@ pub(super) struct DeadLetterHeaders {
     /// How often it was driven again so far.
     #[schemars(rename = "dead.attempts", regex(pattern = "^[0-9]+$"), example = &"0")]
     attempts: Option<String>,
+    /// What it was refused for: `syntax` (no JSON), `missing` (a field that it must have), `type`, `rule` (a field breaks one) or
+    /// `conflict` (with what is known of the order).
+    #[schemars(rename = "dead.fault", example = &"rule", extend("x-since" = 2))]
+    fault: Option<String>,
+    /// The field that is wrong, as a JSON Pointer (RFC 6901) into the value; missing where no field is.
+    #[schemars(rename = "dead.pointer", regex(pattern = "^(/.*)?$"), example = &"/price", extend("x-since" = 2))]
+    pointer: Option<String>,
+    /// The `$id` of the schema that it was read by.
+    #[schemars(rename = "dead.schema", example = &"urn:encargo:order", extend("x-since" = 2))]
+    schema: Option<String>,
+    /// The version of the records up to which its reader understands that schema (`x-since`).
+    #[schemars(rename = "dead.version", regex(pattern = "^[0-9]+$"), example = &"2", extend("x-since" = 2))]
+    version: Option<String>,
     /// What of the record is not kept, of one that was too large; such a one is not driven again.
     #[schemars(
         rename = "dead.cut",
@@ -81,6 +102,43 @@ pub fn fit_dead_letter(letter: &mut DeadLetter) {
     letter.headers.push(CUT, text.as_bytes());
 }
 
+/// Has a letter say why its record does not fit, in words and for machines, and by which format.
+pub fn note_misfit(letter: &mut DeadLetter, format: &str, misfit: &Misfit) {
+    let told = [FAULT, POINTER, SCHEMA, VERSION];
+    let mut headers: Headers = letter.headers.iter().filter(|(name, _)| !told.contains(name)).collect();
+    headers.push(FAULT, misfit.fault.name().as_bytes());
+    if let Some(pointer) = &misfit.pointer {
+        headers.push(POINTER, pointer.as_bytes());
+    }
+    headers.push(SCHEMA, schema_id(format).as_bytes());
+    headers.push(VERSION, super::VERSION.to_string().as_bytes());
+    letter.headers = headers;
+    letter.reason.clone_from(&misfit.reason);
+}
+
+/// What a dead letter tells of why its record did not fit; letters of earlier versions tell nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// What it was refused for.
+    pub fault: Option<Fault>,
+    /// The field that was wrong, as a JSON Pointer.
+    pub pointer: Option<&'a str>,
+    /// The `$id` of the schema that it was read by.
+    pub schema: Option<&'a str>,
+    /// The version of the records up to which its reader understood that.
+    pub version: Option<u32>,
+}
+
+/// Why a dead letter's record did not fit.
+pub fn told(headers: &Headers) -> Told<'_> {
+    Told {
+        fault: headers.text(FAULT).and_then(Fault::named),
+        pointer: headers.text(POINTER),
+        schema: headers.text(SCHEMA),
+        version: headers.text(VERSION).and_then(|version| version.parse().ok()),
+    }
+}
+
 fn cost((name, value): Header) -> usize {
     name.len() + value.len() + HEADER_COST
 }
@@ -97,7 +155,7 @@ pub fn note_unreadable(letter: &mut DeadLetter) {
 /// The headers of a dead letter of which nothing is kept but where it came from and why; it has neither key nor value.
 /// `None` when it is cut so far already.
 pub fn position_only(key: Option<&[u8]>, value: &[u8], headers: &Headers) -> Option<Headers> {
-    let own = |(name, _): &Header| name.starts_with(DEAD) && *name != CUT;
+    let own = |(name, _): &Header| name.starts_with(OWN) && *name != CUT;
     let mut kept: Headers = headers.iter().filter(own).collect();
     if key.is_none() && value.is_empty() && headers.len() <= kept.len() + 1 {
         return None;
@@ -125,7 +183,7 @@ pub fn cut(headers: &Headers) -> Option<&str> {
 pub fn dead_letter_headers(letter: &DeadLetter) -> Headers {
     let source = &letter.source;
     let mut headers = without_dead(&letter.headers);
-    headers.extend(letter.headers.iter().filter(|(name, _)| *name == CUT));
+    headers.extend(letter.headers.iter().filter(is_kept));
     for (name, value) in [
         ("topic", source.topic.clone()),
         ("partition", source.partition.to_string()),
@@ -133,20 +191,20 @@ pub fn dead_letter_headers(letter: &DeadLetter) -> Headers {
         ("reason", letter.reason.clone()),
         ("attempts", letter.attempts.to_string()),
     ] {
-        headers.push(&format!("{DEAD}{name}"), value.as_bytes());
+        headers.push(&format!("{OWN}{name}"), value.as_bytes());
     }
     headers
 }
 
 /// Reads a dead-letter record; `None` when it lacks the headers that say where it came from.
 pub fn decode_dead_letter(key: Option<&[u8]>, value: &[u8], headers: &Headers, at: Timestamp) -> Option<DeadLetter> {
-    let dead = |name: &str| headers.text(&format!("{DEAD}{name}"));
+    let dead = |name: &str| headers.text(&format!("{OWN}{name}"));
     // anybody can write these: what no topic is called, and numbers that no store keeps, are no source
     let topic = dead("topic").filter(|topic| is_topic(topic))?;
     let mut reason = dead("reason").unwrap_or("unknown").replace(char::is_control, "\u{fffd}");
     reason.truncate(reason.floor_char_boundary(REASON_MAX));
     let mut kept = without_dead(headers);
-    kept.extend(headers.iter().filter(|(name, _)| *name == CUT));
+    kept.extend(headers.iter().filter(is_kept));
     Some(DeadLetter {
         source: Source {
             topic: topic.to_owned(),
@@ -180,6 +238,11 @@ fn is_topic(name: &str) -> bool {
     (1..=249).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
+/// Whether an own header stays with its letter.
+fn is_kept((name, _): &Header) -> bool {
+    name.starts_with(OWN) && !FIELDS.contains(name)
+}
+
 fn without_dead(headers: &Headers) -> Headers {
-    headers.iter().filter(|(name, _)| !name.starts_with(DEAD)).collect()
+    headers.iter().filter(|(name, _)| !name.starts_with(OWN)).collect()
 }

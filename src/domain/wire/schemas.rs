@@ -6,6 +6,7 @@ use super::{
     command_records::{WireCommand, WireOutcome},
     letters::DeadLetterHeaders,
     records::{WireEvent, WireOrder},
+    schema_id,
 };
 
 /// What stands in the records of a topic.
@@ -20,7 +21,7 @@ impl Format {
     /// Its schema.
     pub fn schema(&self) -> Schema {
         let mut schema = (self.schema)();
-        schema.insert("$id".into(), format!("urn:encargo:{}", self.name).into());
+        schema.insert("$id".into(), schema_id(self.name).into());
         schema
     }
 }

@@ -2,8 +2,8 @@ use std::{fs, path::Path};
 
 use super::*;
 use crate::domain::{
-    Cause, Closing, Command, CommandCopy, DeadLetter, Exits, HandleKey, Lang, Source, StateEvent, TraceParent, Waits,
-    command::Action, flow::Party,
+    Cause, Closing, Command, CommandCopy, DeadLetter, Exits, Fault, HandleKey, Lang, Source, StateEvent, TraceParent,
+    Waits, command::Action, flow::Party,
 };
 
 const RECORD_TIME: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -143,7 +143,7 @@ fn an_event_of_a_newer_version_is_told_from_poison() {
     );
     assert!(read(&of_version(VERSION), &sealed).is_ok());
     assert!(read(&of_version(VERSION + 1), &Headers::default()).is_ok(), "strangers call fields what they like");
-    assert!(matches!(read(br#"{"version":1,"orderid":{}}"#, &sealed), Err(Unreadable::Invalid(_))));
+    assert!(matches!(read(br#"{"version":1,"orderid":{}}"#, &sealed), Err(Unreadable::Misfit(_))));
 }
 
 #[test]
@@ -169,7 +169,55 @@ fn poison_is_refused_with_a_reason() {
 fn a_reason_never_quotes_the_record() {
     let value = br#"{"orderid":"eva@example.org","gameid":"1","name":"n","price":"1","usermail":"eva@example.org"}"#;
     let error = decode_order(value, &Headers::default(), RECORD_TIME).unwrap_err();
-    assert!(error.rule.contains("invalid type: string") && !error.rule.contains("eva"), "{error}");
+    assert!(error.reason.contains("invalid type: string") && !error.reason.contains("eva"), "{error}");
+}
+
+#[test]
+fn a_misfit_points_at_what_is_wrong() {
+    let order = |text: &str| decode_order(text.as_bytes(), &Headers::default(), RECORD_TIME).unwrap_err();
+    let good = r#"{"orderid":1,"gameid":"1","name":"n","price":"1","usermail":"a@example.org"}"#;
+    for (text, fault, pointer) in [
+        ("hola".to_owned(), Fault::Syntax, None),
+        (good.replace('}', ""), Fault::Syntax, None),
+        ("[]".into(), Fault::Type, Some("")),
+        ("7".into(), Fault::Type, Some("")),
+        (good.replace("gameid", "appid"), Fault::Missing, Some("/gameid")),
+        (good.replace("\"price\":\"1\"", "\"price\":7.99"), Fault::Type, Some("/price")),
+        (good.replace("\"name\"", "\"gameid\":\"2\",\"name\""), Fault::Rule, Some("/gameid")),
+        (good.replace("\"1\",\"usermail", "\"7,99\",\"usermail"), Fault::Rule, Some("/price")),
+        (good.replace("a@example.org", "nobody"), Fault::Rule, Some("/usermail")),
+        (good.replace('}', r#","placed_at":"today"}"#), Fault::Rule, Some("/placed_at")),
+    ] {
+        let misfit = order(&text);
+        assert_eq!((misfit.fault, misfit.pointer.as_deref()), (fault, pointer), "{text}: {misfit}");
+    }
+    let command = decode_command(br#"{"orderid":1,"command":" ","do":"cancel","party":"customer","by":"x"}"#);
+    assert_eq!(command.unwrap_err().pointer.as_deref(), Some("/command"));
+}
+
+#[test]
+fn a_dead_letter_says_where_and_by_which_schema_and_earlier_ones_are_read() {
+    let early = golden("compra_dead_letters/v1.json");
+    for (name, headers) in [("v1.json", early), ("v2.json", golden("compra_dead_letters/v2.json"))] {
+        let headers: std::collections::BTreeMap<String, String> = serde_json::from_slice(&headers).unwrap();
+        let written: Headers = headers.iter().collect();
+        let letter = decode_dead_letter(None, b"{", &written, RECORD_TIME).expect(name);
+        assert_eq!((letter.source.offset, &*letter.reason), (17, "price: must be a number"), "{name}");
+        let told = told(&letter.headers);
+        match name {
+            "v1.json" => assert_eq!((told.fault, told.pointer, told.schema, told.version), (None, None, None, None)),
+            _ => {
+                let expected = (Some(Fault::Rule), Some("/price"), Some("urn:encargo:order"), Some(2));
+                assert_eq!((told.fault, told.pointer, told.schema, told.version), expected);
+                let again: std::collections::BTreeMap<_, _> = dead_letter_headers(&letter)
+                    .iter()
+                    .map(|(name, value)| (name.to_owned(), String::from_utf8(value.to_vec()).unwrap()))
+                    .collect();
+                assert_eq!(again, headers, "what is written is the sample");
+            }
+        }
+        assert_eq!(redrive_headers(&letter).len(), 1, "nothing but how often");
+    }
 }
 
 #[test]

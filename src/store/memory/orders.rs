@@ -143,9 +143,7 @@ impl Tables {
         let last = row.map(|row| (row.current().0, row.order.fingerprint()));
         let relation = lifecycle::relate(last, event).unless_known(is_known);
         if relation == Relation::Conflict {
-            let mut letter = incoming.letter.clone();
-            letter.reason = conflict(row.map(|row| &row.order), &event.order);
-            self.insert_letter(letter);
+            self.insert_letter(conflict(&incoming.letter, row.map(|row| &row.order), &event.order));
         }
         if !applied.count(relation, batch.is_unmailed(event)) {
             return;

@@ -123,7 +123,7 @@ async fn conflicts(
     let letter = |incoming: &&Incoming| {
         let order = &incoming.event.order;
         let new = held.get(&order.id).and_then(|row| row.new);
-        DeadLetter { reason: conflict(new.or(stored.get(&order.id)), order), ..incoming.letter.clone() }
+        conflict(&incoming.letter, new.or(stored.get(&order.id)), order)
     };
     Ok(events.iter().map(letter).collect())
 }

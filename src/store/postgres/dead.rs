@@ -159,13 +159,13 @@ const LETTER_COLUMNS: &str = "topic, partition, \"offset\", reason, attempts, at
 /// The columns of a record as it is.
 const WHOLE: &str = "key, value, headers";
 
-/// Those of what a list tells of it. The header that says that it is not whole is the last one.
+/// Those of what a list tells of it. The letter's own headers are the last ones.
 fn listed() -> String {
-    let cut = format!("position('[\"{}\",' IN headers)", wire::CUT);
+    let own = format!("position('[\"{}' IN headers)", wire::OWN);
     format!(
         "substring(key FROM 1 FOR {LISTED_MAX}), substring(value FROM 1 FOR {LISTED_MAX}),
          CASE WHEN octet_length(headers) <= {LISTED_MAX} THEN headers
-             WHEN {cut} > 0 THEN '[' || substring(headers FROM {cut}) ELSE '[]' END"
+             WHEN {own} > 0 THEN '[' || substring(headers FROM {own}) ELSE '[]' END"
     )
 }
 

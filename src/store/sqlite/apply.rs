@@ -322,9 +322,7 @@ impl<'conn> Projection<'conn> {
         let mut select = self.conn.prepare_cached(&sql)?;
         let mut found = select.query([order.id.get() as i64])?;
         let stored = found.next()?.and_then(|row| rows::order(row).ok()); // a damaged one cannot be compared
-        let mut letter = incoming.letter.clone();
-        letter.reason = conflict(stored.as_ref(), order);
-        dead::insert(self.conn, &letter)
+        dead::insert(self.conn, &conflict(&incoming.letter, stored.as_ref(), order))
     }
 
     fn finish(self) -> Result<Applied> {

@@ -150,14 +150,14 @@ fn dead_mails(conn: &Connection, condition: &str, params: impl Params) -> Result
 /// The columns of a record as it is.
 const WHOLE: &str = "key, value, headers";
 
-/// Those of what a list tells of it. The header that says that it is not whole is the last one. `substr` makes NULL of what is
+/// Those of what a list tells of it. The letter's own headers are the last ones. `substr` makes NULL of what is
 /// empty.
 fn listed() -> String {
     let start = |column| format!("iif(length({column}) > {LISTED_MAX}, substr({column}, 1, {LISTED_MAX}), {column})");
-    let (key, value, cut) = (start("key"), start("value"), format!("instr(headers, '[\"{}\",')", wire::CUT));
+    let (key, value, own) = (start("key"), start("value"), format!("instr(headers, '[\"{}')", wire::OWN));
     format!(
         "{key}, {value}, CASE WHEN length(headers) <= {LISTED_MAX} THEN headers
-             WHEN {cut} THEN '[' || substr(headers, {cut}) ELSE '[]' END"
+             WHEN {own} THEN '[' || substr(headers, {own}) ELSE '[]' END"
     )
 }
 

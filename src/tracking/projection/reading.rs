@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{super::Error, Projection};
 use crate::{
-    domain::{DeadLetter, Source, Timestamp, wire},
+    domain::{DeadLetter, Invalid, Misfit, Source, Timestamp, wire},
     eventlog::{Budget, Record, TopicPartition},
     store::orders::{Advance, Batch, Incoming},
 };
@@ -64,7 +64,11 @@ impl Projection {
                 let (topic, partition, offset) = (tp.topic.clone(), tp.partition, record.offset);
                 return Err(Error::Newer { topic, partition, offset, source });
             }
-            Err(reason) => Self::add_unreadable(batch, tp, record, reason.to_string()),
+            Err(wire::Unreadable::Misfit(misfit)) => Self::add_unreadable(batch, tp, record, "state", &misfit),
+            Err(newer @ wire::Unreadable::Newer(_)) => {
+                let misfit = Invalid { field: Some("version"), rule: newer.to_string().into() }.into();
+                Self::add_unreadable(batch, tp, record, "state", &misfit);
+            }
         }
         Ok(())
     }
@@ -72,15 +76,16 @@ impl Projection {
     fn add_outcome(batch: &mut Batch, tp: &TopicPartition, record: Record) {
         match wire::decode_outcome(&record.value) {
             Ok(outcome) => batch.outcomes.push(outcome),
-            Err(reason) => Self::add_unreadable(batch, tp, record, reason.to_string()),
+            Err(misfit) => Self::add_unreadable(batch, tp, record, "outcome", &misfit),
         }
     }
 
-    fn add_unreadable(batch: &mut Batch, tp: &TopicPartition, record: Record, reason: String) {
+    fn add_unreadable(batch: &mut Batch, tp: &TopicPartition, record: Record, format: &str, misfit: &Misfit) {
         let mut letter = dead_letter(tp, record, batch.now);
-        warn!(topic = tp.topic, partition = tp.partition, offset = letter.source.offset, reason, "dead letter");
+        warn!(topic = tp.topic, partition = tp.partition, offset = letter.source.offset, pointer = misfit.pointer, reason = %misfit, "dead letter");
         wire::note_unreadable(&mut letter);
-        batch.dead.push(DeadLetter { reason, ..letter });
+        wire::note_misfit(&mut letter, format, misfit);
+        batch.dead.push(letter);
     }
 
     fn read_dead_letter(&self, tp: &TopicPartition, record: Record) -> DeadLetter {

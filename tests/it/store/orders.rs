@@ -1,7 +1,7 @@
 //! Orders: what the projection writes, and what can be asked.
 
 use encargo::{
-    domain::{Closing, Exits, Lang, Order, Product, Waits},
+    domain::{Closing, DeadLetter, Exits, Fault, Lang, Order, Product, Waits, wire},
     store::{
         Error,
         dead::DeadId,
@@ -148,8 +148,10 @@ pub async fn another_order_under_the_same_id_is_a_dead_letter(place: &dyn Place)
     for silent in ["gameid", "@", "eva", "ana"] {
         assert!(!letter.reason.contains(silent), "{silent} in {:?}", letter.reason);
     }
-    let reason = letter.reason.clone();
-    assert_eq!(letter, encargo::domain::DeadLetter { reason, ..foreign[0].letter.clone() });
+    let told = wire::told(&letter.headers);
+    assert_eq!((told.fault, told.schema), (Some(Fault::Conflict), Some("urn:encargo:state")));
+    let (reason, headers) = (letter.reason.clone(), letter.headers.clone());
+    assert_eq!(letter, DeadLetter { reason, headers, ..foreign[0].letter.clone() });
 }
 
 pub async fn offsets_are_compared_and_set(place: &dyn Place) {
