@@ -18,7 +18,7 @@ use crate::{
     app,
     clock::Clock,
     domain::{Lang, Timestamp},
-    forecast::{self, BUCKET, History, Model, PAST, Planned, Special, Start},
+    forecast::{self, BUCKET, History, InFlight, Model, PAST, Planned, Special, Start},
     pages::format,
     role::Role,
     scale,
@@ -69,11 +69,13 @@ impl Forecast {
         let config = settings.load(&self.store.settings())?.config;
         let zone = config.mail.time_zone.0.clone();
         let special = special(self.special.as_ref(), &zone)?;
-        let history = match &self.history {
-            Some(path) => read(path)?,
+        let flow = config.flow()?;
+        let (history, in_flight) = match &self.history {
+            Some(path) => (read(path)?, None),
             None => {
-                let now = Clock::system().now();
-                History::of_minutes(&open::store(&config).await?.minutes(now - PAST).await?, now)
+                let (store, now) = (open::store(&config).await?, Clock::system().now());
+                let in_flight = InFlight::new(&store.snapshot(now).await?.due, &flow, now);
+                (History::of_minutes(&store.minutes(now - PAST).await?, now), Some(in_flight))
             }
         };
         let forecast = match forecast::Forecast::new(&history, &special) {
@@ -82,7 +84,8 @@ impl Forecast {
         };
         let settings = app::scaling(&config);
         let buckets = (self.next.as_secs() / BUCKET.as_secs()) as usize;
-        let plan = forecast::plan(&forecast, buckets, &settings, &app::loads(&config, &config.flow()?));
+        let loads = app::loads(&config, &flow);
+        let plan = forecast::plan(&forecast, buckets, &settings, &loads, in_flight.as_ref());
         let starts = forecast::starts(&plan, settings.rules.start + settings.rules.pause);
         let found = Found { lang: self.output.lang, zone, forecast, settings, plan, starts };
         self.output.show(&found.json(), &found.document())?;

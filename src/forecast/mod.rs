@@ -7,10 +7,13 @@
 //! - *profile*: the median of the last weeks at that time of the week, each by its own level, times the level of now
 //!   ([`Profile`]).
 //!
+//! What the orders in flight bring in the next hour is told by their timers ([`InFlight`]).
+//!
 //! The bands are what the past errors of that model were, for times as busy as the one that is told. With less than two weeks
 //! nothing is told: one to learn from, and one to try it on.
 
 mod backtest;
+mod flight;
 mod history;
 mod plan;
 mod profile;
@@ -23,6 +26,7 @@ use std::time::Duration;
 
 pub use self::{
     backtest::{Backtest, Model},
+    flight::{InFlight, arriving},
     history::{History, ReadError},
     plan::{Load, Planned, Start, plan, starts},
     profile::Profile,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{BUCKET, Expected, Forecast};
+use super::{BUCKET, Expected, Forecast, InFlight, arriving};
 use crate::{
     domain::Timestamp,
     role::Role,
@@ -43,15 +43,21 @@ pub struct Start {
 }
 
 /// The instances for what is not exceeded in 90 % of the cases, over so many buckets from the end of the past; decided as
-/// `/scale` does.
-pub fn plan(forecast: &Forecast, buckets: usize, settings: &Settings, loads: &[Load; Role::ALL.len()]) -> Vec<Planned> {
+/// `/scale` does. What becomes of the orders `in_flight` is known for the next hour.
+pub fn plan(
+    forecast: &Forecast,
+    buckets: usize,
+    settings: &Settings,
+    loads: &[Load; Role::ALL.len()],
+    in_flight: Option<&InFlight>,
+) -> Vec<Planned> {
     let mut scalers = Role::ALL.map(|role| Scaler::new(role, settings));
     let planned = |ahead: usize| {
         let expected = forecast.expected(ahead);
         let decisions = Role::ALL.map(|role| {
-            let Load { per_order, shares } = loads[role as usize];
-            let arriving = expected.p90 * per_order / BUCKET.as_secs_f64();
-            let seen = Observed { arriving, shares, ..Observed::default() };
+            let (load, time) = (loads[role as usize], (expected.at, expected.at + BUCKET));
+            let arriving = arriving(role, load, in_flight, time, expected.p90 / BUCKET.as_secs_f64());
+            let seen = Observed { arriving, shares: load.shares, ..Observed::default() };
             scalers[role as usize].decide(seen, BUCKET * ahead as u32)
         });
         Planned {

@@ -123,7 +123,7 @@ fn instances_are_started_before_they_are_needed() {
     let settings = crate::scale::Settings { capacity: [Some(100.0); 4], ..Default::default() };
     let loads = [1.0, 1.0, 4.0, 0.0].map(|per_order| Load { per_order, shares: (per_order > 3.0).then_some(12) });
     // from Monday at midnight
-    let plan = plan(&forecast, DAY, &settings, &loads);
+    let plan = plan(&forecast, DAY, &settings, &loads, None);
     let at_ten = plan.iter().find(|planned| planned.expected.at.to_string().contains("T10:30")).unwrap();
     let [intake, fulfilment, tracking, mail] = at_ten.instances;
     assert!(intake == fulfilment && (7..12).contains(&intake) && tracking == 12 && mail == 1, "{at_ten:?}");

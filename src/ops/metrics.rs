@@ -7,6 +7,7 @@ use std::{
 };
 
 use axum::{
+    Extension,
     extract::State,
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
@@ -17,15 +18,25 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Ops, desk::Watch, exposition, exposition::Format, ledger, process, scale};
+use super::{
+    Ops,
+    desk::{Desk, Watch},
+    exposition,
+    exposition::Format,
+    ledger, process, scale,
+};
 use crate::web::Problem;
 
-pub(super) async fn metrics(State(ops): State<Ops>, headers: HeaderMap) -> Response {
+pub(super) async fn metrics(
+    State(ops): State<Ops>,
+    Extension(desk): Extension<Option<Desk>>,
+    headers: HeaderMap,
+) -> Response {
     let mut now = Registry::default();
     now.register("encargo_build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     ready(&ops, &mut now).await;
     lags(&ops.watch, &mut now).await;
-    scale::measure(&ops.watch, &mut now).await;
+    scale::measure(&ops.watch, desk.as_ref(), &mut now).await;
     if let Some(store) = ops.store()
         && let Err(error) = ledger::measure(store.as_ref(), &ops.clock, &mut now).await
     {

@@ -35,11 +35,7 @@ pub(super) async fn scale(
         let detail = "neither the log nor the store has answered yet; keep what runs, and ask again in a moment";
         return Problem::unavailable(detail).into_response();
     }
-    // it goes on when it takes too long, and is there for the next one
-    let ahead = match &desk {
-        Some(desk) => timeout(AHEAD_MAX, look_ahead(desk)).await.ok().flatten(),
-        None => None,
-    };
+    let ahead = look(desk.as_ref()).await;
     let told = |(role, decision): &(Role, Decision)| {
         (role.name().to_owned(), as_json(reader.lang, *role, decision, ahead.as_ref()))
     };
@@ -48,23 +44,40 @@ pub(super) async fn scale(
 }
 
 /// The numbers as metrics; of roles about which nothing is known there are none.
-pub(super) async fn measure(watch: &Watch, registry: &mut Registry) {
-    let wanted = Family::<[(&'static str, &'static str); 1], Gauge>::default();
-    for (role, decision) in watch.wanted().await {
-        wanted.get_or_create(&[("role", role.name())]).set(i64::from(decision.wanted));
+pub(super) async fn measure(watch: &Watch, desk: Option<&Desk>, registry: &mut Registry) {
+    let [wanted, soon] = [(); 2].map(|()| Family::<[(&'static str, &'static str); 1], Gauge>::default());
+    let decided = watch.wanted().await;
+    let ahead = look(desk).await;
+    for (role, decision) in decided {
+        let of = [("role", role.name())];
+        wanted.get_or_create(&of).set(i64::from(decision.wanted));
+        soon.get_or_create(&of).set(i64::from(foreseen(role, &decision, ahead.as_ref())));
     }
     registry.register("encargo_scale_wanted", "Instances of a role that are wanted, as /scale tells", wanted);
+    let help = "Instances of a role that will be wanted once one that is started now works, as /scale tells";
+    registry.register("encargo_scale_foreseen", help, soon);
+}
+
+/// What is to come, where this process can know that. A look that takes too long goes on, and is there for the next one.
+async fn look(desk: Option<&Desk>) -> Option<Ahead> {
+    timeout(AHEAD_MAX, look_ahead(desk?)).await.ok().flatten()
 }
 
 fn as_json(lang: Lang, role: Role, decision: &Decision, ahead: Option<&Ahead>) -> Value {
     let Decision { wanted, need, seen, capacity, source } = decision;
-    let soon = ahead.and_then(|ahead| ahead.soon(role)).unwrap_or_default();
+    let told =
+        |tell: fn(&Ahead, Lang, Role) -> Vec<Value>| ahead.map(|ahead| tell(ahead, lang, role)).unwrap_or_default();
     json!({
-        "foreseen": soon.max(*wanted), "next": ahead.map(|ahead| ahead.hours(lang, role)).unwrap_or_default(),
+        "foreseen": foreseen(role, decision, ahead), "due": told(Ahead::minutes), "next": told(Ahead::hours),
         "wanted": wanted, "reason": reason(lang, decision), "needed": need.instances, "arriving_per_s": rounded(seen.arriving),
         "waiting": seen.waiting, "behind_s": rounded(seen.behind.as_secs_f64()), "instances": seen.instances,
         "at_most": seen.shares, "capacity_per_s": rounded(*capacity), "capacity": source.name(),
     })
+}
+
+/// How many will be wanted once an instance that is started now works.
+fn foreseen(role: Role, decision: &Decision, ahead: Option<&Ahead>) -> u32 {
+    ahead.map(|ahead| ahead.soon(role)).unwrap_or_default().max(decision.wanted)
 }
 
 /// To a tenth.

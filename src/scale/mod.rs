@@ -79,6 +79,13 @@ pub struct Settings {
     pub zero: Vec<Role>,
 }
 
+impl Settings {
+    /// What an instance of a role does per second: as it is set, or cautiously.
+    pub fn capacity_of(&self, role: Role) -> f64 {
+        self.capacity[role as usize].unwrap_or_else(|| cautious(role))
+    }
+}
+
 /// What an instance of a role does per second as long as nothing was learned or set: less than one with a core to itself does
 /// (`docs/benchmarks.md`), so that there are rather too many instances at first.
 pub const fn cautious(role: Role) -> f64 {

@@ -1,6 +1,6 @@
 //! How everything stands, at a glance: what an operator looks at all day.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 
@@ -12,6 +12,10 @@ use crate::domain::{OrderId, Timestamp};
 pub const AGES: usize = 16;
 /// Most late orders that are named.
 pub const LATE_MAX: usize = 50;
+/// How far ahead it is told when orders leave their states.
+pub const DUE_AHEAD: Duration = Duration::from_hours(1);
+/// How finely.
+pub const DUE_TOGETHER: Duration = Duration::from_secs(10);
 
 /// How everything stands, of one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +26,8 @@ pub struct Snapshot {
     pub in_flight: Vec<InState>,
     /// The latest of the late ones, the worst first; at most [`LATE_MAX`].
     pub late: Vec<LateOrder>,
+    /// When the others leave their states, as far as that is within [`DUE_AHEAD`]: by time, then by state.
+    pub due: Vec<Due>,
     /// The mails.
     pub mails: LedgerCounts,
     /// Orders with a mail about one of their states that was refused for good.
@@ -46,6 +52,17 @@ pub struct InState {
     pub ages: [u64; AGES],
     /// The longest time in it of any order that has one.
     pub dwell: Option<Duration>,
+}
+
+/// Orders in flight that leave a state within the same [`DUE_TOGETHER`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// When that begins.
+    pub at: Timestamp,
+    /// The state's place in the flow.
+    pub step: u8,
+    /// How many they are.
+    pub count: u64,
 }
 
 /// An order that should have left its state.
@@ -88,6 +105,7 @@ pub trait Overview: Send + Sync {
 pub(super) struct Flights {
     states: Vec<InState>,
     late: Vec<LateOrder>,
+    due: BTreeMap<(Timestamp, u8), u64>,
 }
 
 impl Flights {
@@ -109,7 +127,14 @@ impl Flights {
             self.note_late(LateOrder { id, estado: estado.into(), due });
         } else {
             state.ages[age(now.since(at), dwell)] += 1;
+            if due < now + DUE_AHEAD {
+                self.note_due(together(due.max(now)), step, 1);
+            }
         }
+    }
+
+    pub(super) fn note_due(&mut self, at: Timestamp, step: u8, count: u64) {
+        *self.due.entry((at, step)).or_default() += count;
     }
 
     /// Adds what was counted elsewhere.
@@ -142,10 +167,17 @@ impl Flights {
         state
     }
 
-    pub(super) fn finish(mut self) -> (Vec<InState>, Vec<LateOrder>) {
+    pub(super) fn finish(mut self, snapshot: &mut Snapshot) {
         self.states.sort_by(|a, b| (a.step, &a.estado).cmp(&(b.step, &b.estado)));
-        (self.states, self.late)
+        (snapshot.in_flight, snapshot.late) = (self.states, self.late);
+        snapshot.due = self.due.into_iter().map(|((at, step), count)| Due { at, step, count }).collect();
     }
+}
+
+/// When the [`DUE_TOGETHER`] begins in which a time lies.
+fn together(at: Timestamp) -> Timestamp {
+    let millis = DUE_TOGETHER.as_millis() as i64;
+    Timestamp::from_millis(at.as_millis().div_euclid(millis) * millis)
 }
 
 /// The part of its time in the state in which an order is.

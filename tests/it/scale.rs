@@ -36,8 +36,13 @@ async fn one_process_is_wanted_of_what_one_process_does() {
     );
     let spanish = app.http.get(app.ops("/scale?lang=es")).send().await.unwrap().json::<Value>().await.unwrap();
     assert_eq!(spanish["mail"]["reason"], "no llega nada ni espera nada");
+    let due = spanish["mail"]["due"].as_array().unwrap();
+    assert_eq!((due.len(), &due[0]["wanted"]), (10, &1.into()));
+    assert_eq!(due[0]["reason"], "vencen o llegan 0,0/s y una instancia hace 200/s");
     let metrics = app.http.get(app.ops("/metrics")).send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("encargo_scale_wanted{role=\"fulfilment\"} 1\n"), "{metrics}");
+    for metric in ["wanted", "foreseen"] {
+        assert!(metrics.contains(&format!("encargo_scale_{metric}{{role=\"fulfilment\"}} 1\n")), "{metrics}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,9 @@ use super::{
 };
 use crate::{
     domain::Timestamp,
-    forecast::{self, BUCKET, Backtest, DAYS_LEAST, Forecast, History, Load, Model, PAST, Planned, Special, Start},
+    forecast::{
+        self, BUCKET, Backtest, DAYS_LEAST, Forecast, History, InFlight, Load, Model, PAST, Planned, Special, Start,
+    },
     role::Role,
     scale::Settings,
     store,
@@ -54,10 +56,15 @@ pub(super) async fn look(desk: &Desk) -> Result<Arc<Foresight>, Problem> {
     let deps = &desk.0.deps;
     let (watch, now, loads) = (deps.watch.clone(), deps.env.clock.now(), deps.loads);
     let special = Special::none(deps.site.zone.clone());
+    let flow = deps.flow.clone();
     let look = async move {
         let minutes = watch.store()?.minutes(now - PAST).await?;
+        let seen = watch.look().await?;
         let settings = watch.scaling();
-        let compute = move || Foresight::new(now, &History::of_minutes(&minutes, now), &special, settings, &loads);
+        let compute = move || {
+            let in_flight = InFlight::new(&seen.snapshot.due, &flow, seen.at);
+            Foresight::new(now, &History::of_minutes(&minutes, now), &special, settings, &loads, Some(&in_flight))
+        };
         let computed = spawn_blocking(compute).await;
         computed.map(Arc::new).map_err(|error| store::Error::Unavailable(error.to_string()))
     };
@@ -76,9 +83,10 @@ impl Foresight {
         special: &Special,
         settings: Settings,
         loads: &[Load; Role::ALL.len()],
+        in_flight: Option<&InFlight>,
     ) -> Self {
         let told = Forecast::new(history, special).map(|forecast| {
-            let plan = forecast::plan(&forecast, AHEAD, &settings, loads);
+            let plan = forecast::plan(&forecast, AHEAD, &settings, loads, in_flight);
             let starts = forecast::starts(&plan[..PLANNED * HOUR], settings.rules.start + settings.rules.pause);
             let seen = history.orders()[history.len() - BEFORE..].to_vec();
             Told { seen, plan, starts, backtest: forecast.backtest().clone(), settings }
@@ -193,7 +201,7 @@ impl Told {
     /// What an instance of each role does, in words.
     fn capacity(&self, voice: Voice<'_>) -> String {
         let one = |role: Role| {
-            let per_s = self.settings.capacity[role as usize].unwrap_or_else(|| crate::scale::cautious(role));
+            let per_s = self.settings.capacity_of(role);
             format!("{} {}/s", voice.word(role.word()), rate(voice.lang, per_s))
         };
         voice.say("fc_capacity", &[("c", &Role::ALL.map(one).join(", "))])
@@ -235,7 +243,7 @@ mod tests {
         let settings =
             Settings { capacity: [Some(10.0), Some(10.0), Some(1_000.0), Some(1_000.0)], ..Settings::default() };
         let loads = Role::ALL.map(|_| Load { per_order: 1.0, shares: Some(4) });
-        Foresight::new(history.at(history.len()), &history, &Special::none(TimeZone::UTC), settings, &loads)
+        Foresight::new(history.at(history.len()), &history, &Special::none(TimeZone::UTC), settings, &loads, None)
     }
 
     #[test]

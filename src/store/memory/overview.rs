@@ -34,7 +34,7 @@ impl Overview for MemoryStore {
                 flights.add(row.order.id, (&event.estado, event.step), (event.at, due), now);
             }
         }
-        (snapshot.in_flight, snapshot.late) = flights.finish();
+        flights.finish(&mut snapshot);
         Ok(snapshot)
     }
 

@@ -18,7 +18,8 @@ use crate::{
         Result,
         orders::OrderCounts,
         overview::{
-            AGES, Flights, InState, LATE, LATE_MAX, LateOrder, Minute, Minutes, Overview, Snapshot, minute_name,
+            AGES, DUE_AHEAD, DUE_TOGETHER, Flights, InState, LATE, LATE_MAX, LateOrder, Minute, Minutes, Overview,
+            Snapshot, minute_name,
         },
     },
 };
@@ -58,6 +59,9 @@ async fn snapshot(client: &Session, now: Timestamp) -> Result<Snapshot> {
          SELECT 'worst', estado, NULL, id, due, NULL FROM (
              SELECT estado, id, due FROM flights WHERE due + $3 < $2 ORDER BY due, id LIMIT {LATE_MAX}) worst
          UNION ALL
+         SELECT 'due', NULL, NULL, count(*), greatest(due, $2) / $5 * $5, step
+             FROM flights WHERE due + $3 >= $2 AND due < $2 + $4 GROUP BY 5, 6
+         UNION ALL
          SELECT 'dead', NULL, NULL, count(*), NULL, NULL FROM dead_records WHERE status IN ('dead', 'chosen')
          UNION ALL
          SELECT 'refused', NULL, NULL, count(DISTINCT id >> 8), NULL, NULL FROM dead_mails WHERE {REFUSED}
@@ -65,8 +69,9 @@ async fn snapshot(client: &Session, now: Timestamp) -> Result<Snapshot> {
          SELECT 'oldest', NULL, NULL, min(at), NULL, NULL FROM lane"
     );
     let kinds = KINDS.map(Kind::name).to_vec();
+    let [late, ahead, together] = [LATE, DUE_AHEAD, DUE_TOGETHER].map(|time| time.as_millis() as i64);
     let found =
-        client.query(&client.prepare(&sql).await?, &[&kinds, &now.as_millis(), &(LATE.as_millis() as i64)]).await?;
+        client.query(&client.prepare(&sql).await?, &[&kinds, &now.as_millis(), &late, &ahead, &together]).await?;
     let (mut snapshot, mut flights) = (Snapshot::default(), Flights::default());
     for row in &found {
         let number = row.get::<_, Option<i64>>(3);
@@ -75,6 +80,11 @@ async fn snapshot(client: &Session, now: Timestamp) -> Result<Snapshot> {
             "dead" => snapshot.dead_records = number.unwrap_or_default() as u64,
             "refused" => snapshot.mail_refused = number.unwrap_or_default() as u64,
             "oldest" => snapshot.mails.oldest_unsettled_at = number.map(Timestamp::from_millis),
+            "due" => flights.note_due(
+                Timestamp::from_millis(row.get(4)),
+                row.get::<_, i64>(5) as u8,
+                number.unwrap_or_default() as u64,
+            ),
             "worst" => flights.note_late(LateOrder {
                 id: rows::order_id(number.unwrap_or_default())?,
                 estado: row.get::<_, &str>(1).into(),
@@ -83,7 +93,7 @@ async fn snapshot(client: &Session, now: Timestamp) -> Result<Snapshot> {
             how => flights.add_counted(&counted(how, row)),
         }
     }
-    (snapshot.in_flight, snapshot.late) = flights.finish();
+    flights.finish(&mut snapshot);
     Ok(snapshot)
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::Timestamp,
-    store::overview::{Flights, InState, LateOrder, Minute, Minutes, Overview, Snapshot, minute_name},
+    store::overview::{Flights, Minute, Minutes, Overview, Snapshot, minute_name},
 };
 
 #[async_trait]
@@ -25,15 +25,15 @@ impl Overview for SqliteStore {
 
 /// All of one moment, as every read is.
 fn snapshot(conn: &Connection, now: Timestamp) -> Result<Snapshot> {
-    let (in_flight, late) = flights(conn, now)?;
-    Ok(Snapshot {
+    let mut snapshot = Snapshot {
         counts: orders::counts(conn)?,
-        in_flight,
-        late,
         mails: ledger::counts(conn)?,
         mail_refused: mail_refused(conn)?,
         dead_records: dead::record_count(conn)?,
-    })
+        ..Snapshot::default()
+    };
+    flights(conn, now)?.finish(&mut snapshot);
+    Ok(snapshot)
 }
 
 fn mail_refused(conn: &Connection) -> Result<u64> {
@@ -42,7 +42,7 @@ fn mail_refused(conn: &Connection) -> Result<u64> {
     Ok(count.cast_unsigned())
 }
 
-fn flights(conn: &Connection, now: Timestamp) -> Result<(Vec<InState>, Vec<LateOrder>)> {
+fn flights(conn: &Connection, now: Timestamp) -> Result<Flights> {
     let mut select = conn.prepare_cached(
         "SELECT f.id, h.estado, coalesce(h.step, h.seq), h.at, coalesce(h.next_at, h.expect_at)
          FROM in_flight f CROSS JOIN history h ON h.id = (
@@ -54,7 +54,7 @@ fn flights(conn: &Connection, now: Timestamp) -> Result<(Vec<InState>, Vec<LateO
         let times = (rows::time(row, 3)?, rows::optional_time(row, 4)?);
         flights.add(rows::order_id(row, 0)?, (rows::text(row, 1)?, row.get(2)?), times, now);
     }
-    Ok(flights.finish())
+    Ok(flights)
 }
 
 fn minutes(conn: &Connection, from: Timestamp) -> Result<Vec<Minute>> {

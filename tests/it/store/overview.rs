@@ -10,7 +10,7 @@ use encargo::{
         ledger::{Class, MailId, Reason, Verdict},
         links::LinkRequest,
         orders::{Incoming, Query},
-        overview::{AGES, InState, LATE_MAX, Minute, Snapshot},
+        overview::{AGES, Due, InState, LATE_MAX, Minute, Snapshot},
     },
 };
 
@@ -53,6 +53,14 @@ pub async fn all_that_is_in_flight_is_seen_at_a_glance(place: &dyn Place) {
     assert_eq!(seen.in_flight, [received, preparing]);
     let late: Vec<_> = seen.late.iter().map(|late| (late.id, &*late.estado, late.due)).collect();
     assert_eq!(late, [(id(1), "recibido", at(8))]);
+    // orders 2 and 4, at 16 s and 18 s; when the one that is late leaves its state nobody knows
+    let due = |count| Due { at: at(10), step: 2, count };
+    assert_eq!(seen.due, [due(2)]);
+    let just_due = store.snapshot(at(17)).await.unwrap().due;
+    assert_eq!(just_due, [due(2)], "what is due and not late yet leaves now");
+    assert_eq!(store.snapshot(at(0)).await.unwrap().due, [Due { at: at(0), step: 1, count: 1 }, due(2)]);
+    let in_an_hour = encargo::domain::Timestamp::from_millis(at(18).as_millis() - 3_600_000);
+    assert_eq!(store.snapshot(in_an_hour).await.unwrap().due.iter().map(|due| due.count).sum::<u64>(), 2);
     assert_eq!((seen.counts.total, seen.counts.finished, seen.dead_records), (5, 1, 1));
     let mut counts = (seen.counts, store.order_counts().await.unwrap());
     counts.0.by_state.sort();
