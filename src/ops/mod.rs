@@ -107,6 +107,9 @@ impl Ops {
         let follow = middleware::from_fn_with_state(self.live.clone(), live::follow);
         let numbers = Router::new().route("/metrics", get(metrics::metrics)).route("/scale", get(scale::scale));
         let numbers = numbers.layer(Extension(desk.clone()));
+        if let Some(desk) = &desk {
+            desk.look_now_and_then();
+        }
         let desk = desk.map_or_else(Router::new, desk::Desk::router);
         let numbers = numbers.with_state(self.clone()).merge(contract::router(&self.contract));
         let routes = Router::new()

@@ -1,4 +1,6 @@
 // What pages weigh, and what a search, people who watch their orders and an open desk cost: `scripts/weights`.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { Agent, get } from 'node:http';
 import { fileURLToPath } from 'node:url';
@@ -22,6 +24,8 @@ export async function firstLoad(browser, address) {
 }
 
 const SEARCHES = 1000, WATCHERS = 1000, SECONDS = 20, TICKS = 100;
+const ACCEPTED = 'encargo_orders_accepted_total{via="json"}';
+const RATE = 1500, PAIRS = 12, WINDOW = 4, WARM = 10;
 const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
 
 /** Megabytes in memory now, and seconds of CPU so far, of a process. */
@@ -114,6 +118,41 @@ async function watchersCost() {
   }
 }
 
+/** What the server computes for each order in every other window, in which a desk is open, and in those between. */
+export async function deskCosts() {
+  const server = await Server.start({ ENCARGO_FLOW_FILE: undefined, ENCARGO_MAIL: 'none:' });
+  const load = spawn(process.env.ENCARGO_BINARY, [
+    'bench', '--target', server.shop(''), '--ops', server.ops(''), '--no-mail', '--rate', `${RATE}`,
+    '--duration', `${WARM + 2 * PAIRS * (WINDOW + 1)}s`,
+  ], { stdio: 'ignore' });
+  try {
+    await pause(WARM);
+    const windows = { shut: [], open: [] };
+    for (let window = 0; window < 2 * PAIRS; window += 1) {
+      const isOpen = window % 4 === 1 || window % 4 === 2; // shut, open, open, shut: what drifts counts for both
+      const desk = isOpen ? get(server.ops('/'), { agent: false, headers: { accept: 'text/event-stream' } }, (events) => events.resume()) : null;
+      desk?.on('error', () => {});
+      await pause(0.5);
+      const [before, from] = [await usage(server.child), await server.metric(ACCEPTED)];
+      await pause(WINDOW);
+      const [after, to] = [await usage(server.child), await server.metric(ACCEPTED)];
+      windows[isOpen ? 'open' : 'shut'].push(((after.cpu - before.cpu) * 1e6) / (to - from));
+      desk?.destroy();
+      await pause(0.5);
+    }
+    const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+    const pairs = windows.open.map((open, pair) => open / windows.shut[pair] - 1);
+    const more = mean(pairs);
+    const error = Math.sqrt(mean(pairs.map((pair) => (pair - more) ** 2)) / (PAIRS - 1));
+    console.log(`an open desk     ${mean(windows.open).toFixed(0)} µs of CPU an order beside ${mean(windows.shut).toFixed(0)} at ${RATE}/s: ${(100 * more).toFixed(1)} % more (± ${(100 * error).toFixed(1)}), ${PAIRS} pairs`);
+  } finally {
+    const ended = load.exitCode === null ? once(load, 'exit') : null;
+    load.kill();
+    await ended;
+    await server.end();
+  }
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const browser = await launch();
   try {
@@ -123,4 +162,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   }
   if (process.argv[2]) await searchCosts(process.argv[2]);
   await watchersCost();
+  await deskCosts();
 }

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use minijinja::{Value, context};
 
-use super::{Desk, failures, says::Voice, watch::Seen};
+use super::{Desk, failures, foresight, says::Voice, watch::Seen};
 use crate::pages::filled;
 
 /// For how long orders may not add up: what is between two looks takes its time.
 const ODD_FOR: Duration = Duration::from_secs(10);
 /// How long a mail may wait.
 const MAIL_WAITS: Duration = Duration::from_mins(5);
+
+/// How long before it is capacity that will be short is told of.
+const SHORT_WITHIN: Duration = Duration::from_hours(1);
 
 /// Something that needs attention.
 pub(super) struct Item {
@@ -28,7 +31,7 @@ impl Item {
     }
 }
 
-/// Everything that does; nothing when all is well.
+/// Everything that does; nothing when all is well, and that is noted.
 pub(super) async fn items(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Item> {
     let mut items = Vec::new();
     if let Some((missing, odd)) = odd(seen) {
@@ -44,6 +47,12 @@ pub(super) async fn items(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Ite
     if failures::open(seen) > 0 {
         items.push(failed(desk, seen, voice).await);
     }
+    if let Ok(foresight) = foresight::look(desk).await
+        && let Some((title, there)) = foresight.short(desk, seen.at, SHORT_WITHIN, voice)
+    {
+        items.push(late_item("/capacity", title, there));
+    }
+    desk.0.calm.note(items.is_empty(), seen.at, desk.0.deps.env.pace.monotonic());
     items
 }
 

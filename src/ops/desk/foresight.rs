@@ -1,7 +1,7 @@
 //! What will come, by the orders of the last weeks, and the instances that takes: computed once for five minutes, however many
 //! look, and only when somebody does.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use minijinja::{Value, context};
 use tokio::task::spawn_blocking;
@@ -97,14 +97,25 @@ impl Foresight {
         }
     }
 
+    /// What will be missing so soon, in words: how many instances are needed when, and how many there are.
+    pub(super) fn short(
+        &self,
+        desk: &Desk,
+        now: Timestamp,
+        within: Duration,
+        voice: Voice<'_>,
+    ) -> Option<(String, String)> {
+        let told = self.told.as_ref()?;
+        told.short(there(&desk.0.deps.watch), now + within, voice)
+    }
+
     pub(super) fn values(&self, desk: &Desk, voice: Voice<'_>) -> Value {
         let Some(told) = &self.told else {
             let why = voice.count("fc_few", self.days as u64);
             return context! { few => why, least => DAYS_LEAST, chart => (), need => () };
         };
         let there = there(&desk.0.deps.watch);
-        let is_missing = |start: &&Start| there(start.role).is_none_or(|there| there < start.to);
-        let need = told.starts.iter().find(is_missing).map(
+        let need = told.missing(&there).map(
             |start| context! { n => start.to, role => voice.word(start.role.word()), at => told.needed_at(start).as_millis() },
         );
         context! {
@@ -115,6 +126,23 @@ impl Foresight {
 }
 
 impl Told {
+    /// The first instances to be started that there are not yet; that there are none where it is not known how many there are.
+    fn missing(&self, there: impl Fn(Role) -> Option<u32>) -> Option<&Start> {
+        self.starts.iter().find(|start| there(start.role).is_none_or(|there| there < start.to))
+    }
+
+    fn short(
+        &self,
+        there: impl Fn(Role) -> Option<u32>,
+        until: Timestamp,
+        voice: Voice<'_>,
+    ) -> Option<(String, String)> {
+        let start = self.missing(&there).filter(|start| self.needed_at(start) <= until)?;
+        let (n, there) = (voice.number(u64::from(start.to)), there(start.role).unwrap_or_default());
+        let places = [("t", &*voice.hour(self.needed_at(start))), ("n", &*n), ("g", voice.word(start.role.word()))];
+        Some((voice.say("fc_need", &places), voice.count("fc_there", u64::from(there))))
+    }
+
     /// When the instances are to work.
     fn needed_at(&self, start: &Start) -> Timestamp {
         start.at + self.settings.rules.start + self.settings.rules.pause
@@ -261,6 +289,21 @@ mod tests {
         let count = |name: &str| chart.get_attr(name).unwrap().to_string().matches(['M', 'L']).count();
         assert_eq!([count("seen"), count("expected"), count("band")], [36, 60, 120]);
         assert_eq!(chart.get_attr("share").unwrap().to_string(), "37.5");
+    }
+
+    #[test]
+    fn what_will_be_short_is_told_in_time() {
+        let Foresight { told: Some(told), .. } = foretold(21) else { panic!("three weeks are enough") };
+        let site = Site { zone: TimeZone::UTC, ..Site::default() };
+        let voice = Voice { lang: Lang::En, site: &site, now: told.begins() };
+        let start = *told.starts.first().unwrap();
+        let (needed, one) = (told.needed_at(&start), |_| Some(1));
+        assert_eq!(told.short(one, needed - Duration::from_secs(1), voice), None, "not yet");
+        let (title, there) = told.short(one, needed, voice).unwrap();
+        let (n, role) = (start.to, voice.word(start.role.word()));
+        assert_eq!(title, format!("At about {}, {n} instances of {role} will be needed", voice.hour(needed)));
+        assert_eq!(there, "there is one");
+        assert_eq!(told.short(|_| Some(64), needed, voice), None, "there are enough");
     }
 
     #[test]

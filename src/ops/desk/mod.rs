@@ -11,6 +11,7 @@ mod actions;
 mod ahead;
 mod attention;
 mod browse;
+mod calm;
 mod capacity;
 mod charts;
 mod csv;
@@ -59,11 +60,11 @@ pub(super) use self::{
     says::petals_in,
     wanted::reason,
 };
-use self::{paced::Paced, watch::Seen};
+use self::{paced::Paced, says::Voice, watch::Seen};
 use super::{Check, Relay};
 use crate::{
     commands::Commands,
-    domain::Flow,
+    domain::{Flow, Lang},
     env::Env,
     eventlog::{TopicInfo, TopicPartition},
     forecast::{BUCKET, Load},
@@ -120,6 +121,8 @@ struct Inner {
     foresight: Paced<Arc<foresight::Foresight>>,
     /// Places for downloads.
     downloads: Arc<tokio::sync::Semaphore>,
+    /// Since when all has been well.
+    calm: calm::Calm,
     /// Held by whoever asks the log for topics or records.
     reading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -150,6 +153,7 @@ impl Desk {
             foresight: Paced::every(BUCKET),
             downloads: Arc::new(tokio::sync::Semaphore::new(csv::DOWNLOADS_MAX)),
             reading: Arc::default(),
+            calm: calm::Calm::default(),
         }))
     }
 
@@ -169,6 +173,21 @@ impl Desk {
             .with_state(self)
     }
 
+    /// Looks now and then while nobody else does, so that it is known since when all has been well. Ends with the desk.
+    pub(super) fn look_now_and_then(&self) {
+        let (desk, pace) = (Arc::downgrade(&self.0), self.0.deps.env.pace.clone());
+        tokio::spawn(async move {
+            loop {
+                pace.sleep(calm::EVERY).await;
+                let Some(desk) = desk.upgrade().map(Self) else { return };
+                if let Ok(seen) = desk.look().await {
+                    let voice = Voice { lang: Lang::default(), site: &desk.0.deps.site, now: seen.at };
+                    attention::items(&desk, &seen, voice).await;
+                }
+            }
+        });
+    }
+
     async fn render(&self, name: &str, reader: &Reader, here: &'static str, values: Value) -> Response {
         let sections = super::sections(here, self.0.deps.mails, open_failures(&self.0.deps.watch).await);
         let shared = context! { nav => sections, ..super::of_time(&self.0.deps.site.zone, &self.0.deps.env.clock) };
@@ -176,7 +195,11 @@ impl Desk {
     }
 
     async fn look(&self) -> Result<Arc<Seen>, Problem> {
-        self.0.deps.watch.look().await.map_err(unavailable)
+        let seen = self.0.deps.watch.look().await;
+        if seen.is_err() {
+            self.0.calm.note(false, self.0.deps.env.clock.now(), self.0.deps.env.pace.monotonic());
+        }
+        seen.map_err(unavailable)
     }
 
     /// The partition on which the order was taken, if that is known: of the first topic that fulfilment reads.

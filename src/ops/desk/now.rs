@@ -15,7 +15,7 @@ use super::{
     windows::Window,
 };
 use crate::{
-    pages::Reader,
+    pages::{Reader, filled, format},
     store::{
         ledger::MailStatus,
         overview::{AGES, InState},
@@ -53,8 +53,12 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader) -> Result<Res
             .to_owned(),
         n => voice.say("verdict_n", &[("n", &voice.number(n))]),
     };
+    let calm = desk.0.calm.since(seen.at).filter(|_| !is_empty).map(|since| {
+        let places = [("h", voice.time(since)), ("t", format::duration(seen.at.since(since)).into())];
+        filled(voice.word("verdict_since"), &places).unwrap_or_default()
+    });
     let values = context! {
-        title, is_empty,
+        title, is_empty, calm,
         todo => items.into_iter().map(attention::Item::values).collect::<Vec<_>>(),
         flow => flow(&desk, &seen, voice), equation => equation(&seen),
         orders => orders(&seen, voice), lateness => seen.lateness.as_ref().map(|window| lateness(window, voice)),
