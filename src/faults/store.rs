@@ -10,7 +10,8 @@ use crate::{
     domain::{CommandId, CommandOutcome, DeadLetter, EmailAddress, OrderId, Source, Timestamp},
     eventlog::TopicPartition,
     store::{
-        DeadLetters, Error, Keys, Ledger, Links, Mails, Marks, Orders, Overview, Past, Pruned, Result, Store,
+        Capacities, DeadLetters, Error, Keys, Ledger, Links, Mails, Marks, Orders, Overview, Past, Pruned, Result,
+        Store,
         dead::{Action, DeadId, DeadItem},
         keys::{Reservation, Reserved},
         ledger::{LedgerCounts, Mail, MailId, Settlement, Suppression},
@@ -238,5 +239,16 @@ impl Marks for FaultyStore {
 
     async fn forget(&self, partitions: Vec<TopicPartition>) -> Result<()> {
         self.call("forget", self.store.forget(partitions)).await
+    }
+}
+
+#[async_trait]
+impl Capacities for FaultyStore {
+    async fn capacities(&self) -> Result<Vec<(String, f64)>> {
+        self.call("capacities", self.store.capacities()).await
+    }
+
+    async fn note_capacity(&self, role: &str, per_s: f64) -> Result<()> {
+        self.call("note_capacity", self.store.note_capacity(role, per_s)).await
     }
 }

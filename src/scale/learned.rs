@@ -23,6 +23,13 @@ impl Learned {
         Self { capacity: cautious, is_measured: false }
     }
 
+    /// Takes for measured what was measured earlier, unless something was since.
+    pub const fn recall(&mut self, per_s: f64) {
+        if !self.is_measured {
+            (self.capacity, self.is_measured) = (per_s, true);
+        }
+    }
+
     /// Notes what an instance did per second. Where nothing was done something was away, which tells nothing.
     pub fn note(&mut self, did: f64, pace: Pace) {
         if !did.is_finite() || did <= 0.0 {

@@ -66,6 +66,18 @@ impl Scaler {
         self.learned.note(did, pace);
     }
 
+    /// Takes for learned what was learned earlier, unless something was since.
+    pub fn recall(&mut self, per_s: f64) {
+        if per_s.is_finite() && per_s > 0.0 {
+            self.learned.recall(per_s);
+        }
+    }
+
+    /// What instances did per second, if that was measured; also where another number is set.
+    pub fn learned(&self) -> Option<f64> {
+        self.learned.is_measured().then(|| self.learned.capacity())
+    }
+
     /// Decides by what is seen now.
     pub fn decide(&mut self, seen: Observed, now: Monotonic) -> Decision {
         let (capacity, source) = self.capacity();

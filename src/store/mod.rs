@@ -1,12 +1,13 @@
 //! The store: the read model of orders, the mail ledger, dead letters, idempotency keys, and the projection's own
 //! offsets, changed together in one transaction.
 //!
-//! One trait per user of it; a back end implements all eight. Every call is one transaction, durable when it returns.
+//! One trait per user of it; a back end implements all nine. Every call is one transaction, durable when it returns.
 
 use async_trait::async_trait;
 
 use crate::domain::Timestamp;
 
+pub mod capacities;
 mod columns;
 pub mod dead;
 pub mod handover;
@@ -21,6 +22,7 @@ pub mod overview;
 pub mod postgres;
 pub mod sqlite;
 
+pub use capacities::Capacities;
 pub use dead::DeadLetters;
 pub use handover::Handover;
 pub use keys::Keys;
@@ -76,7 +78,7 @@ pub struct Pruned {
 
 /// A store.
 #[async_trait]
-pub trait Store: Orders + Ledger + Links + Mails + DeadLetters + Keys + Marks + Overview {
+pub trait Store: Orders + Ledger + Links + Mails + DeadLetters + Keys + Marks + Overview + Capacities {
     /// Deletes what is past its time.
     async fn prune(&self, past: Past) -> Result<Pruned>;
 

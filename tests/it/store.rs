@@ -9,6 +9,7 @@ use encargo::store::{
 };
 
 mod bouncer;
+mod capacities;
 mod connecting;
 mod dead;
 mod endings;
@@ -277,6 +278,8 @@ macro_rules! every_check {
                 orders_are_counted_by_minute,
                 an_order_that_goes_on_has_not_ended,
                 old_minutes_are_forgotten;
+            capacities:
+                what_instances_do_is_kept_by_role;
             keys:
                 a_key_stands_for_its_order,
                 a_key_belongs_to_one_request,

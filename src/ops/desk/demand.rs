@@ -20,6 +20,8 @@ pub(super) const MAILS: &str = "mails";
 const LEARN_EVERY: Duration = Duration::from_secs(20);
 /// States that enter later than this, in seconds, are not in time.
 const LATE: f64 = 1.0;
+/// What was learned is kept anew once it differs by this part from what is kept.
+const KEEP_ANEW: f64 = 0.05;
 /// For how long a decision is good when nothing can be seen any more.
 const GOOD_FOR: Duration = Duration::from_secs(30);
 
@@ -35,6 +37,8 @@ pub(super) struct Demand {
 struct State {
     scaler: Scaler,
     learned_at: Monotonic,
+    /// What an instance does, as it stands in the store.
+    kept: f64,
     decided: Option<(Monotonic, Decision)>,
 }
 
@@ -43,9 +47,37 @@ impl Demand {
         // roles that share a process cannot be stopped one by one
         let zero = if is_shared { settings.zero.clone() } else { Vec::new() };
         let settings = Settings { zero, ..settings.clone() };
-        let state =
-            |role| (role, State { scaler: Scaler::new(role, &settings), learned_at: Duration::ZERO, decided: None });
+        let state = |role| {
+            let scaler = Scaler::new(role, &settings);
+            (role, State { scaler, learned_at: Duration::ZERO, kept: 0.0, decided: None })
+        };
         Self { roles: Role::ALL.map(state).into(), settings, is_shared }
+    }
+
+    /// Goes on with what was learned before this process started.
+    pub(super) fn recall(&mut self, kept: &[(String, f64)]) {
+        for (role, state) in &mut self.roles {
+            if let Some((_, per_s)) = kept.iter().find(|(name, _)| *name == role.name()) {
+                state.kept = *per_s;
+                state.scaler.recall(*per_s);
+            }
+        }
+    }
+
+    /// What was learned and is not kept yet.
+    pub(super) fn to_keep(&self) -> Vec<(Role, f64)> {
+        let differing = |(role, state): (&Role, &State)| {
+            let per_s = state.scaler.learned()?;
+            ((per_s - state.kept).abs() > state.kept * KEEP_ANEW).then_some((*role, per_s))
+        };
+        self.roles.iter().filter_map(differing).collect()
+    }
+
+    /// It is kept.
+    pub(super) fn kept(&mut self, role: Role, per_s: f64) {
+        if let Some(state) = self.roles.get_mut(&role) {
+            state.kept = per_s;
+        }
     }
 
     /// How it is decided, with what an instance does as if that were set.
@@ -197,6 +229,28 @@ mod tests {
         assert!(fulfilment.need.beyond.is_some());
         let intake = of(&decided, Role::Intake);
         assert!((intake.seen.arriving - 2_400.0).abs() < 1.0 && intake.wanted == 12, "{intake:?}");
+    }
+
+    #[test]
+    fn what_was_learned_is_kept_and_gone_on_with() {
+        let kept =
+            [("fulfilment".to_owned(), 900.0), ("mail".to_owned(), f64::NAN), ("of_a_newer_version".to_owned(), 5.0)];
+        let mut demand = Demand::new(&Settings::default(), true);
+        demand.recall(&kept);
+        let capacity = |demand: &Demand, role: Role| demand.settings().capacity[role as usize].unwrap().round() as u32;
+        assert_eq!([Role::Fulfilment, Role::Mail].map(|role| capacity(&demand, role)), [900, 200]);
+        assert_eq!(demand.to_keep(), [], "it is kept already");
+        let learn = |demand: &mut Demand, did| {
+            demand.roles.get_mut(&Role::Fulfilment).unwrap().scaler.learn(did, Pace::InTime);
+            demand.to_keep()
+        };
+        assert_eq!(learn(&mut demand, 940.0), [], "nearly the same");
+        assert_eq!(learn(&mut demand, 1_200.0), [(Role::Fulfilment, 1_200.0)]);
+        assert_eq!(demand.to_keep().len(), 1, "until that is done");
+        demand.kept(Role::Fulfilment, 1_200.0);
+        assert_eq!(demand.to_keep(), []);
+        demand.recall(&kept);
+        assert_eq!(capacity(&demand, Role::Fulfilment), 1_200, "what was seen since counts");
     }
 
     #[test]

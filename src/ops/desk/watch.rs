@@ -100,6 +100,8 @@ struct Past {
     books: Books,
     demand: Demand,
     owners: Owners,
+    /// Whether is known what was learned before this process started.
+    has_recalled: bool,
     sent: Growth,
     turned_away: Growth,
 }
@@ -164,7 +166,37 @@ impl Watch {
             Ok(store) => store.ledger_counts().await.ok(),
             Err(_) => None,
         };
+        if let Err(error) = self.recall().await {
+            tracing::debug!(%error, "what instances do cannot be read yet");
+        }
         self.note(read.as_ref(), counts.as_ref(), self.0.of.env.pace.monotonic());
+        if let Err(error) = self.keep().await {
+            tracing::debug!(%error, "what instances do is not kept");
+        }
+    }
+
+    /// Goes on with what processes before this one learned, once there is a store.
+    async fn recall(&self) -> store::Result<()> {
+        if !self.past().has_recalled
+            && let Ok(store) = self.store()
+        {
+            let kept = store.capacities().await?;
+            let mut past = self.past();
+            past.demand.recall(&kept);
+            past.has_recalled = true;
+        }
+        Ok(())
+    }
+
+    /// Keeps what was learned for processes after this one.
+    async fn keep(&self) -> store::Result<()> {
+        let Ok(store) = self.store() else { return Ok(()) };
+        let learned = self.past().demand.to_keep();
+        for (role, per_s) in learned {
+            store.note_capacity(role.name(), per_s).await?;
+            self.past().demand.kept(role, per_s);
+        }
+        Ok(())
     }
 
     /// How many instances of each role are wanted, as far as this process can know.

@@ -5,6 +5,7 @@
 //! is ordered, so that the same calls in the same order have the same answers. It is plain where the others are fast:
 //! counts and lists look through everything, and only the mails that wait are kept apart.
 
+mod capacities;
 mod dead;
 mod keys;
 mod ledger;
@@ -49,6 +50,8 @@ struct Tables {
     outcomes: BTreeMap<CommandId, CommandOutcome>,
     keys: BTreeMap<String, Key>,
     secrets: BTreeMap<String, [u8; 16]>,
+    /// By their roles.
+    capacities: BTreeMap<String, f64>,
 }
 
 /// How far a group has projected a partition, and the fingerprint of the record before.

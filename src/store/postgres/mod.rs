@@ -12,6 +12,7 @@
 //! needs a connection and a recovery of its own; a mailer that asks for due mails every 100 ms is one look at an index.
 
 mod apply;
+mod capacities;
 mod changes;
 mod compact;
 mod dead;

@@ -9,6 +9,7 @@
 
 mod apply;
 mod births;
+mod capacities;
 mod compact;
 mod dead;
 mod keys;

@@ -23,6 +23,7 @@ use super::{
 const BACK_TO_7: &str = "
     DROP TABLE outcomes;
     DROP TABLE resends;
+    DROP TABLE capacities;
     ALTER TABLE orders DROP COLUMN partition;
     ALTER TABLE orders DROP COLUMN flow;
     ALTER TABLE orders DROP COLUMN address;
