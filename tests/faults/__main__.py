@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import day
 import scale
 import verdict
 from fleet import Fleet
@@ -99,6 +100,8 @@ def main():
     parser.add_argument("--port", type=int, help="first of about 60 ports (free ones)")
     parser.add_argument("--untimed", action="store_true", help="judge the promises, not how long things took")
     parser.add_argument("--scale", action="store_true", help="no faults: the throughput of one and of two fulfilments")
+    parser.add_argument("--day", type=float, metavar="SECONDS", help="no faults: a day that follows /scale, an hour takes so long")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="of the day, as SVG")
     parser.add_argument("--keep", action="store_true", help="keep the logs of good runs as well")
     options = parser.parse_args()
     options.binary = options.binary.resolve()
@@ -106,6 +109,8 @@ def main():
     need(options.binary.exists(), f"no {options.binary}: cargo build --release, or --binary FILE")
     if options.scale:
         return scale.main(options)
+    if options.day:
+        return day.main(options)
     names = options.only.split(",")
     need(not (unknown := set(names) - FAULTS.keys()), f"unknown faults {unknown}; there are {', '.join(FAULTS)}")
     runs = [names * options.rounds] if options.together else [[name] * options.rounds for name in names]

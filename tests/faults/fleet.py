@@ -19,8 +19,8 @@ DWELL = 1.0
 
 
 class Fleet:
-    def __init__(self, options, proxied):
-        self.options, self.proxied = options, proxied
+    def __init__(self, options, proxied, settings=None):
+        self.options, self.proxied, self.more = options, proxied, settings or {}
         self.folder = Path(tempfile.mkdtemp(prefix="encargo-faults-"))
         self.folder.chmod(0o711)  # the database's own user passes through
         self.kafka = Kafka(self.folder / "kafka", options.port)
@@ -52,7 +52,7 @@ class Fleet:
         self.settings = {
             "ENCARGO_LOG": f"kafka://{self.kafka.brokers}", "ENCARGO_STORE": self.postgres.url,
             "ENCARGO_MAIL": f"smtp://127.0.0.1:{sink.first}?connections=10", "ENCARGO_DWELL": f"{DWELL:g}s",
-            "ENCARGO_LOG_PARTITIONS": "12", "ENCARGO_LOGGING_FORMAT": "text",
+            "ENCARGO_LOG_PARTITIONS": "12", "ENCARGO_LOGGING_FORMAT": "text", **self.more,
         }
         self.encargo("log", "init")
         for slot in range(self.options.instances):

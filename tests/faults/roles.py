@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import urllib.request
 
 from servers import need, wait_for
@@ -18,7 +19,7 @@ class Role:
         self.binary, self.kind, self.slot = binary, kind, slot
         self.settings, self.folder = settings, folder
         self.listen = {name: "127.0.0.1:0" for name in ("intake", "tracking", "ops")}
-        self.process = None
+        self.process = self.began = None
 
     @property
     def name(self):
@@ -27,6 +28,7 @@ class Role:
     def start(self, ready=True):
         env = {**os.environ, **self.settings, "ENCARGO_SLOT": str(self.slot), "ENCARGO_DATA": str(self.folder / "data")}
         env |= {f"ENCARGO_{name.upper()}_LISTEN": address for name, address in self.listen.items()}
+        self.began = time.time()
         with open(self.folder / f"{self.name}.log", "a") as log:
             command = [self.binary, self.kind, "--json"]
             self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
