@@ -36,7 +36,6 @@ pub mod mail;
 
 pub mod ops;
 pub mod pages;
-pub mod registry;
 pub mod web;
 pub mod words;
 

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::{
-    config::{self, Config, Topics},
+    config::{Config, Topics},
     contract::{self, Deployment},
-    fulfilment, intake, registry,
+    fulfilment, intake,
     role::Role,
     tracking,
 };
@@ -31,16 +31,4 @@ pub fn documents(config: &Config) -> Vec<(String, Value)> {
     let listeners = [(Role::Intake, intake::openapi()), (Role::Tracking, tracking::openapi())];
     documents.extend(listeners.map(|(role, document)| (format!("openapi-{}.json", role.name()), document)));
     documents
-}
-
-/// The schema registry of these settings, if they name one.
-pub fn registry(config: &Config) -> Option<registry::Options> {
-    let set = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let config::Registry { url, user, password, ca } = &config.registry;
-    Some(registry::Options {
-        url: set(url)?,
-        user: set(user),
-        password: password.clone(),
-        ca: Some(ca.clone()).filter(|path| !path.as_os_str().is_empty()),
-    })
 }

@@ -1,5 +1,3 @@
-mod publish;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -11,7 +9,6 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use self::publish::Publish;
 use super::{
     Settings,
     output::{Out, explain},
@@ -38,13 +35,6 @@ pub(super) enum Command {
                             encargo contract check contracts/1 contracts/2 --mode full --own-names\n  \
                             encargo contract check old.json new.json --mode backward")]
     Check(Check),
-    /// Give the formats to a schema registry, unless one of them would break a reader
-    ///
-    /// Each topic has two subjects there, TOPIC-value and TOPIC-key. All are judged before anything is changed.
-    #[command(after_help = "Examples:\n  encargo contract publish --registry http://localhost:8081 --dry-run\n  \
-                            encargo contract publish --registry https://registry.example/apis/ccompat/v7 \\\n      \
-                            --user encargo --password-file /run/secrets/registry")]
-    Publish(Publish),
 }
 
 #[derive(Debug, Args)]
@@ -112,7 +102,6 @@ impl Command {
             Self::Show(show) => show.run(settings),
             Self::Export(export) => export.run(settings),
             Self::Check(check) => check.run(),
-            Self::Publish(publish) => super::wait(publish.run(settings)),
         }
     }
 }

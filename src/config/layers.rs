@@ -63,7 +63,7 @@ static DEFAULTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
 pub struct Layers(BTreeMap<String, Entry>);
 
 /// Keys whose values are never shown.
-const SECRETS: [&str; 5] = ["tracking.api_key", "store.password", "mail.password", "ops.token", "registry.password"];
+const SECRETS: [&str; 4] = ["tracking.api_key", "store.password", "mail.password", "ops.token"];
 /// Keys whose values may hold a password: like the secrets, they can be kept in a file of their own.
 const URLS: [&str; 3] = ["log.url", "store.url", "mail.url"];
 

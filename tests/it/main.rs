@@ -38,7 +38,6 @@ mod metrics;
 mod overload;
 mod pages;
 mod prove;
-mod registry;
 mod roles;
 mod scale;
 mod setup;
