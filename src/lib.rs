@@ -12,6 +12,7 @@ pub mod eventlog;
 pub mod faults;
 pub mod files;
 pub mod reach;
+pub mod refusals;
 pub mod role;
 pub mod sqlite;
 pub mod store;

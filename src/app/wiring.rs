@@ -23,6 +23,7 @@ use crate::{
     mail::{self, Composer, Transport},
     ops::{self, Check, OnceHandle, Ops, Relay},
     pages::Site,
+    refusals::Refusals,
     store::{Handover, Store},
     tracking,
 };
@@ -81,8 +82,11 @@ impl Wiring {
         let mut registry = Registry::default();
         let mut unused = Registry::default(); // what this process does not do is not measured as zero
         let [fulfilment, tracking, mail] = [Role::Fulfilment, Role::Tracking, Role::Mail].map(has);
-        let fulfilment = fulfilment::Metrics::new(if fulfilment { &mut registry } else { &mut unused });
-        let tracking = tracking::Metrics::new(if tracking { &mut registry } else { &mut unused });
+        let refusals = Refusals::default();
+        refusals.register(if fulfilment || tracking { &mut registry } else { &mut unused });
+        let fulfilment =
+            fulfilment::Metrics::new(if fulfilment { &mut registry } else { &mut unused }).counting(&refusals);
+        let tracking = tracking::Metrics::new(if tracking { &mut registry } else { &mut unused }).counting(&refusals);
         let mail = mail::Metrics::register(if mail { &mut registry } else { &mut unused });
         let transport = if has(Role::Mail) { transport(config, addresses, &flow, &env)? } else { None };
         let (log, store): (OnceHandle<dyn EventLog>, OnceHandle<dyn Store>) = Default::default();

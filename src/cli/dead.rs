@@ -218,10 +218,7 @@ impl Decide {
         done.out.flush()?;
         explain(&done.summary(action, self.dry_run));
         if done.cut > 0 {
-            explain(&format!(
-                "Left alone {}, too large to be kept whole: encargo dead show ID",
-                count(done.cut, "record")
-            ));
+            explain(&format!("Left alone {} not kept whole: encargo dead show ID", count(done.cut, "letter")));
         }
         Ok(())
     }
@@ -258,7 +255,7 @@ struct Done {
     records: u64,
     /// Mails whose address was refused: driven again, they die again while it is suppressed.
     of_addresses: u64,
-    /// Records that are not kept whole, and were left alone.
+    /// Letters whose records are not kept whole, and that were left alone.
     cut: u64,
 }
 
@@ -307,6 +304,14 @@ fn cut(item: &DeadItem) -> Option<String> {
     let letter = item.letter.as_ref()?;
     let words = wire::cut(&letter.headers)?;
     let source = &letter.source;
+    if let Some(offsets) = wire::run(&letter.headers) {
+        let (first, last) = (source.offset, offsets.last().map_or(source.offset, |range| *range.end()));
+        return Some(format!(
+            "{words}; the records are between offsets {first} and {last} of {}/{} for as long as that topic keeps them (all of them: \
+             --json)",
+            source.topic, source.partition
+        ));
+    }
     Some(format!(
         "the record was too large to be kept whole ({words}); the original is at offset {} of {}/{} for as long as that topic keeps it",
         source.offset, source.topic, source.partition
@@ -336,7 +341,10 @@ fn no_such(id: &DeadId) -> anyhow::Error {
 fn as_json(item: &DeadItem) -> Value {
     let told = item.letter.as_ref().map(|letter| {
         let wire::Told { fault, pointer, schema, version } = wire::told(&letter.headers);
-        json!({ "fault": fault.map(Fault::name), "pointer": pointer, "schema": schema, "version": version })
+        json!({
+            "fault": fault.map(Fault::name), "pointer": pointer, "schema": schema, "version": version,
+            "records": wire::records(&letter.headers),
+        })
     });
     let letter = item.letter.as_ref().map(|letter| {
         let headers: Vec<_> = letter.headers.iter().map(|(name, value)| json!([name, bytes_as_json(value)])).collect();

@@ -8,6 +8,7 @@ pub mod command;
 mod dead_letter;
 mod email;
 mod event;
+pub mod flood;
 pub mod flow;
 pub mod foreign_text;
 mod handle;

@@ -10,6 +10,7 @@ mod headers;
 mod letters;
 mod parse;
 mod records;
+mod runs;
 mod schemas;
 mod waits;
 
@@ -26,8 +27,9 @@ pub use events::{OLD_STATES, Unreadable, decode_event, encode_event, encode_old_
 pub use headers::{Header, Headers, SEAL, UNREADABLE, event_headers, forwarded_headers, is_forwarded, order_headers};
 pub use letters::{
     OWN, Told, attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_misfit, note_unreadable,
-    position_only, redrive_headers, told,
+    position_only, redrive_headers, told, without_own,
 };
+pub use runs::{first_of_run, note_run, records, run};
 pub use schemas::{Format, formats};
 pub use waits::{read_waits, waits_name};
 

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::eventlog::{GroupOffset, Record, TopicPartition};
+use crate::{
+    domain::flood::Flood,
+    eventlog::{GroupOffset, Record, TopicPartition},
+};
 
 /// Input that was heard and not taken yet.
 #[derive(Default)]
@@ -19,6 +22,8 @@ pub(super) struct Feed {
     next: u64,
     /// The offset of the last commit.
     committed: u64,
+    /// Bounds its dead letters.
+    pub(super) flood: Flood,
 }
 
 impl Inbox {
@@ -50,7 +55,7 @@ impl Feed {
     /// An input that was assigned, with what it brought meanwhile.
     pub(super) fn new(assigned: GroupOffset, inbox: Inbox) -> Self {
         let GroupOffset { tp, offset, .. } = assigned;
-        Self { tp, inbox, next: offset, committed: offset }
+        Self { tp, inbox, next: offset, committed: offset, flood: Flood::default() }
     }
 
     pub(super) const fn inbox(&self) -> &Inbox {

@@ -15,8 +15,8 @@ pub(super) struct Refused {
     pub(super) misfit: Misfit,
 }
 
-/// A dead letter goes to the first partition, whoever finds it: what fences it is the input offset in the same commit.
-pub(super) fn dead_letter(topic: &str, tp: &TopicPartition, refused: Refused, now: Now) -> NewRecord {
+/// The dead letter of a record that cannot be used.
+pub(super) fn dead_letter(tp: &TopicPartition, refused: Refused, now: Now) -> DeadLetter {
     let Refused { record, format, misfit } = refused;
     let mut letter = DeadLetter {
         source: Source { topic: tp.topic.clone(), partition: tp.partition, offset: record.offset },
@@ -29,6 +29,11 @@ pub(super) fn dead_letter(topic: &str, tp: &TopicPartition, refused: Refused, no
     };
     wire::fit_dead_letter(&mut letter);
     wire::note_misfit(&mut letter, format, &misfit);
+    letter
+}
+
+/// A dead letter goes to the first partition, whoever finds it: what fences it is the input offset in the same commit.
+pub(super) fn written(topic: &str, letter: DeadLetter, now: Now) -> NewRecord {
     let headers = wire::dead_letter_headers(&letter);
     let DeadLetter { key, value, .. } = letter;
     NewRecord { topic: topic.to_owned(), partition: Some(0), key, value, headers, at: now.wall }
@@ -124,7 +129,7 @@ mod tests {
                 let value = vec![b'x'; if offset % 3 == 0 { 5_000 } else { 50 }];
                 let record = Record { offset, key: Some(b"7".to_vec()), value, headers: wire::Headers::default(), at };
                 let misfit = Invalid::because("no order").into();
-                dead_letter("dead", &tp, Refused { record, format: "order", misfit }, now)
+                written("dead", dead_letter(&tp, Refused { record, format: "order", misfit }, now), now)
             })
             .collect();
         let metrics = Metrics::new(&mut Registry::default());

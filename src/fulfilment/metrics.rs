@@ -12,7 +12,10 @@ use prometheus_client::{
 };
 
 use super::Counters;
-use crate::domain::command::Verdict;
+use crate::{
+    domain::{Fault, command::Verdict, wire::Headers},
+    refusals::Refusals,
+};
 
 /// What fulfilment tells about itself.
 #[derive(Debug, Clone)]
@@ -25,6 +28,7 @@ pub struct Metrics {
     commands: Family<[(&'static str, &'static str); 1], Counter>,
     retries: Counter,
     lost: Counter,
+    refusals: Refusals,
     ready: Arc<AtomicBool>,
 }
 
@@ -46,6 +50,7 @@ impl Metrics {
             commands: Family::default(),
             retries: Counter::default(),
             lost: Counter::default(),
+            refusals: Refusals::default(),
             ready: Arc::default(),
         };
         let transitions = metrics.transitions.clone();
@@ -69,6 +74,12 @@ impl Metrics {
         let help = "Dead letters that their topic refuses in every form: only the process's log says where they were";
         registry.register("encargo_dead_letters_lost", help, metrics.lost.clone());
         metrics
+    }
+
+    /// Counts refused records there, too.
+    #[must_use]
+    pub fn counting(self, refusals: &Refusals) -> Self {
+        Self { refusals: refusals.clone(), ..self }
     }
 
     /// Whether the orders in flight were restored, so that timers fire, and the log takes commits.
@@ -125,6 +136,10 @@ impl Metrics {
     #[cfg(test)]
     pub(super) fn lost(&self) -> u64 {
         self.lost.get()
+    }
+
+    pub(super) fn refused(&self, topic: &str, headers: &Headers, fault: Fault) {
+        self.refusals.count(topic, headers, fault);
     }
 
     pub(super) fn dead_letter_lost(&self) {

@@ -3,12 +3,12 @@ use tracing::{debug, warn};
 use super::{
     Accepted, Engine, Now, Options, Staged,
     feed::Feed,
-    letters::{Refused, dead_letter},
+    letters::{Refused, dead_letter, written},
     metrics::Metrics,
     plan::{Broken, Part, Ticket},
 };
 use crate::{
-    domain::{CommandCopy, CommandOutcome, Misfit, Order, TraceParent, wire},
+    domain::{CommandCopy, CommandOutcome, DeadLetter, Misfit, Order, TraceParent, wire},
     eventlog::{Budget, GroupOffset, NewRecord, Position},
 };
 
@@ -88,14 +88,14 @@ impl Partition {
             };
             if let Some(misfit) = refused {
                 self.engine.count_dead();
-                let letter = refuse(options, &self.orders, Refused { record, format: "order", misfit }, now);
-                room.budget.spend(letter.size());
-                self.letters.push(letter);
+                let whole = refuse(&mut self.orders, Refused { record, format: "order", misfit }, now, metrics);
+                bury(&mut self.letters, options, whole, &mut room.budget, now);
             }
             room.orders = room.orders.saturating_sub(self.engine.in_flight().saturating_sub(in_flight));
             self.encode(options, &mut room.budget, now);
         }
         self.engine.taken(self.orders.next());
+        self.letters.extend(self.orders.flood.letters().into_iter().map(|run| written(&options.dead, run, now)));
     }
 
     /// Decides commands that were heard, as far as there is room, and no more than so many. What cannot be one is a dead letter, and no order.
@@ -126,13 +126,14 @@ impl Partition {
                     self.outcomes.push(record);
                 }
                 Err(misfit) => {
-                    let letter = refuse(options, commands, Refused { record, format: "command", misfit }, now);
-                    budget.spend(letter.size());
-                    self.letters.push(letter);
+                    let whole = refuse(commands, Refused { record, format: "command", misfit }, now, metrics);
+                    bury(&mut self.letters, options, whole, budget, now);
                 }
             }
             self.encode(options, budget, now);
         }
+        let runs = self.commands.iter_mut().flat_map(|commands| commands.flood.letters());
+        self.letters.extend(runs.map(|run| written(&options.dead, run, now)));
     }
 
     fn outcome(&self, options: &Options, outcome: &CommandOutcome, now: Now) -> NewRecord {
@@ -266,9 +267,25 @@ impl Partition {
     }
 }
 
-/// The dead letter of a record that cannot be used.
-fn refuse(options: &Options, feed: &Feed, refused: Refused, now: Now) -> NewRecord {
-    let (topic, partition, misfit) = (&feed.tp.topic, feed.tp.partition, &refused.misfit);
-    warn!(topic, partition, offset = refused.record.offset, pointer = misfit.pointer, reason = %misfit, "dead letter");
-    dead_letter(&options.dead, &feed.tp, refused, now)
+/// The dead letter of a record that cannot be used, if it is kept whole; in a flood one letter will stand for many.
+fn refuse(feed: &mut Feed, refused: Refused, now: Now, metrics: &Metrics) -> Option<DeadLetter> {
+    let (tp, misfit, offset) = (&feed.tp, &refused.misfit, refused.record.offset);
+    let (topic, partition, pointer) = (&tp.topic, tp.partition, misfit.pointer.as_deref());
+    metrics.refused(topic, &refused.record.headers, misfit.fault);
+    if feed.flood.keeps_whole(now.monotonic) {
+        warn!(topic, partition, offset, pointer, reason = %misfit, "dead letter");
+        return Some(dead_letter(tp, refused, now));
+    }
+    let words = misfit.to_string();
+    if feed.flood.add(misfit.fault, offset, || dead_letter(tp, refused, now)) {
+        warn!(topic, partition, offset, reason = words, "a flood of dead letters: from here on one stands for many");
+    }
+    None
+}
+
+/// Takes a letter into the commit. One that stands for many comes when all are known.
+fn bury(letters: &mut Vec<NewRecord>, options: &Options, whole: Option<DeadLetter>, budget: &mut Budget, now: Now) {
+    let letter = whole.map(|letter| written(&options.dead, letter, now));
+    budget.spend(letter.as_ref().map_or(0, NewRecord::size));
+    letters.extend(letter);
 }

@@ -13,6 +13,10 @@ use crate::domain::{DeadLetter, Invalid, OrderId, Source, Timestamp, wire};
 /// Of a record's key, of its value and of its headers, most bytes in a list: a record can have a million.
 pub(super) const LISTED_MAX: usize = 4_096;
 
+/// What becomes of a row when the letter of its run comes again, in SQL: the record stays as it was first seen. One that somebody has
+/// decided about is open again, since there are records which that was not about.
+pub(super) const RUN_AGAIN: &str = "UPDATE SET reason = excluded.reason, headers = excluded.headers, status = 'dead'";
+
 /// The name of a dead letter: `mail:ORDER.SEQ`, or `TOPIC/PARTITION/OFFSET` of the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeadId {

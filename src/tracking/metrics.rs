@@ -12,7 +12,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{domain::command::Verb, store::orders::Applied};
+use crate::{
+    domain::{Fault, command::Verb, wire::Headers},
+    refusals::Refusals,
+    store::orders::Applied,
+};
 
 /// What tracking tells about itself.
 #[derive(Debug, Clone)]
@@ -22,6 +26,7 @@ pub struct Metrics {
     commands: Family<[(&'static str, &'static str); 2], Counter>,
     links: Family<[(&'static str, &'static str); 1], Counter>,
     delay: Histogram,
+    refusals: Refusals,
     ready: Arc<AtomicBool>,
 }
 
@@ -29,8 +34,8 @@ impl Metrics {
     /// Registers them.
     pub fn new(registry: &mut Registry) -> Self {
         let delay = Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
-        let (events, denied, commands, links, ready) = Default::default();
-        let metrics = Self { events, denied, commands, links, delay, ready };
+        let (events, denied, commands, links, refusals, ready) = Default::default();
+        let metrics = Self { events, denied, commands, links, delay, refusals, ready };
         let help = "State events by what became of them";
         registry.register("encargo_events_projected", help, metrics.events.clone());
         let help = "Lookups by number that were refused, for a wrong key or for none";
@@ -55,6 +60,12 @@ impl Metrics {
         metrics
     }
 
+    /// Counts refused records there, too.
+    #[must_use]
+    pub fn counting(self, refusals: &Refusals) -> Self {
+        Self { refusals: refusals.clone(), ..self }
+    }
+
     /// Whether the projection has its partitions.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
@@ -71,6 +82,10 @@ impl Metrics {
 
     pub(super) fn denied(&self, has_key: bool) {
         self.denied.get_or_create(&[("key", if has_key { "wrong" } else { "none" })]).inc();
+    }
+
+    pub(super) fn refused(&self, topic: &str, headers: &Headers, fault: Fault) {
+        self.refusals.count(topic, headers, fault);
     }
 
     pub(super) fn link_asked(&self, is_mailed: bool) {

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::{Error, GROUP, feed::Feed, metrics::Metrics};
 use crate::{
     clock::Monotonic,
-    domain::Timestamp,
+    domain::{Timestamp, flood::Flood},
     env::{Backoff, Env},
     eventlog::{self, Budget, EventLog, GroupOffset, Member, MemberEvent, MemberMode, Outcome, Record, TopicPartition},
     store::{
@@ -90,6 +90,8 @@ pub struct Projection {
     runtime: Handle,
     /// For each partition that is ours, the offset that the store holds.
     applied: BTreeMap<TopicPartition, u64>,
+    /// Bounds the dead letters of each.
+    floods: BTreeMap<TopicPartition, Flood>,
     /// Records for which the last batch had no room.
     rest: Option<(TopicPartition, VecDeque<Record>)>,
     /// What the store is to do, and how long it is left alone while it cannot.
@@ -112,6 +114,7 @@ impl Projection {
             options,
             runtime,
             applied: BTreeMap::new(),
+            floods: BTreeMap::new(),
             rest: None,
             todo: None,
             gathers: false,
@@ -232,13 +235,15 @@ impl Projection {
             }
             wait = Duration::ZERO;
         }
+        batch.dead.extend(self.floods.values_mut().flat_map(Flood::letters));
         let is_something = !batch.advances.is_empty();
         self.gathers = is_something && !room.is_spent();
         Ok(is_something.then(|| Todo::Apply(batch.into())))
     }
 
     /// Goes back to where a batch began that is not applied.
-    fn reread(&self, member: &mut dyn Member, advances: &[Advance]) -> Result<(), Error> {
+    fn reread(&mut self, member: &mut dyn Member, advances: &[Advance]) -> Result<(), Error> {
+        self.floods.clear(); // their records are read again, too
         for Advance { tp, from, .. } in advances.iter().filter(|advance| self.applied.contains_key(&advance.tp)) {
             member.seek(tp, (*from).max(self.first_kept(tp)?))?;
         }
@@ -249,6 +254,7 @@ impl Projection {
     fn rewind(&mut self, member: &mut dyn Member, partitions: &[TopicPartition]) -> Result<(), Error> {
         let stored = self.runtime.block_on(self.deps.store.offsets(GROUP))?;
         self.rest = None; // it is read again
+        self.floods.clear();
         for tp in partitions {
             let offset = stored.iter().find(|(stored, _)| stored == tp).map(|(_, offset)| *offset);
             // a store that knows nothing of the partition takes all that is left of it

@@ -44,7 +44,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
             "words",
         ],
     ),
-    ("fulfilment", &["causes", "clock", "domain", "env", "eventlog", "flaws", "flows", "planted"]),
+    ("fulfilment", &["causes", "clock", "domain", "env", "eventlog", "flaws", "flows", "planted", "refusals"]),
     ("forward", &["clock", "domain", "env", "eventlog"]),
     (
         "tracking",
@@ -58,6 +58,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
             "eventlog",
             "flows",
             "pages",
+            "refusals",
             "store",
             "telemetry",
             "web",
@@ -117,7 +118,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("bin", &[]),
 ];
 /// All but tools that nothing else needs.
-const EVERYTHING: [&str; 34] = [
+const EVERYTHING: [&str; 35] = [
     "app",
     "audit",
     "bench",
@@ -142,6 +143,7 @@ const EVERYTHING: [&str; 34] = [
     "ops",
     "pages",
     "prove",
+    "refusals",
     "role",
     "scale",
     "sqlite",

@@ -6,8 +6,10 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
+use encargo::{domain::wire::Headers, eventlog::NewRecord};
 use serde_json::Value;
 
 use crate::harness::{
@@ -22,7 +24,7 @@ const DOCUMENT: &str = "docs/metrics.md";
 /// Between these lines stands what is made here.
 const BEGIN: &str = "<!-- from here on made by the test metrics::all_are_documented -->\n";
 /// Labels whose values depend on the deployment, or are many.
-const OPEN_LABELS: [&str; 6] = ["estado", "group", "le", "partition", "topic", "version"];
+const OPEN_LABELS: [&str; 7] = ["estado", "group", "le", "partition", "producer", "topic", "version"];
 
 /// What a text of metrics tells of one.
 #[derive(Default)]
@@ -72,7 +74,29 @@ async fn told() -> String {
     let mut app = TestApp::start().await;
     let id = app.place("1010", "ana@example.org").await["orderid"].as_u64().unwrap();
     app.in_state(id, "recibido").await;
-    let text = app.http.get(app.ops("/metrics")).send().await.unwrap().text().await.unwrap();
+    let misfits = [
+        "no JSON",
+        "{}",
+        r#"{"orderid":"1"}"#,
+        r#"{"orderid":0,"gameid":"1","name":"n","price":"1","usermail":"ana@example.org"}"#,
+        r#"{"orderid":1,"gameid":"1","name":"another","price":"1","usermail":"ana@example.org"}"#,
+    ];
+    let record = |value: &str| NewRecord {
+        topic: app.config.topics.orders.clone(),
+        partition: None,
+        key: Some(b"1".to_vec()),
+        value: value.into(),
+        headers: Headers::default(),
+        at: app.clock.now(),
+    };
+    app.app().log().append(misfits.map(record).into()).await.unwrap();
+    let text = eventually("each fault is counted", async || {
+        app.clock.advance(Duration::from_secs(1));
+        let text = app.http.get(app.ops("/metrics")).send().await.unwrap().text().await.unwrap();
+        let counted = text.lines().filter(|line| line.starts_with("encargo_records_refused_total{")).count();
+        if counted == misfits.len() { Ok(text) } else { Err(format!("{counted} of {}", misfits.len())) }
+    })
+    .await;
     app.stop().await;
     text
 }

@@ -261,6 +261,7 @@ macro_rules! every_check {
                 only_a_mail_that_is_sent_is_sent_again;
             dead:
                 letters_are_kept_once_per_source,
+                a_letter_that_stands_for_many_grows,
                 dead_letters_are_listed_oldest_first,
                 one_dead_letter_can_be_looked_at,
                 a_record_is_driven_again,

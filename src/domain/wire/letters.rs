@@ -16,7 +16,7 @@ const POINTER: &str = "dead.pointer";
 const SCHEMA: &str = "dead.schema";
 const VERSION: &str = "dead.version";
 /// The header that says what was cut off a dead letter; it stays with the letter, and such a one is not driven again.
-const CUT: &str = "dead.cut";
+pub(super) const CUT: &str = "dead.cut";
 /// Most bytes of a dead letter, with some room below the brokers' default for a whole batch (1,048,588): its own headers
 /// come on top of a record that was itself as large as they take.
 const LETTER_MAX: usize = 1_000_000;
@@ -70,12 +70,21 @@ pub(super) struct DeadLetterHeaders {
         example = &"0 of 9 bytes of the key, 0 of 0 headers and 737280 of 900000 bytes of the value are kept"
     )]
     cut: Option<String>,
+    /// The offsets of the records that the letter stands for, of one that stands for many: so many came that they are not kept one by
+    /// one. Under the same source there may be several such letters; the last one names all.
+    #[schemars(
+        rename = "dead.run",
+        regex(pattern = "^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"),
+        example = &"17-4711,4713",
+        extend("x-since" = 2)
+    )]
+    run: Option<String>,
 }
 
 /// Cuts a dead letter that is too large to be written, so that it says so: what is kept of key, headers and value is
 /// their beginning, and the whole record is where it came from for as long as its topic keeps it.
 pub fn fit_dead_letter(letter: &mut DeadLetter) {
-    letter.headers = without_dead(&letter.headers);
+    letter.headers = without_own(&letter.headers);
     let key = letter.key.as_ref().map_or(0, Vec::len);
     let headers: usize = letter.headers.iter().map(cost).sum();
     let (value, count) = (letter.value.len(), letter.headers.len());
@@ -104,8 +113,8 @@ pub fn fit_dead_letter(letter: &mut DeadLetter) {
 
 /// Has a letter say why its record does not fit, in words and for machines, and by which format.
 pub fn note_misfit(letter: &mut DeadLetter, format: &str, misfit: &Misfit) {
-    let told = [FAULT, POINTER, SCHEMA, VERSION];
-    let mut headers: Headers = letter.headers.iter().filter(|(name, _)| !told.contains(name)).collect();
+    let is_kept = |(name, _): &Header| *name == CUT || !name.starts_with(OWN);
+    let mut headers: Headers = letter.headers.iter().filter(is_kept).collect();
     headers.push(FAULT, misfit.fault.name().as_bytes());
     if let Some(pointer) = &misfit.pointer {
         headers.push(POINTER, pointer.as_bytes());
@@ -182,7 +191,7 @@ pub fn cut(headers: &Headers) -> Option<&str> {
 /// The headers of a dead letter: those of the record, then where it came from and why it was refused.
 pub fn dead_letter_headers(letter: &DeadLetter) -> Headers {
     let source = &letter.source;
-    let mut headers = without_dead(&letter.headers);
+    let mut headers = without_own(&letter.headers);
     headers.extend(letter.headers.iter().filter(is_kept));
     for (name, value) in [
         ("topic", source.topic.clone()),
@@ -203,7 +212,7 @@ pub fn decode_dead_letter(key: Option<&[u8]>, value: &[u8], headers: &Headers, a
     let topic = dead("topic").filter(|topic| is_topic(topic))?;
     let mut reason = dead("reason").unwrap_or("unknown").replace(char::is_control, "\u{fffd}");
     reason.truncate(reason.floor_char_boundary(REASON_MAX));
-    let mut kept = without_dead(headers);
+    let mut kept = without_own(headers);
     kept.extend(headers.iter().filter(is_kept));
     Some(DeadLetter {
         source: Source {
@@ -222,7 +231,7 @@ pub fn decode_dead_letter(key: Option<&[u8]>, value: &[u8], headers: &Headers, a
 
 /// The headers of a dead letter that goes back to its topic: its own, and how often that has happened.
 pub fn redrive_headers(letter: &DeadLetter) -> Headers {
-    let mut headers = without_dead(&letter.headers);
+    let mut headers = without_own(&letter.headers);
     headers.push(ATTEMPTS, (letter.attempts + 1).to_string().as_bytes());
     headers
 }
@@ -243,6 +252,7 @@ fn is_kept((name, _): &Header) -> bool {
     name.starts_with(OWN) && !FIELDS.contains(name)
 }
 
-fn without_dead(headers: &Headers) -> Headers {
+/// The headers that are not a dead letter's own: whoever writes these to another topic says nothing by them.
+pub fn without_own(headers: &Headers) -> Headers {
     headers.iter().filter(|(name, _)| !name.starts_with(OWN)).collect()
 }

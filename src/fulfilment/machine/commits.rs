@@ -42,15 +42,20 @@ impl Machine {
         for record in self.partitions.values().flat_map(Partition::collected) {
             budget.spend(record.size());
         }
-        for partition in self.partitions.values_mut() {
+        // whoever comes first may take all the room that there is: each is that in turn, so that a flood holds up its own partition
+        let first = self.plans % self.partitions.len().max(1) as u64;
+        let mut in_turn: Vec<&mut Partition> = self.partitions.values_mut().collect();
+        in_turn.rotate_left(first as usize);
+        for partition in &mut in_turn {
             partition.tick(&self.options, &mut budget, now);
         }
         let mut commands = self.limits.commit_records.div_ceil(COMMANDS_PART);
-        for partition in self.partitions.values_mut() {
+        for partition in &mut in_turn {
             partition.obey(&self.options, &mut budget, &mut commands, now, &self.metrics);
         }
-        let mut room = Room { budget, orders: self.orders_left() };
-        for partition in self.partitions.values_mut() {
+        let in_flight = in_turn.iter().map(|partition| partition.engine.in_flight()).sum();
+        let mut room = Room { budget, orders: self.options.in_flight_max.saturating_sub(in_flight) };
+        for partition in &mut in_turn {
             partition.take(&self.options, &mut room, now, &self.metrics);
         }
     }

@@ -94,6 +94,9 @@ struct Ledger {
     ends: BTreeMap<(String, u32), u64>,
     states: BTreeMap<u64, Vec<u8>>,
     dead: usize,
+    letters: usize,
+    /// Of letters that stand for many, for how many.
+    runs: BTreeMap<Vec<u8>, u64>,
     committed: BTreeMap<u32, u64>,
 }
 
@@ -110,10 +113,21 @@ impl Ledger {
             *end += 1;
             match wire::decode_event(value, headers, *at) {
                 Ok(event) => self.states.entry(event.order.id.get()).or_default().push(event.seq),
-                Err(_) => self.dead += 1,
+                Err(_) => self.bury(headers),
             }
         }
         positions
+    }
+
+    /// Counts what a letter stands for; the later one of a run is the whole truth.
+    fn bury(&mut self, headers: &wire::Headers) {
+        let source = ["dead.topic", "dead.partition", "dead.offset"].map(|name| headers.get(name).unwrap());
+        self.letters += 1;
+        let counted = match wire::run(headers) {
+            Some(_) => self.runs.insert(source.join(&b'/'), wire::records(headers)).unwrap_or_default(),
+            None => 0,
+        };
+        self.dead += (wire::records(headers) - counted) as usize;
     }
 
     /// Ticks once, and commits what comes of it.

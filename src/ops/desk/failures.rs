@@ -1,6 +1,6 @@
 //! `/failures`: what could not be processed or sent, grouped by reason, and whether trying again can help.
 
-use std::hash::Hasher as _;
+use std::{collections::BTreeMap, hash::Hasher as _};
 
 use axum::{extract::State, response::Response};
 use minijinja::{Value, context};
@@ -28,6 +28,8 @@ use crate::{
 pub(super) const ITEMS_MAX: usize = 5_000;
 /// Rows of a group that are shown.
 const ROWS: usize = 50;
+/// Producers of a group that are shown, those of the most first.
+const PRODUCERS: usize = 3;
 /// Suppressed addresses that are shown.
 const ADDRESSES: usize = 20;
 /// The longest sample, in characters.
@@ -49,12 +51,15 @@ pub(super) enum Kind {
     Record,
     /// A record of which only the beginning was kept.
     Cut,
+    /// Many records, of which only the beginning of the first one was kept.
+    Flood,
 }
 
 impl Kind {
     pub(super) fn of(item: &DeadItem) -> Self {
         match &item.letter {
             None => Self::Mail(item.class),
+            Some(letter) if wire::run(&letter.headers).is_some() => Self::Flood,
             Some(letter) if wire::cut(&letter.headers).is_some() => Self::Cut,
             Some(_) => Self::Record,
         }
@@ -70,6 +75,7 @@ impl Kind {
             Self::Mail(_) => ("f_refused", "f_refused_do"),
             Self::Record => ("f_record", "f_record_do"),
             Self::Cut => ("f_cut", "f_cut_do"),
+            Self::Flood => ("f_flood", "f_flood_do"),
         }
     }
 
@@ -80,13 +86,24 @@ impl Kind {
 
     /// Whether it can be tried again at all.
     pub(super) const fn can_redrive(self) -> bool {
-        !matches!(self, Self::Cut)
+        !matches!(self, Self::Cut | Self::Flood)
     }
 
     /// Whether the address has to be let through first.
     pub(super) const fn is_about_the_address(self) -> bool {
         matches!(self, Self::Mail(Some(Class::Address | Class::Suppressed)))
     }
+}
+
+impl Group {
+    /// How many failures there are; a letter may stand for many records.
+    fn count(&self) -> u64 {
+        self.items.iter().map(stands_for).fold(0, u64::saturating_add)
+    }
+}
+
+fn stands_for(item: &DeadItem) -> u64 {
+    item.letter.as_ref().map_or(1, |letter| wire::records(&letter.headers))
 }
 
 /// How many failures nobody has decided about.
@@ -107,7 +124,7 @@ pub(super) async fn groups(store: &dyn Store) -> crate::store::Result<(Vec<Group
             None => groups.push(Group { key, kind, items: vec![item] }),
         }
     }
-    groups.sort_by_key(|group| std::cmp::Reverse(group.items.len())); // of equal ones the oldest first
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count())); // of equal ones the oldest first
     Ok((groups, has_more))
 }
 
@@ -199,11 +216,30 @@ fn values(group: &Group, voice: Voice<'_>) -> Value {
     let rows = group.items.iter().take(ROWS).map(|item| row(item, voice));
     let more = group.items.len().saturating_sub(ROWS) as u64;
     context! {
-        key => &group.key, count => group.items.len(), redrive => voice.count("redrive_n", group.items.len() as u64), title => voice.word(title), advice => voice.word(advice), of,
+        key => &group.key, count => group.count(), misfit => misfit(group, voice), redrive => voice.count("redrive_n", group.items.len() as u64), title => voice.word(title), advice => voice.word(advice), of,
         first => at(first), last => at(last), sample => first.map(sample), can_help => group.kind.can_help(),
         can_redrive => group.kind.can_redrive(), rows => rows.collect::<Vec<_>>(),
         more => (more > 0).then(|| voice.count("n_more", more)), command => first.map(command),
     }
+}
+
+/// Of records, which field is wrong by which schema, and how many of them each producer wrote, as far as they tell.
+fn misfit(group: &Group, voice: Voice<'_>) -> Option<String> {
+    let told = wire::told(&group.items.first()?.letter.as_ref()?.headers);
+    let mut words = Vec::new();
+    words.extend(told.pointer.map(|pointer| voice.say("f_field", &[("f", pointer)])));
+    words.extend(told.schema.map(|schema| voice.say("f_schema", &[("s", schema)])));
+    let mut producers = BTreeMap::<&str, u64>::new();
+    for item in &group.items {
+        let written_by = item.letter.as_ref().and_then(|letter| letter.headers.text("ce_source"));
+        *producers.entry(written_by.unwrap_or_else(|| voice.word("f_by_unknown"))).or_default() += stands_for(item);
+    }
+    let mut producers: Vec<_> = producers.into_iter().collect();
+    producers.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let most = producers.iter().take(PRODUCERS).map(|(name, count)| format!("{name} ({})", voice.number(*count)));
+    let text = most.collect::<Vec<_>>().join(", ");
+    words.push(voice.say("f_by", &[("w", &text)]));
+    Some(mask_addresses(&words.join(" · ")).chars().filter(|c| crate::domain::foreign_text::is_legible(*c)).collect())
 }
 
 fn row(item: &DeadItem, voice: Voice<'_>) -> Value {

@@ -1,10 +1,12 @@
 //! Dead letters: records in a table of their own, mails in the ledger.
 
+use std::collections::btree_map::Entry;
+
 use async_trait::async_trait;
 
 use super::{MemoryStore, Tables, mailing::Mailing};
 use crate::{
-    domain::{DeadLetter, OrderId, Source, Timestamp},
+    domain::{DeadLetter, OrderId, Source, Timestamp, wire},
     store::{
         Result,
         dead::{Action, DeadId, DeadItem, DeadLetters, beginning},
@@ -32,11 +34,19 @@ enum Status {
 }
 
 impl Tables {
-    /// Keeps a dead record, if its source is not there yet.
+    /// Keeps a dead record, if its source is not there yet; of one that stands for many it learns what more there is by now.
     pub(super) fn insert_letter(&mut self, letter: DeadLetter) {
         let number = self.letters.len();
         let new = |record| Letter { record, status: Status::Dead, claimed_until: Timestamp::default(), number };
-        self.letters.entry(letter.source.clone()).or_insert_with(|| new(letter));
+        match self.letters.entry(letter.source.clone()) {
+            Entry::Vacant(entry) => drop(entry.insert(new(letter))),
+            Entry::Occupied(mut entry) if wire::run(&letter.headers).is_some() => {
+                let kept = entry.get_mut();
+                (kept.record.reason, kept.record.headers) = (letter.reason, letter.headers);
+                kept.status = Status::Dead;
+            }
+            Entry::Occupied(_) => {}
+        }
     }
 
     /// The records of a status, oldest first.

@@ -1,5 +1,7 @@
 //! Dead letters: records and mails, each in a table of their own.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use deadpool_postgres::tokio_postgres::{Row, types::ToSql};
 
@@ -13,7 +15,7 @@ use crate::{
     domain::{DeadLetter, OrderId, Source, Timestamp, wire},
     store::{
         Error, Result,
-        dead::{Action, DeadId, DeadItem, DeadLetters, LISTED_MAX},
+        dead::{Action, DeadId, DeadItem, DeadLetters, LISTED_MAX, RUN_AGAIN},
         ledger::{Class, MailId, MailStatus},
     },
 };
@@ -72,18 +74,25 @@ impl DeadLetters for PgStore {
     }
 }
 
-/// Keeps dead records whose sources are not there yet.
+/// Keeps dead records whose sources are not there yet; of those that stand for many it learns what more there is by now.
 pub(super) async fn insert(tx: &Transaction<'_>, letters: &[DeadLetter]) -> Result<()> {
+    let (runs, whole): (Vec<_>, Vec<_>) = letters.iter().partition(|letter| wire::run(&letter.headers).is_some());
+    insert_or(tx, &whole, "NOTHING").await?;
+    // a statement cannot meet the same row twice; the later letter is the whole truth
+    let last: BTreeMap<&Source, &DeadLetter> = runs.into_iter().map(|letter| (&letter.source, letter)).collect();
+    insert_or(tx, &last.into_values().collect::<Vec<_>>(), RUN_AGAIN).await
+}
+
+async fn insert_or(tx: &Transaction<'_>, letters: &[&DeadLetter], again: &str) -> Result<()> {
     if letters.is_empty() {
         return Ok(());
     }
-    let insert = tx
-        .prepare(
-            "INSERT INTO dead_records (topic, partition, \"offset\", reason, attempts, at, key, value, headers)
-             SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::int[], $6::bigint[], $7::bytea[],
-                 $8::bytea[], $9::text[]) ON CONFLICT DO NOTHING",
-        )
-        .await?;
+    let sql = format!(
+        "INSERT INTO dead_records (topic, partition, \"offset\", reason, attempts, at, key, value, headers)
+         SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::int[], $6::bigint[], $7::bytea[],
+             $8::bytea[], $9::text[]) ON CONFLICT (topic, partition, \"offset\") DO {again}"
+    );
+    let insert = tx.prepare(&sql).await?;
     let topics: Vec<&str> = letters.iter().map(|letter| &*letter.source.topic).collect();
     let partitions: Vec<i32> = letters.iter().map(|letter| letter.source.partition as i32).collect();
     let offsets: Vec<i64> = letters.iter().map(|letter| letter.source.offset as i64).collect();
@@ -93,7 +102,7 @@ pub(super) async fn insert(tx: &Transaction<'_>, letters: &[DeadLetter]) -> Resu
     let keys: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.key.as_deref()).collect();
     let values: Vec<&[u8]> = letters.iter().map(|letter| &*letter.value).collect();
     let json = |letter: &DeadLetter| serde_json::to_string(&letter.headers).expect("texts and bytes always serialise");
-    let headers: Vec<String> = letters.iter().map(json).collect();
+    let headers: Vec<String> = letters.iter().copied().map(json).collect();
     let params: [&(dyn ToSql + Sync); 9] =
         [&topics, &partitions, &offsets, &reasons, &attempts, &at, &keys, &values, &headers];
     tx.execute(&insert, &params).await?;

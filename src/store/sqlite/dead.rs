@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{DeadLetter, OrderId, Source, Timestamp, wire},
     store::{
-        dead::{Action, DeadId, DeadItem, DeadLetters, LISTED_MAX},
+        dead::{Action, DeadId, DeadItem, DeadLetters, LISTED_MAX, RUN_AGAIN},
         ledger::{MailId, MailStatus},
     },
 };
@@ -63,15 +63,16 @@ pub(super) fn record_count(conn: &Connection) -> Result<u64> {
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))? as u64)
 }
 
-/// Keeps a dead record, if its source is not there yet.
+/// Keeps a dead record, if its source is not there yet; of one that stands for many it learns what more there is by now.
 pub(super) fn insert(conn: &Connection, letter: &DeadLetter) -> Result<()> {
     let headers = serde_json::to_string(&letter.headers).expect("texts and bytes always serialise");
     let source = &letter.source;
-    conn.prepare_cached(
+    let again = if wire::run(&letter.headers).is_some() { RUN_AGAIN } else { "NOTHING" };
+    let sql = format!(
         "INSERT INTO dead_records (topic, partition, offset, reason, attempts, at, key, value, headers)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-    )?
-    .execute(params![
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO {again}"
+    );
+    conn.prepare_cached(&sql)?.execute(params![
         source.topic,
         source.partition,
         source.offset as i64,

@@ -33,7 +33,7 @@ impl Projection {
             if tp.topic == self.options.dead {
                 batch.dead.push(self.read_dead_letter(&tp, record));
             } else if self.options.outcomes.as_ref() == Some(&tp.topic) {
-                Self::add_outcome(batch, &tp, record);
+                self.add_outcome(batch, &tp, record);
             } else if !wire::is_forwarded(&record.headers) {
                 self.add_event(batch, &tp, record)?;
             } // else it comes from the topic of states, too
@@ -50,7 +50,7 @@ impl Projection {
         Ok(())
     }
 
-    fn add_event(&self, batch: &mut Batch, tp: &TopicPartition, record: Record) -> Result<(), Error> {
+    fn add_event(&mut self, batch: &mut Batch, tp: &TopicPartition, record: Record) -> Result<(), Error> {
         match wire::decode_event(&record.value, &record.headers, record.at) {
             Ok(event) => {
                 // our own states stand where their orders came in; an old service wrote without a key, wherever it wanted
@@ -64,28 +64,48 @@ impl Projection {
                 let (topic, partition, offset) = (tp.topic.clone(), tp.partition, record.offset);
                 return Err(Error::Newer { topic, partition, offset, source });
             }
-            Err(wire::Unreadable::Misfit(misfit)) => Self::add_unreadable(batch, tp, record, "state", &misfit),
+            Err(wire::Unreadable::Misfit(misfit)) => self.add_unreadable(batch, tp, record, "state", &misfit),
             Err(newer @ wire::Unreadable::Newer(_)) => {
                 let misfit = Invalid { field: Some("version"), rule: newer.to_string().into() }.into();
-                Self::add_unreadable(batch, tp, record, "state", &misfit);
+                self.add_unreadable(batch, tp, record, "state", &misfit);
             }
         }
         Ok(())
     }
 
-    fn add_outcome(batch: &mut Batch, tp: &TopicPartition, record: Record) {
+    fn add_outcome(&mut self, batch: &mut Batch, tp: &TopicPartition, record: Record) {
         match wire::decode_outcome(&record.value) {
             Ok(outcome) => batch.outcomes.push(outcome),
-            Err(misfit) => Self::add_unreadable(batch, tp, record, "outcome", &misfit),
+            Err(misfit) => self.add_unreadable(batch, tp, record, "outcome", &misfit),
         }
     }
 
-    fn add_unreadable(batch: &mut Batch, tp: &TopicPartition, record: Record, format: &str, misfit: &Misfit) {
-        let mut letter = dead_letter(tp, record, batch.now);
-        warn!(topic = tp.topic, partition = tp.partition, offset = letter.source.offset, pointer = misfit.pointer, reason = %misfit, "dead letter");
-        wire::note_unreadable(&mut letter);
-        wire::note_misfit(&mut letter, format, misfit);
-        batch.dead.push(letter);
+    /// A record that does not fit becomes a dead letter at once; in a flood one letter will stand for many.
+    fn add_unreadable(
+        &mut self,
+        batch: &mut Batch,
+        tp: &TopicPartition,
+        record: Record,
+        format: &str,
+        misfit: &Misfit,
+    ) {
+        let (topic, partition, offset, pointer) = (&tp.topic, tp.partition, record.offset, misfit.pointer.as_deref());
+        self.deps.metrics.refused(topic, &record.headers, misfit.fault);
+        let now = batch.now;
+        let letter = || {
+            let mut letter = dead_letter(tp, record, now);
+            letter.headers = wire::without_own(&letter.headers);
+            wire::note_unreadable(&mut letter);
+            wire::note_misfit(&mut letter, format, misfit);
+            letter
+        };
+        let flood = self.floods.entry(tp.clone()).or_default();
+        if flood.keeps_whole(self.deps.env.clock.monotonic()) {
+            warn!(topic, partition, offset, pointer, reason = %misfit, "dead letter");
+            batch.dead.push(letter());
+        } else if flood.add(misfit.fault, offset, letter) {
+            warn!(topic, partition, offset, reason = %misfit, "a flood of dead letters: from here on one stands for many");
+        }
     }
 
     fn read_dead_letter(&self, tp: &TopicPartition, record: Record) -> DeadLetter {

@@ -37,20 +37,23 @@ impl Random {
 
 const ORDER: &str = r#"{"orderid": 4000000, "gameid": "1010", "name": "Pokémon", "price": "7.99", "usermail": "eva@example.org", "lang": "es", "placed_at": "2026-01-31T12:00:00.000Z", "handle": "00"}"#;
 const EVENT: &str = r#"{"orderid": 5000000, "gameid": "1010", "name": "Pokémon", "price": "7.99", "usermail": "eva@example.org", "estado": "preparando", "seq": 2, "at": "2026-01-31T12:00:00.000Z", "next_at": "9999-12-31T12:00:00.000Z"}"#;
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "dead.topic",
     "dead.partition",
     "dead.offset",
     "dead.reason",
     "dead.attempts",
     "dead.cut",
+    "dead.run",
+    "dead.pointer",
     "traceparent",
     "encargo_seal",
     "ce_id",
     "",
 ];
-const VALUES: [&str; 12] = [
+const VALUES: [&str; 13] = [
     "strange",
+    "0-18446744073709551615",
     "0",
     "7",
     "-1",

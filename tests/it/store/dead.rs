@@ -1,7 +1,7 @@
 //! Dead letters: records and mails, and what an operator decides about them.
 
 use encargo::{
-    domain::DeadLetter,
+    domain::{DeadLetter, wire},
     store::{
         Store,
         dead::{Action, DeadId, DeadItem},
@@ -64,6 +64,28 @@ pub async fn letters_are_kept_once_per_source(place: &dyn Place) {
     assert_eq!(store.dead_record_count().await.unwrap(), 2);
     let id = DeadId::Record(elsewhere.source.clone());
     assert_eq!(store.dead_one(&id).await.unwrap().unwrap().letter, Some(elsewhere));
+}
+
+pub async fn a_letter_that_stands_for_many_grows(place: &dyn Place) {
+    let store = place.open().await;
+    let run = |last: u64| {
+        let mut run = wire::first_of_run(letter(5));
+        wire::note_run(&mut run, &[5..=last]);
+        run
+    };
+    bury(&*store, vec![run(6), letter(4), run(9)]).await;
+    let of = async || {
+        let item = store.dead_one(&record(5)).await.unwrap()?;
+        Some(wire::records(&item.letter.unwrap().headers))
+    };
+    assert_eq!(of().await, Some(5), "the later one is the whole truth");
+    assert!(decide(&*store, record(5), Action::Drop).await);
+    assert_eq!(of().await, None);
+    bury(&*store, vec![run(11)]).await;
+    assert_eq!(of().await, Some(7), "there are records that nobody decided about");
+    bury(&*store, vec![letter(5)]).await;
+    assert_eq!(of().await, Some(7));
+    assert_eq!(store.dead_record_count().await.unwrap(), 2);
 }
 
 pub async fn dead_letters_are_listed_oldest_first(place: &dyn Place) {

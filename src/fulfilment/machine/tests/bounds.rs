@@ -94,6 +94,39 @@ proptest! {
     }
 }
 
+/// Ten thousand poison records a second in one partition: orders of the others go on at once, those behind them when it is their turn,
+/// and there are few letters.
+#[test]
+fn a_flood_of_poison_holds_up_its_own_partition_alone() {
+    let mut machine = machine(100_000, Limits::default());
+    let mut ledger = Ledger::default();
+    own(&mut machine, [0, 1, 2]);
+    let (mut poisoned, mut placed) = (0, 0);
+    for second in 0..60 {
+        for _ in 0..2 {
+            let flood = (poisoned..poisoned + 5_000).map(|offset| record(offset, b"poison".to_vec())).collect();
+            poisoned += 5_000;
+            hear(&mut machine, 0, flood);
+            hear(&mut machine, 2, vec![record(placed, order(placed + 1, "n"))]);
+            placed += 1;
+            ledger.round(&mut machine, second);
+            ledger.round(&mut machine, second);
+        }
+        assert_eq!(ledger.states.len() as u64, placed, "second {second}");
+    }
+    hear(&mut machine, 0, vec![record(poisoned, order(1_000_000, "behind"))]);
+    for second in 60..70 {
+        ledger.round(&mut machine, second);
+    }
+    assert!(
+        ledger.states.contains_key(&1_000_000),
+        "{} records still wait",
+        machine.partitions[&0].orders().inbox().len()
+    );
+    assert_eq!(ledger.dead as u64, poisoned, "each is in a letter");
+    assert!(ledger.letters < 1_500, "{} letters for {poisoned} records", ledger.letters);
+}
+
 /// A flood of commands leaves room for new orders; too many orders are no reason to hear no commands; and those that retention
 /// has deleted are passed over.
 #[test]
