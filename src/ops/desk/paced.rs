@@ -11,8 +11,12 @@ use crate::{
 
 /// How old what was seen may be, where nothing else is said.
 const FRESH: Duration = Duration::from_secs(1);
-/// Looking may take this part of the time at most: what takes long is looked at less often.
-const PART: u32 = 20;
+/// What part of the time looking takes, so that orders hardly notice: what takes long is looked at less often,
+const PART: u32 = 100;
+/// but every so often
+const OLD: Duration = Duration::from_secs(10);
+/// unless that took more than this part of the time.
+const PART_MAX: u32 = 20;
 
 /// The last look, shared by all who ask; a cheap handle.
 pub(super) struct Paced<T> {
@@ -40,6 +44,11 @@ impl<T> Paced<T> {
     }
 }
 
+/// How long what was seen is good after a look that took so long.
+fn pause_after(took: Duration) -> Duration {
+    (took * PART).min(OLD.max(took * PART_MAX))
+}
+
 impl<T: Clone + Send + 'static> Paced<T> {
     /// What was seen last, or what `look` sees now if that is too old: older than it may be, and than a multiple of the time that it took.
     /// A look that was begun is finished and counts, also when nobody waits for it any more.
@@ -60,7 +69,7 @@ impl<T: Clone + Send + 'static> Paced<T> {
             let seen = look.await;
             let ended = pace.monotonic();
             // a store that is back is seen soon
-            let lasts = if seen.is_ok() { fresh.max(ended.saturating_sub(begun) * PART) } else { FRESH };
+            let lasts = if seen.is_ok() { fresh.max(pause_after(ended.saturating_sub(begun))) } else { FRESH };
             *last = Some(Look { ended, lasts, seen: seen.clone() });
             seen
         });
@@ -101,9 +110,16 @@ mod tests {
         }
         clock.advance(Duration::from_secs(6));
         assert_eq!(look().await.unwrap(), 0);
-        clock.advance(Duration::from_secs(6) * (PART - 1));
+        clock.advance(Duration::from_secs(6) * (PART_MAX - 1));
         assert_eq!(look().await.unwrap(), 0, "it took six seconds, so it is good for two minutes");
         assert_eq!(looks.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn what_takes_long_is_looked_at_less_often() {
+        for (took_ms, pause_ms) in [(5, 500), (40, 4_000), (100, 10_000), (400, 10_000), (1_000, 20_000)] {
+            assert_eq!(pause_after(Duration::from_millis(took_ms)), Duration::from_millis(pause_ms));
+        }
     }
 
     #[tokio::test]
