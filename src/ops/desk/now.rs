@@ -54,7 +54,9 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader) -> Result<Res
         n => voice.say("verdict_n", &[("n", &voice.number(n))]),
     };
     let calm = desk.0.calm.since(seen.at).filter(|_| !is_empty).map(|since| {
-        let places = [("h", voice.time(since)), ("t", format::duration(seen.at.since(since)).into())];
+        // whole minutes: an open page is sent again when it changes
+        let minutes = Duration::from_mins(seen.at.since(since).as_secs() / 60);
+        let places = [("h", voice.time(since)), ("t", format::duration(minutes).into())];
         filled(voice.word("verdict_since"), &places).unwrap_or_default()
     });
     let values = context! {
