@@ -16,6 +16,7 @@ use crate::{
 /// An order as programs read it, over HTTP and from the command line. Address and handle are for the shop alone; a
 /// customer's tracking address may be passed on.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Order")]
 pub struct OrderJson<'a> {
     /// The order's number.
     pub orderid: u64,

@@ -46,8 +46,13 @@ impl Content {
         Self(media, json!({ "type": "string" }))
     }
 
-    fn document(&self) -> Value {
-        json!({ self.0: { "schema": self.1 } })
+    /// What has a name stands among `named`, and is referred to: programs get one type for it, however many answer it.
+    fn document(&self, named: &mut Map<String, Value>) -> Value {
+        let Self(media, schema) = self;
+        let name = schema["title"].as_str().filter(|name| named.get(*name).is_none_or(|known| known == schema));
+        let Some(name) = name else { return json!({ *media: { "schema": schema } }) };
+        named.insert(name.to_owned(), schema.clone());
+        json!({ *media: { "schema": { "$ref": format!("#/components/schemas/{name}") } } })
     }
 }
 
@@ -66,10 +71,11 @@ pub fn parameter(place: &'static str, name: &'static str, description: &'static 
 
 /// The document of a listener.
 pub fn document(title: &str, description: &str, endpoints: Vec<Endpoint>) -> Value {
-    let mut paths = Map::new();
+    let (mut paths, mut named) = (Map::new(), Map::new());
+    named.insert("Problem".to_owned(), schema::<Body<'static>>(SchemaSettings::draft2020_12().for_serialize()));
     for endpoint in endpoints {
         let methods = paths.entry(endpoint.path).or_insert_with(|| json!({}));
-        methods[endpoint.method] = operation(&endpoint);
+        methods[endpoint.method] = operation(&endpoint, &mut named);
     }
     json!({
         "openapi": "3.1.0",
@@ -82,18 +88,18 @@ pub fn document(title: &str, description: &str, endpoints: Vec<Endpoint>) -> Val
         "servers": [{ "url": "/" }],
         "paths": paths,
         "components": {
-            "schemas": { "Problem": schema::<Body<'static>>(SchemaSettings::draft2020_12().for_serialize()) },
+            "schemas": named,
             "securitySchemes": { "key": { "type": "http", "scheme": "bearer", "description": "tracking.api_key" } },
         },
     })
 }
 
-fn operation(endpoint: &Endpoint) -> Value {
+fn operation(endpoint: &Endpoint, named: &mut Map<String, Value>) -> Value {
     let mut responses = Map::new();
     for (status, description, content) in &endpoint.answers {
         let mut response = json!({ "description": description });
         if let Some(content) = content {
-            response["content"] = content.document();
+            response["content"] = content.document(named);
         }
         responses.insert(status.to_string(), response);
     }
@@ -109,7 +115,10 @@ fn operation(endpoint: &Endpoint) -> Value {
         "responses": responses,
     });
     if let Some(content) = &endpoint.takes {
-        operation["requestBody"] = json!({ "required": true, "content": content.document() });
+        operation["requestBody"] = json!({ "required": true, "content": content.document(named) });
+    }
+    if endpoint.problems.contains(&401) {
+        operation["security"] = json!([{ "key": [] }, {}]); // none is set, or none is asked of who is on this machine
     }
     operation
 }

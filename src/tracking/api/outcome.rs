@@ -20,6 +20,7 @@ use crate::{
 
 /// What became of a command, and where that leaves its order.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Outcome")]
 pub(super) struct OutcomeJson<'a> {
     /// The order's number.
     orderid: u64,
@@ -51,6 +52,7 @@ pub(super) struct OutcomeJson<'a> {
 
 /// A command that is written down; `Location` says where to look what becomes of it.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Pending")]
 pub(super) struct PendingJson<'a> {
     /// The order's number.
     orderid: u64,
