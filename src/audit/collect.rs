@@ -1,14 +1,9 @@
-use std::{
-    collections::{BTreeMap, HashSet},
-    fs,
-    io::BufRead,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, io::BufRead, path::Path};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{Commanded, Counts, Event, Facts, Mail, Placed, View};
+use super::{Commanded, Counts, Event, Facts, Mail, Placed, View, refused::Refused};
 use crate::{
     domain::Timestamp,
     eventlog::{EventLog, Record, TopicPartition},
@@ -38,13 +33,12 @@ const READ_MAX: usize = 10_000;
 /// Reads log and store; acknowledgements and mails come from elsewhere.
 pub async fn collect(sources: Sources<'_>) -> Result<Facts> {
     let mut facts = Facts::default();
-    let mut refused = HashSet::new();
-    read_topic(sources.log, sources.dead, |_, record| {
-        facts.dead += 1;
-        refused.extend(source_in(&record, sources.orders));
-    })?;
+    let mut refused = Refused::default();
+    read_topic(sources.log, sources.dead, |_, record| refused.note(&record))?;
+    let refused = refused.merged();
+    facts.dead = refused.count();
     read_topic(sources.log, sources.orders, |partition, record| {
-        if refused.contains(&(partition, record.offset)) {
+        if refused.holds(sources.orders, partition, record.offset) {
             return; // judged where it went: among the dead letters
         }
         if let Ok(value) = serde_json::from_slice::<Value>(&record.value) {
@@ -81,13 +75,6 @@ pub(super) fn read_topic(log: &dyn EventLog, topic: &str, mut each: impl FnMut(u
         }
     }
     Ok(())
-}
-
-/// Where a dead letter was first read, if that was in `topic`.
-fn source_in(record: &Record, topic: &str) -> Option<(u32, u64)> {
-    let headers = &record.headers;
-    (headers.text("dead.topic")? == topic).then_some(())?;
-    Some((headers.text("dead.partition")?.parse().ok()?, headers.text("dead.offset")?.parse().ok()?))
 }
 
 fn placed(value: &Value, id: &str, product: &str, email: &str) -> Option<Placed> {

@@ -5,6 +5,7 @@
 
 mod collect;
 mod judge;
+mod refused;
 mod second;
 
 pub use collect::{Sources, collect, parse_mail, read_acknowledged, read_commanded, read_maildir, read_mails};
