@@ -16,7 +16,7 @@ from pathlib import Path
 import chart
 import verdict
 from fleet import Fleet
-from load import OPEN_MAX, SETTLE, Load
+from load import Load
 from roles import ROLES
 
 # orders per second by the hour of the day, straight in between
@@ -62,18 +62,10 @@ class Customers(Load):
         open_orders, number, due, start = set(), 0, 0.0, time.time()
         while due < 24 * self.hour:
             await asyncio.sleep(max(0, start + due - time.time()))
-            if len(open_orders) < OPEN_MAX:
-                order = asyncio.create_task(self.order(number))
-                open_orders.add(order)
-                order.add_done_callback(open_orders.discard)
-            else:
-                self.counts["skipped"] += 1
+            self.begin(number, open_orders)
             number += 1
             due += 1 / rate(due / self.hour)
-        if open_orders:
-            await asyncio.wait(open_orders, timeout=SETTLE)
-        self.counts["unsettled"] = len(open_orders)
-        self.out.close()
+        await self.settle(open_orders)
 
 
 class Supervisor:

@@ -40,19 +40,26 @@ class Load:
         print("placing", flush=True)
         while not self.stopping.is_set():
             await asyncio.sleep(max(0, start + number / self.rate - loop.time()))
-            if len(open_orders) < OPEN_MAX:
-                order = asyncio.create_task(self.order(number))
-                open_orders.add(order)
-                order.add_done_callback(open_orders.discard)
-            else:
-                self.counts["skipped"] += 1
+            self.begin(number, open_orders)
             number += 1
+        await self.settle(open_orders)
+        self.changes.close()
+        print(json.dumps({**self.counts, "commands": self.changes.told}), flush=True)
+
+    def begin(self, number, open_orders):
+        """Begins an order, unless too many have no answer yet."""
+        if len(open_orders) < OPEN_MAX:
+            order = asyncio.create_task(self.order(number))
+            open_orders.add(order)
+            order.add_done_callback(open_orders.discard)
+        else:
+            self.counts["skipped"] += 1
+
+    async def settle(self, open_orders):
         if open_orders:
             await asyncio.wait(open_orders, timeout=SETTLE)
         self.counts["unsettled"] = len(open_orders)
         self.out.close()
-        self.changes.close()
-        print(json.dumps({**self.counts, "commands": self.changes.told}), flush=True)
 
     async def order(self, number):
         email = f"{self.run}n{number}@example.org"
