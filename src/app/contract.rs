@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     config::{Config, Topics},
     contract::{self, Deployment},
-    fulfilment, intake,
+    fulfilment, intake, ops,
     role::Role,
     tracking,
 };
@@ -28,7 +28,7 @@ pub fn deployment(config: &Config) -> Deployment {
 /// All documents by path, as they are exported: those of topics, and what each listener answers at `/openapi.json`.
 pub fn documents(config: &Config) -> Vec<(String, Value)> {
     let mut documents = contract::documents(&deployment(config));
-    let listeners = [(Role::Intake, intake::openapi()), (Role::Tracking, tracking::openapi())];
-    documents.extend(listeners.map(|(role, document)| (format!("openapi-{}.json", role.name()), document)));
+    let listeners = [("intake", intake::openapi()), ("tracking", tracking::openapi()), ("ops", ops::openapi())];
+    documents.extend(listeners.map(|(listener, document)| (format!("openapi-{listener}.json"), document)));
     documents
 }

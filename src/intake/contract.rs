@@ -6,13 +6,17 @@ use super::{
     json::{Accepted, Body},
     products::{Answer, Item},
 };
-use crate::web::openapi::{Content, Endpoint, document, parameter};
+use crate::web::openapi::{About, Content, Endpoint, document, parameter};
 
-const ABOUT: &str = "Takes orders. Pages for people, which the same paths answer to browsers, are left out.";
+const ABOUT: About = About {
+    title: "Encargo: intake",
+    description: "Takes orders. Pages for people, which the same paths answer to browsers, are left out.",
+    key: None,
+};
 
 /// The document.
 pub fn openapi() -> Value {
-    document("Encargo: intake", ABOUT, vec![place(), products(), old_form()])
+    document(&ABOUT, vec![place(), products(), old_form()])
 }
 
 fn place() -> Endpoint {

@@ -15,10 +15,13 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 
-use super::{Frame, OnceHandle, Ops, Relay};
+use super::{
+    Frame, OnceHandle, Ops, Relay,
+    answer::{LedgerJson, ReasonCount, SuppressedList},
+};
 use crate::{
     clock::Clock,
     domain::Timestamp,
@@ -91,9 +94,11 @@ impl Ledger {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// How the ledger is asked for.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-struct Asked {
+pub(super) struct Asked {
+    /// `json`: also where Accept would have a page.
     format: String,
 }
 
@@ -124,48 +129,28 @@ impl Facts {
         self.counts.oldest_unsettled_at.map(|at| Duration::from_secs(self.now.since(at).as_secs()))
     }
 
-    fn json(&self) -> serde_json::Value {
+    fn json(&self) -> LedgerJson<'_> {
         let Self { counts, waiting, dead, suppressed, .. } = self;
-        let mails: serde_json::Map<_, _> =
-            MailStatus::ALL.iter().map(|status| (status.name().to_owned(), self.count(*status).into())).collect();
-        let reasons: Vec<_> = counts
-            .by_class
-            .iter()
-            .map(|(status, class, count)| json!({ "status": status.name(), "class": class.name(), "count": count }))
-            .collect();
-        let waiting: Vec<_> = waiting
-            .iter()
-            .map(|mail| {
-                json!({
-                    "order": mail.id.order.get(), "seq": mail.id.seq, "estado": mail.estado,
-                    "status": mail.status.name(), "at": mail.at, "due_at": mail.due_at, "attempts": mail.attempts,
-                    "ambiguous": mail.ambiguous, "class": mail.class.map(store::ledger::Class::name),
-                    "reason": mail.reply,
-                })
-            })
-            .collect();
-        let dead: Vec<_> = dead
-            .iter()
-            .map(|item| {
-                json!({
-                    "id": item.id.to_string(), "order": item.order.map(crate::domain::OrderId::get),
-                    "class": item.class.map(store::ledger::Class::name), "reason": item.reason,
-                    "attempts": item.attempts, "at": item.at,
-                })
-            })
-            .collect();
-        let addresses: Vec<_> = suppressed
-            .iter()
-            .map(|found| json!({ "address": found.address.as_str(), "at": found.at, "reason": found.reason }))
-            .collect();
-        json!({
-            "mails": mails, "reasons": reasons, "repeated": counts.repeated,
-            "oldest_unsettled_at": counts.oldest_unsettled_at,
-            "oldest_unsettled_seconds": self.oldest().map_or(0, |age| age.as_secs()),
-            "destination": self.relay.as_ref().map(super::RelayState::json),
-            "waiting": waiting, "dead": dead, "dead_records": self.dead_records,
-            "suppressed": { "count": counts.suppressed, "addresses": addresses },
-        })
+        let reasons = counts.by_class.iter().map(|(status, class, count)| ReasonCount {
+            status: status.name(),
+            class: class.name(),
+            count: *count,
+        });
+        LedgerJson {
+            mails: counts.into(),
+            reasons: reasons.collect(),
+            repeated: counts.repeated,
+            oldest_unsettled_at: counts.oldest_unsettled_at,
+            oldest_unsettled_seconds: self.oldest().map_or(0, |age| age.as_secs()),
+            destination: self.relay.as_ref().map(Into::into),
+            waiting: waiting.iter().map(Into::into).collect(),
+            dead: dead.iter().map(Into::into).collect(),
+            dead_records: self.dead_records,
+            suppressed: SuppressedList {
+                count: counts.suppressed,
+                addresses: suppressed.iter().map(Into::into).collect(),
+            },
+        }
     }
 
     /// For the template.

@@ -1,8 +1,10 @@
 //! Operations, on :9000: is it alive, is it ready, what does it measure, which mails did it write.
 
 mod access;
+mod answer;
 mod contract;
 mod desk;
+mod documents;
 mod exposition;
 mod ledger;
 mod live;
@@ -13,6 +15,7 @@ mod relay;
 mod scale;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, OnceLock, RwLock},
     time::Duration,
@@ -29,7 +32,8 @@ use axum::{
 use jiff::tz::TimeZone;
 use minijinja::{Value, context};
 use prometheus_client::registry::Registry;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::{sync::Mutex, time::timeout};
 
 use self::ledger::Ledger;
@@ -44,6 +48,8 @@ use crate::{
 };
 
 pub use access::{Access, AccessOptions};
+pub use answer::{DeadJson, MailJson, SuppressedJson};
+pub use contract::openapi;
 pub use desk::{Accounts, Deps as DeskDeps, Group, ReadAccounts, Watch, Watched};
 pub use live::Live;
 pub use mailbox::{Mailbox, Place, Sample, Samples};
@@ -111,7 +117,7 @@ impl Ops {
             desk.look_now_and_then();
         }
         let desk = desk.map_or_else(Router::new, desk::Desk::router);
-        let numbers = numbers.with_state(self.clone()).merge(contract::router(&self.contract));
+        let numbers = numbers.with_state(self.clone()).merge(documents::router(&self.contract));
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
@@ -159,14 +165,21 @@ impl Ops {
     }
 }
 
+/// Whether a process can do its work.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Readiness {
+    /// Whether all checks are met.
+    ready: bool,
+    /// Each thing that an order needs, and whether it is there.
+    checks: BTreeMap<&'static str, bool>,
+}
+
 /// 200 when everything that an order needs is there, 503 otherwise; says which is missing.
 async fn readyz(State(ops): State<Ops>) -> Response {
     let checks = ops.checked().await;
     let ready = checks.iter().all(|(_, is_met)| *is_met);
-    let checks: serde_json::Map<_, _> =
-        checks.into_iter().map(|(name, is_met)| (name.to_owned(), is_met.into())).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": ready, "checks": checks }))).into_response()
+    (status, Json(Readiness { ready, checks: checks.into_iter().collect() })).into_response()
 }
 
 /// The sections of the desk for its layout, `here` being one of them, with the failures that nobody has decided about.

@@ -1,7 +1,6 @@
 use std::sync::{Arc, OnceLock};
 
 use minijinja::{Value, context};
-use serde_json::json;
 
 use crate::domain::Timestamp;
 
@@ -35,15 +34,6 @@ pub struct Trouble {
 }
 
 impl RelayState {
-    pub(super) fn json(&self) -> serde_json::Value {
-        let trouble = |Trouble { reason, since, probe_at, failures }: &Trouble| json!({ "reason": reason, "since": since, "probe_at": probe_at, "failures": failures });
-        let domains: Vec<_> =
-            self.domains.iter().map(|(domain, why)| json!({ "domain": domain, "trouble": trouble(why) })).collect();
-        json!({
-            "name": self.name, "state": self.state, "trouble": self.trouble.as_ref().map(trouble), "domains": domains,
-        })
-    }
-
     pub(super) fn values(&self) -> Value {
         let trouble = |Trouble { reason, since, probe_at, failures }: &Trouble| {
             context! { reason, since => since.as_millis(), probe_at => probe_at.as_millis(), failures }

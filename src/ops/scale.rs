@@ -1,7 +1,7 @@
 //! `/scale`: how many instances of each role are wanted, and why, as JSON that KEDA's `metrics-api` reads as it is; the numbers
 //! are metrics, too. `docs/elasticity.md` says how they come about.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -12,14 +12,52 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::time::timeout;
 
 use super::{
     Ops,
-    desk::{Ahead, Desk, Watch, look_ahead, reason},
+    desk::{Ahead, Coming, Desk, Watch, look_ahead, reason},
 };
 use crate::{domain::Lang, pages::Reader, role::Role, scale::Decision, web::Problem};
+
+/// How many instances of each role are wanted: `intake`, `fulfilment`, `tracking`, `mail`; of those about which something is
+/// known.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "Scale")]
+pub(super) struct ScaleJson(BTreeMap<&'static str, RoleScale>);
+
+/// How many instances of a role are wanted, and why.
+#[derive(Debug, Serialize, JsonSchema)]
+struct RoleScale {
+    /// How many are wanted now.
+    wanted: u32,
+    /// Why, in words.
+    reason: String,
+    /// How many will be wanted once one that is started now works; never fewer than `wanted`.
+    foreseen: u32,
+    /// The minutes to come, by the orders in flight.
+    due: Vec<Coming>,
+    /// The hours to come, by the forecast; none before two weeks are known.
+    next: Vec<Coming>,
+    /// How many are needed now: fewer than `wanted`, if they have not been enough for long.
+    needed: u32,
+    /// Work that comes per second: orders for intake and fulfilment, states for tracking, mails for mail.
+    arriving_per_s: f64,
+    /// Work that waits for an instance.
+    waiting: u64,
+    /// For how long the oldest of it has waited, in seconds.
+    behind_s: f64,
+    /// Instances at work, where that is known.
+    instances: Option<u32>,
+    /// How many instances can share the work, where that has a bound: one for each partition.
+    at_most: Option<u32>,
+    /// What one instance does per second.
+    capacity_per_s: f64,
+    /// How that is known: `set`, `learned` or `guessed`.
+    capacity: &'static str,
+}
 
 /// How long an autoscaler waits for the hours to come.
 const AHEAD_MAX: Duration = Duration::from_secs(2);
@@ -37,10 +75,9 @@ pub(super) async fn scale(
     }
     let ahead = look(desk.as_ref()).await;
     let told = |(role, decision): &(Role, Decision)| {
-        (role.name().to_owned(), as_json(reader.lang, *role, decision, ahead.as_ref()))
+        (role.name(), RoleScale::new(reader.lang, *role, decision, ahead.as_ref()))
     };
-    let roles = wanted.iter().map(told);
-    Json(Value::Object(roles.collect::<Map<_, _>>())).into_response()
+    Json(ScaleJson(wanted.iter().map(told).collect())).into_response()
 }
 
 /// The numbers as metrics; of roles about which nothing is known there are none.
@@ -63,16 +100,28 @@ async fn look(desk: Option<&Desk>) -> Option<Ahead> {
     timeout(AHEAD_MAX, look_ahead(desk?)).await.ok().flatten()
 }
 
-fn as_json(lang: Lang, role: Role, decision: &Decision, ahead: Option<&Ahead>) -> Value {
-    let Decision { wanted, need, seen, capacity, source } = decision;
-    let told =
-        |tell: fn(&Ahead, Lang, Role) -> Vec<Value>| ahead.map(|ahead| tell(ahead, lang, role)).unwrap_or_default();
-    json!({
-        "foreseen": foreseen(role, decision, ahead), "due": told(Ahead::minutes), "next": told(Ahead::hours),
-        "wanted": wanted, "reason": reason(lang, decision), "needed": need.instances, "arriving_per_s": rounded(seen.arriving),
-        "waiting": seen.waiting, "behind_s": rounded(seen.behind.as_secs_f64()), "instances": seen.instances,
-        "at_most": seen.shares, "capacity_per_s": rounded(*capacity), "capacity": source.name(),
-    })
+impl RoleScale {
+    fn new(lang: Lang, role: Role, decision: &Decision, ahead: Option<&Ahead>) -> Self {
+        let Decision { wanted, need, seen, capacity, source } = decision;
+        let told = |tell: fn(&Ahead, Lang, Role) -> Vec<Coming>| {
+            ahead.map(|ahead| tell(ahead, lang, role)).unwrap_or_default()
+        };
+        Self {
+            wanted: *wanted,
+            reason: reason(lang, decision),
+            foreseen: foreseen(role, decision, ahead),
+            due: told(Ahead::minutes),
+            next: told(Ahead::hours),
+            needed: need.instances,
+            arriving_per_s: rounded(seen.arriving),
+            waiting: seen.waiting,
+            behind_s: rounded(seen.behind.as_secs_f64()),
+            instances: seen.instances,
+            at_most: seen.shares,
+            capacity_per_s: rounded(*capacity),
+            capacity: source.name(),
+        }
+    }
 }
 
 /// How many will be wanted once an instance that is started now works.

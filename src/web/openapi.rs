@@ -5,6 +5,16 @@ use serde_json::{Map, Value, json};
 
 use super::problem::Body;
 
+/// A listener.
+pub struct About {
+    /// Its name.
+    pub title: &'static str,
+    /// What it is for.
+    pub description: &'static str,
+    /// Which key opens what is not open to everybody, if there is such.
+    pub key: Option<&'static str>,
+}
+
 /// A method of a path.
 pub struct Endpoint {
     /// `get`, `post`.
@@ -19,7 +29,7 @@ pub struct Endpoint {
     pub parameters: Vec<Value>,
     /// The body that it takes.
     pub takes: Option<Content>,
-    /// What it answers when all is well, by status.
+    /// What it answers when all is well, by status; one status several times, if it has several media types.
     pub answers: Vec<(u16, &'static str, Option<Content>)>,
     /// The statuses of what it answers otherwise: `application/problem+json`, all of one form.
     pub problems: &'static [u16],
@@ -47,12 +57,17 @@ impl Content {
     }
 
     /// What has a name stands among `named`, and is referred to: programs get one type for it, however many answer it.
-    fn document(&self, named: &mut Map<String, Value>) -> Value {
+    fn document(&self, named: &mut Map<String, Value>) -> Map<String, Value> {
         let Self(media, schema) = self;
         let name = schema["title"].as_str().filter(|name| named.get(*name).is_none_or(|known| known == schema));
-        let Some(name) = name else { return json!({ *media: { "schema": schema } }) };
-        named.insert(name.to_owned(), schema.clone());
-        json!({ *media: { "schema": { "$ref": format!("#/components/schemas/{name}") } } })
+        let schema = match name {
+            None => json!({ "schema": schema }),
+            Some(name) => {
+                named.insert(name.to_owned(), schema.clone());
+                json!({ "schema": { "$ref": format!("#/components/schemas/{name}") } })
+            }
+        };
+        Map::from_iter([((*media).to_owned(), schema)])
     }
 }
 
@@ -69,13 +84,33 @@ pub fn parameter(place: &'static str, name: &'static str, description: &'static 
     json!({ "in": place, "name": name, "description": description, "required": place == "path", "schema": schema })
 }
 
+/// The fields of a type that a request is read into, as parameters of that place.
+pub fn parameters<T: JsonSchema>(place: &'static str) -> Vec<Value> {
+    let schema = schema::<T>(SchemaSettings::draft2020_12());
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    let parameter = |(name, field): (&String, &Value)| {
+        let mut field = field.clone();
+        let description = field.as_object_mut().and_then(|field| field.remove("description"));
+        if let Some(field) = field.as_object_mut() {
+            field.remove("default"); // that of the reader, for what is not there
+        }
+        json!({ "in": place, "name": name, "description": description, "required": false, "schema": field })
+    };
+    fields.map(parameter).collect()
+}
+
 /// The document of a listener.
-pub fn document(title: &str, description: &str, endpoints: Vec<Endpoint>) -> Value {
+pub fn document(about: &About, endpoints: Vec<Endpoint>) -> Value {
+    let About { title, description, key } = about;
     let (mut paths, mut named) = (Map::new(), Map::new());
     named.insert("Problem".to_owned(), schema::<Body<'static>>(SchemaSettings::draft2020_12().for_serialize()));
     for endpoint in endpoints {
         let methods = paths.entry(endpoint.path).or_insert_with(|| json!({}));
         methods[endpoint.method] = operation(&endpoint, &mut named);
+    }
+    let mut components = json!({ "schemas": named });
+    if let Some(key) = key {
+        components["securitySchemes"] = json!({ "key": { "type": "http", "scheme": "bearer", "description": key } });
     }
     json!({
         "openapi": "3.1.0",
@@ -87,21 +122,17 @@ pub fn document(title: &str, description: &str, endpoints: Vec<Endpoint>) -> Val
         },
         "servers": [{ "url": "/" }],
         "paths": paths,
-        "components": {
-            "schemas": named,
-            "securitySchemes": { "key": { "type": "http", "scheme": "bearer", "description": "tracking.api_key" } },
-        },
+        "components": components,
     })
 }
 
 fn operation(endpoint: &Endpoint, named: &mut Map<String, Value>) -> Value {
     let mut responses = Map::new();
     for (status, description, content) in &endpoint.answers {
-        let mut response = json!({ "description": description });
-        if let Some(content) = content {
-            response["content"] = content.document(named);
+        let response = responses.entry(status.to_string()).or_insert_with(|| json!({ "description": description }));
+        for (media, content) in content.iter().flat_map(|content| content.document(named)) {
+            response["content"][media] = content;
         }
-        responses.insert(status.to_string(), response);
     }
     for status in endpoint.problems {
         let meaning = axum::http::StatusCode::from_u16(*status).ok().and_then(|status| status.canonical_reason());

@@ -18,9 +18,11 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::Done,
+    documents::sources,
     harness::{
         app::TestApp,
         cluster::needed,
+        eventually,
         process::{Process, output},
     },
     roles::place,
@@ -146,8 +148,11 @@ async fn the_documents_are_served_as_they_are_exported() {
     run(&["export", folder.path().to_str().unwrap()]).ok();
     let app = TestApp::start().await;
     let formats = contract::schemas().map(|(name, _)| format!("schemas/{name}.json"));
-    for path in formats.chain(["asyncapi.json".to_owned()]) {
-        let answer = reqwest::get(app.ops(&format!("/{path}"))).await.unwrap();
+    let topics = formats.chain(["asyncapi.json".to_owned()]).map(|path| (app.ops(&format!("/{path}")), path));
+    let listeners = [app.intake("/openapi.json"), app.tracking("/openapi.json"), app.ops("/openapi.json")];
+    let listeners = listeners.into_iter().zip(LISTENERS.map(|listener| format!("openapi-{listener}.json")));
+    for (url, path) in topics.chain(listeners) {
+        let answer = reqwest::get(url).await.unwrap();
         assert_eq!(
             (answer.status().as_u16(), &answer.headers()["content-type"]),
             (200, &"application/json".parse().unwrap()),
@@ -156,6 +161,38 @@ async fn the_documents_are_served_as_they_are_exported() {
         let exported: Value = serde_json::from_slice(&fs::read(folder.path().join(&path)).unwrap()).unwrap();
         assert_eq!(answer.json::<Value>().await.unwrap(), exported, "{path}");
     }
+}
+
+/// Each has a document of what it answers to programs.
+const LISTENERS: [&str; 3] = ["intake", "tracking", "ops"];
+
+/// What is answered has a type that tells what it is. Values without one are for schemas, and for requests that we make ourselves.
+#[test]
+fn no_answer_is_without_a_type() {
+    const MAY: [&str; 11] = [
+        "src/web/openapi.rs",
+        "src/contract/alternatives.rs",
+        "src/contract/asyncapi.rs",
+        "src/intake/contract.rs",
+        "src/tracking/api/contract.rs",
+        "src/ops/contract.rs",
+        // requests
+        "src/bench/load/customers.rs",
+        "src/cli/place.rs",
+        "src/prove/shop.rs",
+        "src/prove/watch.rs",
+        "src/sim/customers.rs",
+    ];
+    let makes_untyped = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
+        !path.ends_with("tests.rs") && code.contains("json!(")
+    };
+    let found = sources(Path::new("src")).into_iter().filter(|path| makes_untyped(path));
+    let found: Vec<_> = found.map(|path| path.display().to_string()).collect();
+    let strangers: Vec<_> = found.iter().filter(|path| !MAY.contains(&path.as_str())).collect();
+    assert!(strangers.is_empty(), "they answer without a type, or belong to those that may: {strangers:?}");
+    assert_eq!(found.len(), MAY.len(), "some need it no more: {found:?}");
 }
 
 /// By a validator of OpenAPI documents.
@@ -167,8 +204,9 @@ fn the_openapi_documents_are_such() {
         let mut validator = Command::new(needed("ENCARGO_TEST_PYTHON"));
         Done::from(output(validator.args(["-m", "openapi_spec_validator"]).arg(folder.path().join(name))))
     };
-    validate("openapi-intake.json").ok();
-    validate("openapi-tracking.json").ok();
+    for listener in LISTENERS {
+        validate(&format!("openapi-{listener}.json")).ok();
+    }
     let spoilt =
         fs::read_to_string(folder.path().join("openapi-intake.json")).unwrap().replace("\"responses\"", "\"answers\"");
     fs::write(folder.path().join("spoilt.json"), spoilt).unwrap();
@@ -178,7 +216,7 @@ fn the_openapi_documents_are_such() {
 /// What a listener's document says of an answer: its schema, with what that refers to.
 fn schema_of(document: &Value, method: &str, path: &str, answer: &Response) -> Value {
     let status = answer.status().as_u16().to_string();
-    let media = answer.headers()["content-type"].to_str().unwrap();
+    let media = answer.headers()["content-type"].to_str().unwrap().split(';').next().unwrap();
     let schema = &document["paths"][path][method]["responses"][&status]["content"][media]["schema"];
     assert!(!schema.is_null(), "{method} {path} answers {status} {media}, which is not told");
     let mut schema = schema.clone();
@@ -237,6 +275,56 @@ async fn answers_are_those_that_the_openapi_documents_tell() {
     assert_eq!(judge(&pairs), vec!["ok"; pairs.len()]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operations_answer_is_what_their_document_tells() {
+    let app = TestApp::start_with(&[("mail.url", "smtp://127.0.0.1:1")]).await;
+    app.place("1010", "ana@example.org").await;
+    let document: Value = app.http.get(app.ops("/openapi.json")).send().await.unwrap().json().await.unwrap();
+    let get = |path: &str| app.http.get(app.ops(path)).send();
+    let trouble = eventually("a mail that could not be sent", async || {
+        let ledger = get("/ledger").await.unwrap();
+        let schema = schema_of(&document, "get", "/ledger", &ledger);
+        let ledger: Value = ledger.json().await.unwrap();
+        let has_trouble =
+            ledger["waiting"][0]["class"] == "unreachable" && ledger["destination"]["trouble"].is_object();
+        if has_trouble { Ok((schema, ledger)) } else { Err(ledger.to_string()) }
+    })
+    .await;
+    let mail = &trouble.1["waiting"][0];
+    assert_eq!((&mail["orderid"], &mail["order"]), (&json!(1), &json!(1)), "old readers keep their name");
+    let mut pairs = vec![trouble];
+    for (path, asked) in [
+        ("/readyz", "/readyz"),
+        ("/scale", "/scale?lang=en"),
+        ("/asyncapi.json", "/asyncapi.json"),
+        ("/schemas/{schema}", "/schemas/order.json"),
+        ("/schemas/{schema}", "/schemas/nothing.json"),
+    ] {
+        let answer = get(asked).await.unwrap();
+        pairs.push((schema_of(&document, "get", path, &answer), answer.json().await.unwrap()));
+    }
+    assert_eq!(judge(&pairs), vec!["ok"; pairs.len()]);
+    for (path, asked) in [("/livez", "/livez"), ("/orders.csv", "/orders.csv?late=&q=ana"), ("/metrics", "/metrics")] {
+        schema_of(&document, "get", path, &get(asked).await.unwrap());
+    }
+    let metrics = app.http.get(app.ops("/metrics")).header("Accept", "application/openmetrics-text");
+    schema_of(&document, "get", "/metrics", &metrics.send().await.unwrap());
+}
+
+/// What a listener asks of everybody, every operation behind it tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_behind_a_token_tell_that_they_are() {
+    let app = TestApp::start_with(&[("ops.token", "0123456789abcdef")]).await;
+    let document = encargo::ops::openapi();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let answer = app.http.get(app.ops(&path.replace("{schema}", "order.json"))).send().await.unwrap();
+        let is_open = ["/livez", "/readyz"].contains(&path.as_str());
+        assert_eq!(answer.status() == 401, !is_open, "{path}");
+        assert_eq!(methods["get"]["security"].is_array(), !is_open, "{path}");
+        schema_of(&document, "get", path, &answer);
+    }
+}
+
 /// What a foreign tool checks of each answer to the requests that it makes of a document, good ones and bad ones.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
 
@@ -260,7 +348,7 @@ async fn generated_requests_get_answers_that_the_documents_tell() {
     let (folder, up, examples) = (folder.path(), &up, &*examples);
     let all = ["--phases", "examples,coverage,fuzzing", "--max-examples", examples];
     let done = std::thread::scope(|scope| {
-        let listeners = ["intake", "tracking"].map(|listener| {
+        let listeners = LISTENERS.map(|listener| {
             scope.spawn(move || requested(folder, &up.url(listener, "/openapi.json"), &up.url(listener, ""), &all))
         });
         let one = ["--phases", "coverage", "--include-path", "/products"];

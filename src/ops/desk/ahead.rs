@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{
     Desk,
@@ -42,6 +43,17 @@ struct Minute {
     at: Timestamp,
     arriving: f64,
     wanted: u32,
+}
+
+/// Instances that will be wanted.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::ops) struct Coming {
+    /// From when.
+    pub(super) at: Timestamp,
+    /// How many.
+    pub(super) wanted: u32,
+    /// Why, in words.
+    pub(super) reason: String,
 }
 
 /// What will come; nothing while the store does not answer.
@@ -88,17 +100,17 @@ impl Ahead {
     }
 
     /// The same, each with the reason in words.
-    pub(in crate::ops) fn minutes(&self, lang: Lang, role: Role) -> Vec<Value> {
+    pub(in crate::ops) fn minutes(&self, lang: Lang, role: Role) -> Vec<Coming> {
         let capacity = self.settings.capacity_of(role);
         let told = |Minute { at, arriving, wanted }| {
             let places = [("a", rate(lang, arriving)), ("c", rate(lang, capacity))];
-            json!({ "at": at, "wanted": wanted, "reason": fill(word(lang, "scale_due"), &places) })
+            Coming { at, wanted, reason: fill(word(lang, "scale_due"), &places).into_owned() }
         };
         self.minutes_of(role).map(told).collect()
     }
 
     /// The hours that begin now, each with the most instances in it and the reason in words; none without a forecast.
-    pub(in crate::ops) fn hours(&self, lang: Lang, role: Role) -> Vec<Value> {
+    pub(in crate::ops) fn hours(&self, lang: Lang, role: Role) -> Vec<Coming> {
         let Some((plan, settings)) = self.foresight.plan() else { return Vec::new() };
         let to_come = plan.iter().skip_while(|planned| planned.expected.at + BUCKET <= self.now);
         let to_come: Vec<_> = to_come.copied().collect();
@@ -109,7 +121,7 @@ impl Ahead {
                 key(one).partial_cmp(&key(other)).unwrap_or(std::cmp::Ordering::Equal)
             })?;
             let reason = self.reason(lang, role, most, settings);
-            Some(json!({ "at": hour[0].expected.at, "wanted": most.instances[role as usize], "reason": reason }))
+            Some(Coming { at: hour[0].expected.at, wanted: most.instances[role as usize], reason })
         };
         to_come.chunks(HOUR).take(HOURS).filter_map(hour).collect()
     }
@@ -167,11 +179,11 @@ mod tests {
         let due = [Due { at: ahead.now + MINUTE * 4, step: 1, count: 2_400 }];
         ahead.in_flight = InFlight::new(&due, &Flow::standard(Duration::from_mins(3)), ahead.now);
         let minutes = ahead.minutes(Lang::En, Role::Mail);
-        let wanted: Vec<_> = minutes.iter().map(|minute| minute["wanted"].as_u64().unwrap()).collect();
+        let wanted: Vec<_> = minutes.iter().map(|minute| minute.wanted).collect();
         // 2,400 states, each a quarter of a mail here, after four minutes and again three minutes later
         assert_eq!(wanted, [1, 1, 1, 1, 2, 2, 2, 2, 2, 2], "and kept for ten minutes");
-        insta::assert_snapshot!(minutes[4]["reason"].as_str().unwrap(), @"12/s are due or come, and one instance does 10/s");
-        assert_eq!(ahead.minutes(Lang::Es, Role::Fulfilment), Vec::<Value>::new());
+        insta::assert_snapshot!(minutes[4].reason, @"12/s are due or come, and one instance does 10/s");
+        assert!(ahead.minutes(Lang::Es, Role::Fulfilment).is_empty());
         assert_eq!(ahead.soon(Role::Mail), 1);
         ahead.now = ahead.now + MINUTE * 3 + MINUTE / 2;
         assert_eq!(ahead.soon(Role::Mail), 2, "an instance that is started now works when they are due");
@@ -182,19 +194,19 @@ mod tests {
         let mut ahead = morning(21);
         let hours = ahead.hours(Lang::En, Role::Fulfilment);
         assert_eq!(hours.len(), HOURS);
-        assert_eq!((&hours[0]["at"], &hours[0]["wanted"]), (&json!(ahead.now), &json!(1)));
+        assert_eq!((hours[0].at, hours[0].wanted), (ahead.now, 1));
         assert_eq!(ahead.soon(Role::Fulfilment), 1);
-        let noon = hours.iter().find(|hour| hour["wanted"] == 2).expect("noon takes more than the morning");
-        let reason = noon["reason"].as_str().unwrap();
+        let noon = hours.iter().find(|hour| hour.wanted == 2).expect("noon takes more than the morning");
+        let reason = &noon.reason;
         assert!(
             reason.starts_with("at most ") && reason.contains("9 times out of 10, and one instance does 10/s"),
             "{reason}"
         );
-        let spanish = &ahead.hours(Lang::Es, Role::Fulfilment)[0]["reason"];
-        assert!(spanish.as_str().unwrap().ends_with("y una instancia hace 10/s"), "{spanish}");
+        let spanish = &ahead.hours(Lang::Es, Role::Fulfilment)[0].reason;
+        assert!(spanish.ends_with("y una instancia hace 10/s"), "{spanish}");
 
         // just before it takes more: an instance that is started now works when it does
-        let needed = noon["at"].as_str().unwrap().parse::<Timestamp>().unwrap();
+        let needed = noon.at;
         let (plan, _) = ahead.foresight.plan().unwrap();
         let more = plan.iter().find(|planned| planned.instances[1] == 2).unwrap().expected.at;
         assert!(more >= needed);
@@ -205,6 +217,6 @@ mod tests {
     #[test]
     fn nothing_is_foreseen_with_too_short_a_past() {
         let ahead = morning(13);
-        assert_eq!((ahead.soon(Role::Fulfilment), ahead.hours(Lang::En, Role::Mail)), (0, Vec::new()));
+        assert!(ahead.soon(Role::Fulfilment) == 0 && ahead.hours(Lang::En, Role::Mail).is_empty());
     }
 }

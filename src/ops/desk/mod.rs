@@ -56,8 +56,9 @@ pub use self::{
     watch::{Group, Watch, Watched},
 };
 pub(super) use self::{
-    ahead::{Ahead, look as look_ahead},
+    ahead::{Ahead, Coming, look as look_ahead},
     says::petals_in,
+    sought::Sought,
     wanted::reason,
 };
 use self::{paced::Paced, says::Voice, watch::Seen};

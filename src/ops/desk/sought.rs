@@ -1,5 +1,6 @@
 //! Which orders are asked for, as a query of an address tells it.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
@@ -14,17 +15,21 @@ use crate::{
 const TEXT_MAX: usize = 256;
 
 /// All orders, or fewer.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-pub(super) struct Sought {
-    /// Part of a product's name, its id, or a customer's address.
+pub(in crate::ops) struct Sought {
+    /// Part of a product's name, its key, or a customer's whole address; of longer texts the first 256 characters.
     q: String,
+    /// Only orders in this state.
     pub(super) state: String,
+    /// Anything but nothing: only orders that are late.
     late: String,
+    /// Anything but nothing: only orders with a mail that was refused for good.
     refused: String,
-    /// The page begins below this number.
+    /// Only orders with lower numbers; no number is none.
     pub(super) below: String,
-    /// How many came before that.
+    /// How many a page of the list has before it.
+    #[schemars(skip)]
     shown: String,
 }
 

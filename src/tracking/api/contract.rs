@@ -8,11 +8,15 @@ use super::{
 };
 use crate::{
     domain::command::Verb,
-    web::openapi::{Content, Endpoint, document, parameter},
+    web::openapi::{About, Content, Endpoint, document, parameter},
 };
 
-const ABOUT: &str = "Tells where orders are. By number they are for the shop alone: from this machine, or with the key. Pages for people, \
-                     which the same paths answer to browsers, are left out.";
+const ABOUT: About = About {
+    title: "Encargo: tracking",
+    description: "Tells where orders are. By number they are for the shop alone: from this machine, or with the key. Pages for people, \
+                  which the same paths answer to browsers, are left out.",
+    key: Some("tracking.api_key"),
+};
 const UNKNOWN: &str = "There is no such order.";
 
 /// What a command can take without a body.
@@ -22,7 +26,7 @@ const NO_BODY: [&str; 2] = ["/orders/{id}/{verb}", "/track/{handle}/cancel"];
 pub fn openapi() -> Value {
     let looks = vec![by_value(), by_id(), by_handle(), events()];
     let commands = vec![shop_command(), cancel(), outcome_by_id(), outcome_by_handle()];
-    let mut document = document("Encargo: tracking", ABOUT, looks.into_iter().chain(commands).collect());
+    let mut document = document(&ABOUT, looks.into_iter().chain(commands).collect());
     let for_the_shop = [
         ("/", "get"),
         ("/orders/{id}", "get"),
