@@ -9,6 +9,7 @@ use encargo::{
     audit::{self, Facts, Report, Rules, Sources},
     config,
 };
+use serde::Serialize;
 
 /// Recounts log, store and mailbox, and objects to anything lost, doubled, early or out of order.
 ///
@@ -108,6 +109,26 @@ async fn main() -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!report.objections.is_empty())))
 }
 
+/// What was found, for programs.
+#[derive(Serialize)]
+struct Verdict<'a> {
+    orders: u64,
+    finished: u64,
+    cancelled: u64,
+    in_flight: u64,
+    events: u64,
+    mails: u64,
+    repeats: u64,
+    /// Repeats that the ledger knew to be possible.
+    repeats_counted: u64,
+    unacknowledged: u64,
+    dead: u64,
+    late_ms_p99: i64,
+    late_ms_max: i64,
+    /// What is wrong; nothing when all promises were kept.
+    objections: &'a [String],
+}
+
 fn print(report: &Report, facts: &Facts, json: bool) {
     let Report {
         orders,
@@ -124,11 +145,22 @@ fn print(report: &Report, facts: &Facts, json: bool) {
     let [late_ms_p99, late_ms_max] = [0.99, 1.0].map(|part| report.lateness_ms(part));
     let (dead, counted) = (facts.dead, facts.repeats_counted);
     if json {
-        let verdict = serde_json::json!({
-            "orders": orders, "finished": finished, "cancelled": cancelled, "in_flight": in_flight, "events": events, "mails": mails, "repeats": repeats, "repeats_counted": counted,
-            "unacknowledged": unacknowledged, "dead": dead, "late_ms_p99": late_ms_p99, "late_ms_max": late_ms_max, "objections": objections,
-        });
-        println!("{verdict}");
+        let verdict = Verdict {
+            orders: *orders,
+            finished: *finished,
+            cancelled: *cancelled,
+            in_flight: *in_flight,
+            events: *events,
+            mails: *mails,
+            repeats: *repeats,
+            repeats_counted: counted,
+            unacknowledged: *unacknowledged,
+            dead,
+            late_ms_p99,
+            late_ms_max,
+            objections,
+        };
+        println!("{}", serde_json::to_string(&verdict).expect("texts and numbers always serialise"));
         return;
     }
     println!(

@@ -2,7 +2,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Settings,
@@ -55,13 +55,30 @@ impl Command {
     }
 }
 
+/// A catalogue that is fine, for programs.
+#[derive(Serialize)]
+struct CheckedJson {
+    file: String,
+    /// How many it has.
+    products: usize,
+}
+
+/// A product for programs; fields as `GET /products` calls them.
+#[derive(Serialize)]
+struct ProductJson<'a> {
+    row: usize,
+    product: &'a str,
+    name: &'a str,
+    price: &'a str,
+}
+
 impl Check {
     fn run(self) -> Result<ExitCode> {
         let catalog = Catalog::load(&self.file)?;
         let mut out = Out::new();
         let products = catalog.len();
         if self.json {
-            out.json(&json!({ "file": self.file.display().to_string(), "products": products }))?;
+            out.json(&CheckedJson { file: self.file.display().to_string(), products })?;
         } else {
             let file = plain(&self.file.display().to_string());
             out.line(&format!("{file} is fine: {}, rows 1 to {products}", count(products as u64, "product")))?;
@@ -82,7 +99,7 @@ impl Search {
         for (row, product) in &found {
             let price = product.price.as_str();
             if self.json {
-                out.json(&json!({ "row": row, "product": product.id.as_str(), "name": product.name.as_str(), "price": price }))?;
+                out.json(&ProductJson { row: *row, product: &product.id, name: &product.name, price })?;
             } else {
                 table.row([(*row as u64).into(), plain(&product.id).into(), price.into(), plain(&product.name).into()]);
             }

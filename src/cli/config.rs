@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Settings,
@@ -69,6 +69,16 @@ impl Command {
     }
 }
 
+/// A setting for programs.
+#[derive(Serialize)]
+struct EntryJson<'a, V> {
+    key: &'a str,
+    /// Whatever type it is of; secrets are masked.
+    value: &'a V,
+    /// What set it.
+    from: String,
+}
+
 impl Show {
     fn run(self, settings: &Settings) -> Result<ExitCode> {
         let loaded = settings.load(&self.server.settings())?;
@@ -76,7 +86,7 @@ impl Show {
         let mut table = Table::new(["KEY", "FROM", "VALUE"]).whole();
         for (key, entry) in loaded.layers.shown().filter(|(_, entry)| entry.changed || !self.changed) {
             if self.json {
-                out.json(&json!({ "key": key, "value": entry.value, "from": entry.origin.to_string() }))?;
+                out.json(&EntryJson { key, value: &entry.value, from: entry.origin.to_string() })?;
             } else {
                 let (from, value) = (plain(&entry.origin.to_string()), plain(&entry.value.to_string()));
                 let tone = if entry.changed { Tone::Bold } else { Tone::Plain };

@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     Settings,
@@ -194,6 +195,19 @@ impl Check {
     }
 }
 
+/// A break for programs.
+#[derive(Serialize)]
+struct BreakJson<'a> {
+    /// The older version.
+    version: &'a str,
+    format: &'a str,
+    /// Where in the schema, as a JSON Pointer.
+    pointer: &'a str,
+    reason: &'a str,
+    /// `new readers` or `old readers`.
+    breaks: &'static str,
+}
+
 impl Check {
     fn print(&self, version: &Path, format: &str, found: &Break, out: &mut Out) -> Result<()> {
         let version = version.display().to_string();
@@ -202,9 +216,7 @@ impl Check {
         }
         let breaks = if found.backward { "new readers" } else { "old readers" };
         let Break { pointer, reason, .. } = found;
-        out.json(
-            &json!({ "version": version, "format": format, "pointer": pointer, "reason": reason, "breaks": breaks }),
-        )
+        out.json(&BreakJson { version: &version, format, pointer, reason, breaks })
     }
 }
 

@@ -1,20 +1,23 @@
 mod beside;
 
+mod json;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
+pub(super) use self::json::DecidedJson;
+use self::json::WholeJson;
 use super::{
     Settings, open,
-    output::{Out, Tone, bytes_as_json, count, explain, plain},
+    output::{Out, Tone, count, explain, plain},
     table::{Cell, Table},
     time,
 };
 use crate::{
     clock::Clock,
-    domain::{Fault, Timestamp, wire},
+    domain::{Timestamp, wire},
     store::{
         Store,
         dead::{Action, DeadId, DeadItem},
@@ -123,7 +126,7 @@ impl List {
             if !self.json {
                 table.row(row(item, now));
             } else if let Some(whole) = store.dead_one(&item.id).await? {
-                out.json(&as_json(&whole))?;
+                out.json(&WholeJson::from(&whole))?;
             }
         }
         table.print(&mut out)?;
@@ -153,7 +156,7 @@ impl Show {
         let Some(item) = store.dead_one(&self.id).await? else { return Err(no_such(&self.id)) };
         let mut out = Out::new();
         if self.json {
-            out.json(&as_json(&item))?;
+            out.json(&WholeJson::from(&item))?;
             return out.flush();
         }
         let now = Clock::system().now();
@@ -268,7 +271,7 @@ impl Done {
             DeadId::Record(_) => self.records += 1,
         }
         if self.json {
-            return self.out.json(&json!({ "id": id.to_string(), "action": word(action) }));
+            return self.out.json(&DecidedJson { id: id.to_string(), action: word(action) });
         }
         self.out.line(&plain(&id.to_string()))
     }
@@ -336,22 +339,4 @@ async fn open_store(settings: &Settings, flag: &open::StoreFlag) -> Result<std::
 
 fn no_such(id: &DeadId) -> anyhow::Error {
     anyhow::anyhow!("there is no undecided dead letter {id}; `encargo dead list` shows them")
-}
-
-fn as_json(item: &DeadItem) -> Value {
-    let told = item.letter.as_ref().map(|letter| {
-        let wire::Told { fault, pointer, schema, version } = wire::told(&letter.headers);
-        json!({
-            "fault": fault.map(Fault::name), "pointer": pointer, "schema": schema, "version": version,
-            "records": wire::records(&letter.headers),
-        })
-    });
-    let letter = item.letter.as_ref().map(|letter| {
-        let headers: Vec<_> = letter.headers.iter().map(|(name, value)| json!([name, bytes_as_json(value)])).collect();
-        json!({ "key": letter.key.as_deref().map(bytes_as_json), "headers": headers, "value": bytes_as_json(&letter.value) })
-    });
-    json!({
-        "id": item.id.to_string(), "order": item.order.map(crate::domain::OrderId::get), "reason": item.reason,
-        "class": item.class.map(Class::name), "attempts": item.attempts, "at": item.at, "misfit": told, "record": letter,
-    })
 }

@@ -1,11 +1,11 @@
 //! `encargo forecast`: how many orders will come, how many instances that takes, and when to start them.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{
     Settings,
@@ -106,6 +106,60 @@ pub(super) fn special(path: Option<&PathBuf>, zone: &TimeZone) -> Result<Special
     Special::read(&text, zone.clone()).with_context(|| format!("cannot use {}", path.display()))
 }
 
+/// What will come, for programs.
+#[derive(Serialize)]
+struct ForecastJson {
+    /// What the points count.
+    unit: &'static str,
+    /// The model that did best on the past.
+    model: &'static str,
+    error: ErrorJson,
+    /// What an instance of each role does.
+    capacity_per_s: BTreeMap<&'static str, f64>,
+    points: Vec<PointJson>,
+    /// When instances are to be started or stopped.
+    starts: Vec<StartJson>,
+}
+
+/// How wrong each model was on the past, as a part of what came.
+#[derive(Serialize)]
+struct ErrorJson {
+    naive: f64,
+    profile: f64,
+    /// From how many moments of the past it was tried.
+    origins: usize,
+}
+
+/// What is expected in five minutes: at most so many in 10, 50, 90 and 99 of 100 cases.
+#[derive(Serialize)]
+struct PointJson {
+    /// When they begin.
+    at: Timestamp,
+    p10: f64,
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    /// The instances of each role that this takes.
+    instances: BTreeMap<&'static str, u32>,
+}
+
+impl From<&Planned> for PointJson {
+    fn from(planned: &Planned) -> Self {
+        let [p10, p50, p90, p99] = per_minute(planned).map(rounded);
+        let instances = Role::ALL.map(|role| (role.name(), planned.instances[role as usize])).into();
+        Self { at: planned.expected.at, p10, p50, p90, p99, instances }
+    }
+}
+
+/// A change of the number of instances.
+#[derive(Serialize)]
+struct StartJson {
+    at: Timestamp,
+    role: &'static str,
+    from: u32,
+    to: u32,
+}
+
 impl Found {
     fn capacity(&self, role: Role) -> f64 {
         scale::Scaler::new(role, &self.settings).capacity().0
@@ -116,24 +170,18 @@ impl Found {
         format::time(self.lang, &self.zone, now, at)
     }
 
-    fn json(&self) -> Value {
-        let instances = |planned: &Planned| -> std::collections::BTreeMap<_, _> {
-            Role::ALL.iter().map(|role| (role.name(), planned.instances[*role as usize])).collect()
-        };
-        let point = |planned: &Planned| {
-            let [p10, p50, p90, p99] = per_minute(planned).map(rounded);
-            json!({ "at": planned.expected.at, "p10": p10, "p50": p50, "p90": p90, "p99": p99, "instances": instances(planned) })
-        };
-        let start =
-            |start: &Start| json!({ "at": start.at, "role": start.role.name(), "from": start.from, "to": start.to });
+    fn json(&self) -> ForecastJson {
         let tested = self.forecast.backtest();
         let [naive, profile] = [Model::Naive, Model::Profile].map(|model| tested.error(model));
-        json!({
-            "unit": "orders per minute, over five minutes", "model": tested.chosen().name(),
-            "error": { "naive": naive, "profile": profile, "origins": tested.origins() },
-            "capacity_per_s": Role::ALL.map(|role| (role.name(), self.capacity(role))).into_iter().collect::<std::collections::BTreeMap<_, _>>(),
-            "points": self.plan.iter().map(point).collect::<Vec<_>>(), "starts": self.starts.iter().map(start).collect::<Vec<_>>(),
-        })
+        let start = |start: &Start| StartJson { at: start.at, role: start.role.name(), from: start.from, to: start.to };
+        ForecastJson {
+            unit: "orders per minute, over five minutes",
+            model: tested.chosen().name(),
+            error: ErrorJson { naive, profile, origins: tested.origins() },
+            capacity_per_s: Role::ALL.map(|role| (role.name(), self.capacity(role))).into(),
+            points: self.plan.iter().map(PointJson::from).collect(),
+            starts: self.starts.iter().map(start).collect(),
+        }
     }
 
     fn document(&self) -> Document {

@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Settings,
@@ -154,6 +154,15 @@ impl Preview {
     }
 }
 
+/// What was checked, for programs.
+#[derive(Serialize)]
+struct CheckedJson<'a> {
+    /// Where mails go, without secrets.
+    destination: String,
+    fine: &'a [String],
+    problems: &'a [String],
+}
+
 impl Check {
     async fn run(self, settings: &Settings) -> Result<ExitCode> {
         let flags = [("mail.url", self.mail), ("mail.templates", self.templates.templates)];
@@ -168,9 +177,8 @@ impl Check {
         let report = mail::check(composing, &destination, self.to, TIMEOUTS, &clock).await;
         let mut out = Out::new();
         if self.json {
-            out.json(&json!({
-                "destination": destination.to_string(), "fine": report.fine, "problems": report.problems,
-            }))?;
+            let (fine, problems) = (&report.fine, &report.problems);
+            out.json(&CheckedJson { destination: destination.to_string(), fine, problems })?;
         } else {
             for (tone, mark, lines) in [(Tone::Good, "ok", &report.fine), (Tone::Bad, "failed", &report.problems)] {
                 for line in lines {

@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Settings, open,
@@ -13,10 +13,8 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{OrderId, Timestamp},
-    store::{
-        ledger::{Class, MailStatus},
-        mails::MailEntry,
-    },
+    ops::MailJson,
+    store::{ledger::MailStatus, mails::MailEntry},
 };
 
 /// Flags of `encargo mail queue`.
@@ -36,6 +34,15 @@ pub(super) struct Queue {
     store: open::StoreFlag,
 }
 
+/// A mail as `/ledger` tells it.
+#[derive(Serialize)]
+struct QueuedJson<'a> {
+    #[serde(flatten)]
+    mail: MailJson<'a>,
+    /// The reason, under the name that it had here first.
+    reply: Option<&'a str>,
+}
+
 impl Queue {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         let store = open::store(&settings.load(&self.store.settings())?.config).await?;
@@ -48,7 +55,7 @@ impl Queue {
         let mut table = Table::new(["MAIL", "STATE", "STATUS", "NEXT TRY", ">TRIES", "LAST ANSWER"]);
         for mail in &mails {
             if self.json {
-                out.json(&as_json(mail))?;
+                out.json(&QueuedJson { mail: mail.into(), reply: mail.reply.as_deref() })?;
             } else {
                 table.row(row(mail, now));
             }
@@ -80,12 +87,4 @@ fn row(mail: &MailEntry, now: Timestamp) -> [Cell; 6] {
         u64::from(mail.attempts).into(),
         plain(mail.reply.as_deref().unwrap_or("-")).into(),
     ]
-}
-
-fn as_json(mail: &MailEntry) -> serde_json::Value {
-    json!({
-        "order": mail.id.order.get(), "seq": mail.id.seq, "estado": mail.estado, "status": mail.status.name(),
-        "at": mail.at, "due_at": mail.due_at, "attempts": mail.attempts, "ambiguous": mail.ambiguous,
-        "tried_at": mail.tried_at, "class": mail.class.map(Class::name), "reply": mail.reply,
-    })
 }

@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Settings, open,
@@ -39,6 +39,19 @@ pub(super) struct Resend {
     store: open::StoreFlag,
 }
 
+/// A mail that is sent again, for programs.
+#[derive(Serialize)]
+struct ResentJson<'a> {
+    orderid: u64,
+    /// The same, under the name that it had first.
+    order: u64,
+    /// The number of the order's event that it is about.
+    seq: u8,
+    estado: &'a str,
+    /// Whether it is; with `--dry-run` it is not.
+    again: bool,
+}
+
 impl Resend {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         let (by, reason) = (wire::read_by(&self.who)?, self.reason.as_deref().map(wire::read_reason).transpose()?);
@@ -65,9 +78,8 @@ impl Resend {
         }
         if self.json {
             let mut out = Out::new();
-            out.json(
-                &json!({ "order": self.id.get(), "seq": last.id.seq, "estado": last.estado, "again": !self.dry_run }),
-            )?;
+            let (orderid, order) = (self.id.get(), self.id.get());
+            out.json(&ResentJson { orderid, order, seq: last.id.seq, estado: &last.estado, again: !self.dry_run })?;
             out.flush()?;
         } else {
             let what = if self.dry_run { "would be sent" } else { "is sent" };

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Settings,
@@ -153,6 +153,34 @@ impl Demand {
     }
 }
 
+/// What following demand costs, for programs.
+#[derive(Serialize)]
+struct TrialJson<'a> {
+    orders: f64,
+    /// What one instance does.
+    capacity_per_s: f64,
+    policies: Vec<PolicyJson<'a>>,
+}
+
+/// What came of a policy.
+#[derive(Serialize)]
+struct PolicyJson<'a> {
+    policy: &'static str,
+    instance_hours: f64,
+    /// These at the price that was given.
+    cost: f64,
+    /// The hours as a part of those that fixed instances take.
+    of_fixed: f64,
+    /// Which part of the orders waited for more than a second.
+    late_share: f64,
+    refused: f64,
+    /// Most orders that waited.
+    backlog_max: f64,
+    /// How often instances came or went.
+    changes: u32,
+    instances_by_five_minutes: &'a [u32],
+}
+
 impl Trial<'_> {
     fn of(&self, policy: Policy) -> &Outcome {
         &self.outcomes[policy as usize]
@@ -167,18 +195,27 @@ impl Trial<'_> {
         outcome.instance_hours / self.of(Policy::Fixed).instance_hours.max(f64::MIN_POSITIVE)
     }
 
-    fn json(&self) -> serde_json::Value {
-        let policy = |(policy, outcome): (Policy, &Outcome)| {
-            json!({
-                "policy": policy.name(), "instance_hours": outcome.instance_hours, "cost": outcome.instance_hours * self.flags.price,
-                "of_fixed": self.part(outcome), "late_share": outcome.late / outcome.orders.max(1.0), "refused": outcome.refused,
-                "backlog_max": outcome.backlog_max, "changes": outcome.changes, "instances_by_five_minutes": outcome.instances,
-            })
-        };
-        json!({
-            "orders": self.of(Policy::Fixed).orders, "capacity_per_s": self.scenario.capacity,
-            "policies": self.rows().map(policy).collect::<Vec<_>>(),
-        })
+    fn json(&self) -> TrialJson<'_> {
+        let policy = |(policy, outcome)| self.policy_json(policy, outcome);
+        TrialJson {
+            orders: self.of(Policy::Fixed).orders,
+            capacity_per_s: self.scenario.capacity,
+            policies: self.rows().map(policy).collect(),
+        }
+    }
+
+    fn policy_json<'a>(&self, policy: Policy, outcome: &'a Outcome) -> PolicyJson<'a> {
+        PolicyJson {
+            policy: policy.name(),
+            instance_hours: outcome.instance_hours,
+            cost: outcome.instance_hours * self.flags.price,
+            of_fixed: self.part(outcome),
+            late_share: outcome.late / outcome.orders.max(1.0),
+            refused: outcome.refused,
+            backlog_max: outcome.backlog_max,
+            changes: outcome.changes,
+            instances_by_five_minutes: &outcome.instances,
+        }
     }
 
     fn document(&self) -> Document {

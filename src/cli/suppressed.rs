@@ -2,10 +2,12 @@ use std::{collections::HashSet, process::ExitCode};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
-    Settings, open,
+    Settings,
+    dead::DecidedJson,
+    open,
     output::{Out, count, explain, plain},
     table::Table,
     time,
@@ -13,6 +15,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{EmailAddress, Timestamp},
+    ops::SuppressedJson,
     store::{
         Store,
         dead::{Action, DeadId},
@@ -92,6 +95,14 @@ struct Which {
     reason: Option<String>,
 }
 
+/// An address that gets mail again, for programs.
+#[derive(Serialize)]
+struct ReleasedJson<'a> {
+    address: &'a str,
+    /// `release`.
+    action: &'static str,
+}
+
 impl Command {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         match self {
@@ -110,11 +121,12 @@ impl List {
         let now = Clock::system().now();
         let mut out = Out::new();
         let mut table = Table::new(["ADDRESS", "SINCE", "MAIL", "REASON"]);
-        for Suppression { address, at, reason, mail } in &found {
-            let mail = DeadId::Mail(*mail).to_string();
+        for suppression in &found {
+            let Suppression { address, at, reason, mail } = suppression;
             if self.json {
-                out.json(&json!({ "address": address.as_str(), "at": at, "mail": mail, "reason": reason }))?;
+                out.json(&SuppressedJson::from(suppression))?;
             } else {
+                let mail = DeadId::Mail(*mail).to_string();
                 // whole: who releases one has to name it
                 table.row([
                     plain(address.as_str()).into(),
@@ -154,7 +166,7 @@ impl Release {
                 bail!("{} is not suppressed; `encargo mail suppressed list` shows who is", plain(address.as_str()));
             }
             if self.json {
-                out.json(&json!({ "address": address.as_str(), "action": "release" }))?;
+                out.json(&ReleasedJson { address: address.as_str(), action: "release" })?;
             } else {
                 out.line(&plain(address.as_str()))?;
             }
@@ -190,7 +202,7 @@ impl Release {
             if is_theirs && (self.dry_run || store.decide(&item.id, Action::Redrive, now).await?) {
                 mails += 1;
                 if self.json {
-                    out.json(&json!({ "id": item.id.to_string(), "action": "redrive" }))?;
+                    out.json(&DecidedJson { id: item.id.to_string(), action: "redrive" })?;
                 } else {
                     out.line(&item.id.to_string())?;
                 }

@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Settings, open,
@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     config::Config,
     domain::{
-        Lang, OrderId,
+        Lang, OrderId, Timestamp,
         why::{Road, Stretch, Why},
     },
     eventlog::{EventLog, Lag},
@@ -24,6 +24,44 @@ use crate::{
     },
     tracking, words,
 };
+
+const SET_ASIDE: &str = "It was set aside.";
+
+/// Why an order stands where it stands, for programs.
+#[derive(Serialize)]
+struct WhyJson<'a> {
+    orderid: u64,
+    /// Never renamed.
+    code: &'static str,
+    late: bool,
+    estado: &'a str,
+    /// Since when it is like this.
+    since: Timestamp,
+    /// When its next state is due.
+    next_at: Option<Timestamp>,
+    /// When somebody is expected to have moved it on.
+    expect_at: Option<Timestamp>,
+    /// Who did that, and why, if somebody did.
+    by: Option<&'a str>,
+    reason: Option<&'a str>,
+    /// The code in words.
+    title: &'a str,
+    detail: &'a str,
+}
+
+/// The same of an order whose record is a dead letter.
+#[derive(Serialize)]
+struct WhyDeadJson<'a> {
+    orderid: u64,
+    code: &'static str,
+    late: bool,
+    /// Since when it is one.
+    since: Timestamp,
+    /// The dead letter's name.
+    dead: &'a str,
+    reason: &'a str,
+    title: &'static str,
+}
 
 /// Flags of `encargo why`.
 #[derive(Debug, Args)]
@@ -65,11 +103,19 @@ impl WhyFlags {
         let facts = view.facts(history);
         let details = words::why::details(why, &facts, Lang::En, &time::full, &time::span, &str::to_owned);
         if self.json {
-            return out.json(&json!({
-                "orderid": self.id.get(), "code": why.code(), "late": why.is_late(), "estado": view.estado, "since": facts.at,
-                "next_at": view.next_at(), "expect_at": view.exits.expect_at, "by": facts.by, "reason": facts.reason,
-                "title": words::why::title(why, Lang::En), "detail": details,
-            }));
+            return out.json(&WhyJson {
+                orderid: self.id.get(),
+                code: why.code(),
+                late: why.is_late(),
+                estado: &view.estado,
+                since: facts.at,
+                next_at: view.next_at(),
+                expect_at: view.exits.expect_at,
+                by: facts.by,
+                reason: facts.reason,
+                title: words::why::title(why, Lang::En),
+                detail: &details,
+            });
         }
         let tone = if why.is_late() { Tone::Bad } else { Tone::Bold };
         let (state, title) = (plain(&view.estado), out.paint(tone, words::why::title(why, Lang::En)));
@@ -81,12 +127,17 @@ impl WhyFlags {
     fn tell_dead(&self, out: &mut Out, item: &DeadItem) -> Result<()> {
         let (id, reason) = (item.id.to_string(), item.reason.as_str());
         if self.json {
-            return out.json(&json!({
-                "orderid": self.id.get(), "code": "dead-letter", "late": false, "since": item.at, "dead": id, "reason": reason,
-                "title": "It was set aside.",
-            }));
+            return out.json(&WhyDeadJson {
+                orderid: self.id.get(),
+                code: "dead-letter",
+                late: false,
+                since: item.at,
+                dead: &id,
+                reason,
+                title: SET_ASIDE,
+            });
         }
-        out.line(&format!("Order {}: {}", self.id, out.paint(Tone::Bad, "It was set aside.")))?;
+        out.line(&format!("Order {}: {}", self.id, out.paint(Tone::Bad, SET_ASIDE)))?;
         out.line(&format!("Since {}: {}", time::full(item.at), plain(reason)))?;
         out.line(&format!("`encargo dead show {}` shows the record.", plain(&id)))?;
         Ok(())

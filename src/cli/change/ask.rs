@@ -5,7 +5,7 @@ use reqwest::{
     Client, RequestBuilder, Response, StatusCode,
     header::{LOCATION, RETRY_AFTER},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::super::{
     http::{by_proxy, client_for, in_words, new_key, root_cause},
@@ -78,7 +78,7 @@ impl Server {
                 Try::Again { why, .. } => {
                     let detail =
                         format!("{why}; to try later without doing it twice, repeat it with --key {}", self.key);
-                    return Ok(Answer::Failed(json!({ "orderid": order.get(), "detail": detail })));
+                    return Ok(Answer::Failed(without_answer(order, detail)));
                 }
             }
         }
@@ -96,7 +96,7 @@ impl Server {
             }
         }
         let detail = format!("the command was accepted, but its outcome is not known yet: see {url}");
-        Ok(Answer::Failed(json!({ "orderid": order.get(), "detail": detail })))
+        Ok(Answer::Failed(without_answer(order, detail)))
     }
 
     async fn send(&self, request: RequestBuilder, order: OrderId) -> Result<Try> {
@@ -115,6 +115,11 @@ impl Server {
     }
 }
 
+/// What is said where the server said nothing: in the fields that its answers have.
+fn without_answer(order: OrderId, detail: String) -> Value {
+    Map::from_iter([("orderid".to_owned(), order.get().into()), ("detail".to_owned(), detail.into())]).into()
+}
+
 async fn read(response: Response, order: OrderId) -> Result<Try> {
     let status = response.status();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -125,7 +130,7 @@ async fn read(response: Response, order: OrderId) -> Result<Try> {
             said.entry("orderid").or_insert(order.get().into());
             Value::Object(said)
         }
-        _ => json!({ "orderid": order.get(), "detail": status.to_string() }),
+        _ => without_answer(order, status.to_string()),
     };
     Ok(match (status, place) {
         (StatusCode::OK, _) => Try::Answered(match said() {

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::{
     cli::{
@@ -25,6 +25,20 @@ pub(in crate::cli) struct Check {
     json: bool,
 }
 
+/// A flow that is fine, for programs.
+#[derive(Serialize)]
+struct CheckedJson<'a> {
+    file: &'a str,
+    name: &'a str,
+    version: u32,
+    /// How many states it has.
+    states: usize,
+    /// What tells its content from any other.
+    content: String,
+    /// What is allowed, and may not be meant all the same.
+    notes: &'a [String],
+}
+
 impl Check {
     pub(super) fn run(self, settings: &Settings) -> Result<ExitCode> {
         let flow = flows::file::load(&self.file)?;
@@ -34,11 +48,14 @@ impl Check {
         let file = self.file.display().to_string();
         let mut out = Out::new();
         if self.json {
-            let (name, version, content) = (flow.name(), flow.version(), format!("{:016x}", flow.fingerprint()));
-            out.json(&json!({
-                "file": file, "name": name, "version": version, "states": flow.steps().len(), "content": content,
-                "notes": notes,
-            }))?;
+            out.json(&CheckedJson {
+                file: &file,
+                name: flow.name(),
+                version: flow.version(),
+                states: flow.steps().len(),
+                content: format!("{:016x}", flow.fingerprint()),
+                notes: &notes,
+            })?;
         } else {
             let states = count(flow.steps().len() as u64, "state");
             out.line(&format!("{} is fine: {}, {states}", plain(&file), flow.id()))?;

@@ -1,8 +1,8 @@
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::{
     cli::{
@@ -40,13 +40,13 @@ impl Diff {
         let counted = in_flight(&before, &config).await;
         let mut out = Out::new();
         if self.json {
-            let changes: Vec<_> = changes.iter().map(as_json).collect();
-            let orders =
-                counted.as_ref().ok().map(|counts| json!(counts.iter().cloned().collect::<serde_json::Map<_, _>>()));
-            out.json(&json!({
-                "before": &*before.id(), "after": &*after.id(), "meaning": name(meaning), "changes": changes,
-                "in_flight": orders,
-            }))?;
+            out.json(&DiffJson {
+                before: &before.id(),
+                after: &after.id(),
+                meaning: name(meaning),
+                changes: changes.iter().map(ChangeJson::from).collect(),
+                in_flight: counted.ok().map(BTreeMap::from_iter),
+            })?;
             out.flush()?;
         } else {
             print(&mut out, &before, &after, changes)?;
@@ -70,23 +70,46 @@ impl Diff {
 }
 
 /// How many orders are in each state of a flow that they still have to leave.
-async fn in_flight(flow: &Flow, config: &Config) -> Result<Vec<(String, serde_json::Value)>> {
+async fn in_flight(flow: &Flow, config: &Config) -> Result<Vec<(String, u64)>> {
     let counts = open::store(config).await?.order_counts().await?.by_state;
     let steps = flow.steps().iter().filter(|step| step.leave.is_some());
     let number = |state: &str| counts.iter().find(|(other, _)| **other == *state).map_or(0, |(_, number)| *number);
     let all = steps.map(|step| (step.state.to_string(), number(&step.state)));
-    Ok(all.filter(|(_, number)| *number > 0).map(|(state, number)| (state, number.into())).collect())
+    Ok(all.filter(|(_, number)| *number > 0).collect())
 }
 
-fn list(counts: &[(String, serde_json::Value)]) -> String {
-    let one = |(state, number): &(String, serde_json::Value)| {
-        format!("{} in {}", count(number.as_u64().unwrap_or_default(), "order"), plain(state))
-    };
+fn list(counts: &[(String, u64)]) -> String {
+    let one = |(state, number): &(String, u64)| format!("{} in {}", count(*number, "order"), plain(state));
     counts.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn as_json(Change { state, key, before, after }: &Change) -> serde_json::Value {
-    json!({ "state": state, "key": key, "before": before, "after": after })
+/// What differs, for programs.
+#[derive(Serialize)]
+struct DiffJson<'a> {
+    /// Name and version of the flow that is in use.
+    before: &'a str,
+    /// Of the other one.
+    after: &'a str,
+    /// What becomes of orders: `same`, `refused`, `newer`, `older`, `other-name`.
+    meaning: &'static str,
+    changes: Vec<ChangeJson<'a>>,
+    /// Orders that are in flight, by state; nothing where they cannot be counted.
+    in_flight: Option<BTreeMap<String, u64>>,
+}
+
+/// A difference: what each of the two says, if it does.
+#[derive(Serialize)]
+struct ChangeJson<'a> {
+    state: &'a str,
+    key: &'static str,
+    before: Option<&'a str>,
+    after: Option<&'a str>,
+}
+
+impl<'a> From<&'a Change> for ChangeJson<'a> {
+    fn from(Change { state, key, before, after }: &'a Change) -> Self {
+        Self { state, key, before: before.as_deref(), after: after.as_deref() }
+    }
 }
 
 fn print(out: &mut Out, before: &Flow, after: &Flow, changes: Vec<Change>) -> Result<()> {

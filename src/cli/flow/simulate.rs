@@ -2,7 +2,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use super::span;
 use crate::{
@@ -114,18 +114,72 @@ fn times(spread: &Spread) -> [Cell; 4] {
     [spread.p50, spread.p90, spread.p99, spread.max].map(|time| span(time).into())
 }
 
-fn as_json(flow: &Flow, orders: u32, seed: u64, report: &Report) -> serde_json::Value {
-    let millis = |time: Duration| time.as_millis() as u64;
-    let spread = |of: &Spread| json!({ "p50_ms": millis(of.p50), "p90_ms": millis(of.p90), "p99_ms": millis(of.p99), "max_ms": millis(of.max) });
-    let step = |step: &StepReport| {
-        json!({
-            "state": step.state, "time": spread(&step.spread), "share": step.share, "by_command": step.by_command,
-            "at_once_max": step.waiting_max,
-        })
+/// A report for programs.
+#[derive(Serialize)]
+struct ReportJson {
+    /// Its name and version.
+    flow: String,
+    orders: u32,
+    seed: u64,
+    /// From the first state to the end.
+    time: SpreadJson,
+    steps: Vec<StepJson>,
+    /// Most orders in flight at the same time.
+    in_flight_max: u32,
+    /// From the first order to the end of the last.
+    lasted_ms: u64,
+}
+
+/// A step for programs.
+#[derive(Serialize)]
+struct StepJson {
+    state: String,
+    /// How long orders were in it.
+    time: SpreadJson,
+    /// Which part of all time they spent in it, from 0 to 1.
+    share: f64,
+    /// How many left it because a command came.
+    by_command: u32,
+    /// Most orders in it at the same time.
+    at_once_max: u32,
+}
+
+/// Some durations: these parts of them are not longer.
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "programs read the unit in the name")]
+struct SpreadJson {
+    p50_ms: u64,
+    p90_ms: u64,
+    p99_ms: u64,
+    max_ms: u64,
+}
+
+impl From<&Spread> for SpreadJson {
+    fn from(of: &Spread) -> Self {
+        let [p50_ms, p90_ms, p99_ms, max_ms] = [of.p50, of.p90, of.p99, of.max].map(millis);
+        Self { p50_ms, p90_ms, p99_ms, max_ms }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis() as u64
+}
+
+fn as_json(flow: &Flow, orders: u32, seed: u64, report: &Report) -> ReportJson {
+    let step = |step: &StepReport| StepJson {
+        state: step.state.clone(),
+        time: (&step.spread).into(),
+        share: step.share,
+        by_command: step.by_command,
+        at_once_max: step.waiting_max,
     };
-    let steps: Vec<_> = report.steps.iter().map(step).collect();
-    json!({
-        "flow": &*flow.id(), "orders": orders, "seed": seed, "time": spread(&report.whole), "steps": steps,
-        "in_flight_max": report.in_flight_max, "lasted_ms": millis(report.lasted),
-    })
+    ReportJson {
+        flow: flow.id().to_string(),
+        orders,
+        seed,
+        time: (&report.whole).into(),
+        steps: report.steps.iter().map(step).collect(),
+        in_flight_max: report.in_flight_max,
+        lasted_ms: millis(report.lasted),
+    }
 }

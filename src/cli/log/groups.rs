@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::{
     cli::{
@@ -81,18 +81,46 @@ fn seconds(behind: &Behind, now: Timestamp) -> f64 {
     behind.since.map_or(0.0, |since| now.since(since).as_secs_f64())
 }
 
-fn as_json_line(
-    group: &GroupInfo,
-    committed: &GroupOffset,
+/// How far a group has read a partition, for programs.
+#[derive(Serialize)]
+struct GroupJson<'a> {
+    group: &'a str,
+    members: usize,
+    topic: &'a str,
+    partition: u32,
+    /// The offset of the next record that it reads.
+    offset: u64,
+    /// The offset of the next record that is written.
+    end: u64,
+    /// Records between them.
+    lag: u64,
+    /// How long the oldest of these has waited.
+    lag_seconds: f64,
+    /// The member that reads the partition.
+    owner: Option<&'a str>,
+    /// What the group has written down beside the offset.
+    metadata: &'a str,
+}
+
+fn as_json_line<'a>(
+    group: &'a GroupInfo,
+    committed: &'a GroupOffset,
     behind: &Behind,
-    owner: Option<&str>,
+    owner: Option<&'a str>,
     now: Timestamp,
-) -> serde_json::Value {
-    json!({
-        "group": group.name, "members": group.members, "topic": committed.tp.topic,
-        "partition": committed.tp.partition, "offset": committed.offset, "end": behind.end, "lag": behind.records,
-        "lag_seconds": seconds(behind, now), "owner": owner, "metadata": committed.metadata,
-    })
+) -> GroupJson<'a> {
+    GroupJson {
+        group: &group.name,
+        members: group.members,
+        topic: &committed.tp.topic,
+        partition: committed.tp.partition,
+        offset: committed.offset,
+        end: behind.end,
+        lag: behind.records,
+        lag_seconds: seconds(behind, now),
+        owner,
+        metadata: &committed.metadata,
+    }
 }
 
 fn row(

@@ -69,8 +69,10 @@ impl Init {
 
 #[cfg(feature = "kafka")]
 mod on_kafka {
+    use std::collections::BTreeMap;
+
     use anyhow::{Context as _, Result, bail};
-    use serde_json::json;
+    use serde::Serialize;
 
     use crate::{
         app::kafka::{all_topics, connect, namesakes},
@@ -95,6 +97,26 @@ mod on_kafka {
     struct Topic {
         spec: TopicSpec,
         differences: Vec<Difference>,
+    }
+
+    /// A topic for programs.
+    #[derive(Serialize)]
+    struct TopicJson<'a> {
+        topic: &'a str,
+        /// `fits`, `missing`, `created`, `cannot be used`, `differs, works`.
+        state: &'static str,
+        /// Each setting as it should be, as brokers call it.
+        wanted: BTreeMap<&'a str, &'a str>,
+        /// Those that are otherwise.
+        differs: BTreeMap<&'a str, DiffersJson<'a>>,
+    }
+
+    /// A setting of a topic that is not as it should be.
+    #[derive(Serialize)]
+    struct DiffersJson<'a> {
+        found: &'a str,
+        /// Whether Encargo cannot run like that.
+        refuses: bool,
     }
 
     /// Returns whether a topic cannot be used.
@@ -219,15 +241,15 @@ mod on_kafka {
             let (state, tone) = topic.state(dry_run);
             let values = topic.wanted(config);
             if as_json {
-                let found: serde_json::Map<_, _> = topic
-                    .differences
-                    .iter()
-                    .filter(|difference| !difference.found.is_empty())
-                    .map(|one| (one.what.clone(), json!({ "found": one.found, "refuses": one.refuses })))
-                    .collect();
-                let wanted: serde_json::Map<_, _> =
-                    values.iter().map(|(what, value)| ((*what).to_owned(), json!(value))).collect();
-                out.json(&json!({ "topic": topic.spec.name, "state": state, "wanted": wanted, "differs": found }))?;
+                let there = topic.differences.iter().filter(|difference| !difference.found.is_empty());
+                out.json(&TopicJson {
+                    topic: &topic.spec.name,
+                    state,
+                    wanted: values.iter().map(|(what, value)| (*what, &**value)).collect(),
+                    differs: there
+                        .map(|one| (&*one.what, DiffersJson { found: &one.found, refuses: one.refuses }))
+                        .collect(),
+                })?;
                 continue;
             }
             let cells = values.map(|(what, wanted)| topic.cell(what, wanted));

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Settings,
@@ -103,6 +103,17 @@ impl Command {
     }
 }
 
+/// A partition for programs.
+#[derive(Serialize)]
+struct PartitionJson<'a> {
+    topic: &'a str,
+    partition: usize,
+    /// The first offset that is still there.
+    start: u64,
+    /// The offset of the next record.
+    end: u64,
+}
+
 fn topics(log: &dyn EventLog, as_json: bool) -> Result<()> {
     let topics = log.topics()?;
     let mut out = Out::new();
@@ -110,7 +121,7 @@ fn topics(log: &dyn EventLog, as_json: bool) -> Result<()> {
     for topic in &topics {
         for (partition, PartitionRange { start, end }) in topic.partitions.iter().copied().enumerate() {
             if as_json {
-                out.json(&json!({ "topic": topic.name, "partition": partition, "start": start, "end": end }))?;
+                out.json(&PartitionJson { topic: &topic.name, partition, start, end })?;
                 continue;
             }
             let name = if partition == 0 { plain(&topic.name) } else { String::new() };

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde::Serialize;
 
 use self::{
     steps::{Advice, Step},
@@ -19,6 +19,7 @@ use super::{
     open,
     output::{Out, Tone, count, explain, plain},
 };
+use crate::domain::Timestamp;
 
 /// `encargo migrate`.
 #[derive(Debug, Subcommand)]
@@ -69,15 +70,72 @@ impl Command {
 
 fn print_json(survey: &Survey, advice: &Advice) -> Result<()> {
     let mut out = Out::new();
-    out.json(&json!({
-        "next": advice.next.name(), "do": advice.text, "troubles": advice.troubles,
-        "highest_id": survey.highest_id, "next_id": survey.next_id, "ids_given_twice": survey.ids_given_twice,
-        "orders": { "queued": survey.queued, "in_flight": survey.in_flight, "finished": survey.finished },
-        "old": { "processing": survey.old.processing, "notifications": survey.old.notifications },
-        "ours": { "fulfilment": survey.ours.processing, "tracking": survey.ours.notifications },
-        "mail": { "twice": survey.mailed_twice, "since": survey.mail_since },
-    }))?;
+    let Survey { queued, in_flight, finished, old, ours, .. } = survey;
+    out.json(&AdviceJson {
+        next: advice.next.name(),
+        text: &advice.text,
+        troubles: &advice.troubles,
+        highest_id: survey.highest_id,
+        next_id: survey.next_id,
+        ids_given_twice: survey.ids_given_twice,
+        orders: OrdersJson { queued: *queued, in_flight: *in_flight, finished: *finished },
+        old: OldJson { processing: &old.processing, notifications: &old.notifications },
+        ours: OursJson { fulfilment: &ours.processing, tracking: &ours.notifications },
+        mail: MailJson { twice: survey.mailed_twice, since: survey.mail_since },
+    })?;
     out.flush()
+}
+
+/// What was found and what is to be done, for programs.
+#[derive(Serialize)]
+struct AdviceJson<'a> {
+    /// The step that is next.
+    next: &'static str,
+    /// The same in words.
+    #[serde(rename = "do")]
+    text: &'a str,
+    /// What is wrong.
+    troubles: &'a [String],
+    highest_id: u64,
+    /// The number that our intake would give next.
+    next_id: u64,
+    /// Numbers under which two different orders stand.
+    ids_given_twice: u64,
+    orders: OrdersJson,
+    old: OldJson<'a>,
+    ours: OursJson<'a>,
+    mail: MailJson,
+}
+
+/// How many orders stand where.
+#[derive(Serialize)]
+struct OrdersJson {
+    queued: u64,
+    in_flight: u64,
+    finished: u64,
+}
+
+/// The members of the old services' groups.
+#[derive(Serialize)]
+struct OldJson<'a> {
+    processing: &'a [String],
+    notifications: &'a [String],
+}
+
+/// The members of our groups.
+#[derive(Serialize)]
+struct OursJson<'a> {
+    fulfilment: &'a [String],
+    tracking: &'a [String],
+}
+
+/// Mails about states that an old service has told of.
+#[derive(Serialize)]
+struct MailJson {
+    /// How many there would be.
+    twice: u64,
+    /// From when on ours have to mail.
+    since: Option<Timestamp>,
 }
 
 fn print(survey: &Survey, advice: &Advice) -> Result<()> {

@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use minijinja::{Value, context};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Shop,
@@ -46,6 +46,14 @@ const SHOWN_PAUSE: Duration = Duration::from_millis(20);
 
 /// The cookie with the browser's secret.
 const BROWSER: &str = "checkout";
+
+/// An order that is taken, for the page's script.
+#[derive(Serialize)]
+struct Ordered {
+    orderid: u64,
+    /// Where it can be followed, if tracking is reached from here.
+    track: Option<String>,
+}
 
 /// What became of a form.
 enum Outcome {
@@ -219,7 +227,7 @@ impl Shop {
         match outcome {
             Outcome::Placed(placed) => {
                 let track = self.has_tracking.then(|| self.service.address_of(&placed));
-                (StatusCode::ACCEPTED, Json(json!({ "orderid": placed.id.get(), "track": track }))).into_response()
+                (StatusCode::ACCEPTED, Json(Ordered { orderid: placed.id.get(), track })).into_response()
             }
             Outcome::Refused(refusal) => problem(refusal, self.reservation_s()).into_response(),
             Outcome::Gone => Problem::not_found("there is no such product").into_response(),

@@ -1,6 +1,8 @@
 //! What was found, and how it is told.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 
 use crate::{
     cli::output::plain,
@@ -24,6 +26,23 @@ impl Level {
             Self::Risk => "risk",
         }
     }
+}
+
+/// The same for programs.
+#[derive(Serialize)]
+pub(super) struct FindingJson<'a> {
+    /// Which of all that can be found; never renamed.
+    code: &'static str,
+    /// `fault` or `risk`.
+    level: &'static str,
+    /// The topic, the group, the broker or the account.
+    about: &'a str,
+    /// What it means, in words.
+    text: String,
+    /// The command that mends it.
+    mend: Option<&'a str>,
+    /// What the words have places for.
+    facts: BTreeMap<&'static str, &'a str>,
 }
 
 /// Something that is not as it should be.
@@ -66,12 +85,14 @@ impl Finding {
         fill(word(lang, &format!("check_{}", self.code.replace('-', "_"))), &places).into_owned()
     }
 
-    pub(super) fn json(&self, lang: Lang) -> Value {
-        let facts: serde_json::Map<_, _> =
-            self.facts.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-        json!({
-            "code": self.code, "level": self.level.name(), "about": self.about, "text": self.text(lang), "mend": self.mend,
-            "facts": facts,
-        })
+    pub(super) fn json(&self, lang: Lang) -> FindingJson<'_> {
+        FindingJson {
+            code: self.code,
+            level: self.level.name(),
+            about: &self.about,
+            text: self.text(lang),
+            mend: self.mend.as_deref(),
+            facts: self.facts.iter().map(|(name, value)| (*name, &**value)).collect(),
+        }
     }
 }
