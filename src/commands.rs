@@ -176,13 +176,14 @@ impl Commands {
     /// Writes a command to the order's own partition. What is written is decided, whoever waits for that.
     async fn send(&self, command: &Command, partition: Option<u32>) -> Result<CommandCopy, Error> {
         let Inner { log, env, topic, failures, .. } = &*self.0;
+        let at = env.clock.now();
         let record = NewRecord {
             topic: topic.clone(),
             partition, // that of an order of before is told by its key
             key: Some(wire::key(command.order)),
             value: wire::encode_command(command),
-            headers: wire::command_headers(&command.id),
-            at: env.clock.now(),
+            headers: wire::command_headers(command, at),
+            at,
         };
         let error = match log.append(vec![record]).await {
             Ok(positions) => {

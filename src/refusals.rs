@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::domain::{Fault, wire::Headers};
+use crate::domain::Fault;
 
 /// Most producers that are told apart: anybody can write who they are.
 const PRODUCERS_MAX: usize = 20;
@@ -29,23 +29,21 @@ pub struct Refusals {
 impl Refusals {
     /// Registers the metric.
     pub fn register(&self, registry: &mut Registry) {
-        let help =
-            "Records that do not fit, by topic, by the producer that the record names (ce_source), and what is wrong";
+        let help = "Records that do not fit, by topic, by the producer that the record names (source of a CloudEvent), and what is wrong";
         registry.register("encargo_records_refused", help, self.refused.clone());
     }
 
-    /// Counts a record in, with its headers.
-    pub fn count(&self, topic: &str, headers: &Headers, fault: Fault) {
+    /// Counts a record in, and who wrote it by its own account.
+    pub fn count(&self, topic: &str, producer: Option<&str>, fault: Fault) {
         let labels =
-            [("topic", topic.to_owned()), ("producer", self.producer(headers)), ("fault", fault.name().into())];
+            [("topic", topic.to_owned()), ("producer", self.producer(producer)), ("fault", fault.name().into())];
         self.refused.get_or_create(&labels).inc();
     }
 
-    /// Who wrote a record, as far as its headers tell: the source of a CloudEvent. Nobody else is told apart from the others once there
-    /// are too many.
-    fn producer(&self, headers: &Headers) -> String {
+    /// Who wrote a record, as it is told. Nobody else is told apart from the others once there are too many.
+    fn producer(&self, name: Option<&str>) -> String {
         let is_name = |name: &&str| (1..=NAME_MAX).contains(&name.len()) && !name.contains(char::is_control);
-        let Some(name) = headers.text("ce_source").filter(is_name) else { return NONE.into() };
+        let Some(name) = name.filter(is_name) else { return NONE.into() };
         let mut producers = self.producers.lock().unwrap_or_else(PoisonError::into_inner);
         if producers.contains(name) || producers.len() < PRODUCERS_MAX && producers.insert(name.to_owned()) {
             return name.to_owned();
@@ -62,13 +60,12 @@ mod tests {
     fn producers_that_make_up_names_are_counted_together() {
         let (refusals, mut registry) = (Refusals::default(), Registry::default());
         refusals.register(&mut registry);
-        let named = |name: &str| Headers::from_iter([("ce_source", name)]);
         for number in 0..1_000 {
-            refusals.count("orders", &named(&format!("/made-up/{number}")), Fault::Type);
+            refusals.count("orders", Some(&format!("/made-up/{number}")), Fault::Type);
         }
-        refusals.count("orders", &named("/made-up/3"), Fault::Type);
-        refusals.count("orders", &named("a\nb"), Fault::Syntax);
-        refusals.count("orders", &Headers::default(), Fault::Syntax);
+        refusals.count("orders", Some("/made-up/3"), Fault::Type);
+        refusals.count("orders", Some("a\nb"), Fault::Syntax);
+        refusals.count("orders", None, Fault::Syntax);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         let line = |producer: &str, fault: &str, count: u64| {

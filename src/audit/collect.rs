@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, fs, io::BufRead, path::Path};
 
 use anyhow::{Context, Result};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
 use super::{Commanded, Counts, Event, Facts, Mail, Placed, View, refused::Refused};
@@ -41,7 +42,7 @@ pub async fn collect(sources: Sources<'_>) -> Result<Facts> {
         if refused.holds(sources.orders, partition, record.offset) {
             return; // judged where it went: among the dead letters
         }
-        if let Ok(value) = serde_json::from_slice::<Value>(&record.value) {
+        if let Some(value) = said(&record) {
             facts.orders.extend(placed(&value, "orderid", "gameid", "usermail"));
         }
     })?;
@@ -82,8 +83,21 @@ fn placed(value: &Value, id: &str, product: &str, email: &str) -> Option<Placed>
     Some(Placed { id: value.get(id)?.as_u64()?, product: text(product)?, email: text(email)? })
 }
 
+/// What a record says: its value, or what a whole CloudEvent in that carries.
+fn said(record: &Record) -> Option<Value> {
+    let mut value: Value = serde_json::from_slice(&record.value).ok()?;
+    let media = record.headers.text("content-type").unwrap_or_default().to_ascii_lowercase();
+    if !media.starts_with("application/cloudevents+json") {
+        return Some(value);
+    }
+    match value.get("data_base64").and_then(Value::as_str) {
+        Some(text) => serde_json::from_slice(&BASE64_STANDARD.decode(text).ok()?).ok(),
+        None => value.get_mut("data").map(Value::take),
+    }
+}
+
 fn event(partition: u32, record: &Record) -> Option<Event> {
-    let value: Value = serde_json::from_slice(&record.value).ok()?;
+    let value = said(record)?;
     let at = match value.get("at") {
         Some(at) => at.as_str()?.parse::<Timestamp>().ok()?,
         None => record.at,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Deployment, schemas};
-use crate::role::Role;
+use crate::{domain::wire, role::Role};
 
 /// What stands in a topic, and which roles write and read it.
 struct Flow {
@@ -104,7 +104,7 @@ fn message(flow: &Flow, schema: &Value) -> Value {
         message["contentType"] = "application/octet-stream".into();
         message["bindings"]["kafka"]["key"] = json!({ "description": "That of the record, unchanged." });
     } else {
-        message["headers"] = cloud_event();
+        message["headers"] = cloud_event(flow.format);
         message["payload"] = told;
         message["correlationId"] =
             json!({ "description": "The order's number.", "location": "$message.payload#/orderid" });
@@ -112,19 +112,34 @@ fn message(flow: &Flow, schema: &Value) -> Value {
     message
 }
 
-/// CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2); records of the old services have none.
-fn cloud_event() -> Value {
-    let text = |description: &str| json!({ "type": "string", "description": description });
-    json!({
+const CLOUD_EVENT: &str = "CloudEvents 1.0 in binary mode. Records of the old services have none of these, those of earlier versions some. A record \
+                           with content-type application/cloudevents+json is read, too: the event is its value then (structured mode).";
+
+/// The headers of a format's records (Kafka protocol binding §3.2, and the extensions Partitioning and Distributed Tracing).
+fn cloud_event(format: &str) -> Value {
+    let kind = wire::KINDS.into_iter().find(|kind| kind.format == format).expect("what goes over a topic is of a kind");
+    let field = |description: &str, example: &str| json!({ "type": "string", "minLength": 1, "description": description, "examples": [example] });
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut headers = json!({
         "type": "object",
-        "description": "CloudEvents 1.0 in binary mode; records of the old services have none.",
+        "description": CLOUD_EVENT,
         "properties": {
-            "content-type": text("application/json"),
-            "ce_specversion": text("1.0"),
-            "ce_id": text("Unique with ce_source."),
-            "ce_source": text("Which role wrote it, like /encargo/fulfilment."),
-            "ce_type": text("What it is, like encargo.order.placed."),
-            "traceparent": text("The trace in which the order was placed (W3C Trace Context)."),
+            "content-type": field("What the data is (datacontenttype).", "application/json"),
+            "ce_specversion": field("The version of CloudEvents.", "1.0"),
+            "ce_id": field("Unique with ce_source.", "17.2"),
+            "ce_source": field("Which role wrote it.", kind.source),
+            "ce_type": field("What it is, with the version of that; without one in records of before.", kind.name),
+            "ce_time": field("When it happened.", "2025-11-24T16:00:08.000Z"),
+            "ce_dataschema": field("The $id of the data's schema.", &wire::schema_id(format)),
+            "ce_subject": field("The order's number in decimal.", "17"),
+            "ce_partitionkey": field("The record's key.", "17"),
         },
-    })
+    });
+    headers["properties"]["ce_time"]["format"] = "date-time".into();
+    if let "order" | "state" = format {
+        let placed = "The trace in which the order was placed (W3C Trace Context).";
+        headers["properties"]["ce_traceparent"] = field(placed, trace);
+        headers["properties"]["traceparent"] = field("The same, for what does not know CloudEvents.", trace);
+    }
+    headers
 }

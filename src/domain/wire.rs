@@ -3,8 +3,10 @@
 //! The first fields are those of the old services, spelled and typed as they spell them; ours come after. Readers
 //! ignore what they do not know and need none of ours. Golden samples of every version lie in `tests/golden/`.
 
+mod cloudevents;
 mod command_records;
 mod commands;
+mod content;
 mod events;
 mod headers;
 mod letters;
@@ -17,14 +19,15 @@ mod waits;
 use std::borrow::Cow;
 
 use self::{parse::parse, records::WireOrder};
-use super::{Misfit, Order, OrderId, Product, Timestamp};
+use super::{Misfit, Order, OrderId, Product, Timestamp, TraceParent};
 
-pub use commands::{
-    command_headers, decode_command, decode_outcome, encode_command, encode_outcome, outcome_headers, read_by,
-    read_reason,
+pub use cloudevents::{
+    KINDS, Kind, command_headers, event_headers, forwarded_headers, is_forwarded, order_headers, outcome_headers,
 };
+pub use commands::{decode_command, decode_outcome, encode_command, encode_outcome, read_by, read_reason};
+pub use content::{Content, content, producer};
 pub use events::{OLD_STATES, Unreadable, decode_event, encode_event, encode_old_event};
-pub use headers::{Header, Headers, SEAL, UNREADABLE, event_headers, forwarded_headers, is_forwarded, order_headers};
+pub use headers::{Header, Headers, SEAL, UNREADABLE};
 pub use letters::{
     OWN, Told, attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_misfit, note_unreadable,
     position_only, redrive_headers, told, without_own,
@@ -64,7 +67,12 @@ pub fn encode_order(order: &Order) -> Vec<u8> {
 
 /// Reads a `compra_detalle` record, ours or an old service's; `at` is the record's time.
 pub fn decode_order(value: &[u8], headers: &Headers, at: Timestamp) -> Result<Order, Misfit> {
-    let wire: WireOrder = parse(value)?;
+    let content = content(value, headers)?;
+    content.read(|data| read_order(data, content.trace, at))
+}
+
+fn read_order(data: &[u8], trace: Option<TraceParent>, at: Timestamp) -> Result<Order, Misfit> {
+    let wire: WireOrder = parse(data)?;
     Ok(Order {
         id: OrderId::new(wire.orderid)?,
         product: Product::new(&wire.gameid, &wire.name, &wire.price)?,
@@ -72,7 +80,7 @@ pub fn decode_order(value: &[u8], headers: &Headers, at: Timestamp) -> Result<Or
         lang: wire.lang.and_then(|lang| lang.parse().ok()),
         placed_at: wire.placed_at.unwrap_or(at),
         handle: wire.handle.and_then(|handle| handle.parse().ok()),
-        trace: headers.text("traceparent").and_then(|text| text.parse().ok()),
+        trace,
     })
 }
 

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,7 +14,7 @@ use prometheus_client::{
 
 use super::Counters;
 use crate::{
-    domain::{Fault, command::Verdict, wire::Headers},
+    domain::{Fault, command::Verdict},
     refusals::Refusals,
 };
 
@@ -138,8 +139,8 @@ impl Metrics {
         self.lost.get()
     }
 
-    pub(super) fn refused(&self, topic: &str, headers: &Headers, fault: Fault) {
-        self.refusals.count(topic, headers, fault);
+    pub(super) fn refused(&self, topic: &str, producer: Option<Cow<'_, str>>, fault: Fault) {
+        self.refusals.count(topic, producer.as_deref(), fault);
     }
 
     pub(super) fn dead_letter_lost(&self) {

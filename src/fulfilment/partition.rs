@@ -114,7 +114,7 @@ impl Partition {
             && let Some(record) = commands.take()
         {
             *most -= 1;
-            match wire::decode_command(&record.value) {
+            match wire::decode_command(&record.value, &record.headers) {
                 Ok(command) => {
                     let copy = CommandCopy { partition: commands.tp.partition, offset: record.offset };
                     let outcome = self.engine.command(&command, copy, now);
@@ -143,7 +143,7 @@ impl Partition {
             partition: Some(self.orders.tp.partition),
             key: Some(wire::key(outcome.order)),
             value: wire::encode_outcome(outcome),
-            headers: wire::outcome_headers(&outcome.command),
+            headers: wire::outcome_headers(outcome),
             at: now.wall,
         }
     }
@@ -271,7 +271,7 @@ impl Partition {
 fn refuse(feed: &mut Feed, refused: Refused, now: Now, metrics: &Metrics) -> Option<DeadLetter> {
     let (tp, misfit, offset) = (&feed.tp, &refused.misfit, refused.record.offset);
     let (topic, partition, pointer) = (&tp.topic, tp.partition, misfit.pointer.as_deref());
-    metrics.refused(topic, &refused.record.headers, misfit.fault);
+    metrics.refused(topic, wire::producer(&refused.record.value, &refused.record.headers), misfit.fault);
     if feed.flood.keeps_whole(now.monotonic) {
         warn!(topic, partition, offset, pointer, reason = %misfit, "dead letter");
         return Some(dead_letter(tp, refused, now));

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +14,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    domain::{Fault, command::Verb, wire::Headers},
+    domain::{Fault, command::Verb},
     refusals::Refusals,
     store::orders::Applied,
 };
@@ -84,8 +85,8 @@ impl Metrics {
         self.denied.get_or_create(&[("key", if has_key { "wrong" } else { "none" })]).inc();
     }
 
-    pub(super) fn refused(&self, topic: &str, headers: &Headers, fault: Fault) {
-        self.refusals.count(topic, headers, fault);
+    pub(super) fn refused(&self, topic: &str, producer: Option<Cow<'_, str>>, fault: Fault) {
+        self.refusals.count(topic, producer.as_deref(), fault);
     }
 
     pub(super) fn link_asked(&self, is_mailed: bool) {

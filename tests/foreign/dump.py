@@ -22,6 +22,11 @@ def main():
 
 def read(brokers, topics):
     """The records, each partition in its order, ended by the stable ends."""
+    return map(record, messages(brokers, topics))
+
+
+def messages(brokers, topics):
+    """The same as the client gives them."""
     consumer = Consumer({
         "bootstrap.servers": brokers, "group.id": "second-opinion", "enable.auto.commit": False,
         "isolation.level": "read_committed", "enable.partition.eof": True,
@@ -37,7 +42,7 @@ def read(brokers, topics):
         if message is None:
             sys.exit(f"no record and no end within 30 s from {sorted(parts)}")
         if message.error() is None:
-            yield record(message)
+            yield message
         elif message.error().code() == KafkaError._PARTITION_EOF:
             parts.discard((message.topic(), message.partition()))
         elif not message.error().retriable():

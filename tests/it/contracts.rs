@@ -117,6 +117,38 @@ fn headers_of_dead_letters_are_those_of_the_schema() {
     assert_eq!(judge(&[(closed, written.into())]), ["ok"]);
 }
 
+/// What our records have as CloudEvents, and had before.
+#[test]
+fn headers_of_records_are_those_that_the_asyncapi_document_tells() {
+    let document: Value = serde_json::from_str(&run(&["show", "asyncapi"]).ok()).unwrap();
+    let (mut good, mut spoilt) = (Vec::new(), Vec::new());
+    for format in ["order", "state", "command", "outcome"] {
+        let mut told = document["components"]["messages"][format]["headers"].clone();
+        told["additionalProperties"] = false.into();
+        let sample = |version: &str| -> Value {
+            let text = fs::read(format!("tests/golden/headers/{format}-{version}.json")).unwrap();
+            let headers: Vec<(String, Value)> = serde_json::from_slice(&text).unwrap();
+            serde_json::Map::from_iter(headers).into()
+        };
+        good.push((told.clone(), sample("v1")));
+        let now = sample("v2");
+        told["required"] = told["properties"].as_object().unwrap().keys().cloned().collect();
+        for (field, rules) in told["properties"].as_object().unwrap() {
+            if let "ce_type" | "ce_source" | "ce_dataschema" | "content-type" = &**field {
+                assert_eq!(rules["examples"][0], now[field], "{format}");
+            }
+        }
+        spoilt.push((told.clone(), sample("v1")));
+        good.push((told, now));
+    }
+    assert_eq!(judge(&good), vec!["ok"; good.len()]);
+    assert!(
+        judge(&spoilt).iter().all(|verdict| verdict.contains("'ce_dataschema' is a required")),
+        "{:?}",
+        judge(&spoilt)
+    );
+}
+
 #[test]
 fn every_field_says_what_it_is() {
     for (format, schema) in contract::schemas() {

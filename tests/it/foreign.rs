@@ -1,6 +1,7 @@
 //! Each of our services among strangers: the old ones, played by Python on both of its Kafka libraries, in every
 //! mixture, on a real broker and a real database.
 
+mod cloudevents;
 mod moving;
 mod ours;
 mod players;

@@ -30,8 +30,11 @@ pub(super) fn print(letter: &DeadLetter, out: &mut Out) -> Result<()> {
         let pointer = if pointer.is_empty() { "the whole record" } else { pointer };
         out.field("wrong", &out.paint(Tone::Bad, &plain(pointer)))?;
     }
-    let Ok(Value::Object(record)) = serde_json::from_slice(&letter.value) else { return Ok(()) };
-    let wrong = told.pointer.and_then(|pointer| pointer.strip_prefix('/'));
+    // of a structured CloudEvent, its data
+    let content = wire::content(&letter.value, &letter.headers);
+    let (data, place) = content.map_or(((&letter.value).into(), ""), |content| (content.data, content.place));
+    let Ok(Value::Object(record)) = serde_json::from_slice(&data) else { return Ok(()) };
+    let wrong = told.pointer.and_then(|pointer| pointer.strip_prefix(place)?.strip_prefix('/'));
     let (fields, required) = (schema["properties"].as_object(), schema["required"].as_array());
     out.line("")?;
     let mut table = Table::new(["", "FIELD", "IN THE RECORD", "IN THE CONTRACT"]).whole();

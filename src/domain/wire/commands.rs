@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use super::{
     Headers,
     command_records::{BY_MAX, REASON_MAX, WireCommand, WireOutcome},
-    headers::plain_cloud_event,
+    content::content,
     parse::parse,
     waits::{read_waits, waits_name},
 };
 use crate::domain::{
-    Command, CommandCopy, CommandId, CommandOutcome, Exits, Invalid, Misfit, OrderId, Waits,
+    Command, CommandCopy, CommandOutcome, Exits, Invalid, Misfit, OrderId, Waits,
     command::{Action, OrderStatus, Verb, Verdict},
 };
 
@@ -32,8 +32,12 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
 }
 
 /// Reads an `encargo_commands` record.
-pub fn decode_command(value: &[u8]) -> Result<Command, Misfit> {
-    let wire: WireCommand = parse(value)?;
+pub fn decode_command(value: &[u8], headers: &Headers) -> Result<Command, Misfit> {
+    content(value, headers)?.read(read_command)
+}
+
+fn read_command(data: &[u8]) -> Result<Command, Misfit> {
+    let wire: WireCommand = parse(data)?;
     let verb = Verb::named(&wire.verb)
         .ok_or(Invalid::of("do", "must be cancel, advance, refuse, hold, resume, delay or address"))?;
     let action = verb.action(
@@ -128,16 +132,6 @@ pub fn decode_outcome(value: &[u8]) -> Result<CommandOutcome, Misfit> {
     })
 }
 
-/// The headers of a command; `ce_id` is its id.
-pub fn command_headers(id: &CommandId) -> Headers {
-    plain_cloud_event(id.as_str(), "/encargo/tracking", "encargo.order.command")
-}
-
-/// The headers of what became of a command.
-pub fn outcome_headers(id: &CommandId) -> Headers {
-    plain_cloud_event(id.as_str(), "/encargo/fulfilment", "encargo.order.command-decided")
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -172,10 +166,10 @@ mod tests {
         ];
         for action in actions {
             let command = command(action, Some("sin gluten, \"por favor\""));
-            assert_eq!(decode_command(&encode_command(&command)), Ok(command));
+            assert_eq!(read_command(&encode_command(&command)), Ok(command));
         }
         let good = r#"{"orderid":7,"command":"c","do":"cancel","party":"customer","by":"x"}"#;
-        assert!(decode_command(good.as_bytes()).is_ok());
+        assert!(read_command(good.as_bytes()).is_ok());
         let long = "r".repeat(501);
         for (from, to) in [
             ("\"orderid\":7", "\"orderid\":0".to_owned()),
@@ -192,7 +186,7 @@ mod tests {
             ("\"x\"", "\"x\",\"reason\":\" \"".to_owned()),
         ] {
             let bad = good.replace(from, &to);
-            assert!(decode_command(bad.as_bytes()).is_err(), "{bad}");
+            assert!(read_command(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 

@@ -6,12 +6,14 @@ use serde::Deserialize;
 
 use super::{
     Headers, SEAL, VERSION,
+    content::content,
     parse::parse,
     records::WireEvent,
     waits::{read_waits, waits_name},
 };
 use crate::domain::{
-    Cause, Change, EmailAddress, Exits, Invalid, Misfit, Order, OrderId, Product, StateEvent, Timestamp, Waits,
+    Cause, Change, EmailAddress, Exits, Invalid, Misfit, Order, OrderId, Product, StateEvent, Timestamp, TraceParent,
+    Waits,
 };
 
 /// Why a record is no event that this program can take.
@@ -139,8 +141,13 @@ fn newer(value: &[u8], headers: &Headers) -> Option<u32> {
 }
 
 fn read_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEvent, Misfit> {
-    let wire: WireEvent = parse(value)?;
-    if wire.version.is_some_and(|version| version > VERSION) && headers.text(SEAL).is_some() {
+    let content = content(value, headers)?;
+    content.read(|data| read_data(data, content.trace, headers.text(SEAL).is_some(), at))
+}
+
+fn read_data(data: &[u8], trace: Option<TraceParent>, is_sealed: bool, at: Timestamp) -> Result<StateEvent, Misfit> {
+    let wire: WireEvent = parse(data)?;
+    if is_sealed && wire.version.is_some_and(|version| version > VERSION) {
         return Err(Invalid::of("version", "is of a newer Encargo").into());
     }
     let entered_at = wire.at.unwrap_or(at);
@@ -157,7 +164,7 @@ fn read_event(value: &[u8], headers: &Headers, at: Timestamp) -> Result<StateEve
         lang: wire.lang.and_then(|lang| lang.parse().ok()),
         placed_at: wire.placed_at.unwrap_or(entered_at),
         handle: wire.handle.and_then(|handle| handle.parse().ok()),
-        trace: headers.text("traceparent").and_then(|text| text.parse().ok()),
+        trace,
     });
     // the first event has 1; another writer's 0 tells as little as none
     let Some(seq) = wire.seq.filter(|seq| *seq > 0) else {

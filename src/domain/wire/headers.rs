@@ -1,11 +1,11 @@
-//! Headers of records, and those that ours have: CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2), the trace, and
-//! what fulfilment knows its own events by.
+//! Headers of records, and what fulfilment knows its own events by.
 
-use std::fmt;
+use std::{
+    fmt::{self, Display},
+    io::Write as _,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use crate::domain::{Order, StateEvent};
 
 /// A record's headers: names and raw values in order, repeats allowed.
 ///
@@ -36,6 +36,29 @@ impl Headers {
     pub fn push(&mut self, name: &str, value: &[u8]) {
         put(name.as_bytes(), &mut self.0);
         put(value, &mut self.0);
+    }
+
+    /// Appends one whose value is what is displayed: no text of its own is made of that.
+    pub(super) fn push_shown(&mut self, name: &str, value: &dyn Display) {
+        put(name.as_bytes(), &mut self.0);
+        let at = self.0.len();
+        self.0.push(0); // the length, once it is known
+        write!(self.0, "{value}").expect("memory takes what is written");
+        match u8::try_from(self.0.len() - at - 1) {
+            Ok(length) if length < 0x80 => self.0[at] = length,
+            _ => {
+                let value = self.0.split_off(at + 1);
+                self.0.truncate(at);
+                put(&value, &mut self.0);
+            }
+        }
+    }
+
+    /// A copy with room for so many bytes more.
+    pub(super) fn with_room(&self, bytes: usize) -> Self {
+        let mut copy = Vec::with_capacity(self.0.len() + bytes);
+        copy.extend_from_slice(&self.0);
+        Self(copy)
     }
 
     /// One after the other.
@@ -132,53 +155,6 @@ fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     None
 }
 
-/// Bytes of most headers of ours together: less would be moved as it grows.
-const USUAL_SIZE: usize = 256;
-const FULFILMENT: &str = "/encargo/fulfilment";
-const ENTERED: &str = "encargo.order.state-entered";
-
-/// The headers of a placed order: CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2), and the trace.
-pub fn order_headers(order: &Order) -> Headers {
-    cloud_event(order, &order.id.to_string(), "/encargo/intake", "encargo.order.placed")
-}
-
-/// The headers of a state event; `ce_id` is the event's identity, `order.seq`.
-pub fn event_headers(event: &StateEvent) -> Headers {
-    let id = format!("{}.{}", event.order.id, event.seq);
-    cloud_event(&event.order, &id, FULFILMENT, ENTERED)
-}
-
-const FORWARDED: &str = "/encargo/forward";
-
-/// The headers of a state that is forwarded to old readers.
-pub fn forwarded_headers(event: &StateEvent) -> Headers {
-    let id = format!("{}.{}", event.order.id, event.seq);
-    cloud_event(&event.order, &id, FORWARDED, ENTERED)
-}
-
-/// Whether a record is a state that was forwarded to old readers, and so stands in our topic already.
-pub fn is_forwarded(headers: &Headers) -> bool {
-    headers.text("ce_source") == Some(FORWARDED)
-}
-
-fn cloud_event(order: &Order, id: &str, source: &str, kind: &str) -> Headers {
-    let mut headers = plain_cloud_event(id, source, kind);
-    headers.extend(order.trace.map(|trace| ("traceparent", trace.to_string())));
-    headers
-}
-
-pub(super) fn plain_cloud_event(id: &str, source: &str, kind: &str) -> Headers {
-    let mut headers = Headers(Vec::with_capacity(USUAL_SIZE));
-    headers.extend([
-        ("content-type", "application/json"),
-        ("ce_specversion", "1.0"),
-        ("ce_id", id),
-        ("ce_source", source),
-        ("ce_type", kind),
-    ]);
-    headers
-}
-
 /// The header by which fulfilment knows its own events again.
 pub const SEAL: &str = "encargo_seal";
 
@@ -194,6 +170,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_written_is_read(headers in prop::collection::vec((".{0,9}", prop::collection::vec(any::<u8>(), 0..300)), 0..5)) {
+            let (mut pushed, mut shown) = (Headers::default(), Headers::default());
+            for (name, value) in &headers {
+                let text = String::from_utf8_lossy(value);
+                pushed.push(name, text.as_bytes());
+                shown.push_shown(name, &text);
+            }
+            prop_assert_eq!(shown, pushed);
             let packed = headers.iter().cloned().collect::<Headers>();
             prop_assert_eq!(packed.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect::<Vec<_>>(), headers);
             prop_assert_eq!(Headers::from_bytes(packed.as_bytes().to_vec()), Some(packed));

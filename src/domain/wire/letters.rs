@@ -55,7 +55,7 @@ pub(super) struct DeadLetterHeaders {
     /// `conflict` (with what is known of the order).
     #[schemars(rename = "dead.fault", example = &"rule", extend("x-since" = 2))]
     fault: Option<String>,
-    /// The field that is wrong, as a JSON Pointer (RFC 6901) into the value; missing where no field is.
+    /// The field that is wrong, as a JSON Pointer (RFC 6901) into the value, which may be a whole CloudEvent; missing where no field is.
     #[schemars(rename = "dead.pointer", regex(pattern = "^(/.*)?$"), example = &"/price", extend("x-since" = 2))]
     pointer: Option<String>,
     /// The `$id` of the schema that it was read by.

@@ -1,3 +1,5 @@
+mod cloudevents;
+
 use std::{fs, path::Path};
 
 use super::*;
@@ -85,7 +87,7 @@ fn commands_are_written_and_read_to_the_byte() {
     };
     let file = golden("encargo_commands/v1.json");
     assert_eq!(String::from_utf8(encode_command(&command)), String::from_utf8(file.clone()));
-    assert_eq!(decode_command(&file), Ok(command));
+    assert_eq!(decode_command(&file, &Headers::default()), Ok(command));
     for (name, copy) in [("v1", None), ("v1-copy", Some(CommandCopy { partition: 3, offset: 17 }))] {
         let outcome = golden(&format!("encargo_outcomes/{name}.json"));
         let read = decode_outcome(&outcome).unwrap();
@@ -191,7 +193,10 @@ fn a_misfit_points_at_what_is_wrong() {
         let misfit = order(&text);
         assert_eq!((misfit.fault, misfit.pointer.as_deref()), (fault, pointer), "{text}: {misfit}");
     }
-    let command = decode_command(br#"{"orderid":1,"command":" ","do":"cancel","party":"customer","by":"x"}"#);
+    let command = decode_command(
+        br#"{"orderid":1,"command":" ","do":"cancel","party":"customer","by":"x"}"#,
+        &Headers::default(),
+    );
     assert_eq!(command.unwrap_err().pointer.as_deref(), Some("/command"));
 }
 

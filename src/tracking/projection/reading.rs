@@ -90,7 +90,7 @@ impl Projection {
         misfit: &Misfit,
     ) {
         let (topic, partition, offset, pointer) = (&tp.topic, tp.partition, record.offset, misfit.pointer.as_deref());
-        self.deps.metrics.refused(topic, &record.headers, misfit.fault);
+        self.deps.metrics.refused(topic, wire::producer(&record.value, &record.headers), misfit.fault);
         let now = batch.now;
         let letter = || {
             let mut letter = dead_letter(tp, record, now);

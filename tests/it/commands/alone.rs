@@ -222,7 +222,7 @@ async fn what_is_not_decided_in_time_is_looked_up_later() {
     let (partition, record) = desk.commands().remove(0);
     assert_eq!((partition, record.key.as_deref()), (3, Some(&b"1"[..])), "the order's own partition");
     assert!(record.headers.text("ce_id") == Some("k-1"), "{:?}", record.headers);
-    let command = wire::decode_command(&record.value).unwrap();
+    let command = wire::decode_command(&record.value, &record.headers).unwrap();
     assert_eq!((command.id.as_str(), &*command.by), ("k-1", "shop"));
 
     let paths = [place, format!("/track/{handle}/commands/k-1"), format!("/track/{handle}/commands/k-1?copy=3-0")];

@@ -84,6 +84,24 @@ pub fn dump(ours: &Ours, topic: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// Has a shop write events to a topic by the CloudEvents SDK, each with its mode, key and data.
+pub fn write_events(ours: &Ours, topic: &str, events: &[Value]) {
+    let file = ours.cluster.folder.path().join("events.jsonl");
+    let lines: Vec<_> = events.iter().map(Value::to_string).collect();
+    std::fs::write(&file, lines.join("\n")).expect("a file");
+    let arguments = ["--brokers", &ours.brokers, "write", topic, "--events", file.to_str().expect("UTF-8")];
+    let output = output(&mut command("events.py", &arguments));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What the CloudEvents SDK reads from topics.
+pub fn read_events(ours: &Ours, topics: &[&str]) -> Vec<Value> {
+    let output = output(command("events.py", &["--brokers", &ours.brokers, "read"]).args(topics));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).expect("UTF-8");
+    lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
 /// Sets a group's offsets to the end of a topic.
 pub fn to_end(ours: &Ours, group: &str, topic: &str) {
     let output = output(&mut command("to_end.py", &[&ours.brokers, group, topic]));

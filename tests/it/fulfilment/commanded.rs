@@ -15,14 +15,14 @@ use super::*;
 fn wanted(name: &str, order: u64, action: Action) -> NewRecord {
     let (id, order) = (name.parse().unwrap(), OrderId::new(order).unwrap());
     let command = Command { id, order, by: "shop".into(), party: Party::Operator, action, reason: None };
-    let key = wire::key(order);
+    let (key, at) = (wire::key(order), crate::harness::real_clock().now());
     NewRecord {
         topic: "commands".into(),
         partition: Some(partition_of(&key, PARTITIONS)),
         key: Some(key),
         value: wire::encode_command(&command),
-        headers: wire::command_headers(&command.id),
-        at: crate::harness::real_clock().now(),
+        headers: wire::command_headers(&command, at),
+        at,
     }
 }
 
