@@ -65,6 +65,7 @@ fn advice(error: &DbError) -> &'static str {
         }
         "28000" => ": is the user in store.url right?",
         "3D000" => ": create it, or name another in store.url",
+        "3F000" => ": create the schema that store.url names (CREATE SCHEMA), or leave it out there",
         "42501" => ": grant the user CREATE and USAGE on the schema",
         "53300" => ": fewer connections (store.pool_max), or more there (max_connections)",
         "26000" | "42P05" => ": a pooler in transaction mode is in between: write store.pool = \"transaction\"",

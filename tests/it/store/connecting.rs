@@ -36,6 +36,10 @@ async fn every_mistake_is_told_with_what_to_do() {
         (format!("postgres://{user}@nowhere.invalid/encargo"), &["name is not known", "store.url"][..]),
         (format!("postgres://{user}@127.0.0.1:{free}/encargo"), &["nothing listens", "the port in store.url"]),
         (format!("postgres://{user}@{name}:{port}/no_such_database"), &["no_such_database", "3D000", "create it"]),
+        (
+            format!("postgres://{user}@{name}:{port}/encargo?schema=no_such_schema"),
+            &["3F000", "CREATE SCHEMA", "leave it out"],
+        ),
         (format!("postgres://no_such_user@{name}:{port}/encargo"), &["no_such_user", "28000", "the user in store.url"]),
         (
             format!("postgres://{user}@{name}:{port}/encargo?sslmode=require"),
