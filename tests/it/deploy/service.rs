@@ -1,6 +1,6 @@
 //! The systemd unit, and what the process tells the manager that starts it.
 
-use std::{fs, os::unix::net::UnixDatagram, path::Path, process::Command};
+use std::{fs, os::unix::net::UnixDatagram, path::Path, process::Command, sync::mpsc};
 
 use crate::{
     cli::Done,
@@ -10,32 +10,47 @@ use crate::{
     },
 };
 
-/// What the service manager is told next.
-fn told(manager: &UnixDatagram) -> String {
-    let mut buffer = [0; 256];
-    let length = manager.recv(&mut buffer).expect("it is told something in time");
-    String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned()
+/// The socket of a service manager, which reads what it is told at once: the system keeps ten words for a reader, and who says one more
+/// waits.
+struct Manager(mpsc::Receiver<String>);
+
+impl Manager {
+    fn listen(socket: &Path) -> Self {
+        let socket = UnixDatagram::bind(socket).unwrap();
+        let (words, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 256];
+            while let Ok(length) = socket.recv(&mut buffer)
+                && words.send(String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned()).is_ok()
+            {}
+        });
+        Self(told)
+    }
+
+    /// What it is told next.
+    fn told(&self) -> String {
+        self.0.recv_timeout(PATIENCE).expect("it is told something in time")
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_manager_hears_of_start_life_and_stop() {
     let folder = tempfile::tempdir().unwrap();
     let (data, socket) = (folder.path().join("data"), folder.path().join("notify"));
-    let manager = UnixDatagram::bind(&socket).unwrap();
-    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let manager = Manager::listen(&socket);
     let mut command = Process::command(&data, &[]);
     command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "100000");
     let server = Process::spawn(command, data.with_extension("log"));
-    assert_eq!(told(&manager), "READY=1");
+    assert_eq!(manager.told(), "READY=1");
     server.ready().await;
-    assert_eq!([told(&manager), told(&manager)], ["WATCHDOG=1"; 2]);
+    assert_eq!([manager.told(), manager.told()], ["WATCHDOG=1"; 2]);
     let url = server.url("ops", "");
     let health = || Done::from(output(Command::new(env!("CARGO_BIN_EXE_encargo")).args(["health", "--url", &url])));
     assert!(health().ok().contains(r#""ready":true"#));
     assert!(server.terminate().success());
     let gone = health();
     assert!(gone.status == 1 && gone.err.contains("does not answer: Connection refused"), "{gone:?}");
-    let last = std::iter::repeat_with(|| told(&manager)).find(|said| said != "WATCHDOG=1");
+    let last = std::iter::repeat_with(|| manager.told()).find(|said| said != "WATCHDOG=1");
     assert_eq!(last.as_deref(), Some("STOPPING=1"));
 }
 
