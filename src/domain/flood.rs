@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
-use super::{DeadLetter, Fault, wire};
+use super::{DeadLetter, Fault, Misfit, wire};
 
 /// Most letters that are kept whole at once.
 pub const WHOLE_AT_ONCE: u64 = 1_000;
 /// Once these are used up, the time in which there is one more.
 const WHOLE_EVERY: Duration = Duration::from_secs(1);
+/// Most runs that are told apart by the field that is wrong. Formats have fewer fields; the pointer is a stranger's words none the less.
+const RUNS_MAX: usize = 64;
 /// Most ranges of offsets in one run.
 const RANGES_MAX: usize = 500;
 
@@ -20,10 +22,13 @@ pub struct Flood {
     /// Letters that were kept whole, less one for each time unit that went by since.
     spent: u64,
     spent_at: Duration,
-    runs: BTreeMap<Fault, Run>,
+    runs: BTreeMap<Blame, Run>,
     /// Letters of runs that grow no further.
     ended: Vec<DeadLetter>,
 }
+
+/// What records are refused for: the fault, and the field that has it.
+type Blame = (Fault, Option<String>);
 
 #[derive(Debug)]
 struct Run {
@@ -48,14 +53,18 @@ impl Flood {
 
     /// Adds a record to the run of those that are refused for the same. Returns whether it begins one, with the letter that is made
     /// for it then.
-    pub fn add(&mut self, fault: Fault, offset: u64, letter: impl FnOnce() -> DeadLetter) -> bool {
-        if let Some(run) = self.runs.get_mut(&fault)
+    pub fn add(&mut self, misfit: &Misfit, offset: u64, letter: impl FnOnce() -> DeadLetter) -> bool {
+        let mut blame = (misfit.fault, misfit.pointer.clone());
+        if !self.runs.contains_key(&blame) && self.runs.len() >= RUNS_MAX {
+            blame.1 = None;
+        }
+        if let Some(run) = self.runs.get_mut(&blame)
             && run.add(offset)
         {
             return false;
         }
         let run = Run { first: wire::first_of_run(letter()), offsets: vec![offset..=offset], has_grown: true };
-        let full = self.runs.insert(fault, run);
+        let full = self.runs.insert(blame, run);
         self.ended.extend(full.filter(|run| run.has_grown).map(|run| run.letter()));
         true
     }
@@ -105,6 +114,10 @@ mod tests {
     use super::*;
     use crate::domain::{Invalid, Source, Timestamp};
 
+    fn misfit() -> Misfit {
+        Invalid::of("price", "must be a number").into()
+    }
+
     fn letter(offset: u64) -> DeadLetter {
         let mut letter = DeadLetter {
             source: Source { topic: "orders".into(), partition: 0, offset },
@@ -115,7 +128,7 @@ mod tests {
             value: vec![b'x'; 5_000],
             headers: wire::Headers::from_iter([("ce_source", "/shop"), ("other", "o")]),
         };
-        wire::note_misfit(&mut letter, "order", &Invalid::of("price", "must be a number").into());
+        wire::note_misfit(&mut letter, "order", &misfit());
         letter
     }
 
@@ -136,7 +149,7 @@ mod tests {
                 if flood.keeps_whole(Duration::from_secs((commit / commits) as u64)) {
                     letters.push(letter(*offset));
                 } else {
-                    flood.add(Fault::Rule, *offset, || letter(*offset));
+                    flood.add(&misfit(), *offset, || letter(*offset));
                 }
             }
             letters.extend(flood.letters());
@@ -156,8 +169,24 @@ mod tests {
         assert_eq!((run.key.as_ref(), run.value.len()), (None, 1_024));
         let told = wire::told(&run.headers);
         assert_eq!((told.pointer, told.schema), (Some("/price"), Some("urn:encargo:order")));
-        assert_eq!((run.headers.text("ce_source"), run.headers.text("other")), (Some("/shop"), None));
+        assert_eq!((told.producer, run.headers.text("other")), (Some("/shop"), None));
         assert!(wire::cut(&run.headers).unwrap().starts_with("one letter for "), "{run:?}");
+    }
+
+    #[test]
+    fn each_field_has_a_run_of_its_own() {
+        let (mut flood, prices, names) = (Flood::default(), misfit(), Invalid::of("name", "must not be empty").into());
+        let fields = [&prices, &names, &prices, &names];
+        let begun: Vec<bool> = (7..).zip(fields).map(|(at, misfit)| flood.add(misfit, at, || letter(at))).collect();
+        assert_eq!(begun, [true, true, false, false]);
+        let runs: Vec<_> = flood.letters().iter().map(|letter| wire::run(&letter.headers).unwrap()).collect();
+        assert_eq!(runs, [[8..=8, 10..=10], [7..=7, 9..=9]]);
+        // whatever strangers call fields, there is an end of it
+        for at in 11..1_011 {
+            let misfit = Misfit { pointer: Some(format!("/{at}")), ..misfit() };
+            flood.add(&misfit, at, || letter(at));
+        }
+        assert_eq!(flood.letters().len(), RUNS_MAX - 2 + 1);
     }
 
     #[test]
@@ -165,12 +194,12 @@ mod tests {
         let mut flood = Flood::default();
         let whole = |flood: &mut Flood, second| flood.keeps_whole(Duration::from_secs(second));
         assert_eq!((0..2_000).filter(|_| whole(&mut flood, 100)).count() as u64, WHOLE_AT_ONCE);
-        assert!(flood.add(Fault::Type, 7, || letter(7)) && !flood.add(Fault::Type, 8, || unreachable!()));
+        assert!(flood.add(&misfit(), 7, || letter(7)) && !flood.add(&misfit(), 8, || unreachable!()));
         assert_eq!(flood.letters().len(), 1);
         assert_eq!(flood.letters(), [], "it has not grown");
         assert!(whole(&mut flood, 101) && !whole(&mut flood, 101), "one a second");
         assert!(whole(&mut flood, 10_000));
-        assert!(flood.add(Fault::Type, 9, || letter(9)), "another run begins");
+        assert!(flood.add(&misfit(), 9, || letter(9)), "another run begins");
     }
 
     proptest! {

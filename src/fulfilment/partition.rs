@@ -276,9 +276,9 @@ fn refuse(feed: &mut Feed, refused: Refused, now: Now, metrics: &Metrics) -> Opt
         warn!(topic, partition, offset, pointer, reason = %misfit, "dead letter");
         return Some(dead_letter(tp, refused, now));
     }
-    let words = misfit.to_string();
-    if feed.flood.add(misfit.fault, offset, || dead_letter(tp, refused, now)) {
-        warn!(topic, partition, offset, reason = words, "a flood of dead letters: from here on one stands for many");
+    let misfit = refused.misfit.clone();
+    if feed.flood.add(&misfit, offset, || dead_letter(tp, refused, now)) {
+        warn!(topic, partition, offset, reason = %misfit, "a flood of dead letters: from here on one stands for many");
     }
     None
 }

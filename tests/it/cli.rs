@@ -267,8 +267,7 @@ async fn dead_letters_are_shown_driven_again_and_dropped() {
     assert!(table.starts_with("ID ") && table.contains("compra_detalle/0/1"), "{table}");
     let shown = beside(&app, &["dead", "show", "compra_detalle/0/0"]).await.ok();
     assert!(shown.contains("\\u{1b}[31mnot json") && !shown.contains('\x1b'), "{shown}");
-    let misfit =
-        json!({ "fault": "rule", "pointer": "/price", "schema": "urn:encargo:order", "version": 2, "records": 1 });
+    let misfit = json!({ "fault": "rule", "pointer": "/price", "schema": "urn:encargo:order", "version": 2, "producer": null, "records": 1 });
     assert_eq!(items[1]["misfit"], misfit);
     let beside_contract = beside(&app, &["dead", "show", "compra_detalle/0/1"]).await.ok();
     assert!(beside_contract.contains("\n>  price"), "{beside_contract}");

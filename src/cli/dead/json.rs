@@ -30,6 +30,8 @@ struct MisfitJson<'a> {
     schema: Option<&'a str>,
     /// The version of the records that its reader knew.
     version: Option<u32>,
+    /// Who wrote the record, by its own account.
+    producer: Option<&'a str>,
     /// How many records the letter stands for.
     records: u64,
 }
@@ -45,9 +47,9 @@ struct RecordJson<'a> {
 impl<'a> From<&'a DeadItem> for WholeJson<'a> {
     fn from(item: &'a DeadItem) -> Self {
         let misfit = item.letter.as_ref().map(|letter| {
-            let wire::Told { fault, pointer, schema, version } = wire::told(&letter.headers);
+            let wire::Told { fault, pointer, schema, version, producer } = wire::told(&letter.headers);
             let records = wire::records(&letter.headers);
-            MisfitJson { fault: fault.map(Fault::name), pointer, schema, version, records }
+            MisfitJson { fault: fault.map(Fault::name), pointer, schema, version, producer, records }
         });
         let record = item.letter.as_ref().map(|letter| RecordJson {
             key: letter.key.as_deref().map(bytes_as_json),

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 
-use super::{Header, Headers, UNREADABLE, schema_id};
+use super::{Header, Headers, UNREADABLE, content, schema_id};
 use crate::domain::{DeadLetter, Fault, Misfit, Source, Timestamp};
 
 const ATTEMPTS: &str = "dead.attempts";
@@ -15,6 +15,9 @@ const FAULT: &str = "dead.fault";
 const POINTER: &str = "dead.pointer";
 const SCHEMA: &str = "dead.schema";
 const VERSION: &str = "dead.version";
+const PRODUCER: &str = "dead.producer";
+/// Longest name of a producer that a letter keeps among its own headers, in bytes.
+const PRODUCER_MAX: usize = 256;
 /// The header that says what was cut off a dead letter; it stays with the letter, and such a one is not driven again.
 pub(super) const CUT: &str = "dead.cut";
 /// Most bytes of a dead letter, with some room below the brokers' default for a whole batch (1,048,588): its own headers
@@ -64,6 +67,9 @@ pub(super) struct DeadLetterHeaders {
     /// The version of the records up to which its reader understands that schema (`x-since`).
     #[schemars(rename = "dead.version", regex(pattern = "^[0-9]+$"), example = &"2", extend("x-since" = 2))]
     version: Option<String>,
+    /// Who wrote the record by its own account: the source of a CloudEvent (`ce_source`).
+    #[schemars(rename = "dead.producer", length(max = 256), example = &"/shop", extend("x-since" = 2))]
+    producer: Option<String>,
     /// What of the record is not kept, of one that was too large; such a one is not driven again.
     #[schemars(
         rename = "dead.cut",
@@ -111,7 +117,7 @@ pub fn fit_dead_letter(letter: &mut DeadLetter) {
     letter.headers.push(CUT, text.as_bytes());
 }
 
-/// Has a letter say why its record does not fit, in words and for machines, and by which format.
+/// Has a letter say why its record does not fit, in words and for machines, by which format, and who wrote it.
 pub fn note_misfit(letter: &mut DeadLetter, format: &str, misfit: &Misfit) {
     let is_kept = |(name, _): &Header| *name == CUT || !name.starts_with(OWN);
     let mut headers: Headers = letter.headers.iter().filter(is_kept).collect();
@@ -121,6 +127,10 @@ pub fn note_misfit(letter: &mut DeadLetter, format: &str, misfit: &Misfit) {
     }
     headers.push(SCHEMA, schema_id(format).as_bytes());
     headers.push(VERSION, super::VERSION.to_string().as_bytes());
+    if let Some(producer) = content::producer(&letter.value, &letter.headers) {
+        // the record's own may not be kept, and lists leave long headers out
+        headers.push(PRODUCER, &producer.as_bytes()[..producer.floor_char_boundary(PRODUCER_MAX)]);
+    }
     letter.headers = headers;
     letter.reason.clone_from(&misfit.reason);
 }
@@ -136,6 +146,8 @@ pub struct Told<'a> {
     pub schema: Option<&'a str>,
     /// The version of the records up to which its reader understood that.
     pub version: Option<u32>,
+    /// Who wrote the record, by its own account.
+    pub producer: Option<&'a str>,
 }
 
 /// Why a dead letter's record did not fit.
@@ -145,6 +157,7 @@ pub fn told(headers: &Headers) -> Told<'_> {
         pointer: headers.text(POINTER),
         schema: headers.text(SCHEMA),
         version: headers.text(VERSION).and_then(|version| version.parse().ok()),
+        producer: headers.text(PRODUCER).or_else(|| headers.text("ce_source")),
     }
 }
 

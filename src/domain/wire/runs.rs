@@ -2,25 +2,20 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Header, Headers, content::producer, letters::CUT};
+use super::{Header, Headers, letters::CUT};
 use crate::domain::DeadLetter;
 
 /// The header with the offsets of the records that a letter stands for: `17-4711,4713`.
 const RUN: &str = "dead.run";
-/// Of a run, the header of its first record that is kept: who wrote it.
-const SOURCE: &str = "ce_source";
-/// Of the first record, most bytes that are kept of its value, and of who wrote it.
+/// Most bytes that are kept of the first record's value.
 const BEGINNING_MAX: usize = 1_024;
 
-/// What a run keeps of the letter of its first record: who wrote it, what is wrong with it, and how it begins.
+/// What a run keeps of the letter of its first record: what is wrong with it, who wrote it, and how it begins.
 pub fn first_of_run(mut letter: DeadLetter) -> DeadLetter {
-    let is_kept = |(name, _): &Header| name.starts_with(super::OWN) && *name != CUT;
-    let mut headers: Headers = letter.headers.iter().filter(is_kept).collect();
-    let source = producer(&letter.value, &letter.headers).filter(|source| source.len() <= BEGINNING_MAX);
-    headers.extend(source.map(|source| (SOURCE, source.into_owned())));
     letter.key = None;
     letter.value.truncate(BEGINNING_MAX);
-    letter.headers = headers;
+    let is_kept = |(name, _): &Header| name.starts_with(super::OWN) && *name != CUT;
+    letter.headers = letter.headers.iter().filter(is_kept).collect();
     letter
 }
 

@@ -1,6 +1,6 @@
 //! `/failures`: what could not be processed or sent, grouped by reason, and whether trying again can help.
 
-use std::{borrow::Cow, collections::BTreeMap, hash::Hasher as _};
+use std::{collections::BTreeMap, hash::Hasher as _};
 
 use axum::{extract::State, response::Response};
 use minijinja::{Value, context};
@@ -229,11 +229,10 @@ fn misfit(group: &Group, voice: Voice<'_>) -> Option<String> {
     let mut words = Vec::new();
     words.extend(told.pointer.map(|pointer| voice.say("f_field", &[("f", pointer)])));
     words.extend(told.schema.map(|schema| voice.say("f_schema", &[("s", schema)])));
-    let mut producers = BTreeMap::<Cow<'_, str>, u64>::new();
+    let mut producers = BTreeMap::<&str, u64>::new();
     for item in &group.items {
-        let written_by = item.letter.as_ref().and_then(|letter| wire::producer(&letter.value, &letter.headers));
-        *producers.entry(written_by.unwrap_or_else(|| voice.word("f_by_unknown").into())).or_default() +=
-            stands_for(item);
+        let written_by = item.letter.as_ref().and_then(|letter| wire::told(&letter.headers).producer);
+        *producers.entry(written_by.unwrap_or_else(|| voice.word("f_by_unknown"))).or_default() += stands_for(item);
     }
     let mut producers: Vec<_> = producers.into_iter().collect();
     producers.sort_by_key(|(_, count)| std::cmp::Reverse(*count));

@@ -103,7 +103,7 @@ impl Projection {
         if flood.keeps_whole(self.deps.env.clock.monotonic()) {
             warn!(topic, partition, offset, pointer, reason = %misfit, "dead letter");
             batch.dead.push(letter());
-        } else if flood.add(misfit.fault, offset, letter) {
+        } else if flood.add(misfit, offset, letter) {
             warn!(topic, partition, offset, reason = %misfit, "a flood of dead letters: from here on one stands for many");
         }
     }

@@ -1,7 +1,7 @@
 //! What our records say as CloudEvents, and those of others that are whole events.
 
 use super::*;
-use crate::domain::CommandOutcome;
+use crate::domain::{CommandOutcome, Invalid};
 
 const STRUCTURED: &str = "application/cloudevents+json; charset=UTF-8";
 const TRACE: &str = "00-09090909090909090909090909090909-0909090909090909-01";
@@ -139,7 +139,7 @@ fn a_producer_is_known_in_either_mode_and_in_a_flood() {
     assert_eq!(producer(&value, &of_type(STRUCTURED)).as_deref(), Some(shop));
     assert_eq!(producer(&value, &headers("order-v2")).as_deref(), Some("/encargo/intake"));
     assert_eq!(producer(b"hola", &of_type(STRUCTURED)), None);
-    let letter = DeadLetter {
+    let mut letter = DeadLetter {
         source: Source { topic: "compra_detalle".into(), partition: 2, offset: 77 },
         reason: String::new(),
         attempts: 0,
@@ -148,5 +148,6 @@ fn a_producer_is_known_in_either_mode_and_in_a_flood() {
         value,
         headers: of_type(STRUCTURED),
     };
-    assert_eq!(first_of_run(letter).headers.text("ce_source"), Some(shop));
+    note_misfit(&mut letter, "order", &Invalid::of("price", "must be a number").into());
+    assert_eq!(told(&first_of_run(letter).headers).producer, Some(shop));
 }
