@@ -4,6 +4,7 @@
 missing_for_servers() {
   [[ $(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') -ge 17 ]] || java_package
   command -v mvn >/dev/null || echo maven
+  command -v curl >/dev/null || echo curl # asks whether the registry serves
   command -v openssl >/dev/null || echo openssl # certificates of a day
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
   command -v pgbouncer >/dev/null || [[ -x /usr/sbin/pgbouncer ]] || echo pgbouncer

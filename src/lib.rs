@@ -37,6 +37,7 @@ pub mod mail;
 
 pub mod ops;
 pub mod pages;
+pub mod registry;
 pub mod web;
 pub mod words;
 

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::{
-    config::{Config, Topics},
+    config::{self, Config, Topics},
     contract::{self, Deployment},
-    fulfilment, intake, ops,
+    fulfilment, intake, ops, registry,
     role::Role,
     tracking,
 };
@@ -31,4 +31,16 @@ pub fn documents(config: &Config) -> Vec<(String, Value)> {
     let listeners = [("intake", intake::openapi()), ("tracking", tracking::openapi()), ("ops", ops::openapi())];
     documents.extend(listeners.map(|(listener, document)| (format!("openapi-{listener}.json"), document)));
     documents
+}
+
+/// The schema registry of these settings, if they name one.
+pub fn registry(config: &Config) -> Option<registry::Options> {
+    let set = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let config::Registry { url, user, password, ca } = &config.registry;
+    Some(registry::Options {
+        url: set(url)?,
+        user: set(user),
+        password: password.clone(),
+        ca: Some(ca.clone()).filter(|path| !path.as_os_str().is_empty()),
+    })
 }

@@ -63,9 +63,9 @@ static DEFAULTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
 pub struct Layers(BTreeMap<String, Entry>);
 
 /// Keys whose values are never shown.
-const SECRETS: [&str; 4] = ["tracking.api_key", "store.password", "mail.password", "ops.token"];
+const SECRETS: [&str; 5] = ["tracking.api_key", "store.password", "mail.password", "ops.token", "registry.password"];
 /// Keys whose values may hold a password: like the secrets, they can be kept in a file of their own.
-const URLS: [&str; 3] = ["log.url", "store.url", "mail.url"];
+const URLS: [&str; 4] = ["log.url", "store.url", "mail.url", "registry.url"];
 
 impl Layers {
     pub(super) fn defaults() -> Self {

@@ -27,6 +27,8 @@ pub struct Config {
     pub log: Log,
     /// The store.
     pub store: Store,
+    /// The schema registry.
+    pub registry: Registry,
     /// Topic names.
     pub topics: Topics,
     /// States and dwells.
@@ -88,6 +90,14 @@ mod sections {
         pub pool_max: usize,
         #[serde(deserialize_with = "parsed")]
         pub pool: Pooling,
+        pub password: String,
+        pub ca: PathBuf,
+    }
+
+    #[derive(Debug, Clone, Deserialize)]
+    pub struct Registry {
+        pub url: String,
+        pub user: String,
         pub password: String,
         pub ca: PathBuf,
     }
@@ -243,8 +253,8 @@ mod sections {
     }
 }
 pub use sections::{
-    CatalogSettings, FlowSettings, Fulfilment, Http, Intake, Log, LogFormat, Logging, Mail, Ops, Scale, Store, Topics,
-    Tracking,
+    CatalogSettings, FlowSettings, Fulfilment, Http, Intake, Log, LogFormat, Logging, Mail, Ops, Registry, Scale,
+    Store, Topics, Tracking,
 };
 
 impl Config {

@@ -6,14 +6,15 @@ use super::{Deployment, schemas};
 use crate::{domain::wire, role::Role};
 
 /// What stands in a topic, and which roles write and read it.
-struct Flow {
-    format: &'static str,
-    topic: &'static str,
+pub(super) struct Flow {
+    pub(super) format: &'static str,
+    /// Its setting below `topics.`
+    pub(super) topic: &'static str,
     writer: Role,
     reader: Role,
 }
 
-const FLOWS: [Flow; 5] = [
+pub(super) const FLOWS: [Flow; 5] = [
     Flow { format: "order", topic: "orders", writer: Role::Intake, reader: Role::Fulfilment },
     Flow { format: "state", topic: "states", writer: Role::Fulfilment, reader: Role::Tracking },
     Flow { format: "command", topic: "commands", writer: Role::Tracking, reader: Role::Fulfilment },
@@ -29,8 +30,7 @@ pub(super) fn document(deployment: &Deployment) -> Value {
     let schemas: Map<String, Value> = schemas().map(|(name, schema)| (name.to_owned(), schema)).collect();
     let (mut channels, mut operations, mut messages) = (Map::new(), Map::new(), Map::new());
     for flow in FLOWS {
-        let address = deployment.topics.iter().find(|(setting, _)| *setting == flow.topic).map(|(_, name)| &**name);
-        let address = address.expect("a deployment names all topics");
+        let address = deployment.topic(flow.topic);
         let message = message(&flow, &schemas[flow.format]);
         channels.insert(flow.topic.into(), channel(&flow, address, &message));
         for (action, role) in [("send", flow.writer), ("receive", flow.reader)] {

@@ -5,6 +5,7 @@ mod alternatives;
 mod asyncapi;
 mod bounds;
 mod compatibility;
+mod subjects;
 
 use serde_json::Value;
 
@@ -13,6 +14,7 @@ use crate::{domain::wire, role::Role};
 pub use self::{
     alternatives::Incomparable,
     compatibility::{Break, Direction, breaks},
+    subjects::{subjects, value_subject},
 };
 
 /// Each format's name and JSON Schema.
@@ -30,6 +32,12 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// What a topic is called here, by its setting below `topics.`
+    fn topic(&self, setting: &str) -> &str {
+        let named = self.topics.iter().find(|(known, _)| *known == setting);
+        named.map(|(_, name)| &**name).expect("a deployment names all topics")
+    }
+
     fn group(&self, role: Role) -> Option<&'static str> {
         self.groups.iter().find(|(reader, _)| *reader == role).map(|(_, group)| *group)
     }

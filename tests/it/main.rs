@@ -38,6 +38,7 @@ mod metrics;
 mod overload;
 mod pages;
 mod prove;
+mod registry;
 mod roles;
 mod scale;
 mod setup;

@@ -1,3 +1,5 @@
+//! `encargo contract check`: do two versions understand each other.
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -6,52 +8,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{
-    Settings,
-    output::{Out, explain},
-    table::Table,
-};
+use super::SCHEMAS;
 use crate::{
-    app,
+    cli::output::{Out, explain},
     contract::{self, Break, Direction},
 };
 
-/// `encargo contract`.
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Show the formats of records, the JSON Schema of one, or all topics as an AsyncAPI document
-    #[command(
-        after_help = "Examples:\n  encargo contract show\n  encargo contract show state\n  encargo contract show asyncapi"
-    )]
-    Show(Show),
-    /// Write the formats of this version into a folder
-    #[command(after_help = "Example:\n  encargo contract export contracts/2")]
-    Export(Export),
-    /// Say whether readers and writers of two versions understand each other
-    #[command(after_help = "Examples:\n  encargo contract check contracts\n  \
-                            encargo contract check contracts/1 contracts/2 --mode full --own-names\n  \
-                            encargo contract check old.json new.json --mode backward")]
-    Check(Check),
-}
-
 #[derive(Debug, Args)]
-pub(super) struct Show {
-    /// A format, or asyncapi
-    document: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Export {
-    /// Folder to write into; created when missing
-    folder: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Check {
+pub(in crate::cli) struct Check {
     /// A JSON Schema, a folder as exported, or a folder of such folders, numbered
     old: PathBuf,
     /// The same of the newer version [default: that of this program]
@@ -70,7 +38,7 @@ pub(super) struct Check {
 /// As schema registries call them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum Mode {
+pub(super) enum Mode {
     /// New readers understand what the last version wrote
     Backward,
     /// The same of every version
@@ -86,75 +54,14 @@ enum Mode {
 }
 
 impl Mode {
-    fn direction(self) -> Direction {
+    pub(super) fn direction(self) -> Direction {
         let backward = !matches!(self, Self::Forward | Self::ForwardTransitive);
         let forward = !matches!(self, Self::Backward | Self::BackwardTransitive);
         Direction { backward, forward }
     }
 
-    fn is_transitive(self) -> bool {
+    pub(super) fn is_transitive(self) -> bool {
         matches!(self, Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive)
-    }
-}
-
-impl Command {
-    pub(super) fn run(self, settings: &Settings) -> Result<ExitCode> {
-        match self {
-            Self::Show(show) => show.run(settings),
-            Self::Export(export) => export.run(settings),
-            Self::Check(check) => check.run(),
-        }
-    }
-}
-
-impl Show {
-    fn run(self, settings: &Settings) -> Result<ExitCode> {
-        let mut out = Out::new();
-        let Some(name) = self.document else {
-            let mut table = Table::new(["FORMAT", "WHAT"]).whole();
-            for (name, schema) in contract::schemas() {
-                let told =
-                    schema["description"].as_str().and_then(|told| told.split("\n\n").next()).unwrap_or_default();
-                table.row([name.into(), told.replace('\n', " ").into()]);
-            }
-            table.print(&mut out)?;
-            out.flush()?;
-            return Ok(ExitCode::SUCCESS);
-        };
-        let documents = documents(settings)?;
-        let stem = |path: &str| path.trim_start_matches("schemas/").trim_end_matches(".json").to_owned();
-        let Some((_, document)) = documents.iter().find(|(path, _)| stem(path) == name) else {
-            let names = documents.iter().map(|(path, _)| stem(path)).collect::<Vec<_>>().join(", ");
-            bail!("there is no document {name}; there are {names}");
-        };
-        out.raw(pretty(document).as_bytes())?;
-        out.flush()?;
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// All of them, with the topics' names of these settings.
-fn documents(settings: &Settings) -> Result<Vec<(String, Value)>> {
-    Ok(app::contract::documents(&settings.load(&[])?.config))
-}
-
-fn pretty(document: &Value) -> String {
-    format!("{document:#}\n")
-}
-
-/// Where schemas lie in an exported folder.
-const SCHEMAS: &str = "schemas";
-
-impl Export {
-    fn run(self, settings: &Settings) -> Result<ExitCode> {
-        let folder = self.folder.join(SCHEMAS);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        for (name, document) in documents(settings)? {
-            let path = self.folder.join(name);
-            fs::write(&path, pretty(&document)).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        explain(&format!("Wrote {}", self.folder.display()));
-        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -162,7 +69,7 @@ impl Export {
 type Schemas = BTreeMap<String, Value>;
 
 impl Check {
-    fn run(self) -> Result<ExitCode> {
+    pub(super) fn run(self) -> Result<ExitCode> {
         let new = match &self.new {
             Some(path) => version(path)?,
             None => contract::schemas().map(|(name, schema)| (name.to_owned(), schema)).collect(),
