@@ -24,6 +24,7 @@ use crate::{
     ops::{self, Check, OnceHandle, Ops, Relay},
     pages::Site,
     refusals::Refusals,
+    registry,
     store::{Handover, Store},
     tracking,
 };
@@ -41,6 +42,8 @@ pub(super) struct Wiring {
     /// `None` when mail is off or another process sends it.
     transport: Option<Arc<dyn Transport>>,
     registry: Arc<RwLock<Registry>>,
+    /// The schemas whose numbers records bear, where there is a schema registry.
+    schemas: Option<Arc<registry::Reader>>,
     fulfilment: fulfilment::Metrics,
     tracking: tracking::Metrics,
     mail: mail::Metrics,
@@ -88,6 +91,8 @@ impl Wiring {
             fulfilment::Metrics::new(if fulfilment { &mut registry } else { &mut unused }).counting(&refusals);
         let tracking = tracking::Metrics::new(if tracking { &mut registry } else { &mut unused }).counting(&refusals);
         let mail = mail::Metrics::register(if mail { &mut registry } else { &mut unused });
+        let schemas = contract::registry(config).map(|options| registry::Registry::new(&options)).transpose()?;
+        let schemas = schemas.map(|registry| Arc::new(registry::Reader::new(registry, env.pace.clone())));
         let transport = if has(Role::Mail) { transport(config, addresses, &flow, &env)? } else { None };
         let (log, store): (OnceHandle<dyn EventLog>, OnceHandle<dyn Store>) = Default::default();
         let registry = Arc::new(RwLock::new(registry));
@@ -106,6 +111,7 @@ impl Wiring {
             catalog: Arc::new(catalog),
             transport,
             registry,
+            schemas,
             fulfilment,
             tracking,
             mail,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Commanded, Counts, Event, Facts, Mail, Placed, View, refused::Refused};
 use crate::{
-    domain::Timestamp,
+    domain::{Timestamp, wire},
     eventlog::{EventLog, Record, TopicPartition},
     files,
     store::{Store, ledger::MailStatus, mails::MailEntry, orders::Query},
@@ -38,14 +38,21 @@ pub async fn collect(sources: Sources<'_>) -> Result<Facts> {
     read_topic(sources.log, sources.dead, |_, record| refused.note(&record))?;
     let refused = refused.merged();
     facts.dead = refused.count();
+    let mut in_avro = 0_u64;
     read_topic(sources.log, sources.orders, |partition, record| {
         if refused.holds(sources.orders, partition, record.offset) {
             return; // judged where it went: among the dead letters
         }
-        if let Some(value) = said(&record) {
-            facts.orders.extend(placed(&value, "orderid", "gameid", "usermail"));
+        match said(&record) {
+            Some(value) => facts.orders.extend(placed(&value, "orderid", "gameid", "usermail")),
+            None => in_avro += u64::from(wire::Framed::read(&record.value).is_some()),
         }
     })?;
+    anyhow::ensure!(
+        in_avro == 0,
+        "{in_avro} orders on {} bear the number of a schema and are not JSON; the auditor reads no Avro, so it cannot judge them",
+        sources.orders
+    );
     let mut unreadable = 0_u64;
     read_topic(sources.log, sources.states, |partition, record| match event(partition, &record) {
         Some(event) => facts.events.push(event),
@@ -85,7 +92,7 @@ fn placed(value: &Value, id: &str, product: &str, email: &str) -> Option<Placed>
 
 /// What a record says: its value, or what a whole CloudEvent in that carries.
 fn said(record: &Record) -> Option<Value> {
-    let mut value: Value = serde_json::from_slice(&record.value).ok()?;
+    let mut value: Value = serde_json::from_slice(wire::json(&record.value)).ok()?;
     let media = record.headers.text("content-type").unwrap_or_default().to_ascii_lowercase();
     if !media.starts_with("application/cloudevents+json") {
         return Some(value);

@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 
+use super::translation::Heard;
 use crate::{
     domain::flood::Flood,
-    eventlog::{GroupOffset, Record, TopicPartition},
+    eventlog::{GroupOffset, TopicPartition},
 };
 
 /// Input that was heard and not taken yet.
 #[derive(Default)]
 pub(super) struct Inbox {
-    records: VecDeque<Record>,
+    records: VecDeque<Heard>,
     bytes: usize,
 }
 
@@ -27,15 +28,15 @@ pub(super) struct Feed {
 }
 
 impl Inbox {
-    pub(super) fn extend(&mut self, records: Vec<Record>) {
-        self.bytes += records.iter().map(Record::size).sum::<usize>();
+    pub(super) fn extend(&mut self, records: Vec<Heard>) {
+        self.bytes += records.iter().map(Heard::size).sum::<usize>();
         self.records.extend(records);
     }
 
-    fn pop(&mut self) -> Option<Record> {
-        let record = self.records.pop_front()?;
-        self.bytes -= record.size();
-        Some(record)
+    fn pop(&mut self) -> Option<Heard> {
+        let heard = self.records.pop_front()?;
+        self.bytes -= heard.size();
+        Some(heard)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -67,11 +68,11 @@ impl Feed {
     }
 
     /// The next record; those that were taken before are passed over.
-    pub(super) fn take(&mut self) -> Option<Record> {
-        while let Some(record) = self.inbox.pop() {
-            if record.offset >= self.next {
-                self.next = record.offset + 1;
-                return Some(record);
+    pub(super) fn take(&mut self) -> Option<Heard> {
+        while let Some(heard) = self.inbox.pop() {
+            if heard.record.offset >= self.next {
+                self.next = heard.record.offset + 1;
+                return Some(heard);
             }
         }
         None

@@ -21,12 +21,13 @@ use super::{
     partition::Partition,
     plan::{CommitPlan, Ticket},
     restore::Restored,
+    translation::Heard,
 };
 use crate::{
     causes::with_causes,
     clock::Monotonic,
     domain::Flow,
-    eventlog::{self, GroupOffset, Outcome, Record, TopicPartition},
+    eventlog::{self, GroupOffset, Outcome, TopicPartition},
 };
 
 /// What happened.
@@ -34,7 +35,7 @@ pub(super) enum Input {
     /// These partitions are ours, with what was committed for them.
     Assigned(Vec<GroupOffset>),
     /// Records of one of them, in order.
-    Records(TopicPartition, Vec<Record>),
+    Records(TopicPartition, Vec<Heard>),
     /// The last moment to commit for these partitions: they are gone once nothing is under way.
     Revoking(Vec<TopicPartition>),
     /// These are gone already.
@@ -248,7 +249,7 @@ impl Machine {
         Some(Output::Restore(wanted))
     }
 
-    fn hear(&mut self, tp: &TopicPartition, records: Vec<Record>) {
+    fn hear(&mut self, tp: &TopicPartition, records: Vec<Heard>) {
         let is_of_commands = self.is_of_commands(&tp.topic);
         if let Some(restoring) = self.restoring.get_mut(&tp.partition) {
             let kept = if is_of_commands { &mut restoring.kept_commands } else { &mut restoring.kept };

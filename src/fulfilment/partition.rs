@@ -75,10 +75,12 @@ impl Partition {
     /// Takes orders that were heard, as far as there is room.
     pub(super) fn take(&mut self, options: &Options, room: &mut Room, now: Now, metrics: &Metrics) {
         while room.is_left()
-            && let Some(record) = self.orders.take()
+            && let Some(heard) = self.orders.take()
         {
             let in_flight = self.engine.in_flight();
-            let refused = match wire::decode_order(&record.value, &record.headers, record.at) {
+            let record = &heard.record;
+            let order = heard.value().and_then(|value| wire::decode_order(value, &record.headers, record.at));
+            let refused = match order {
                 Ok(order) if self.engine.was_done(&order, record.offset) => {
                     debug!(order.id = %order.id, "already processed by an old service whose states are deleted");
                     None
@@ -88,7 +90,8 @@ impl Partition {
             };
             if let Some(misfit) = refused {
                 self.engine.count_dead();
-                let whole = refuse(&mut self.orders, Refused { record, format: "order", misfit }, now, metrics);
+                let refused = Refused { record: heard.record, format: "order", misfit };
+                let whole = refuse(&mut self.orders, refused, now, metrics);
                 bury(&mut self.letters, options, whole, &mut room.budget, now);
             }
             room.orders = room.orders.saturating_sub(self.engine.in_flight().saturating_sub(in_flight));
@@ -111,12 +114,12 @@ impl Partition {
         while *most > 0
             && budget.has_room(2)
             && let Some(commands) = &mut self.commands
-            && let Some(record) = commands.take()
+            && let Some(heard) = commands.take()
         {
             *most -= 1;
-            match wire::decode_command(&record.value, &record.headers) {
+            match heard.value().and_then(|value| wire::decode_command(value, &heard.record.headers)) {
                 Ok(command) => {
-                    let copy = CommandCopy { partition: commands.tp.partition, offset: record.offset };
+                    let copy = CommandCopy { partition: commands.tp.partition, offset: heard.record.offset };
                     let outcome = self.engine.command(&command, copy, now);
                     let (id, order, by) = (command.id, command.order, command.by);
                     debug!(%order, command = %id, by, result = outcome.verdict.name(), "command");
@@ -126,7 +129,8 @@ impl Partition {
                     self.outcomes.push(record);
                 }
                 Err(misfit) => {
-                    let whole = refuse(commands, Refused { record, format: "command", misfit }, now, metrics);
+                    let refused = Refused { record: heard.record, format: "command", misfit };
+                    let whole = refuse(commands, refused, now, metrics);
                     bury(&mut self.letters, options, whole, budget, now);
                 }
             }

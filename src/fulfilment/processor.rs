@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio::sync::watch;
@@ -11,10 +11,11 @@ use super::{
     metrics::Metrics,
     plan::CommitPlan,
     restore::{Restored, Restorer, Spawn, on_a_thread},
+    translation::Translation,
 };
 use crate::{
     clock::Monotonic,
-    domain::Flow,
+    domain::{Flow, wire::Schemas},
     env::{Backoff, Env},
     eventlog::{self, EventLog, Member, MemberEvent, MemberMode, Outcome},
 };
@@ -74,6 +75,8 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_millis(500);
 /// How often it looks for restored partitions while it listens.
 const LOOK: Duration = Duration::from_millis(2);
+/// How often it looks for schemas that records wait for.
+const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// Does what the machine says, and tells it what happens. It owns its thread.
 ///
@@ -83,6 +86,12 @@ pub struct Processor {
     deps: Deps,
     options: Options,
     machine: Machine,
+    /// Stands before the machine.
+    translation: Translation,
+    /// Topics of which the machine wants no more now.
+    paused: BTreeSet<String>,
+    /// Whether nobody wants any, since too much waits for its schema.
+    is_full: bool,
     restorer: Restorer,
     restored: (Sender<Restored>, Receiver<Restored>),
     /// Versions of the flow that come into use.
@@ -134,7 +143,18 @@ impl Processor {
             remember: options.remember,
             spawn,
         };
-        Ok(Self { deps, options, machine, restorer, restored: unbounded(), flows: None, backoff: None })
+        Ok(Self {
+            deps,
+            options,
+            machine,
+            translation: Translation::default(),
+            paused: BTreeSet::new(),
+            is_full: false,
+            restorer,
+            restored: unbounded(),
+            flows: None,
+            backoff: None,
+        })
     }
 
     /// Works until `stop`; blocks its thread.
@@ -177,8 +197,9 @@ impl Processor {
                 && let Some(wait) = soonest.max(self.idle_until(begins, now)).checked_sub(now)
             {
                 let is_restoring = self.machine.is_restoring();
-                // what is restored comes from elsewhere and wakes nobody
-                match self.hear(member, if is_restoring { wait.min(LOOK) } else { wait })? {
+                // what is restored, and what is looked up, comes from elsewhere and wakes nobody
+                let look = if self.translation.is_waiting() { LOOK_UP } else { IDLE };
+                match self.hear(member, wait.min(if is_restoring { LOOK } else { look }))? {
                     Stepped::Done => {}
                     Stepped::Idle if is_restoring => {}
                     Stepped::Idle => break,
@@ -215,6 +236,12 @@ impl Processor {
         Self { flows: Some(flows), ..self }
     }
 
+    /// Records that bear the number of a schema are read by what these know.
+    #[must_use]
+    pub fn reading(self, schemas: Arc<dyn Schemas>) -> Self {
+        Self { translation: Translation::by(schemas), ..self }
+    }
+
     /// Hears one thing, if there is one in that time, and does what follows from it.
     pub(crate) fn hear(&mut self, member: &mut dyn Member, wait: Duration) -> Result<Stepped, Error> {
         match self.listen(member, wait) {
@@ -241,6 +268,9 @@ impl Processor {
         warn!(%error, "rebuilding from the log");
         self.deps.metrics.commit_retried();
         self.backoff = None;
+        self.translation.forget(|_| true);
+        self.paused.clear();
+        self.is_full = false;
     }
 
     /// Whether the next commit is full, so that there is no use in hearing more before it.
@@ -249,19 +279,46 @@ impl Processor {
     }
 
     /// One thing from the log, or a partition that was restored.
-    fn listen(&self, member: &mut dyn Member, wait: Duration) -> Option<Input> {
+    fn listen(&mut self, member: &mut dyn Member, wait: Duration) -> Option<Input> {
         // before records: the timers of its orders wait for it
         if let Ok(restored) = self.restored.1.try_recv() {
             return Some(Input::Restored(Box::new(restored)));
         }
-        Some(match member.next(wait) {
+        if let Some((tp, heard)) = self.translation.ready() {
+            self.pause_while_full(member);
+            return Some(Input::Records(tp, heard));
+        }
+        let event = member.next(wait);
+        if let Ok(MemberEvent::Revoking(gone) | MemberEvent::Lost(gone)) = &event {
+            self.translation.forget(|partition| gone.iter().any(|tp| tp.partition == partition));
+        }
+        Some(match event {
             Ok(MemberEvent::Idle) => return None,
-            Ok(MemberEvent::Assigned(offsets)) => Input::Assigned(offsets),
-            Ok(MemberEvent::Records(tp, records)) => Input::Records(tp, records),
+            Ok(MemberEvent::Assigned(offsets)) => {
+                self.translation.forget(|partition| offsets.iter().any(|offset| offset.tp.partition == partition));
+                Input::Assigned(offsets)
+            }
+            Ok(MemberEvent::Records(tp, records)) => {
+                let heard = self.translation.hear(&tp, records);
+                self.pause_while_full(member);
+                Input::Records(tp, heard)
+            }
             Ok(MemberEvent::Revoking(gone)) => Input::Revoking(gone),
             Ok(MemberEvent::Lost(gone)) => Input::Lost(gone),
             Err(error) => Input::Failed(error),
         })
+    }
+
+    /// Asks for no more records while too many wait for their schemas.
+    fn pause_while_full(&mut self, member: &mut dyn Member) {
+        let is_full = self.translation.is_waiting() && self.translation.is_full();
+        if std::mem::replace(&mut self.is_full, is_full) == is_full {
+            return;
+        }
+        let commands = self.options.commands.iter().map(|topics| &topics.commands);
+        for topic in commands.chain([&self.options.orders]) {
+            member.pause(topic, is_full || self.paused.contains(topic));
+        }
     }
 
     /// Tells the machine what happened, does what it says, and tells it how that ended, until there is no more to do: the
@@ -273,7 +330,14 @@ impl Processor {
                 match output {
                     Output::Commit(plan) => next = Some(self.commit(member, plan)),
                     Output::Restore(wanted) => self.restorer.start(wanted, &self.restored.0)?,
-                    Output::Pause(topic, paused) => member.pause(&topic, paused),
+                    Output::Pause(topic, paused) => {
+                        member.pause(&topic, paused || self.is_full);
+                        if paused {
+                            self.paused.insert(topic)
+                        } else {
+                            self.paused.remove(&topic)
+                        };
+                    }
                     Output::Seek(tp, offset) => {
                         // it comes again when this fails
                         if let Err(error) = member.seek(&tp, offset) {

@@ -3,7 +3,13 @@
 //! It keeps schemas by number, and by subject: `TOPIC-value` and `TOPIC-key`, each with versions and a rule of what the next
 //! one may change. Nothing is asked of it but what stands here, and no answer is believed to be short.
 
+#[cfg(feature = "avro")]
+mod avro;
+#[cfg(not(feature = "avro"))]
+#[path = "no_avro.rs"]
+mod avro;
 mod http;
+mod reader;
 
 use std::path::PathBuf;
 
@@ -12,6 +18,8 @@ use hyper::{Method, StatusCode, header::HeaderValue};
 use reqwest::Url;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+
+pub use self::reader::Reader;
 
 use self::http::Client;
 use crate::{
@@ -81,6 +89,9 @@ pub struct Schema {
     /// Its text.
     #[serde(rename = "schema")]
     pub text: String,
+    /// Other schemas that it needs.
+    #[serde(default)]
+    pub references: Vec<Value>,
 }
 
 fn avro() -> String {

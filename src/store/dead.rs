@@ -95,7 +95,7 @@ impl DeadItem {
 fn order_of(letter: &DeadLetter) -> Option<OrderId> {
     let by_key = letter.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
     by_key.or_else(|| {
-        let value: serde_json::Value = serde_json::from_slice(&letter.value).ok()?;
+        let value: serde_json::Value = serde_json::from_slice(wire::json(&letter.value)).ok()?;
         OrderId::new(value.get("orderid")?.as_u64()?).ok()
     })
 }

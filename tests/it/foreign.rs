@@ -5,6 +5,7 @@ mod cloudevents;
 mod moving;
 mod ours;
 mod players;
+mod serialised;
 mod there_and_back;
 mod verdicts;
 

@@ -52,14 +52,24 @@ impl Wiring {
         let forward = options::forward(&self.config)
             .map(|options| Arc::new(Forward::new(log.clone(), env.clone(), options, author, Handle::current())));
         let (runtime, first, pace) = (Handle::current(), forward.clone(), env.clone());
+        let schemas = self.schemas.clone();
+        if let Some(schemas) = schemas.clone() {
+            services.spawn("schema registry", move |stop| async move {
+                schemas.run(stop).await;
+                Ok(())
+            });
+        }
         services.blocking("fulfilment", move |stop| {
             again(&pace, &runtime, stop, "fulfilment", || {
                 metrics.waiting();
                 if let Some(forward) = &first {
                     forward.wait_begun(stop);
                 }
-                let processor = Processor::new(deps.clone(), options.clone())?;
-                Ok(processor.following(flows.clone()).run(stop)?)
+                let mut processor = Processor::new(deps.clone(), options.clone())?.following(flows.clone());
+                if let Some(schemas) = &schemas {
+                    processor = processor.reading(schemas.clone());
+                }
+                Ok(processor.run(stop)?)
             })
         });
         if let Some(forward) = forward {

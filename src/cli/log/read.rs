@@ -14,7 +14,7 @@ use crate::{
         time,
     },
     clock::Clock,
-    domain::Timestamp,
+    domain::{Timestamp, wire},
     eventlog::{self, EventLog, PartitionRange, Reader, Record, TopicPartition},
 };
 
@@ -131,7 +131,11 @@ impl Read {
                 out.line(&out.paint(Tone::Dim, &text))?;
             }
         }
-        out.line(&format!("  {}", plain(&String::from_utf8_lossy(&record.value))))
+        let value = wire::json(&record.value);
+        if let Some(framed) = wire::Framed::read(&record.value) {
+            out.line(&out.paint(Tone::Dim, &format!("  schema {}", framed.schema)))?;
+        }
+        out.line(&format!("  {}", plain(&String::from_utf8_lossy(value))))
     }
 }
 
@@ -156,6 +160,9 @@ struct RecordJson<'a> {
     at: Timestamp,
     key: Option<Value>,
     headers: Vec<(&'a str, Value)>,
+    /// The number that a serialiser put before the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<u32>,
     value: Value,
 }
 
@@ -168,7 +175,8 @@ impl<'a> RecordJson<'a> {
             at: record.at,
             key: record.key.as_deref().map(bytes_as_json),
             headers: record.headers.iter().map(|(name, value)| (name, bytes_as_json(value))).collect(),
-            value: serde_json::from_slice(&record.value).unwrap_or_else(|_| bytes_as_json(&record.value)),
+            schema: wire::Framed::read(&record.value).map(|framed| framed.schema),
+            value: serde_json::from_slice(wire::json(&record.value)).unwrap_or_else(|_| bytes_as_json(&record.value)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a record holds: its value, or, of a CloudEvent in structured mode (Kafka protocol binding §3.3), the data in its value.
+//! What a record holds: its value, without the number of its schema, or, of a CloudEvent in structured mode (Kafka protocol binding §3.3), the data in its value.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Headers, cloudevents, parse::parse};
+use super::{Headers, cloudevents, framing::json, parse::parse};
 use crate::domain::{Fault, Invalid, Misfit, TraceParent};
 
 /// With this the content type of each structured CloudEvent begins, whatever its format.
@@ -47,8 +47,9 @@ pub struct Content<'a> {
     pub(super) trace: Option<TraceParent>,
 }
 
-/// What a record holds. Whatever is not named a CloudEvent in structured mode by its `content-type` is its value, as it is.
+/// What a record holds, framed by a serialiser or not. Whatever is not named a CloudEvent in structured mode by its `content-type` is its value, as it is.
 pub fn content<'a>(value: &'a [u8], headers: &Headers) -> Result<Content<'a>, Misfit> {
+    let value = json(value);
     if !is_structured(headers)? {
         return Ok(Content { data: value.into(), place: "", trace: cloudevents::trace(headers) });
     }
@@ -67,7 +68,7 @@ pub fn producer<'a>(value: &'a [u8], headers: &'a Headers) -> Option<Cow<'a, str
         source: Cow<'a, str>,
     }
     match is_structured(headers) {
-        Ok(true) => serde_json::from_slice::<Sourced>(value).ok().map(|sourced| sourced.source),
+        Ok(true) => serde_json::from_slice::<Sourced>(json(value)).ok().map(|sourced| sourced.source),
         _ => headers.text("ce_source").map(Cow::Borrowed),
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{
     Headers, SEAL, VERSION,
     content::content,
+    framing::json,
     parse::parse,
     records::WireEvent,
     waits::{read_waits, waits_name},
@@ -136,7 +137,7 @@ fn newer(value: &[u8], headers: &Headers) -> Option<u32> {
         version: u32,
     }
     headers.text(SEAL)?;
-    let Versioned { version } = serde_json::from_slice(value).ok()?;
+    let Versioned { version } = serde_json::from_slice(json(value)).ok()?;
     (version > VERSION).then_some(version)
 }
 

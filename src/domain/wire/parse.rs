@@ -3,11 +3,16 @@
 use serde::Deserialize;
 use serde_json::error::Category;
 
+use super::framing::Framed;
 use crate::domain::{Fault, Misfit};
 
 /// Reads the value of a record. What does not fit is read once more, for where that is: good records do not pay for it.
 pub(super) fn parse<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, Misfit> {
     serde_json::from_slice(value).map_err(|error| {
+        if let Some(Framed { schema, .. }) = Framed::read(value) {
+            let reason = format!("bears the number of schema {schema}, and is not JSON: nobody reads that here");
+            return Misfit { fault: Fault::Syntax, pointer: None, reason };
+        }
         let fault = fault(&error);
         let pointer = (fault != Fault::Syntax).then(|| pointer::<T>(value)).flatten();
         Misfit { fault, pointer, reason: format!("not a valid JSON record: {}", unquoted(&error)) }

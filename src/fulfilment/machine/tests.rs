@@ -5,7 +5,7 @@ use prometheus_client::registry::Registry;
 use super::*;
 use crate::{
     domain::{Flow, Timestamp, wire},
-    eventlog::{NewRecord, Position},
+    eventlog::{NewRecord, Position, Record},
     fulfilment::{Broken, CommandTopics, Engine, plan::Part},
 };
 
@@ -33,6 +33,10 @@ fn options(in_flight_max: u64) -> Options {
 
 fn machine(in_flight_max: u64, limits: Limits) -> Machine {
     Machine::new(options(in_flight_max), limits, Metrics::new(&mut Registry::default()))
+}
+
+fn heard(records: impl IntoIterator<Item = Record>) -> Vec<Heard> {
+    records.into_iter().map(Heard::from).collect()
 }
 
 fn at(seconds: u64) -> Now {
@@ -73,7 +77,7 @@ fn assign(machine: &mut Machine, partitions: impl IntoIterator<Item = u32>) -> V
 }
 
 fn hear(machine: &mut Machine, partition: u32, records: Vec<Record>) {
-    machine.step(Input::Records(tp(partition), records), at(0)).unwrap();
+    machine.step(Input::Records(tp(partition), heard(records)), at(0)).unwrap();
 }
 
 fn plan(outputs: Vec<Output>) -> Option<CommitPlan> {

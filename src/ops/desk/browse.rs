@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use crate::eventlog::{self, Error, EventLog, Record, TopicPartition};
+use crate::{
+    domain::wire,
+    eventlog::{self, Error, EventLog, Record, TopicPartition},
+};
 
 /// Most records that are shown at once.
 pub(super) const SHOWN_MAX: usize = 50;
@@ -154,7 +157,9 @@ fn is_match(record: &Record, holds: &str) -> bool {
         return true;
     }
     if holds.bytes().all(|byte| byte.is_ascii_digit()) {
-        let order = serde_json::from_slice::<Value>(&record.value).ok().and_then(|value| value.get("orderid").cloned());
+        let order = serde_json::from_slice::<Value>(wire::json(&record.value))
+            .ok()
+            .and_then(|value| value.get("orderid").cloned());
         return order.is_some_and(|order| order.as_str().map_or_else(|| order.to_string(), str::to_owned) == holds);
     }
     let is_in = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(holds);

@@ -18,6 +18,7 @@ use crate::{
     domain::{
         OrderId, Timestamp,
         foreign_text::{is_legible, mask_addresses},
+        wire,
     },
     eventlog::{self, Error, EventLog, Record, TopicInfo, TopicPartition, partitioner},
     pages::Reader,
@@ -200,7 +201,7 @@ fn groups(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Value> {
 /// A record, without whole addresses unless it is shown plainly.
 fn row(tp: &TopicPartition, record: &Record, is_plain: bool) -> Value {
     let legible = |text: &str, max| legible(text, max, is_plain);
-    let parsed = serde_json::from_slice::<serde_json::Value>(&record.value).ok();
+    let parsed = serde_json::from_slice::<serde_json::Value>(wire::json(&record.value)).ok();
     let field = |name: &str| parsed.as_ref().and_then(|value| value.get(name));
     let (order, estado) =
         (field("orderid").and_then(serde_json::Value::as_u64), field("estado").and_then(serde_json::Value::as_str));

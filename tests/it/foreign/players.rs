@@ -77,35 +77,42 @@ impl Drop for Player {
     }
 }
 
-/// What the other reader shows of a topic: a line of JSON per record.
-pub fn dump(ours: &Ours, topic: &str) -> String {
-    let output = output(&mut command("dump.py", &["--brokers", &ours.brokers, topic]));
+/// Runs a program to its end; what it printed.
+pub fn run(script: &str, arguments: &[&str]) -> String {
+    let output = output(&mut command(script, arguments));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// What the other reader shows of a topic: a line of JSON per record.
+pub fn dump(ours: &Ours, topic: &str) -> String {
+    run("dump.py", &["--brokers", &ours.brokers, topic])
 }
 
 /// Has a shop write events to a topic by the CloudEvents SDK, each with its mode, key and data.
 pub fn write_events(ours: &Ours, topic: &str, events: &[Value]) {
     let file = ours.cluster.folder.path().join("events.jsonl");
     let lines: Vec<_> = events.iter().map(Value::to_string).collect();
-    std::fs::write(&file, lines.join("\n")).expect("a file");
-    let arguments = ["--brokers", &ours.brokers, "write", topic, "--events", file.to_str().expect("UTF-8")];
-    let output = output(&mut command("events.py", &arguments));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::write(
+        &file,
+        lines.join(
+            "
+",
+        ),
+    )
+    .expect("a file");
+    run("events.py", &["--brokers", &ours.brokers, "write", topic, "--events", file.to_str().expect("UTF-8")]);
 }
 
 /// What the CloudEvents SDK reads from topics.
 pub fn read_events(ours: &Ours, topics: &[&str]) -> Vec<Value> {
-    let output = output(command("events.py", &["--brokers", &ours.brokers, "read"]).args(topics));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let lines = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines = run("events.py", &[&["--brokers", &ours.brokers, "read"], topics].concat());
     lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
 /// Sets a group's offsets to the end of a topic.
 pub fn to_end(ours: &Ours, group: &str, topic: &str) {
-    let output = output(&mut command("to_end.py", &[&ours.brokers, group, topic]));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    run("to_end.py", &[&ours.brokers, group, topic]);
 }
 
 /// The built-in catalogue, as a file that everybody can read.

@@ -9,8 +9,8 @@ fn orders_in_flight_have_a_bound() {
     let mut machine = machine(10, Limits::default());
     let mut ledger = Ledger::default();
     own(&mut machine, [0]);
-    let records = (0..25).map(|offset| record(offset, order(offset + 1, "n"))).collect();
-    let outputs = machine.step(Input::Records(tp(0), records), at(0)).unwrap();
+    let records = (0..25).map(|offset| record(offset, order(offset + 1, "n")));
+    let outputs = machine.step(Input::Records(tp(0), heard(records)), at(0)).unwrap();
     assert!(matches!(&outputs[..], [Output::Pause(_, true)]));
     let mut most = 0;
     for second in 0..100 {
@@ -138,7 +138,7 @@ fn commands_have_a_part_of_each_commit() {
         let text = format!(r#"{{"orderid":{offset},"command":"c-{offset}","do":"hold","party":"operator","by":"x"}}"#);
         record(offset, text.into_bytes())
     };
-    machine.step(Input::Records(beside.clone(), (1..100).map(command).collect()), at(0)).unwrap();
+    machine.step(Input::Records(beside.clone(), heard((1..100).map(command))), at(0)).unwrap();
     hear(&mut machine, 0, (1..50).map(|id| record(id, order(id, "n"))).collect());
     let plan = tick(&mut machine, 0).unwrap();
     let count = |topic: &str| plan.outputs().iter().filter(|output| output.topic == topic).count();

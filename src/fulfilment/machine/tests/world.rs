@@ -216,7 +216,7 @@ impl World {
             self.orders[partition as usize].iter().skip(*position as usize).take(BATCH).cloned().collect();
         *position += records.len() as u64;
         if !records.is_empty() {
-            self.step(i, Input::Records(tp(partition), records));
+            self.step(i, Input::Records(tp(partition), heard(records)));
             let machine = &self.instances[i].machine;
             let (kept, _) = held(machine.restoring.values().map(|restoring| &restoring.kept));
             let (waiting, _) = held(machine.partitions.values().map(|partition| partition.orders().inbox()));
@@ -233,7 +233,7 @@ impl World {
             self.commands[partition as usize].iter().skip(*position as usize).take(BATCH).cloned().collect();
         *position += records.len() as u64;
         if !records.is_empty() {
-            self.step(i, Input::Records(commands(partition), records));
+            self.step(i, Input::Records(commands(partition), heard(records)));
         }
     }
 
