@@ -11,6 +11,7 @@ pub mod contract;
 mod damage;
 mod descriptors;
 pub mod flows;
+mod framing;
 mod housekeeping;
 #[cfg(feature = "kafka")]
 pub mod kafka;

@@ -10,8 +10,8 @@ use anyhow::Result;
 use prometheus_client::registry::Registry;
 
 use super::{
-    Addresses, Role, agreement, commands, contract, damage, flows, housekeeping, links, listeners::DeferredRoutes,
-    open, options, outage::Outage, services::Services,
+    Addresses, Role, agreement, commands, contract, damage, flows, framing, housekeeping, links,
+    listeners::DeferredRoutes, open, options, outage::Outage, services::Services,
 };
 use crate::{
     catalog::Catalog,
@@ -244,6 +244,7 @@ impl Wiring {
         };
         if self.roles.iter().any(|role| role.needs_log()) {
             let log = outage.wait("event log", || open::log(self.config.clone())).await?;
+            let log = framing::frame(&self.config, log).await?;
             let _ = self.log.set(log.clone()); // once
             opened.log = Some(log);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::settings::{Config, FlowSettings, Topics};
+use super::settings::{Config, FlowSettings, Framing, Topics};
 use crate::{domain::Flow, mail::Destination, role::Role};
 
 /// Shortest key or token that opens something.
@@ -169,6 +169,9 @@ impl Config {
         let bad = |key: &str, text: &str| Err((key.to_owned(), text.to_owned()));
         if self.log.min_insync > self.log.replication {
             return bad("log.replication", "must not be less than log.min_insync: no record could ever be written");
+        }
+        if self.log.framing == Framing::Confluent && self.registry.url.is_empty() {
+            return bad("log.framing", "needs a schema registry, which gives the numbers: set registry.url, or plain");
         }
         // an order writes two records one after the other: one for its id, and itself
         if self.http.request_timeout <= self.log.message_timeout * 2 {

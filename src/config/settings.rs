@@ -69,6 +69,7 @@ mod sections {
         #[serde(deserialize_with = "duration")]
         pub retention: Duration,
         pub queue_max: usize,
+        pub framing: Framing,
         pub replication: u16,
         pub min_insync: u16,
         #[serde(deserialize_with = "duration")]
@@ -246,6 +247,13 @@ mod sections {
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
     #[serde(rename_all = "lowercase")]
+    pub enum Framing {
+        Plain,
+        Confluent,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
     pub enum LogFormat {
         Auto,
         Text,
@@ -253,8 +261,8 @@ mod sections {
     }
 }
 pub use sections::{
-    CatalogSettings, FlowSettings, Fulfilment, Http, Intake, Log, LogFormat, Logging, Mail, Ops, Registry, Scale,
-    Store, Topics, Tracking,
+    CatalogSettings, FlowSettings, Framing, Fulfilment, Http, Intake, Log, LogFormat, Logging, Mail, Ops, Registry,
+    Scale, Store, Topics, Tracking,
 };
 
 impl Config {

@@ -28,7 +28,7 @@ pub use cloudevents::{
 pub use commands::{decode_command, decode_outcome, encode_command, encode_outcome, read_by, read_reason};
 pub use content::{Content, content, producer};
 pub use events::{OLD_STATES, Unreadable, decode_event, encode_event, encode_old_event};
-pub use framing::{Framed, Schemas, json};
+pub use framing::{Framed, Schemas, frame, json};
 pub use headers::{Header, Headers, SEAL, UNREADABLE};
 pub use letters::{
     OWN, Told, attempts, cut, dead_letter_headers, decode_dead_letter, fit_dead_letter, note_misfit, note_unreadable,

@@ -30,7 +30,7 @@ impl Seal {
         Self { key, from }
     }
 
-    /// The header's value for an event's value.
+    /// The header's value for an event's value, without the number of its schema.
     pub fn of(&self, value: &[u8]) -> [u8; 16] {
         let mut hasher = SipHasher24::new_with_key(&self.key.to_be_bytes());
         hasher.write(value);
@@ -44,7 +44,7 @@ impl Seal {
         if record.offset < self.from {
             return true;
         }
-        record.headers.get(wire::SEAL).is_some_and(|seal| seal == self.of(&record.value))
+        record.headers.get(wire::SEAL).is_some_and(|seal| seal == self.of(wire::json(&record.value)))
     }
 }
 

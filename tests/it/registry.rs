@@ -4,8 +4,12 @@ use std::process::Command;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use encargo::{
+    audit,
     contract::{self, Direction},
-    domain::{OrderId, wire::Headers},
+    domain::{
+        Flow, OrderId,
+        wire::{Framed, Headers},
+    },
     eventlog::NewRecord,
     registry::{Options, Registry},
 };
@@ -17,6 +21,7 @@ use tokio::{
 
 use crate::{
     cli::Done,
+    eventlog::{part, read_all},
     harness::{app::TestApp, authority::Authority, cluster::needed, eventually, process::output},
 };
 
@@ -350,4 +355,63 @@ async fn without_a_registry_avro_is_refused_and_told_what_to_set() {
     app.in_state(2, "recibido").await;
     let reasons = reasons(&app, 1).await;
     assert!(reasons[0].contains("schema 7") && reasons[0].contains("set registry.url"), "{reasons:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ours_bear_the_numbers_of_their_schemas_when_that_is_set() {
+    let (url, registry) = registry();
+    let topics = Topics::new("framed");
+    let names = ["orders", "states", "commands", "outcomes"].map(|setting| topics.name(setting));
+    let keys = ["topics.orders", "topics.states", "topics.commands", "topics.outcomes"];
+    let set = [("log.framing", "confluent"), ("registry.url", &url)];
+    let settings: Vec<_> = set.into_iter().chain(keys.into_iter().zip(names.iter().map(|name| &**name))).collect();
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut start = Command::new(env!("CARGO_BIN_EXE_encargo"));
+    start.args(["up", "--data", &folder.path().display().to_string()]).envs(
+        settings.iter().map(|(key, value)| (format!("ENCARGO_{}", key.to_uppercase().replace('.', "_")), *value)),
+    );
+    for listener in ["INTAKE", "TRACKING", "OPS"] {
+        start.env(format!("ENCARGO_{listener}_LISTEN"), "127.0.0.1:0");
+    }
+    let refused: Done = tokio::task::spawn_blocking(move || output(&mut start).into()).await.unwrap();
+    assert!(refused.status == 1 && refused.err.contains("run `encargo contract publish`"), "{refused:?}");
+
+    topics.publish(&["--registry", &url]).await.ok();
+    let mut app = TestApp::start_with(&settings).await;
+    let placed = app.place("1010", "ana@example.org").await;
+    let id = placed["orderid"].as_u64().unwrap();
+    app.in_state(id, "recibido").await;
+    app.stop().await; // what is read again must be known as ours
+    app.start_again().await;
+    for estado in &Flow::STATES[1..] {
+        app.advance_to(id, estado, app.config.flow.dwell).await;
+    }
+    let mails = app.mails(4).await;
+    let [orders, states, ..] = &names;
+    let (log, store, dead) = (app.app().log().as_ref(), app.app().store().as_ref(), &*app.config.topics.dead);
+    let mut facts = audit::collect(audit::Sources { log, store, orders, states, dead }).await.unwrap();
+    facts.mails = mails;
+    let flow = Flow::STATES.map(|estado| (estado.to_owned(), app.config.flow.dwell)).into();
+    let rules = audit::Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None };
+    assert_eq!(audit::judge(&facts, &rules).objections, Vec::<String>::new());
+
+    let other = app.place("1010", "ana@example.org").await;
+    app.in_state(other["orderid"].as_u64().unwrap(), "recibido").await;
+    let path = format!("/track/{}/cancel", other["handle"].as_str().unwrap());
+    let request = app.http.post(app.tracking(&path)).header("content-type", "application/x-www-form-urlencoded");
+    let answer = request.body("confirm=true").send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+    app.in_state(other["orderid"].as_u64().unwrap(), "cancelado").await;
+    app.mails(6).await;
+
+    for (name, count) in names.iter().zip([2, 6, 1, 1]) {
+        let id = registry.version(&contract::value_subject(name), 1).await.unwrap().id;
+        let topic = log.topic(name).unwrap().expect("our topic");
+        let partitions = topic.partitions.iter().zip(0..);
+        let records: Vec<_> = partitions.flat_map(|(range, n)| read_all(log, &part(name, n), range.start)).collect();
+        let numbers: Vec<_> =
+            records.iter().map(|record| Framed::read(&record.value).map(|framed| framed.schema)).collect();
+        assert_eq!(numbers, vec![Some(id); count], "{name}");
+    }
 }

@@ -39,6 +39,11 @@ pub fn json(value: &[u8]) -> &[u8] {
     }
 }
 
+/// A record that bears the number of its schema.
+pub fn frame(schema: u32, payload: &[u8]) -> Vec<u8> {
+    [&[MAGIC], &schema.to_be_bytes()[..], payload].concat()
+}
+
 /// What is known of the schemas whose numbers stand before records.
 pub trait Schemas: Send + Sync {
     /// Has a schema looked up, if it is not known yet.
@@ -58,6 +63,7 @@ mod tests {
     fn a_frame_is_told_from_all_else() {
         let framed = Framed::read(b"\0\0\0\x01\x02{\"a\":1}\n").unwrap();
         assert_eq!((framed.schema, framed.payload, framed.is_json()), (258, &b"{\"a\":1}\n"[..], true));
+        assert_eq!(frame(258, framed.payload), b"\0\0\0\x01\x02{\"a\":1}\n");
         assert_eq!(json(b"\0\xff\xff\xff\xff{}"), b"{}");
         assert_eq!(Framed::read(b"\0\xff\xff\xff\xff").unwrap().schema, u32::MAX);
         for other in [&b""[..], b"\0", b"\0\0\0\0", b"{}", b"\x01\0\0\0\x01{}", b" \0\0\0\x01{}"] {
