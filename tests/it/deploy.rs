@@ -1,4 +1,5 @@
-//! As a service of the system or in a container: what the service manager is told, and what the unit and the image allow.
+//! As a service of the system, in a container, or on Kubernetes: what the service manager is told, and what unit, image and manifests say.
 
 mod container;
+mod manifests;
 mod service;

@@ -1,0 +1,153 @@
+//! The manifests for Kubernetes, as kustomize puts them together: each object is one, and what they say of each other is so.
+//! `scripts/try-manifests` has a real API server admit them.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{
+    cli::Done,
+    harness::{cluster::needed, process::output},
+};
+
+/// The kinds of KEDA and of the Prometheus operator, which no release of Kubernetes has a schema of.
+const FOREIGN: [&str; 3] = ["ScaledObject", "ServiceMonitor", "TriggerAuthentication"];
+/// Both components that an overlay of the cluster may have.
+const OVERLAY: &str = "
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../cluster]
+components: [../components/keda, ../components/monitoring]
+";
+
+/// The objects of a folder as YAML.
+fn built(folder: &Path) -> String {
+    let kustomize = needed("ENCARGO_TEST_KUSTOMIZE");
+    let mut words = kustomize.split(' ');
+    let mut command = Command::new(words.next().unwrap());
+    Done::from(output(command.args(words).arg(folder))).ok()
+}
+
+/// Each object, with what is wrong with it.
+fn judged(manifests: &str) -> Vec<(Value, Value)> {
+    let mut python = Command::new(needed("ENCARGO_TEST_PYTHON"))
+        .arg("tests/contract/manifests.py")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python starts");
+    python.stdin.take().unwrap().write_all(manifests.as_bytes()).expect("it reads");
+    let done = python.wait_with_output().expect("it ends");
+    assert!(done.status.success());
+    let line = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        (line["object"].take(), line["verdict"].take())
+    };
+    String::from_utf8(done.stdout).unwrap().lines().map(line).collect()
+}
+
+/// The objects, of which each is well-formed.
+fn objects(manifests: &str) -> Vec<Value> {
+    let judge = |(object, verdict): (Value, Value)| {
+        let kind = object["kind"].as_str().unwrap();
+        let expected = if FOREIGN.contains(&kind) { Value::Null } else { "ok".into() };
+        assert_eq!(verdict, expected, "{object}");
+        object
+    };
+    let objects: Vec<_> = judged(manifests).into_iter().map(judge).collect();
+    assert!(!objects.is_empty());
+    objects
+}
+
+/// With both components.
+fn cluster() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").args(["-R", "deploy/kubernetes/."]).arg(folder.path()).status().unwrap();
+    assert!(copied.success());
+    let overlay = folder.path().join("overlay");
+    fs::create_dir(&overlay).unwrap();
+    fs::write(overlay.join("kustomization.yaml"), OVERLAY).unwrap();
+    built(&overlay)
+}
+
+fn single() -> String {
+    built(Path::new("deploy/kubernetes/single"))
+}
+
+fn name(object: &Value) -> (&str, &str) {
+    (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
+}
+
+/// The labels of the pods that there will be.
+fn pods(objects: &[Value]) -> Vec<&Value> {
+    let templates = objects.iter().map(|object| &object["spec"]["template"]["metadata"]["labels"]);
+    templates.filter(|labels| !labels.is_null()).collect()
+}
+
+#[test]
+fn each_object_is_well_formed_and_a_spoilt_one_is_found() {
+    for manifests in [single(), cluster()] {
+        objects(&manifests);
+        let spoils = [("runAsNonRoot", "runAsNoRoot"), ("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: 1")];
+        for (good, spoilt) in spoils {
+            assert!(manifests.contains(good), "{good}");
+            let verdicts = judged(&manifests.replace(good, spoilt));
+            assert!(
+                verdicts.iter().any(|(_, verdict)| verdict.as_str().is_some_and(|words| words != "ok")),
+                "{spoilt}"
+            );
+        }
+    }
+}
+
+#[test]
+fn selectors_and_targets_name_what_is_there() {
+    for manifests in [single(), cluster()] {
+        let objects = objects(&manifests);
+        let names: BTreeSet<_> = objects.iter().map(name).collect();
+        for object in &objects {
+            let spec = &object["spec"];
+            let selector = match object["kind"].as_str().unwrap() {
+                "Service" => &spec["selector"],
+                "PodDisruptionBudget" | "Deployment" | "StatefulSet" => &spec["selector"]["matchLabels"],
+                "ScaledObject" => {
+                    let target = &spec["scaleTargetRef"];
+                    let (kind, target) = (target["kind"].as_str().unwrap(), target["name"].as_str().unwrap());
+                    assert!(names.contains(&(kind, target)), "{object}");
+                    let secret = spec["triggers"][0]["authenticationRef"]["name"].as_str().unwrap();
+                    assert!(names.contains(&("TriggerAuthentication", secret)), "{object}");
+                    continue;
+                }
+                _ => continue,
+            };
+            let selector = selector.as_object().unwrap();
+            let selects = |labels: &&&Value| selector.iter().all(|(label, value)| labels.get(label) == Some(value));
+            assert!(!selector.is_empty() && pods(&objects).iter().find(selects).is_some(), "{object}");
+        }
+    }
+}
+
+#[test]
+fn the_settings_are_understood() {
+    for manifests in [single(), cluster()] {
+        let objects = objects(&manifests);
+        let settings = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
+        // the secrets' files, as the pods have them
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = folder.path().to_str().unwrap();
+        for secret in ["ops-token", "api-key", "postgres"] {
+            fs::write(folder.path().join(secret), "a-secret-of-enough-letters").unwrap();
+        }
+        let file = folder.path().join("encargo.toml");
+        let text = settings["data"]["encargo.toml"].as_str().unwrap();
+        fs::write(&file, text.replace("/run/secrets/encargo", secrets)).unwrap();
+        let mut check = Command::new(env!("CARGO_BIN_EXE_encargo"));
+        Done::from(output(check.args(["config", "check"]).arg(&file))).ok();
+    }
+}
