@@ -17,7 +17,7 @@ const RANGES_MAX: usize = 500;
 /// for a run of records that were refused for the same: it names their offsets, at which they stay on their topic. Nothing is left out.
 ///
 /// A run's letter is written again as it grows, under the source of its first record: the later one is the whole truth.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Flood {
     /// Letters that were kept whole, less one for each time unit that went by since.
     spent: u64,
@@ -30,7 +30,7 @@ pub struct Flood {
 /// What records are refused for: the fault, and the field that has it.
 type Blame = (Fault, Option<String>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Run {
     first: DeadLetter,
     offsets: Vec<RangeInclusive<u64>>,

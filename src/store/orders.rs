@@ -1,6 +1,6 @@
 //! Orders and their history, as projected from the log.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Change, Closing, CommandId, CommandOutcome, DeadLetter, EmailAddress, Exits, Misfit, Order, OrderId,
-        StateEvent, Timestamp, Waits, command::OrderStatus, lifecycle::Relation, why::Facts, wire,
+        Change, Closing, CommandId, CommandOutcome, DeadLetter, EmailAddress, Exits, Misfit, Order, OrderId, Source,
+        StateEvent, Timestamp, Waits, command::OrderStatus, flood::Flood, lifecycle::Relation, why::Facts, wire,
     },
     eventlog::TopicPartition,
 };
@@ -69,7 +69,14 @@ pub struct Batch {
     pub now: Timestamp,
     /// Mails to be leased once it is applied, for the mailer of the same process.
     pub lease: Option<Leasing>,
+    /// Bounds the dead letters of events that contradict what is stored.
+    pub floods: Floods,
+    /// The time for these, which only goes forward.
+    pub monotonic: Duration,
 }
+
+/// What bounds the dead letters of each partition that is read.
+pub type Floods = BTreeMap<TopicPartition, Flood>;
 
 impl Batch {
     /// Whether an event gets a row in the mail ledger.
@@ -80,6 +87,25 @@ impl Batch {
     /// Whether it would get one, had it not been entered too early.
     pub(super) fn is_unmailed(&self, event: &StateEvent) -> bool {
         self.mail && event.mail.is_some() && self.is_before_mails(event)
+    }
+
+    /// What is kept of the letters of its conflicts, and the bounds as they are once that is stored. A batch that is applied again,
+    /// since it was not, has the same.
+    pub(super) fn bound(&self, mut conflicts: Vec<DeadLetter>) -> (Vec<DeadLetter>, Floods) {
+        let (mut floods, mut kept) = (self.floods.clone(), Vec::new());
+        conflicts.sort_by(|one, other| one.source.cmp(&other.source)); // runs rise
+        let contradiction = Misfit::conflict(String::new()); // one run for all of them
+        for letter in conflicts {
+            let Source { topic, partition, offset } = letter.source.clone();
+            let flood = floods.entry(TopicPartition { topic, partition }).or_default();
+            if flood.keeps_whole(self.monotonic) {
+                kept.push(letter);
+            } else {
+                flood.add(&contradiction, offset, || letter);
+            }
+        }
+        kept.extend(floods.values_mut().flat_map(Flood::letters));
+        (kept, floods)
     }
 
     fn is_before_mails(&self, event: &StateEvent) -> bool {
@@ -104,6 +130,8 @@ pub struct Applied {
     pub unmailed: u64,
     /// Mails that were leased with it.
     pub leased: Vec<Mail>,
+    /// What bounds the next batch's dead letters; nothing after one that was applied before.
+    pub floods: Floods,
 }
 
 impl Applied {

@@ -19,7 +19,7 @@ use crate::{
     store::{
         self, Handover, Store,
         handover::Grant,
-        orders::{Advance, Batch},
+        orders::{Advance, Batch, Floods},
     },
 };
 
@@ -91,7 +91,7 @@ pub struct Projection {
     /// For each partition that is ours, the offset that the store holds.
     applied: BTreeMap<TopicPartition, u64>,
     /// Bounds the dead letters of each.
-    floods: BTreeMap<TopicPartition, Flood>,
+    floods: Floods,
     /// Records for which the last batch had no room.
     rest: Option<(TopicPartition, VecDeque<Record>)>,
     /// What the store is to do, and how long it is left alone while it cannot.
@@ -114,7 +114,7 @@ impl Projection {
             options,
             runtime,
             applied: BTreeMap::new(),
-            floods: BTreeMap::new(),
+            floods: Floods::new(),
             rest: None,
             todo: None,
             gathers: false,
@@ -236,6 +236,7 @@ impl Projection {
             wait = Duration::ZERO;
         }
         batch.dead.extend(self.floods.values_mut().flat_map(Flood::letters));
+        (batch.floods, batch.monotonic) = (self.floods.clone(), self.deps.env.clock.monotonic());
         let is_something = !batch.advances.is_empty();
         self.gathers = is_something && !room.is_spent();
         Ok(is_something.then(|| Todo::Apply(batch.into())))
@@ -278,6 +279,7 @@ impl Projection {
                     self.applied.insert(tp.clone(), *to);
                 }
                 self.unreported = true;
+                self.floods = std::mem::take(&mut applied.floods);
                 let newest = batch.events.iter().map(|incoming| incoming.event.at).max();
                 let delay = newest.map(|newest| self.deps.env.clock.now().since(newest));
                 self.deps.metrics.applied(&applied, batch.dead.len() as u64, delay);

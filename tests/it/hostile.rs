@@ -15,7 +15,7 @@ use std::{
 use encargo::{
     audit,
     config::Config,
-    domain::{DeadLetter, OrderId, Source, Timestamp, wire},
+    domain::{DeadLetter, OrderId, Source, Timestamp, flood::WHOLE_AT_ONCE, wire},
     eventlog::{EventLog, NewRecord, Record},
     fulfilment::Progress,
     store::Store,
@@ -199,6 +199,31 @@ async fn place_good(app: &TestApp, numbers: std::ops::Range<u32>, good: &mut BTr
         good.insert(id, email);
         known(app.app().store().as_ref(), id).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_states_that_contradict_an_order_is_few_letters_and_none_is_left_out() {
+    let app = TestApp::start().await;
+    place_good(&app, 0..1, &mut BTreeMap::new()).await;
+    let (log, topic) = (app.app().log(), &app.config.topics.states);
+    let (_, record) = records(log.as_ref(), topic).remove(0);
+    let mut other: Value = serde_json::from_slice(&record.value).unwrap();
+    other["name"] = "Another product".into();
+    let (key, value, at) = (record.key, other.to_string().into_bytes(), record.at);
+    let headers = wire::Headers::default();
+    let other = NewRecord { topic: topic.clone(), partition: Some(0), key, value, headers, at };
+    // more than one batch of the projection
+    for _ in 0..5 {
+        log.append(vec![other.clone(); 700]).await.unwrap();
+    }
+    let letters = eventually("a dead letter for each", async || {
+        let dead = app.app().store().dead(None, 1 << 30).await.map_err(|e| e.to_string())?;
+        let letters: Vec<_> = dead.into_iter().filter_map(|item| item.letter).collect();
+        let found = letters.iter().flat_map(places).collect::<BTreeSet<_>>().len();
+        if found == 3_500 { Ok(letters) } else { Err(format!("{found} in {} letters", letters.len())) }
+    })
+    .await;
+    assert_eq!(letters.len() as u64, WHOLE_AT_ONCE + 1);
 }
 
 /// On the embedded log, through its interface.

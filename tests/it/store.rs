@@ -181,6 +181,7 @@ macro_rules! every_check {
                 what_comes_late_is_filled_in,
                 sequence_numbers_count_from_one,
                 another_order_under_the_same_id_is_a_dead_letter,
+                a_flood_of_other_orders_is_few_letters_and_none_is_left_out,
                 offsets_are_compared_and_set,
                 a_batch_that_was_applied_is_not_applied_again,
                 a_fenced_batch_writes_nothing,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{MemoryStore, Projected, Tables, mailing::Mailing};
 use crate::{
     domain::{
-        Cause, CommandId, CommandOutcome, Order, OrderId, StateEvent, Timestamp,
+        Cause, CommandId, CommandOutcome, DeadLetter, Order, OrderId, StateEvent, Timestamp,
         lifecycle::{self, Relation},
     },
     eventlog::TopicPartition,
@@ -118,12 +118,14 @@ impl Tables {
             let projected = Projected { offset: *to, print: *print };
             self.projected.insert((batch.group.clone(), tp.clone()), projected);
         }
-        let mut applied = Applied::default();
+        let (mut applied, mut conflicts) = (Applied::default(), Vec::new());
         for incoming in &batch.events {
-            self.event(batch, incoming, &mut applied);
+            self.event(batch, incoming, &mut applied, &mut conflicts);
         }
-        for letter in &batch.dead {
-            self.insert_letter(letter.clone());
+        let (letters, floods) = batch.bound(conflicts);
+        applied.floods = floods;
+        for letter in letters.into_iter().chain(batch.dead.iter().cloned()) {
+            self.insert_letter(letter);
         }
         for outcome in &batch.outcomes {
             if !self.outcomes.get(&outcome.command).is_some_and(columns::stays) {
@@ -136,14 +138,14 @@ impl Tables {
         Ok(applied)
     }
 
-    fn event(&mut self, batch: &Batch, incoming: &Incoming, applied: &mut Applied) {
+    fn event(&mut self, batch: &Batch, incoming: &Incoming, applied: &mut Applied, conflicts: &mut Vec<DeadLetter>) {
         let event = &incoming.event;
         let row = self.orders.get(&event.order.id);
         let is_known = row.is_some_and(|row| row.states.contains_key(&event.seq));
         let last = row.map(|row| (row.current().0, row.order.fingerprint()));
         let relation = lifecycle::relate(last, event).unless_known(is_known);
         if relation == Relation::Conflict {
-            self.insert_letter(conflict(&incoming.letter, row.map(|row| &row.order), &event.order));
+            conflicts.push(conflict(&incoming.letter, row.map(|row| &row.order), &event.order));
         }
         if !applied.count(relation, batch.is_unmailed(event)) {
             return;

@@ -37,9 +37,9 @@ pub(super) async fn apply(client: &mut Session, batch: &Batch, taking: Option<&L
     }
     let mut stored = stored(&tx, &batch.events).await?;
     let changes = changes::changes(&mut stored, batch);
-    let mut letters = conflicts(&tx, &stored, &changes.conflicts).await?;
+    let (mut letters, floods) = batch.bound(conflicts(&tx, &stored, &changes.conflicts).await?);
     letters.extend(batch.dead.iter().cloned());
-    let mut applied = changes.applied.clone();
+    let mut applied = Applied { floods, ..changes.applied.clone() };
     write(&tx, changes, batch).await?;
     dead::insert(&tx, &letters).await?;
     outcomes::insert(&tx, &batch.outcomes).await?;

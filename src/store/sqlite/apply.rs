@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Closing, EmailAddress, Lang, Order, OrderId, Timestamp,
+        Closing, DeadLetter, EmailAddress, Lang, Order, OrderId, Timestamp,
         lifecycle::{self, Relation},
     },
     eventlog::TopicPartition,
@@ -35,13 +35,14 @@ pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Applied> {
     for incoming in &batch.events {
         projection.event(incoming)?;
     }
-    for letter in &batch.dead {
+    let (letters, floods) = batch.bound(std::mem::take(&mut projection.conflicts));
+    for letter in letters.iter().chain(&batch.dead) {
         dead::insert(conn, letter)?;
     }
     for outcome in &batch.outcomes {
         outcomes::insert(conn, outcome)?;
     }
-    projection.finish()
+    Ok(Applied { floods, ..projection.finish()? })
 }
 
 /// Whether the batch is there already: the end of its first commit was unknown, and it was done.
@@ -90,6 +91,8 @@ struct Projection<'conn> {
     births: Births<'conn>,
     tally: Tally,
     applied: Applied,
+    /// Dead letters of events of other orders, before they are bounded.
+    conflicts: Vec<DeadLetter>,
 }
 
 /// What the store holds of an order.
@@ -135,6 +138,7 @@ impl<'conn> Projection<'conn> {
             births: Births::new(conn, batch)?,
             tally: Tally::default(),
             applied: Applied::default(),
+            conflicts: Vec::new(),
         })
     }
 
@@ -315,14 +319,15 @@ impl<'conn> Projection<'conn> {
         Ok(())
     }
 
-    /// Keeps an event of another order under the same id as a dead letter that says what differs.
-    fn dead_letter(&self, incoming: &Incoming) -> Result<()> {
+    /// Makes a dead letter of an event of another order under the same id, which says what differs.
+    fn dead_letter(&mut self, incoming: &Incoming) -> Result<()> {
         let order = &incoming.event.order;
         let sql = format!("SELECT {} FROM orders o WHERE id = ?", rows::ORDER_COLUMNS);
         let mut select = self.conn.prepare_cached(&sql)?;
         let mut found = select.query([order.id.get() as i64])?;
         let stored = found.next()?.and_then(|row| rows::order(row).ok()); // a damaged one cannot be compared
-        dead::insert(self.conn, &conflict(&incoming.letter, stored.as_ref(), order))
+        self.conflicts.push(conflict(&incoming.letter, stored.as_ref(), order));
+        Ok(())
     }
 
     fn finish(self) -> Result<Applied> {

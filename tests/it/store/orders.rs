@@ -1,12 +1,14 @@
 //! Orders: what the projection writes, and what can be asked.
 
+use std::collections::BTreeSet;
+
 use encargo::{
-    domain::{Closing, DeadLetter, Exits, Fault, Lang, Order, Product, Waits, wire},
+    domain::{Closing, DeadLetter, Exits, Fault, Lang, Order, Product, Waits, flood::WHOLE_AT_ONCE, wire},
     store::{
         Error,
         dead::DeadId,
         ledger::MailStatus,
-        orders::{Applied, Batch, OrderView, Query},
+        orders::{Applied, Batch, Floods, Incoming, OrderView, Query},
     },
 };
 
@@ -116,7 +118,8 @@ pub async fn what_comes_late_is_filled_in(place: &dyn Place) {
     // not this order
     let product = Product::new("3170", "Another game", "9.99").unwrap();
     let applied = apply(&*store, vec![event(Order { product, ..order(3) }, 3), event(order(3), 1)]).await;
-    assert_eq!(applied, Applied { accepted: 1, gaps: 1, conflicts: 1, ..Applied::default() });
+    let floods = applied.floods.clone();
+    assert_eq!(applied, Applied { accepted: 1, gaps: 1, conflicts: 1, floods, ..Applied::default() });
 }
 
 pub async fn sequence_numbers_count_from_one(place: &dyn Place) {
@@ -134,7 +137,8 @@ pub async fn another_order_under_the_same_id_is_a_dead_letter(place: &dyn Place)
     // of any state: before, at and after the one the order is in, and the same one twice
     let foreign = [1, 2, 2].map(|seq| event(other.clone(), seq));
     let applied = apply(&*store, foreign.to_vec()).await;
-    assert_eq!(applied, Applied { conflicts: 3, ..Applied::default() });
+    let floods = applied.floods.clone();
+    assert_eq!(applied, Applied { conflicts: 3, floods, ..Applied::default() });
 
     let (view, history) = store.order(id(1)).await.unwrap().unwrap();
     assert_eq!((view.order, view.seq, history.len()), (order(1), 1, 1));
@@ -152,6 +156,30 @@ pub async fn another_order_under_the_same_id_is_a_dead_letter(place: &dyn Place)
     assert_eq!((told.fault, told.schema), (Some(Fault::Conflict), Some("urn:encargo:state")));
     let (reason, headers) = (letter.reason.clone(), letter.headers.clone());
     assert_eq!(letter, DeadLetter { reason, headers, ..foreign[0].letter.clone() });
+}
+
+pub async fn a_flood_of_other_orders_is_few_letters_and_none_is_left_out(place: &dyn Place) {
+    let store = place.open().await;
+    apply(&*store, events([(1, 1)])).await;
+    let product = Product::new("3170", "Another game", "9.99").unwrap();
+    let other = Order { product, ..order(1) };
+    let of = |offset| Incoming { letter: letter(offset), ..event(other.clone(), 2) };
+    let mut floods = Floods::new();
+    for offsets in [100..1_600, 1_600..3_100] {
+        let foreign = offsets.rev().map(of).collect(); // in whatever order they are found
+        let applied = store.apply((Batch { floods, ..batch(foreign) }).into()).await.unwrap();
+        assert_eq!(applied.conflicts, 1_500);
+        floods = applied.floods;
+    }
+    let dead = store.dead(None, 5_000).await.unwrap();
+    assert_eq!(dead.len() as u64, WHOLE_AT_ONCE + 1);
+    let mut kept = BTreeSet::new();
+    for letter in dead.into_iter().filter_map(|item| item.letter) {
+        let run = wire::run(&letter.headers);
+        kept.extend(run.map_or(vec![letter.source.offset], |run| run.into_iter().flatten().collect()));
+        assert_eq!(wire::told(&letter.headers).fault, Some(Fault::Conflict));
+    }
+    assert!(kept.into_iter().eq(100..3_100), "each is in a letter");
 }
 
 pub async fn offsets_are_compared_and_set(place: &dyn Place) {

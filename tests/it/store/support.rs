@@ -96,6 +96,7 @@ pub fn batch(events: Vec<Incoming>) -> Batch {
         mail_since: None,
         now: at(0),
         lease: None,
+        ..Batch::default()
     }
 }
 
