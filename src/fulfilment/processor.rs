@@ -17,7 +17,7 @@ use crate::{
     clock::Monotonic,
     domain::{Flow, wire::Schemas},
     env::{Backoff, Env},
-    eventlog::{self, EventLog, Member, MemberEvent, MemberMode, Outcome},
+    eventlog::{self, EventLog, Member, MemberEvent, MemberMode, Outcome, TopicPartition},
 };
 
 /// What fulfilment works with.
@@ -284,15 +284,16 @@ impl Processor {
         if let Ok(restored) = self.restored.1.try_recv() {
             return Some(Input::Restored(Box::new(restored)));
         }
-        if let Some((tp, heard)) = self.translation.ready() {
-            self.pause_while_full(member);
-            return Some(Input::Records(tp, heard));
-        }
-        let event = member.next(wait);
-        if let Ok(MemberEvent::Revoking(gone) | MemberEvent::Lost(gone)) = &event {
-            self.translation.forget(|partition| gone.iter().any(|tp| tp.partition == partition));
-        }
-        Some(match event {
+        let input = match self.translation.ready() {
+            Some((tp, heard)) => Some(Input::Records(tp, heard)),
+            None => self.next(member, wait),
+        };
+        self.pause_while_full(member);
+        input
+    }
+
+    fn next(&mut self, member: &mut dyn Member, wait: Duration) -> Option<Input> {
+        Some(match member.next(wait) {
             Ok(MemberEvent::Idle) => return None,
             Ok(MemberEvent::Assigned(offsets)) => {
                 self.translation.forget(|partition| offsets.iter().any(|offset| offset.tp.partition == partition));
@@ -300,13 +301,23 @@ impl Processor {
             }
             Ok(MemberEvent::Records(tp, records)) => {
                 let heard = self.translation.hear(&tp, records);
-                self.pause_while_full(member);
                 Input::Records(tp, heard)
             }
-            Ok(MemberEvent::Revoking(gone)) => Input::Revoking(gone),
-            Ok(MemberEvent::Lost(gone)) => Input::Lost(gone),
+            Ok(MemberEvent::Revoking(gone)) => {
+                self.forget(&gone);
+                Input::Revoking(gone)
+            }
+            Ok(MemberEvent::Lost(gone)) => {
+                self.forget(&gone);
+                Input::Lost(gone)
+            }
             Err(error) => Input::Failed(error),
         })
+    }
+
+    /// What waits in these partitions is another's now.
+    fn forget(&mut self, gone: &[TopicPartition]) {
+        self.translation.forget(|partition| gone.iter().any(|tp| tp.partition == partition));
     }
 
     /// Asks for no more records while too many wait for their schemas.
@@ -373,3 +384,6 @@ impl Processor {
         Now { wall: self.deps.env.clock.now(), monotonic: self.deps.env.clock.monotonic() }
     }
 }
+
+#[cfg(test)]
+mod tests;
