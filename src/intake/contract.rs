@@ -6,11 +6,15 @@ use super::{
     json::{Accepted, Body},
     products::{Answer, Item},
 };
-use crate::web::openapi::{About, Content, Endpoint, document, parameter};
+use crate::{
+    domain::Price,
+    web::openapi::{About, Content, Endpoint, document, parameter, parameter_like},
+};
 
 const ABOUT: About = About {
     title: "Encargo: intake",
-    description: "Takes orders. Pages for people, which the same paths answer to browsers, are left out.",
+    description: "Takes orders. Of parameters with the same name the first counts, and unknown ones are ignored. Pages for people, which \
+                  the same paths answer to browsers, are left out.",
     key: None,
 };
 
@@ -21,74 +25,76 @@ pub fn openapi() -> Value {
 
 fn place() -> Endpoint {
     let key = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" });
+    let order = r#"{"product":"1010","email":"ana@example.org","lang":"es"}"#;
+    let accepted = Content::answered::<Accepted<'static>>().like(include_str!("examples/accepted.json"));
     Endpoint {
-        method: "post",
-        path: "/orders",
-        id: "placeOrder",
-        summary: "Place an order",
         parameters: vec![parameter(
             "header",
             "Idempotency-Key",
             "A random name for the request: the same one again gets the same answer, and no second order.",
             key,
         )],
-        takes: Some(Content::read::<Body<'static>>()),
-        answers: vec![(202, "It is taken, and will not be lost.", Some(Content::answered::<Accepted<'static>>()))],
+        takes: Some(Content::read::<Body<'static>>().like(order)),
+        answers: vec![(202, "It is taken, and will not be lost.", Some(accepted))],
         problems: &[400, 409, 413, 415, 422, 429, 500, 503],
+        meanings: &[
+            (400, "The body is no JSON object of this form, or the Idempotency-Key is none."),
+            (409, "The first request with this Idempotency-Key is still being answered."),
+            (422, "A field is wrong, or the Idempotency-Key was used with another body."),
+            (
+                429,
+                "There were too many orders from this client or for this address, or its share of what waits is full.",
+            ),
+        ],
+        ..Endpoint::new("post", "/orders", "placeOrder", "Place an order")
     }
 }
 
 fn products() -> Endpoint {
     let number = |least: u64, most: u64| json!({ "type": "integer", "minimum": least, "maximum": most });
-    let text = || json!({ "type": "string" });
-    let Content(media, items) = Content::answered::<Vec<Item<'static>>>();
-    let Content(_, page) = Content::answered::<Answer<'static>>();
+    let words = json!({ "type": "string", "maxLength": 200 });
+    let price = || json!({ "type": "string", "maxLength": Price::LENGTH_MAX, "pattern": "^[0-9]+(\\.[0-9]+)?$" });
+    let orders = json!({ "type": "string", "enum": ["best", "cheapest", "dearest", "name"] });
+    let found = Content::answered::<Vec<Item<'static>>>().or(Content::answered::<Answer<'static>>());
     Endpoint {
-        method: "get",
-        path: "/products",
-        id: "findProducts",
-        summary: "Find products: the best matches as a list or, with page, order, over or up_to, a page of all",
         parameters: vec![
-            parameter("query", "q", "Words of names, or a product's key; 200 bytes at most.", text()),
+            parameter_like("query", "q", "Words of names, or a product's key; 200 bytes at most.", words, "cuaderno"),
             parameter("query", "limit", "How many at a time; 20 unless told.", number(1, 100)),
-            parameter("query", "page", "Which page, from 1.", json!({ "type": "integer", "minimum": 1 })),
-            parameter(
-                "query",
-                "order",
-                "What comes first.",
-                json!({ "enum": ["best", "cheapest", "dearest", "name"] }),
-            ),
-            parameter("query", "over", "The least price.", text()),
-            parameter("query", "up_to", "The highest price.", text()),
-            parameter("query", "sample", "So many at random, instead of a search.", number(1, 100)),
+            parameter_like("query", "page", "Which page, from 1.", number(1, u64::MAX), 1),
+            parameter("query", "order", "What comes first; the best matches unless told.", orders),
+            parameter("query", "over", "Only products that cost more.", price()),
+            parameter("query", "up_to", "Only products that cost this at most.", price()),
+            parameter("query", "sample", "So many at random, whatever else is looked for.", number(1, 100)),
             parameter(
                 "query",
                 "seed",
-                "What chance begins with: the same seed, the same products.",
+                "With sample, what chance begins with: the same seed, the same products.",
                 number(0, u64::MAX),
             ),
         ],
-        takes: None,
-        answers: vec![(200, "What was found.", Some(Content(media, json!({ "anyOf": [items, page] }))))],
+        answers: vec![(200, "What was found.", Some(found.like(include_str!("examples/products.json"))))],
         problems: &[422, 503],
+        ..Endpoint::new(
+            "get",
+            "/products",
+            "findProducts",
+            "Find products: the best matches as a list or, with page, order, over or up_to, a page of all",
+        )
     }
 }
 
 fn old_form() -> Endpoint {
+    let row = "The product's row in the catalogue, in digits.";
     let fields = json!({
-        "value": { "type": "string", "description": "The product's row in the catalogue." },
-        "usermail": { "type": "string", "description": "Where mails about the order go." },
+        "value": { "type": "string", "pattern": "^[0-9]+$", "description": row },
+        "usermail": { "type": "string", "description": "Where mails about the order go; that of the settings unless told." },
     });
     let form = json!({ "type": "object", "properties": fields, "required": ["value"] });
+    let form = Content::of("application/x-www-form-urlencoded", form).like("value=1&usermail=ana@example.org");
     Endpoint {
-        method: "post",
-        path: "/",
-        id: "placeOrderByForm",
-        summary: "Place an order as the old service took it",
-        parameters: Vec::new(),
-        takes: Some(Content("application/x-www-form-urlencoded", form)),
+        takes: Some(form),
         answers: [
-            (200, "It is taken: Transaccion enviada!", "text/html"),
+            (200, "It is taken.", "text/html"),
             (400, "The form cannot be read.", "text/plain"),
             (413, "It is too long.", "text/plain"),
             (415, "The body is no form.", "text/plain"),
@@ -96,8 +102,16 @@ fn old_form() -> Endpoint {
             (429, "There were too many orders.", "text/plain"),
             (503, "Not now; the order was not taken.", "text/plain"),
         ]
-        .map(|(status, meaning, media)| (status, meaning, Some(Content::text(media))))
+        .map(|(status, meaning, media)| {
+            let text = Content::text(media);
+            (status, meaning, Some(if status == 200 { text.like("Transaccion enviada!") } else { text }))
+        })
         .into(),
-        problems: &[],
+        ..Endpoint::new(
+            "post",
+            "/",
+            "placeOrderByForm",
+            "Place an order as the old service took it; the fields may come in the query or as multipart/form-data, too",
+        )
     }
 }

@@ -6,7 +6,7 @@
 //! - `order=`, `over=`, `up_to=`: what comes first, and which prices.
 //! - `sample=N`, perhaps with `seed=N`: some at random.
 
-use std::sync::Arc;
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, sync::Arc};
 
 use axum::{
     Json,
@@ -69,26 +69,27 @@ pub(super) struct Answer<'a> {
 }
 
 pub(super) async fn list(State(service): State<Arc<OrderService>>, uri: Uri) -> Result<Response, Problem> {
-    let limit = number(&uri, "limit", LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT);
-    if let Some(count) = number(&uri, "sample", LIMIT_MAX)? {
-        let seed = match query_field(&uri, "seed").map(|seed| seed.parse()) {
-            Some(Ok(seed)) => seed,
-            Some(Err(_)) => return Err(invalid("seed", "must be a whole number from 0 to 18446744073709551615")),
-            None => service.random.u64().unwrap_or_default(), // without chance, always the same
-        };
-        let items: Vec<Item> = service.catalog.random(seed, count).into_iter().map(|(row, p)| item(row, p)).collect();
-        return Ok(Json(items).into_response());
-    }
+    // all of it, also what is not asked for then: what is no number is one nowhere
+    let limit = number(&uri, "limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT);
+    let page = number(&uri, "page", 1..=usize::MAX)?.unwrap_or(1);
+    let sample = number(&uri, "sample", 1..=LIMIT_MAX)?;
+    let seed = number(&uri, "seed", 0..=u64::MAX)?;
     let words = query_field(&uri, "q").unwrap_or_default();
     if words.len() > QUERY_BYTES_MAX {
         return Err(invalid("q", "must have at most 200 bytes"));
     }
-    let Some(search) = search(&uri, &words)? else {
+    let search = search(&uri, &words)?;
+    if let Some(count) = sample {
+        // without chance, always the same
+        let seed = seed.or_else(|| service.random.u64().ok()).unwrap_or_default();
+        let items: Vec<Item> = service.catalog.random(seed, count).into_iter().map(|(row, p)| item(row, p)).collect();
+        return Ok(Json(items).into_response());
+    }
+    let Some(search) = search else {
         let found = service.catalog.search(&words, limit);
         let items: Vec<Item> = found.into_iter().map(|(row, product)| item(row, product)).collect();
         return Ok(Json(items).into_response());
     };
-    let page = number(&uri, "page", usize::MAX)?.unwrap_or(1);
     let found = service.catalog.find(&search);
     let answer = Answer {
         total: found.total,
@@ -123,15 +124,17 @@ fn search<'a>(uri: &Uri, words: &'a str) -> Result<Option<Search<'a>>, Problem> 
     Ok(Some(Search { words, over: price("over", over)?, up_to: price("up_to", up_to)?, order }))
 }
 
-fn number(uri: &Uri, name: &'static str, most: usize) -> Result<Option<usize>, Problem> {
+fn number<N>(uri: &Uri, name: &'static str, range: RangeInclusive<N>) -> Result<Option<N>, Problem>
+where
+    N: FromStr + PartialOrd + Display,
+{
     let Some(text) = query_field(uri, name) else { return Ok(None) };
-    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
-    let range = if most == usize::MAX { "from 1".to_owned() } else { format!("from 1 to {most}") };
+    // `parse` takes a leading plus
+    let digits = Some(&text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = digits.and_then(|text| text.parse().ok()).filter(|number| range.contains(number));
     let wrong = || {
-        Problem::invalid(vec![FieldError {
-            field: name.into(),
-            detail: format!("must be a whole number {range}").into(),
-        }])
+        let detail = format!("must be a whole number from {} to {}", range.start(), range.end());
+        Problem::invalid(vec![FieldError { field: name.into(), detail: detail.into() }])
     };
     number.map(Some).ok_or_else(wrong)
 }

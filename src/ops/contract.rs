@@ -3,84 +3,83 @@
 use serde_json::{Value, json};
 
 use super::{Readiness, answer::LedgerJson, desk::Sought, ledger, scale::ScaleJson};
-use crate::web::openapi::{About, Content, Endpoint, document, parameter, parameters};
+use crate::web::openapi::{About, Content, Endpoint, document, parameter_like, parameters};
 
 const ABOUT: About = About {
     title: "Encargo: operations",
-    description: "Tells whether this process works and what it measures, and describes the formats of records. Pages for people, \
-                  which the same paths answer to browsers, are left out, and so are their forms.",
-    key: Some("ops.token; where none is set, nobody is asked for one"),
+    description: "Tells whether this process works and what it measures, and describes the formats of records. Of parameters with the same \
+                  name the first counts, and unknown ones are ignored. Pages for people, which the same paths answer to browsers, are left \
+                  out, and so are their forms.",
+    key: Some("ops.token"),
 };
-
-const JSON: &str = "application/json";
 /// What those answer that are behind the token, where one is set.
 const WITH_TOKEN: [u16; 2] = [401, 429];
+const TOO_MANY_TOKENS: (u16, &str) = (429, "There were too many wrong tokens; `Retry-After` says when to come back.");
+const NOT_HERE: (u16, &str) = (404, "This process has no store: ask another one.");
 
 /// The document.
 pub fn openapi() -> Value {
-    let looks = [livez(), readyz(), metrics(), scale(), ledger(), orders()];
-    document(&ABOUT, looks.into_iter().chain([asyncapi(), schema()]).collect())
+    document(&ABOUT, vec![livez(), readyz(), metrics(), scale(), ledger(), orders(), asyncapi(), schema()])
 }
 
-/// A look at something, which takes nothing.
 fn look(path: &'static str, id: &'static str, summary: &'static str) -> Endpoint {
-    let (parameters, answers) = (Vec::new(), Vec::new());
-    Endpoint { method: "get", path, id, summary, parameters, takes: None, answers, problems: &[] }
+    Endpoint { meanings: &[TOO_MANY_TOKENS], ..Endpoint::new("get", path, id, summary) }
 }
 
 fn livez() -> Endpoint {
     Endpoint {
-        answers: vec![(200, "`ok`: it answers.", Some(Content::text("text/plain")))],
+        answers: vec![(200, "It answers.", Some(Content::text("text/plain").like("ok")))],
         ..look("/livez", "isAlive", "Whether this process answers at all; for whoever restarts it when it does not")
     }
 }
 
 fn readyz() -> Endpoint {
-    let checks = || Some(Content::answered::<Readiness>());
+    let checks = Content::answered::<Readiness>;
+    let met = checks().like(include_str!("examples/ready.json"));
     Endpoint {
         answers: vec![
-            (200, "All that an order needs is there.", checks()),
-            (503, "Something is missing; the checks say what.", checks()),
+            (200, "All that an order needs is there.", Some(met)),
+            (503, "Something is missing; the checks say what.", Some(checks())),
         ],
         ..look("/readyz", "isReady", "Whether this process can do its work; for whoever sends it requests")
     }
 }
 
 fn metrics() -> Endpoint {
-    const TOLD: &str = "Prometheus' text format; `docs/metrics.md` names them all.";
+    const TOLD: &str = "What is measured; `docs/metrics.md` names it all.";
+    let plain = Content::text("text/plain").like(include_str!("examples/metrics.txt"));
+    let open = Content::text("application/openmetrics-text");
     Endpoint {
-        answers: ["text/plain", "application/openmetrics-text"]
-            .map(|media| (200, TOLD, Some(Content::text(media))))
-            .into(),
+        answers: vec![(200, TOLD, Some(plain)), (200, TOLD, Some(open))],
         problems: &[401, 429, 500],
         ..look(
             "/metrics",
             "getMetrics",
-            "What is measured, in the older text format or, where Accept names it, as OpenMetrics",
+            "What is measured, in Prometheus' text format or, where `Accept` names it, as OpenMetrics",
         )
     }
 }
 
 fn scale() -> Endpoint {
-    let lang = json!({ "type": "string", "examples": ["es", "en"] });
+    let language = "The language of the reasons, `es` or `en`; else that of `Accept-Language`.";
+    let lang = parameter_like("query", "lang", language, json!({ "type": "string" }), "en");
+    let wanted = Content::answered::<ScaleJson>().like(include_str!("examples/scale.json"));
     Endpoint {
-        parameters: vec![parameter(
-            "query",
-            "lang",
-            "The language of the reasons; else that of Accept-Language.",
-            lang,
-        )],
-        answers: vec![(200, "What is wanted of each role.", Some(Content::answered::<ScaleJson>()))],
+        parameters: vec![lang],
+        answers: vec![(200, "What is wanted of each role.", Some(wanted))],
         problems: &[401, 429, 503],
+        meanings: &[TOO_MANY_TOKENS, (503, "Nothing is known yet: keep what runs, and ask again in a moment.")],
         ..look("/scale", "getScale", "How many instances of each role are wanted, and why, for autoscalers")
     }
 }
 
 fn ledger() -> Endpoint {
+    let mails = Content::answered::<LedgerJson<'static>>().like(include_str!("examples/ledger.json"));
     Endpoint {
         parameters: parameters::<ledger::Asked>("query"),
-        answers: vec![(200, "The mails.", Some(Content::answered::<LedgerJson<'static>>()))],
+        answers: vec![(200, "The mails.", Some(mails))],
         problems: &[401, 403, 404, 429, 503],
+        meanings: &[TOO_MANY_TOKENS, NOT_HERE],
         ..look(
             "/ledger",
             "getLedger",
@@ -90,22 +89,19 @@ fn ledger() -> Endpoint {
 }
 
 fn orders() -> Endpoint {
+    let table = Content::text("text/csv").like(include_str!("examples/orders.csv"));
     Endpoint {
         parameters: parameters::<Sought>("query"),
-        answers: vec![(
-            200,
-            "A header in the reader's language, then an order a line.",
-            Some(Content::text("text/csv")),
-        )],
+        answers: vec![(200, "A header in the reader's language, then an order a line.", Some(table))],
         problems: &[401, 403, 404, 429, 503],
+        meanings: &[TOO_MANY_TOKENS, NOT_HERE],
         ..look("/orders.csv", "downloadOrders", "Orders for a spreadsheet, the newest first, 100,000 at most")
     }
 }
 
 fn asyncapi() -> Endpoint {
-    let any = json!({ "type": "object", "required": ["asyncapi"] });
     Endpoint {
-        answers: vec![(200, "An AsyncAPI document, version 3.", Some(Content(JSON, any)))],
+        answers: vec![(200, "An AsyncAPI document, version 3.", Some(Content::document(&["asyncapi"])))],
         problems: &WITH_TOKEN,
         ..look(
             "/asyncapi.json",
@@ -117,11 +113,10 @@ fn asyncapi() -> Endpoint {
 
 fn schema() -> Endpoint {
     let names: Vec<_> = crate::contract::schemas().map(|(name, _)| format!("{name}.json")).collect();
-    let of = parameter("path", "schema", "Which format.", json!({ "type": "string", "enum": names }));
-    let any = json!({ "type": "object", "required": ["$schema", "$id"] });
+    let names = json!({ "type": "string", "enum": names });
     Endpoint {
-        parameters: vec![of],
-        answers: vec![(200, "A JSON Schema, 2020-12.", Some(Content(JSON, any)))],
+        parameters: vec![parameter_like("path", "schema", "Which format.", names, "order.json")],
+        answers: vec![(200, "A JSON Schema, 2020-12.", Some(Content::document(&["$schema", "$id"])))],
         problems: &[401, 404, 429],
         ..look("/schemas/{schema}", "getSchema", "The format of a record")
     }

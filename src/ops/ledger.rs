@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
-    extract::{Query, State},
+    extract::State,
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -32,7 +32,7 @@ use crate::{
         ledger::{Class, LedgerCounts, MailStatus, Suppression},
         mails::{MailEntry, SuppressedQuery},
     },
-    web::{Problem, accepts_html},
+    web::{Fields, Problem, accepts_html},
 };
 
 /// Most rows of each list; the command line shows all.
@@ -108,9 +108,8 @@ async fn ledger(
     Extension(frame): Extension<Frame>,
     reader: Reader,
     headers: HeaderMap,
-    query: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    Fields(asked): Fields<Asked>,
 ) -> Result<Response, Problem> {
-    let asked = query.map(|Query(asked)| asked).unwrap_or_default();
     let facts = ledger.facts().await?;
     if accepts_html(&headers) && asked.format != "json" {
         let values = context! { ..facts.values(), ..frame.values().await };

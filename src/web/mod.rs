@@ -33,7 +33,7 @@ pub use guard::{Guard, HostName, Origin, ParseName, cors, is_cross_origin, is_fr
 pub use language::{LANG_COOKIE, language};
 pub use problem::{FieldError, Problem, with_fallbacks};
 pub use rate::{Limiter, ParseRate, Rate, network};
-pub use request::{Stopping, bearer, client, cookie, is_tls, query_field, query_fields};
+pub use request::{Fields, Stopping, bearer, client, cookie, is_tls, query_field, query_fields};
 pub use routes::{Browser, Dress, Routes};
 pub use server::serve;
 pub use stream::{Events, Pieces, Streams, last_event_id, pour};

@@ -1,4 +1,5 @@
 //! What a listener answers, as an OpenAPI 3.1 document; the schemas are made of the types that are read and answered.
+//! `/docs` shows it to people.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -11,11 +12,12 @@ pub struct About {
     pub title: &'static str,
     /// What it is for.
     pub description: &'static str,
-    /// Which key opens what is not open to everybody, if there is such.
+    /// The setting with the key that opens what is not open to everybody, if there is such.
     pub key: Option<&'static str>,
 }
 
 /// A method of a path.
+#[derive(Default)]
 pub struct Endpoint {
     /// `get`, `post`.
     pub method: &'static str,
@@ -29,45 +31,93 @@ pub struct Endpoint {
     pub parameters: Vec<Value>,
     /// The body that it takes.
     pub takes: Option<Content>,
+    /// Whether it can do without a body.
+    pub can_do_without: bool,
     /// What it answers when all is well, by status; one status several times, if it has several media types.
     pub answers: Vec<(u16, &'static str, Option<Content>)>,
     /// The statuses of what it answers otherwise: `application/problem+json`, all of one form.
     pub problems: &'static [u16],
+    /// What these mean, where that is more than their status says.
+    pub meanings: &'static [(u16, &'static str)],
 }
 
-/// A body: its media type and its schema.
-pub struct Content(pub &'static str, pub Value);
+impl Endpoint {
+    /// One of which nothing else is known.
+    pub fn new(method: &'static str, path: &'static str, id: &'static str, summary: &'static str) -> Self {
+        Self { method, path, id, summary, ..Self::default() }
+    }
+}
+
+/// A body: its media type, its schema, and one as an example.
+pub struct Content {
+    media: &'static str,
+    schema: Value,
+    example: Option<Value>,
+}
 
 const JSON: &str = "application/json";
 
 impl Content {
+    /// Of a schema that no type has.
+    pub fn of(media: &'static str, schema: Value) -> Self {
+        Self { media, schema, example: None }
+    }
+
     /// JSON that is read.
     pub fn read<T: JsonSchema>() -> Self {
-        Self(JSON, schema::<T>(SchemaSettings::draft2020_12()))
+        Self::of(JSON, schema::<T>(SchemaSettings::draft2020_12()))
     }
 
     /// JSON that is answered.
     pub fn answered<T: JsonSchema>() -> Self {
-        Self(JSON, schema::<T>(SchemaSettings::draft2020_12().for_serialize()))
+        Self::of(JSON, schema::<T>(SchemaSettings::draft2020_12().for_serialize()))
     }
 
-    /// Text for people.
+    /// JSON of one of two forms.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self::of(self.media, json!({ "anyOf": [self.schema, other.schema] }))
+    }
+
+    /// JSON that describes something else: an object with these fields.
+    pub fn document(fields: &[&str]) -> Self {
+        Self::of(JSON, json!({ "type": "object", "required": fields }))
+    }
+
+    /// Text.
     pub fn text(media: &'static str) -> Self {
-        Self(media, json!({ "type": "string" }))
+        Self::of(media, json!({ "type": "string" }))
+    }
+
+    /// With an example, as it goes over the wire.
+    ///
+    /// # Panics
+    ///
+    /// When it is to be JSON and is none: examples are compiled in.
+    #[must_use]
+    pub fn like(self, example: &str) -> Self {
+        let value = match self.media {
+            JSON => serde_json::from_str(example).expect("an example is JSON"),
+            _ => example.into(),
+        };
+        Self { example: Some(value), ..self }
     }
 
     /// What has a name stands among `named`, and is referred to: programs get one type for it, however many answer it.
-    fn document(&self, named: &mut Map<String, Value>) -> Map<String, Value> {
-        let Self(media, schema) = self;
+    fn media_type(&self, named: &mut Map<String, Value>) -> Value {
+        let Self { schema, example, media: _ } = self;
         let name = schema["title"].as_str().filter(|name| named.get(*name).is_none_or(|known| known == schema));
-        let schema = match name {
+        let mut media_type = match name {
             None => json!({ "schema": schema }),
             Some(name) => {
                 named.insert(name.to_owned(), schema.clone());
                 json!({ "schema": { "$ref": format!("#/components/schemas/{name}") } })
             }
         };
-        Map::from_iter([((*media).to_owned(), schema)])
+        if let Some(example) = example {
+            media_type["example"] = example.clone();
+        }
+        media_type
     }
 }
 
@@ -82,6 +132,19 @@ fn schema<T: JsonSchema>(settings: SchemaSettings) -> Value {
 /// A parameter: `place` is `query`, `path` or `header`. In a path it must be there.
 pub fn parameter(place: &'static str, name: &'static str, description: &'static str, schema: Value) -> Value {
     json!({ "in": place, "name": name, "description": description, "required": place == "path", "schema": schema })
+}
+
+/// The same with an example, which requests that are shown have in them.
+pub fn parameter_like(
+    place: &'static str,
+    name: &'static str,
+    description: &'static str,
+    schema: Value,
+    example: impl Into<Value>,
+) -> Value {
+    let mut parameter = parameter(place, name, description, schema);
+    parameter["example"] = example.into();
+    parameter
 }
 
 /// The fields of a type that a request is read into, as parameters of that place.
@@ -104,6 +167,7 @@ pub fn document(about: &About, endpoints: Vec<Endpoint>) -> Value {
     let About { title, description, key } = about;
     let (mut paths, mut named) = (Map::new(), Map::new());
     named.insert("Problem".to_owned(), schema::<Body<'static>>(SchemaSettings::draft2020_12().for_serialize()));
+    let order: Vec<_> = endpoints.iter().map(|endpoint| endpoint.id).collect();
     for endpoint in endpoints {
         let methods = paths.entry(endpoint.path).or_insert_with(|| json!({}));
         methods[endpoint.method] = operation(&endpoint, &mut named);
@@ -123,6 +187,7 @@ pub fn document(about: &About, endpoints: Vec<Endpoint>) -> Value {
         "servers": [{ "url": "/" }],
         "paths": paths,
         "components": components,
+        "x-order": order, // in which they are told to people
     })
 }
 
@@ -130,14 +195,15 @@ fn operation(endpoint: &Endpoint, named: &mut Map<String, Value>) -> Value {
     let mut responses = Map::new();
     for (status, description, content) in &endpoint.answers {
         let response = responses.entry(status.to_string()).or_insert_with(|| json!({ "description": description }));
-        for (media, content) in content.iter().flat_map(|content| content.document(named)) {
-            response["content"][media] = content;
+        if let Some(content) = content {
+            response["content"][content.media] = content.media_type(named);
         }
     }
     for status in endpoint.problems {
-        let meaning = axum::http::StatusCode::from_u16(*status).ok().and_then(|status| status.canonical_reason());
+        let own = endpoint.meanings.iter().find(|(other, _)| other == status);
         let content = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
-        responses.insert(status.to_string(), json!({ "description": meaning.unwrap_or_default(), "content": content }));
+        let problem = json!({ "description": own.map_or_else(|| meaning(*status), |own| own.1), "content": content });
+        responses.insert(status.to_string(), problem);
     }
     let mut operation = json!({
         "operationId": endpoint.id,
@@ -146,10 +212,28 @@ fn operation(endpoint: &Endpoint, named: &mut Map<String, Value>) -> Value {
         "responses": responses,
     });
     if let Some(content) = &endpoint.takes {
-        operation["requestBody"] = json!({ "required": true, "content": content.document(named) });
+        operation["requestBody"]["required"] = (!endpoint.can_do_without).into();
+        operation["requestBody"]["content"][content.media] = content.media_type(named);
     }
     if endpoint.problems.contains(&401) {
         operation["security"] = json!([{ "key": [] }, {}]); // none is set, or none is asked of who is on this machine
     }
     operation
+}
+
+/// What a status means wherever it is answered.
+fn meaning(status: u16) -> &'static str {
+    match status {
+        400 => "The request cannot be read.",
+        401 => "The key is missing, or it is another one.",
+        403 => "It is closed from where it was asked for.",
+        404 => "There is no such thing.",
+        413 => "The body is too long.",
+        415 => "The body is of another type.",
+        422 => "A field is wrong: `errors` says which, and what would be right.",
+        429 => "There were too many; `Retry-After` says when to come back.",
+        500 => "Something failed, and the server's log has the reason.",
+        503 => "Not now, and nothing was done; `Retry-After` says when to come back.",
+        _ => panic!("a status without words: {status}"),
+    }
 }

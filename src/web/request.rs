@@ -6,9 +6,10 @@ use std::{
 };
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, Request},
+    extract::{ConnectInfo, FromRequestParts, Query, Request},
     http::{HeaderMap, HeaderValue, Uri, header::COOKIE, request::Parts},
 };
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 /// Cancelled when the listener is to stop: an answer that would go on for long ends then.
@@ -31,6 +32,30 @@ pub fn query_fields(uri: &Uri) -> impl Iterator<Item = (String, String)> {
 /// The first field of that name.
 pub fn query_field(uri: &Uri, name: &str) -> Option<String> {
     query_fields(uri).find(|(field, _)| field == name).map(|(_, value)| value)
+}
+
+/// The fields of a query as a type. Of several equal ones the first counts; what cannot be read asks for nothing.
+#[derive(Debug)]
+pub struct Fields<T>(pub T);
+
+impl<T: DeserializeOwned + Default, S: Sync> FromRequestParts<S> for Fields<T> {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(read(&parts.uri).unwrap_or_default()))
+    }
+}
+
+fn read<T: DeserializeOwned>(uri: &Uri) -> Option<T> {
+    let mut once = Vec::<(String, String)>::new();
+    for (name, value) in query_fields(uri) {
+        if once.iter().all(|(other, _)| *other != name) {
+            once.push((name, value));
+        }
+    }
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(once).finish();
+    let Query(fields) = Query::try_from_uri(&format!("/?{query}").parse().ok()?).ok()?;
+    Some(fields)
 }
 
 /// The first cookie of that name.
@@ -82,6 +107,21 @@ mod tests {
         assert_eq!(field("/?x=&value=a%20b+c&value"), Some("a b c".into()));
         assert_eq!(field("/?value"), Some(String::new()));
         assert_eq!((field("/?values=1"), field("/")), (None, None));
+    }
+
+    #[test]
+    fn of_equal_fields_the_first_is_read_into_a_type() {
+        #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+        #[serde(default)]
+        struct Asked {
+            q: String,
+            page: usize,
+        }
+        let asked = |uri: &str| read::<Asked>(&uri.parse().unwrap()).unwrap_or_default();
+        let of = |q: &str, page| Asked { q: q.into(), page };
+        assert_eq!(asked("/?q=a%26b&q=c&page=2&page=x&z=1&z=2"), of("a&b", 2));
+        assert_eq!(asked("/?q=a&page=x&page=2"), Asked::default(), "what cannot be read asks for nothing");
+        assert_eq!((asked("/"), asked("/?q")), (Asked::default(), Asked::default()));
     }
 
     #[test]

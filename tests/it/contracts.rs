@@ -360,15 +360,37 @@ async fn operations_behind_a_token_tell_that_they_are() {
     }
 }
 
-/// What a foreign tool checks of each answer to the requests that it makes of a document, good ones and bad ones.
-const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+/// What a foreign tool checks of each answer to the requests that it makes of a document, good ones and bad ones: that the document
+/// tells it, that what the document forbids is refused, and, of reads, that what it allows is not.
+const CHECKS: &str = "tests/contract/schemathesis.toml";
 
 /// The answers to requests that are made of a document, by whoever is at `url`: the tool's status and what it says.
 fn requested(folder: &Path, document: &str, url: &str, arguments: &[&str]) -> Done {
     let mut tool = Command::new(needed("ENCARGO_TEST_PYTHON"));
-    tool.current_dir(folder).args(["-m", "schemathesis.cli", "run", document, "--url", url, "--checks", CHECKS]);
-    tool.args(["--seed", "1", "--generation-database", "none", "--no-color", "--continue-on-failure"]).args(arguments);
+    let checks = fs::canonicalize(CHECKS).expect("the checks are there");
+    tool.current_dir(folder).args(["-m", "schemathesis.cli", "--config-file"]).arg(checks);
+    tool.args(["run", document, "--url", url])
+        .args(["--seed", "1", "--generation-database", "none", "--no-color", "--continue-on-failure"])
+        .args(arguments);
     Done::from(output(&mut tool))
+}
+
+/// What is complained of, and what is done to `GET /products` in a document that it is complained of.
+type Spoil = (&'static str, fn(&mut Value));
+
+/// A document that tells less than is answered, one that allows more than is taken, and one that allows less.
+const SPOILT: [Spoil; 3] = [
+    ("Undocumented status code", |products| {
+        fields(&mut products["responses"]).remove("422").expect("it is told");
+    }),
+    ("Schema-valid request rejected", |products| *schema_in(products, "over") = json!({ "type": "string" })),
+    ("Schema-violating request accepted", |products| schema_in(products, "limit")["maximum"] = 50.into()),
+];
+
+/// The schema of a parameter.
+fn schema_in<'a>(operation: &'a mut Value, name: &str) -> &'a mut Value {
+    let mut all = operation["parameters"].as_array_mut().expect("parameters").iter_mut();
+    &mut all.find(|parameter| parameter["name"] == name).expect("the parameter")["schema"]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -377,18 +399,21 @@ async fn generated_requests_get_answers_that_the_documents_tell() {
     let folder = tempfile::tempdir().unwrap();
     let up = Process::start(&folder.path().join("data"), &["--mail", "none:", "--dwell", "1h"]).await;
     place(&up, "ana@example.org").await;
-    let mut spoilt: Value = reqwest::get(up.url("intake", "/openapi.json")).await.unwrap().json().await.unwrap();
-    fields(&mut spoilt["paths"]["/products"]["get"]["responses"]).remove("422").expect("it is told");
-    fs::write(folder.path().join("spoilt.json"), spoilt.to_string()).unwrap();
+    let document: Value = reqwest::get(up.url("intake", "/openapi.json")).await.unwrap().json().await.unwrap();
     let (folder, up, examples) = (folder.path(), &up, &*examples);
     let all = ["--phases", "examples,coverage,fuzzing", "--max-examples", examples];
     let done = std::thread::scope(|scope| {
         let listeners = LISTENERS.map(|listener| {
             scope.spawn(move || requested(folder, &up.url(listener, "/openapi.json"), &up.url(listener, ""), &all))
         });
-        let one = ["--phases", "coverage", "--include-path", "/products"];
-        let spoilt = requested(folder, "spoilt.json", &up.url("intake", ""), &one);
-        assert!(spoilt.status == 1 && spoilt.out.contains("Undocumented status code"), "{spoilt:?}");
+        for (complaint, spoil) in SPOILT {
+            let mut spoilt = document.clone();
+            spoil(&mut spoilt["paths"]["/products"]["get"]);
+            fs::write(folder.join("spoilt.json"), spoilt.to_string()).unwrap();
+            let one = ["--phases", "coverage", "--include-path", "/products"];
+            let spoilt = requested(folder, "spoilt.json", &up.url("intake", ""), &one);
+            assert!(spoilt.status == 1 && spoilt.out.contains(complaint), "{complaint}: {spoilt:?}");
+        }
         listeners.map(|listener| listener.join().unwrap())
     });
     for done in done {

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, io};
 
 use axum::{
-    extract::{Query as Fields, State, rejection::QueryRejection},
+    extract::State,
     http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
     response::{IntoResponse as _, Response},
 };
@@ -14,7 +14,7 @@ use crate::{
     domain::Waits,
     pages::Reader,
     store::orders::OrderView,
-    web::{Problem, Stopping, pour},
+    web::{Fields, Problem, Stopping, pour},
 };
 
 /// Most orders of a file, the newest.
@@ -30,9 +30,8 @@ pub(super) async fn download(
     State(desk): State<Desk>,
     reader: Reader,
     stop: Stopping,
-    sought: Result<Fields<Sought>, QueryRejection>,
+    Fields(sought): Fields<Sought>,
 ) -> Result<Response, Problem> {
-    let sought = sought.map(|Fields(sought)| sought).unwrap_or_default();
     let place = desk.0.downloads.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::overloaded("others download orders at this moment").retry_after(5))?;
     let store = desk.0.deps.watch.store().map_err(unavailable)?.clone();

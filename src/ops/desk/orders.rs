@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Query as Fields, State, rejection::QueryRejection},
+    extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
 use minijinja::{Value, context};
@@ -24,7 +24,7 @@ use crate::{
         orders::{HistoryEntry, OrderView},
         overview::LATE,
     },
-    web::Problem,
+    web::{Fields, Problem},
 };
 
 /// Rows of a page.
@@ -39,9 +39,8 @@ type Whole = (OrderView, Vec<HistoryEntry>);
 pub(super) async fn page(
     State(desk): State<Desk>,
     reader: Reader,
-    sought: Result<Fields<Sought>, QueryRejection>,
+    Fields(sought): Fields<Sought>,
 ) -> Result<Response, Problem> {
-    let sought = sought.map(|Fields(sought)| sought).unwrap_or_default();
     let store = desk.0.deps.watch.store().map_err(unavailable)?;
     if let Ok(id) = sought.text().trim_start_matches('#').parse::<OrderId>()
         && store.order(id).await.map_err(unavailable)?.is_some()

@@ -17,7 +17,7 @@ use std::{
 
 use axum::{
     Extension, Router,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, State},
     http::header,
     response::{IntoResponse, Response},
     routing::get,
@@ -32,7 +32,7 @@ use crate::{
     clock::Clock,
     domain::Lang,
     pages::{Pages, Reader, Site, foreign_html},
-    web::Problem,
+    web::{Fields, Problem},
 };
 
 /// Mails on one page.
@@ -166,13 +166,6 @@ fn no_such_mail() -> Problem {
     Problem::not_found("there is no such mail; it may have been moved or deleted")
 }
 
-type Asked<T> = Result<Query<T>, QueryRejection>;
-
-/// What is asked for; parameters that make no sense ask for nothing.
-fn asked<T: Default>(query: Asked<T>) -> T {
-    query.map(|Query(query)| query).unwrap_or_default()
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ListQuery {
@@ -200,11 +193,11 @@ async fn list(
     State(mailbox): State<Mailbox>,
     Extension(frame): Extension<Frame>,
     reader: Reader,
-    query: Asked<ListQuery>,
+    Fields(query): Fields<ListQuery>,
 ) -> Result<Response, Problem> {
     let (smtp, off) = match &mailbox.0.place {
         Place::Maildir(root) => {
-            let listed = mailbox.listed(root, &asked(query), &frame).await?;
+            let listed = mailbox.listed(root, &query, &frame).await?;
             let listed = context! { mail => (), id => (), ..listed };
             return Ok(mailbox.0.pages.render("mailbox.html", &reader, listed));
         }
@@ -255,10 +248,9 @@ async fn one(
     Extension(frame): Extension<Frame>,
     Path(id): Path<String>,
     reader: Reader,
-    query: Asked<ListQuery>,
+    Fields(query): Fields<ListQuery>,
 ) -> Result<Response, Problem> {
     let Place::Maildir(root) = &mailbox.0.place else { return Err(no_such_mail()) };
-    let query = asked(query);
     let (bytes, is_whole) = mailbox.read(id.clone()).await?;
     let mail = message::view(&bytes);
     let fallback = if mail.html.is_some() { "phone" } else { "text" };

@@ -8,25 +8,26 @@ use super::{
 };
 use crate::{
     domain::command::Verb,
-    web::openapi::{About, Content, Endpoint, document, parameter},
+    web::openapi::{About, Content, Endpoint, document, parameter, parameter_like},
 };
 
 const ABOUT: About = About {
     title: "Encargo: tracking",
-    description: "Tells where orders are. By number they are for the shop alone: from this machine, or with the key. Pages for people, \
-                  which the same paths answer to browsers, are left out.",
+    description: "Tells where orders are. By number they are for the shop alone: from this machine, or with the key. Of parameters with the \
+                  same name the first counts, and unknown ones are ignored. Pages for people, which the same paths answer to browsers, are \
+                  left out.",
     key: Some("tracking.api_key"),
 };
 const UNKNOWN: &str = "There is no such order.";
-
-/// What a command can take without a body.
-const NO_BODY: [&str; 2] = ["/orders/{id}/{verb}", "/track/{handle}/cancel"];
+/// What a lookup by handle answers when there is nothing to show.
+const NOT_SHOWN: &str = "There is no such order, or it is taken and waits to be shown: then `waiting` tells how many are before it, and `wait_s` how \
+                         many seconds that takes.";
 
 /// The document.
 pub fn openapi() -> Value {
-    let looks = vec![by_value(), by_id(), by_handle(), events()];
-    let commands = vec![shop_command(), cancel(), outcome_by_id(), outcome_by_handle()];
-    let mut document = document(&ABOUT, looks.into_iter().chain(commands).collect());
+    let looks = [by_value(), by_id(), shop_command(), outcome_by_id()];
+    let customers = [by_handle(), cancel(), outcome_by_handle(), events()];
+    let mut document = document(&ABOUT, looks.into_iter().chain(customers).collect());
     let for_the_shop = [
         ("/", "get"),
         ("/orders/{id}", "get"),
@@ -36,30 +37,25 @@ pub fn openapi() -> Value {
     for (path, method) in for_the_shop {
         document["paths"][path][method]["security"] = json!([{}, { "key": [] }]);
     }
-    for path in NO_BODY {
-        document["paths"][path]["post"]["requestBody"]["required"] = false.into();
-    }
     document
 }
 
 fn by_value() -> Endpoint {
+    const NUMBER: &str = "The order's number; what is none has no order.";
+    let mut value = parameter_like("query", "value", NUMBER, json!({ "type": "string" }), "1");
+    value["required"] = true.into();
+    let found = Content::answered::<OldAnswer<'static>>().like(include_str!("examples/old.json"));
     Endpoint {
-        method: "get",
-        path: "/",
-        id: "findOrderByValue",
-        summary: "Look an order up by number, as the old service answered",
-        parameters: vec![parameter("query", "value", "The order's number.", json!({ "type": "string" }))],
-        takes: None,
-        answers: vec![
-            (200, "Where it is.", Some(Content::answered::<OldAnswer<'static>>())),
-            (404, UNKNOWN, Some(Content::text("text/plain"))),
-        ],
+        parameters: vec![value],
+        answers: vec![(200, "Where it is.", Some(found)), (404, UNKNOWN, Some(Content::text("text/plain")))],
         problems: &[401, 403, 422, 503],
+        meanings: &[(422, "There is no value.")],
+        ..Endpoint::new("get", "/", "findOrderByValue", "Look an order up by number, as the old service answered")
     }
 }
 
 fn id() -> Value {
-    parameter("path", "id", "The order's number.", json!({ "type": "string", "pattern": "^[0-9]+$" }))
+    parameter_like("path", "id", "The order's number.", json!({ "type": "string", "pattern": "^[0-9]+$" }), "1")
 }
 
 fn handle() -> Value {
@@ -72,126 +68,155 @@ fn name() -> Value {
 }
 
 fn by_id() -> Endpoint {
+    let order = Content::answered::<OrderJson<'static>>().like(include_str!("examples/order.json"));
     Endpoint {
-        method: "get",
-        path: "/orders/{id}",
-        id: "getOrder",
-        summary: "All about an order, by number",
         parameters: vec![id()],
-        takes: None,
-        answers: vec![(200, "The order.", Some(Content::answered::<OrderJson<'static>>()))],
+        answers: vec![(200, "The order.", Some(order))],
         problems: &[401, 403, 404, 503],
+        meanings: &[(404, UNKNOWN)],
+        ..Endpoint::new("get", "/orders/{id}", "getOrder", "All about an order, by number")
     }
 }
 
 fn by_handle() -> Endpoint {
+    let order = Content::answered::<OrderJson<'static>>().like(include_str!("examples/tracked.json"));
     Endpoint {
-        method: "get",
-        path: "/track/{handle}",
-        id: "trackOrder",
-        summary: "Where an order is, without addresses, for who has its handle",
         parameters: vec![handle()],
-        takes: None,
-        answers: vec![(200, "The order.", Some(Content::answered::<OrderJson<'static>>()))],
+        answers: vec![(200, "The order.", Some(order))],
         problems: &[404, 503],
+        meanings: &[(404, NOT_SHOWN)],
+        ..Endpoint::new(
+            "get",
+            "/track/{handle}",
+            "trackOrder",
+            "Where an order is, without addresses, for who has its handle",
+        )
     }
 }
 
 fn events() -> Endpoint {
     let seen = "The id of the last event that was seen.";
+    let stream = Content::text("text/event-stream").like(include_str!("examples/events.txt"));
     Endpoint {
-        method: "get",
-        path: "/track/{handle}/events",
-        id: "followOrder",
-        summary: "Changes of an order as server-sent events: each `change` is the order as trackOrder answers it, `end` the last",
         parameters: vec![
             handle(),
             parameter("query", "since", seen, json!({ "type": "string" })),
             parameter("header", "Last-Event-ID", seen, json!({ "type": "string" })),
         ],
-        takes: None,
-        answers: vec![(200, "What happens, as it happens.", Some(Content::text("text/event-stream")))],
+        answers: vec![(200, "What happens, as it happens.", Some(stream))],
         problems: &[404, 503],
+        meanings: &[(404, NOT_SHOWN)],
+        ..Endpoint::new(
+            "get",
+            "/track/{handle}/events",
+            "followOrder",
+            "Changes of an order as server-sent events: each `change` is the order as trackOrder answers it, `end` the last",
+        )
     }
 }
 
-fn key() -> Value {
+/// The name of a command, with one for examples.
+fn key(example: &str) -> Value {
     let what = "A random name for the command: the same one again gets the same answer, and nothing is done twice.";
-    parameter("header", "Idempotency-Key", what, name())
+    parameter_like("header", "Idempotency-Key", what, name(), example)
 }
 
-fn decided() -> Vec<(u16, &'static str, Option<Content>)> {
+fn decided(example: &str) -> Vec<(u16, &'static str, Option<Content>)> {
     vec![
-        (200, "What became of it.", Some(Content::answered::<OutcomeJson<'static>>())),
+        (200, "What became of it.", Some(Content::answered::<OutcomeJson<'static>>().like(example))),
         (202, "It is written down, and not decided yet.", Some(Content::answered::<PendingJson<'static>>())),
     ]
 }
 
 fn shop_command() -> Endpoint {
-    let verbs = Verb::ALL.map(Verb::name);
-    let text = |description, most: u32| json!({ "type": "string", "minLength": 1, "maxLength": most, "description": description });
+    let verbs = json!({ "type": "string", "enum": Verb::ALL.map(Verb::name) });
     let fields = json!({
-        "reason": text("Why, for the order's history.", 500),
-        "by": text("Who does it, for the order's history; `shop` unless told.", 64),
-        "until": { "type": "string", "format": "date-time", "description": "delay: until when." },
-        "for": { "type": "string", "description": "delay: for how much longer, like 20m.", "examples": ["20m"] },
-        "usermail": { "type": "string", "description": "address: where mails go from now on." },
+        "reason": words("Why, for the order's history; 500 bytes at most, no control characters.", 500),
+        "by": words("Who does it, for the order's history; 64 bytes at most, `shop` unless told.", 64),
+        "until": { "type": ["string", "null"], "format": "date-time", "description": "delay, instead of `for`: until when." },
+        "for": { "type": ["string", "null"], "description": "delay: for how much longer, like 20m.", "examples": ["20m"] },
+        "usermail": { "type": ["string", "null"], "description": "address: where mails go from now on." },
     });
     let body = json!({ "type": "object", "properties": fields, "additionalProperties": false });
+    let body = Content::of("application/json", body).like(r#"{"reason":"The customer asked us to wait."}"#);
     Endpoint {
-        method: "post",
-        path: "/orders/{id}/{verb}",
-        id: "commandOrder",
-        summary: "Cancel, advance, refuse, hold, resume or delay an order, or correct its address",
-        parameters: vec![id(), parameter("path", "verb", "What is to be done.", json!({ "enum": verbs })), key()],
-        takes: Some(Content("application/json", body)),
-        answers: decided(),
+        parameters: vec![id(), parameter_like("path", "verb", "What is to be done.", verbs, "hold"), key("docs-hold")],
+        takes: Some(body),
+        can_do_without: true,
+        answers: decided(include_str!("examples/held.json")),
         problems: &[400, 401, 403, 404, 409, 413, 415, 422, 500, 503],
+        meanings: &[
+            (404, UNKNOWN),
+            (409, "It changes nothing: as the order stands that is not possible. `code` says why, `allowed` what is."),
+            (422, "A field is wrong or none of this command, or the Idempotency-Key was used for something else."),
+        ],
+        ..Endpoint::new(
+            "post",
+            "/orders/{id}/{verb}",
+            "commandOrder",
+            "Cancel, advance, refuse, hold, resume or delay an order, or correct its address",
+        )
     }
 }
 
+/// A text that somebody may have written.
+fn words(what: &str, most: u32) -> Value {
+    json!({ "type": ["string", "null"], "minLength": 1, "maxLength": most, "description": what })
+}
+
 fn cancel() -> Endpoint {
+    let really = "true: really; without it the answer says what would be cancelled.";
+    let mut key_in_body = name();
+    key_in_body["type"] = json!(["string", "null"]);
+    key_in_body["description"] = "The Idempotency-Key, where no header can be sent.".into();
     let fields = json!({
-        "confirm": { "type": "boolean", "description": "true: really; without it the answer says what would be cancelled." },
-        "reason": { "type": "string", "minLength": 1, "maxLength": 500, "description": "Why, for the shop." },
-        "key": name(),
+        "confirm": { "type": ["boolean", "null"], "description": really },
+        "reason": words("Why, for the shop; 500 bytes at most, no control characters.", 500),
+        "key": key_in_body,
     });
     let body = json!({ "type": "object", "properties": fields, "additionalProperties": false });
     Endpoint {
-        method: "post",
-        path: "/track/{handle}/cancel",
-        id: "cancelOrder",
-        summary: "Cancel an order, as its customer",
-        parameters: vec![handle(), key()],
-        takes: Some(Content("application/json", body)),
-        answers: decided(),
+        parameters: vec![handle(), key("docs-cancel")],
+        takes: Some(Content::of("application/json", body).like(r#"{"confirm":true}"#)),
+        can_do_without: true,
+        answers: decided(include_str!("examples/cancelled.json")),
         problems: &[400, 404, 409, 413, 415, 422, 500, 503],
+        meanings: &[
+            (404, NOT_SHOWN),
+            (409, "It changes nothing: the order cannot be cancelled any more. `code` says why."),
+            (422, "It is not confirmed, a field is wrong, or the Idempotency-Key was used for something else."),
+        ],
+        ..Endpoint::new("post", "/track/{handle}/cancel", "cancelOrder", "Cancel an order, as its customer")
     }
 }
 
 /// Where to look what became of a command.
-fn outcome(path: &'static str, id: &'static str, order: Value, problems: &'static [u16]) -> Endpoint {
+fn outcome(path: &'static str, id: &'static str, order: Value, command: &str) -> Endpoint {
     let sent = "The copy of the command that was sent, as `Location` has it.";
+    let copy = json!({ "type": "string", "pattern": "^[0-9]{1,9}-[0-9]{1,18}$" });
     Endpoint {
-        method: "get",
-        path,
-        id,
-        summary: "What became of a command",
         parameters: vec![
             order,
-            parameter("path", "command", "The command's name.", name()),
-            parameter("query", "copy", sent, json!({ "type": "string" })),
+            parameter_like("path", "command", "The command's name.", name(), command),
+            parameter("query", "copy", sent, copy),
         ],
-        takes: None,
-        answers: decided(),
-        problems,
+        meanings: &[(404, "There is no such order, or no such command.")],
+        ..Endpoint::new("get", path, id, "What became of a command")
     }
 }
 
 fn outcome_by_id() -> Endpoint {
-    outcome("/orders/{id}/commands/{command}", "getOutcome", id(), &[401, 403, 404, 422, 503])
+    Endpoint {
+        answers: decided(include_str!("examples/held.json")),
+        problems: &[401, 403, 404, 422, 503],
+        ..outcome("/orders/{id}/commands/{command}", "getOutcome", id(), "docs-hold")
+    }
 }
 
 fn outcome_by_handle() -> Endpoint {
-    outcome("/track/{handle}/commands/{command}", "trackOutcome", handle(), &[404, 422, 503])
+    Endpoint {
+        answers: decided(include_str!("examples/cancelled.json")),
+        problems: &[404, 422, 503],
+        ..outcome("/track/{handle}/commands/{command}", "trackOutcome", handle(), "docs-cancel")
+    }
 }
