@@ -46,7 +46,10 @@ use crate::{
     domain::{EmailAddress, Flow, HandleKey},
     env::Env,
     eventlog::{EventLog, TopicPartition},
-    pages::{self, Site},
+    pages::{
+        self, Site,
+        docs::{Docs, Told},
+    },
     store::Store,
     telemetry::ThrottledLog,
     web::{self, Rate},
@@ -149,6 +152,7 @@ impl Default for Options {
 pub struct Intake {
     service: Arc<OrderService>,
     shop: Arc<Shop>,
+    docs: Docs,
     cors: Option<CorsLayer>,
 }
 
@@ -189,7 +193,7 @@ impl Intake {
         };
         let service = Arc::new(service);
         let shop = Arc::new(Shop::new(service.clone(), &options.site, options.flow));
-        Ok(Self { service, shop, cors: web::cors(&options.allowed_origins) })
+        Ok(Self { service, shop, docs: docs(&options.site), cors: web::cors(&options.allowed_origins) })
     }
 
     /// The routes. Requests wait for order ids until [`Intake::run`] runs.
@@ -201,7 +205,7 @@ impl Intake {
             .route("/openapi.json", get(|| async { Json(contract::openapi()) }))
             .with_state(self.service.clone())
             .route("/checkout", self.shop.clone().checkout());
-        let routes = web::with_fallbacks(routes.merge(pages::assets()));
+        let routes = web::with_fallbacks(routes.merge(self.docs.clone().router()).merge(pages::assets()));
         let routes = routes.layer(from_fn_with_state(self.shop.clone(), shop::window));
         match &self.cors {
             Some(cors) => routes.layer(cors.clone()), // outside the fallbacks, one of which would answer preflights
@@ -226,4 +230,11 @@ impl Intake {
         }
         Ok(())
     }
+}
+
+/// What is answered here, for people.
+fn docs(site: &Site) -> Docs {
+    let others = site.tracking.iter().map(|tracking| ("tracking", format!("{tracking}/docs"))).collect();
+    let (address, home) = (site.shop.clone(), site.shop.clone());
+    Docs::new(site, contract::openapi(), Told { name: "intake", address, home, others, ..Told::default() })
 }

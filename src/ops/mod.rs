@@ -42,7 +42,10 @@ use crate::{
     contract::Deployment,
     domain::Flow,
     eventlog::EventLog,
-    pages::{self, Site},
+    pages::{
+        self, Site,
+        docs::{Docs, Told},
+    },
     store::Store,
     web,
 };
@@ -117,7 +120,8 @@ impl Ops {
             desk.look_now_and_then();
         }
         let desk = desk.map_or_else(Router::new, desk::Desk::router);
-        let numbers = numbers.with_state(self.clone()).merge(documents::router(&self.contract));
+        let docs = docs(&self.site, access.has_token());
+        let numbers = numbers.with_state(self.clone()).merge(documents::router(&self.contract)).merge(docs.router());
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
@@ -196,6 +200,14 @@ fn sections(here: &str, mails: &'static str, open: u64) -> Vec<Value> {
         context! { path, word, is_here => path == here, open => if path == "/failures" { open } else { 0 } }
     };
     sections.map(section).to_vec()
+}
+
+/// What is answered here, for people.
+fn docs(site: &Site, has_key: bool) -> Docs {
+    let others = [("intake", &site.shop), ("tracking", &site.tracking)];
+    let others = others.into_iter().filter_map(|(name, at)| Some((name, format!("{}/docs", at.as_ref()?))));
+    let told = Told { name: "ops", home: Some("/".to_owned()), others: others.collect(), has_key, ..Told::default() };
+    Docs::new(site, openapi(), told)
 }
 
 /// What surrounds the views of the mails.

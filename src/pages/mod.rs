@@ -10,6 +10,7 @@
 mod assets;
 #[cfg(test)]
 pub mod check;
+pub mod docs;
 mod errors;
 pub mod format;
 mod functions;

@@ -30,7 +30,10 @@ use crate::{
     domain::{HandleKey, OrderId},
     env::Env,
     eventlog::EventLog,
-    pages::{self, Reader, Site},
+    pages::{
+        self, Reader, Site,
+        docs::{Docs, Told},
+    },
     store::{
         self, Handover, Store,
         orders::{HistoryEntry, OrderView},
@@ -154,7 +157,8 @@ impl Api {
         if self.0.options.site.lookup.is_some() {
             routes = routes.merge(lookup::routes());
         }
-        web::with_fallbacks(routes.with_state(self).merge(pages::assets()))
+        let docs = docs(&self.0.options);
+        web::with_fallbacks(routes.with_state(self).merge(docs.router()).merge(pages::assets()))
     }
 
     async fn find(&self, id: OrderId) -> Result<Option<(OrderView, Vec<HistoryEntry>)>, Problem> {
@@ -216,6 +220,22 @@ impl Api {
         };
         Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "API key wanted", detail).challenge(challenge))
     }
+}
+
+/// What is answered here, for people.
+fn docs(options: &Options) -> Docs {
+    // of an order by number, which whoever tries the examples has
+    let handle = r#"$(curl -s "{address}/orders/1"{key} | sed -n 's/.*"handle":"\([0-9a-f]*\)".*/\1/p')"#;
+    let Site { shop, tracking, .. } = &options.site;
+    let told = Told {
+        name: "tracking",
+        address: tracking.clone(),
+        home: shop.clone(),
+        others: shop.iter().map(|shop| ("intake", format!("{shop}/docs"))).collect(),
+        has_key: options.api_key.is_some(),
+        variable: Some(("HANDLE", handle)),
+    };
+    Docs::new(&options.site, contract::openapi(), told)
 }
 
 fn unavailable(error: store::Error) -> Problem {

@@ -24,6 +24,27 @@ static VALUES: LazyLock<[Value; Lang::ALL.len()]> = LazyLock::new(|| {
     })
 });
 
+/// What the documents of listeners say, a text a line: in English, as it stands in the sources, and in Spanish.
+const CONTRACT: &str = include_str!("contract.tsv");
+
+static SPANISH: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
+    let lines = CONTRACT.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once('\t')).collect()
+});
+
+/// A text of a listener's document, on one line, in a language: in English where nobody has translated it.
+pub fn contract(lang: Lang, english: &str) -> &str {
+    match lang {
+        Lang::En => english,
+        Lang::Es => SPANISH.get(english).copied().unwrap_or(english),
+    }
+}
+
+/// The texts that are translated.
+pub fn contract_texts() -> impl Iterator<Item = &'static str> {
+    SPANISH.keys().copied()
+}
+
 fn rows() -> impl Iterator<Item = (&'static str, [&'static str; Lang::ALL.len()])> {
     let lines = TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| {

@@ -23,6 +23,7 @@ export async function scene(server) {
   return {
     'shop-start': server.shop('/'),
     shop: server.shop('/?q=cuaderno'),
+    'shop-docs': server.shop('/docs'),
     'shop-empty': server.shop('/?q=zzzzzzzz'),
     checkout: server.shop('/checkout?product=1080'),
     'track-finished': track(finished),
@@ -32,6 +33,7 @@ export async function scene(server) {
     lookup: server.tracking('/lookup'),
     'lookup-sent': server.tracking('/lookup/sent'),
     'track-unknown': server.tracking('/track/none'),
+    'track-docs': server.tracking('/docs'),
     'desk-now': server.ops('/'),
     'desk-orders': server.ops('/orders'),
     'desk-order': server.ops(`/orders/${held.orderid}`),
@@ -44,6 +46,7 @@ export async function scene(server) {
     'desk-ledger': server.ops('/ledger'),
     'desk-capacity': server.ops('/capacity'),
     'desk-gallery': server.ops('/mailbox/gallery'),
+    'desk-docs': server.ops('/docs'),
   };
 }
 

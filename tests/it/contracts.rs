@@ -1,6 +1,7 @@
 //! The formats of records as their JSON Schemas tell them: what is written fits them, and what was released is still understood.
 
 mod clients;
+mod docs;
 
 use std::{
     fs,

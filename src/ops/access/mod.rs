@@ -93,6 +93,11 @@ impl Access {
         })))
     }
 
+    /// Whether a token is asked for.
+    pub(super) fn has_token(&self) -> bool {
+        self.0.options.token.is_some()
+    }
+
     /// Puts the guard before what shows addresses and changes orders, and before numbers, where it stands before those.
     pub(super) fn protect(self, private: Router, numbers: Router) -> Router {
         if self.0.options.token.is_none() {
