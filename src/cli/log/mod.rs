@@ -22,6 +22,7 @@ use crate::{
     config::LogUrl,
     domain::Lang,
     eventlog::{EventLog, PartitionRange},
+    role::Role,
 };
 
 /// `encargo log`.
@@ -32,6 +33,7 @@ pub(super) enum Command {
     /// Look for what is wrong with a Kafka cluster: topics, their settings, groups. Changes nothing. Ends with 0 when nothing was
     /// found, 3 when only risks were, 1 when something does not work
     #[command(after_help = "Examples:\n  encargo log check --log kafka://localhost:9092\n  \
+                            encargo log check --role intake\n  \
                             encargo log check --lang es\n  encargo log check --json | jq -r .code")]
     Check(Check),
     /// Go on with an event log that is older than the store, or another one, when the right one is gone for good
@@ -64,11 +66,20 @@ pub(super) struct Check {
     /// Compare the brokers' clocks with this machine's, too, by a topic that is made for that and deleted again
     #[arg(long)]
     clocks: bool,
+    /// Which role's rights the account must have: intake, fulfilment or tracking; all of them without it
+    #[arg(long, value_name = "ROLE", value_parser = with_log)]
+    role: Option<Role>,
     /// Language of what is found: es or en
     #[arg(long, value_name = "LANG", default_value = "en")]
     lang: Lang,
     #[command(flatten)]
     log: LogFlag,
+}
+
+/// A role that works with the event log.
+fn with_log(name: &str) -> Result<Role, String> {
+    let role = Role::named(name).ok_or("must be intake, fulfilment or tracking")?;
+    if role.needs_log() { Ok(role) } else { Err(format!("{name} does nothing with the event log")) }
 }
 
 impl Check {

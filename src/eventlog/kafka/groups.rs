@@ -14,6 +14,7 @@ use rdkafka::{
 use super::{
     Shared,
     client::{self, ClientContext, question_error},
+    options,
     topics::part,
 };
 use crate::eventlog::{Error, GroupInfo, GroupOffset, Lag, Result, TopicPartition};
@@ -57,7 +58,7 @@ impl Shared {
             .iter()
             .flat_map(|topic| (0..topic.partitions.len() as u32).map(|number| part(&topic.name, number)))
             .collect();
-        let client = self.group_client("encargo-asking")?;
+        let client = self.group_client(options::ASKING)?;
         let list = client.fetch_group_list(None, self.options.request_timeout);
         let list = list.map_err(|error| question_error("groups", &error))?;
         let consumers = list.groups().iter().filter(|info| matches!(info.protocol_type(), "consumer" | ""));

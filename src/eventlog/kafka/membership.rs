@@ -2,7 +2,7 @@
 
 use rdkafka::{consumer::Consumer, groups::GroupInfo as Info};
 
-use super::{Shared, client::question_error, topics::part};
+use super::{Shared, client::question_error, options, topics::part};
 use crate::eventlog::{Result, TopicPartition};
 
 /// A group that has members now.
@@ -34,7 +34,7 @@ impl GroupMember {
 
 impl Shared {
     pub(super) fn memberships(&self) -> Result<Vec<Membership>> {
-        let client = self.group_client("encargo-asking")?;
+        let client = self.group_client(options::ASKING)?;
         let list = client.fetch_group_list(None, self.options.request_timeout);
         let list = list.map_err(|error| question_error("groups", &error))?;
         let groups = list.groups().iter().filter(|info| !info.members().is_empty());

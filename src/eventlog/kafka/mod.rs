@@ -54,7 +54,7 @@ pub use self::{
     clocks::BrokerClock,
     held::Held,
     membership::{GroupMember, Membership},
-    options::Options,
+    options::{HELPERS, Options},
     rights::Right,
     setup::Difference,
     topics::Layout,

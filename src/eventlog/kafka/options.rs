@@ -6,6 +6,13 @@ use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 use crate::eventlog::{Error, Result};
 
+/// In this group's name the log asks what other groups do.
+pub(super) const ASKING: &str = "encargo-asking";
+/// In this group's name it reads partitions to their end.
+const READING: &str = "encargo-reading";
+/// Groups that nobody is in: brokers want a name, and to know whether it may be used.
+pub const HELPERS: [&str; 2] = [ASKING, READING];
+
 /// How to reach a cluster, and the settings that our promises hang on.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -153,7 +160,7 @@ impl Options {
 
     /// A client that asks about topics, offsets and, when it is named, one group's offsets.
     pub(super) fn query_config(&self, group: Option<&str>, isolation: &str) -> ClientConfig {
-        let mut config = self.consumer("encargo-asking");
+        let mut config = self.consumer(ASKING);
         config.set("isolation.level", isolation);
         if let Some(group) = group {
             config.set("group.id", group);
@@ -163,9 +170,9 @@ impl Options {
 
     /// A client that reads partitions to their end. The library wants a group's name even where nothing is committed.
     pub(super) fn reading(&self) -> ClientConfig {
-        let mut config = self.consumer("encargo-reading");
+        let mut config = self.consumer(READING);
         config
-            .set("group.id", "encargo-reading")
+            .set("group.id", READING)
             .set("enable.partition.eof", "true")
             // at the end the broker is to say so at once
             .set("fetch.wait.max.ms", "10");

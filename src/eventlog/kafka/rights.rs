@@ -1,6 +1,8 @@
 //! What our account may do, found out by asking for what changes nothing: whoever may not is told so before the rest is looked
 //! at. The brokers' own list of rights is for administrators alone.
 
+use std::time::Duration;
+
 use rdkafka::{
     Message as _,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
@@ -33,6 +35,8 @@ pub enum Right<'a> {
     Write(&'a str),
     /// Delete the records of a topic.
     Delete(&'a str),
+    /// Know how far the first, a group, has read the second, a topic.
+    Follow(&'a str, &'a str),
     /// Be a member of the first, a group, and read the second, a topic, in its name.
     Join(&'a str, &'a str),
     /// Write in transactions of which the names begin like this.
@@ -45,6 +49,8 @@ pub enum Right<'a> {
 const PROBE_BYTES_MAX: usize = 16 << 20;
 /// What a topic takes at most where it does not say so (Kafka's default).
 const RECORD_BYTES: usize = 1_048_588;
+/// How often it is looked whether the answer to a question is that it may not be asked.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// No topic has a partition with this number.
 const NO_PARTITION: i32 = i32::MAX;
 
@@ -57,6 +63,7 @@ impl Shared {
             Right::Read(topic) => self.may_read(topic),
             Right::Write(topic) => self.may_write(topic),
             Right::Delete(topic) => self.may_delete(topic),
+            Right::Follow(group, topic) => self.may_follow(group, topic),
             Right::Join(group, topic) => self.may_join(group, topic),
             Right::Transact(prefix) => self.may_transact(prefix),
             Right::DescribeBrokers => Ok(!self.topics.broker_settings()?.is_empty()),
@@ -135,14 +142,29 @@ impl Shared {
         decided(&asked, errors)
     }
 
+    /// By asking for an offset. That an account may not know of a group is told beside the answer, which does not come.
+    fn may_follow(&self, group: &str, topic: &str) -> Result<bool> {
+        let asked = format!("offsets of {group}");
+        let consumer = self.in_name_of(group)?;
+        let ends = self.clock.monotonic() + self.options.request_timeout;
+        loop {
+            let mut list = TopicPartitionList::new();
+            list.add_partition(topic, 0);
+            let Err(error) = consumer.committed_offsets(list, LOOK_EVERY) else { return Ok(true) };
+            let told = std::iter::from_fn(|| consumer.poll(Duration::ZERO)).filter_map(std::result::Result::err);
+            if is_denied(&error) || told.into_iter().any(|error| is_denied(&error)) {
+                return Ok(false);
+            }
+            if self.clock.monotonic() > ends {
+                return Err(question_error(&asked, &error));
+            }
+        }
+    }
+
     /// By an offset for a partition that is not there.
     fn may_join(&self, group: &str, topic: &str) -> Result<bool> {
         let asked = format!("commit for {group}");
-        let consumer: BaseConsumer<ClientContext> = self
-            .options
-            .query_config(Some(group), "read_committed")
-            .create_with_context(self.context.clone())
-            .map_err(client::config_error)?;
+        let consumer = self.in_name_of(group)?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, NO_PARTITION, Offset::Offset(0))
             .map_err(|error| question_error(&asked, &error))?;
@@ -151,6 +173,11 @@ impl Shared {
             Err(error) if client::is_connection(&error) => Err(question_error(&asked, &error)),
             _ => Ok(true),
         }
+    }
+
+    fn in_name_of(&self, group: &str) -> Result<BaseConsumer<ClientContext>> {
+        let config = self.options.query_config(Some(group), "read_committed");
+        config.create_with_context(self.context.clone()).map_err(client::config_error)
     }
 
     /// By a transactional producer under a name that no member has; it begins nothing.

@@ -9,7 +9,10 @@ use super::{
     *,
 };
 use crate::{
-    harness::cluster::{Cluster, needed},
+    harness::{
+        cluster::{Cluster, needed},
+        eventually,
+    },
     roles::{finished, place},
 };
 
@@ -99,30 +102,43 @@ fn kafka_every_wrong_way_to_connect_says_what_to_write() {
     });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn kafka_an_account_needs_what_the_documents_say_and_no_more() {
+/// A broker that takes rights seriously, and a set-up whose account `encargo` has none; the topics are not there yet.
+async fn with_rights() -> (Broker, Cluster) {
     let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer \
                       super.users=User:ANONYMOUS";
     let broker = Broker::start_with(&[("KAFKA_TLS", "1"), ("KAFKA_EXTRA", authorizer)]);
     let mut cluster = Cluster::name(&[("log.replication", "1"), ("log.min_insync", "1")]).await;
+    cluster.set("log.url", format!("kafka://{}", broker.address()));
+    (broker, cluster)
+}
+
+/// From here on the set-up is by that account.
+fn secure(cluster: &mut Cluster, broker: &Broker) {
     cluster.set("log.url", format!("kafka://{}", broker.secured_address()));
     let secure = format!(
         "[log.kafka]\n\"security.protocol\" = \"SASL_SSL\"\n\"sasl.mechanisms\" = \"SCRAM-SHA-256\"\n\
-         \"sasl.username\" = \"encargo\"\n\"sasl.password_file\" = {:?}\n\"ssl.ca.location\" = {:?}\n",
-        broker.tls_file("password"),
-        broker.tls_file("ca.pem")
+         \"sasl.username\" = \"encargo\"\n\"sasl.password_file\" = \"{}\"\n\"ssl.ca.location\" = \"{}\"\n",
+        broker.tls_file("password").display(),
+        broker.tls_file("ca.pem").display()
     );
     std::fs::write(cluster.folder.path().join("encargo.toml"), secure).unwrap();
+}
+
+fn grant(broker: &Broker, rights: &[&str]) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/grant.py");
+    let mut command = Command::new(needed("ENCARGO_TEST_PYTHON"));
+    assert!(command.arg(script).args(["--brokers", &broker.address()]).args(rights).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_an_account_needs_what_the_documents_say_and_no_more() {
+    let (broker, mut cluster) = with_rights().await;
+    secure(&mut cluster, &broker);
 
     let refused = cluster.output(&["log", "init"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && said.contains("uthoriz"), "without any right: {said}");
     let topics = cluster.config().topics;
-    let grant = |rights: &[&str]| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/grant.py");
-        let mut command = Command::new(needed("ENCARGO_TEST_PYTHON"));
-        assert!(command.arg(script).args(["--brokers", &broker.address()]).args(rights).status().unwrap().success());
-    };
     let check = || String::from_utf8(cluster.output(&["log", "check"]).stdout).unwrap();
     let told = check();
     let add =
@@ -139,7 +155,7 @@ async fn kafka_an_account_needs_what_the_documents_say_and_no_more() {
     }
     let [orders, states, dead] = [&topics.orders, &topics.states, &topics.dead].map(String::as_str);
     let of_changes = [&topics.flows, &topics.commands, &topics.outcomes].map(String::as_str);
-    grant(&[&["--ids", &topics.ids, "--topics", orders, states, dead], &of_changes[..]].concat());
+    grant(&broker, &[&["--ids", &topics.ids, "--topics", orders, states, dead], &of_changes[..]].concat());
 
     cluster.run(&["log", "init"]);
     assert_eq!(cluster.run(&["log", "check"]), "", "an account with these rights lacks none");
@@ -168,10 +184,79 @@ async fn kafka_an_account_needs_what_the_documents_say_and_no_more() {
         ),
     ];
     let rights = denied.map(|(kind, name, operation, _)| format!("{kind}:{name}:{operation}"));
-    grant(&["--deny"].into_iter().chain(rights.iter().map(String::as_str)).collect::<Vec<_>>());
+    grant(&broker, &["--deny"].into_iter().chain(rights.iter().map(String::as_str)).collect::<Vec<_>>());
     let lacking = denied.map(|(_, name, _, flags)| format!("  {add} --operation {flags} {name}"));
     let commands = |told: &str| {
         told.lines().filter(|line| line.contains("kafka-acls")).map(str::to_owned).collect::<BTreeSet<_>>()
     };
     assert_eq!(commands(&check()), BTreeSet::from(lacking));
+}
+
+/// What a `kafka-acls.sh` for our account gives, as `grant.py` takes it.
+fn rights(command: &str) -> Vec<String> {
+    let flags: Vec<_> = command.split_once("User:encargo ").expect(command).1.split(' ').collect();
+    let (kind, name) = match flags[flags.len() - 2..] {
+        ["--topic", name] => ("TOPIC", name),
+        ["--group", name] => ("GROUP", name),
+        ["--transactional-id", name] => ("TRANSACTIONAL_ID", name),
+        [.., "--cluster"] => ("BROKER", "kafka-cluster"),
+        _ => panic!("{command}"),
+    };
+    let operations = flags.windows(2).filter(|pair| pair[0] == "--operation").map(|pair| match pair[1] {
+        "DescribeConfigs" => "DESCRIBE_CONFIGS".to_owned(),
+        operation => operation.to_uppercase(),
+    });
+    operations.map(|operation| format!("{kind}:{name}:{operation}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_each_role_does_its_work_with_what_the_check_says_that_it_lacks() {
+    let (broker, mut cluster) = with_rights().await;
+    cluster.run(&["log", "init"]);
+    secure(&mut cluster, &broker);
+    let commands = |role: &str| {
+        let output = cluster.output(&["log", "check", "--role", role]);
+        let (told, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains("Findings:") || output.status.success(), "{said}");
+        told.lines().filter(|line| line.contains("kafka-acls")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut placed = None;
+    for role in ["intake", "fulfilment", "tracking"] {
+        grant(&broker, &["--take-all"]);
+        let mut given = BTreeSet::new();
+        eventually(&format!("the rights of {role}"), async || {
+            let lacking: Vec<_> = commands(role).iter().flat_map(|command| rights(command)).collect();
+            if lacking.is_empty() {
+                return Ok(());
+            }
+            grant(&broker, &["--allow"].into_iter().chain(lacking.iter().map(String::as_str)).collect::<Vec<_>>());
+            given.extend(lacking.clone());
+            Err(format!("{lacking:?}"))
+        })
+        .await;
+        let orders = format!("TOPIC:{}:", cluster.setting("topics.orders"));
+        assert_eq!(given.contains(&format!("{orders}WRITE")), role != "fulfilment", "{role}: {given:?}");
+        assert_eq!(given.contains(&format!("{orders}READ")), role == "fulfilment", "{role}: {given:?}");
+
+        let process = cluster.start(role, 0).await;
+        match role {
+            "intake" => placed = Some(place(&process, "ana@example.org").await),
+            "fulfilment" => {
+                let log = open(broker.options());
+                eventually("the states", async || {
+                    let states = cluster.setting("topics.states");
+                    let partitions = log.topic(states).map_err(|e| e.to_string())?.expect("the topic").partitions.len();
+                    let read =
+                        (0..partitions as u32).map(|partition| read_all(&log, &part(states, partition), 0).len());
+                    let count: usize = read.sum();
+                    if count == 4 { Ok(()) } else { Err(format!("{count} states")) }
+                })
+                .await;
+            }
+            _ => drop(finished(&process, &placed.as_ref().expect("an order")["orderid"]).await),
+        }
+        let said = std::fs::read_to_string(cluster.log_of(role, 0)).unwrap();
+        assert!(process.terminate().success(), "{said}");
+        assert!(!said.to_lowercase().contains("authoriz"), "{role}: {said}");
+    }
 }

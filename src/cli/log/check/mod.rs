@@ -34,7 +34,7 @@ pub(super) fn check(config: &Config, brokers: String, flags: &super::Check) -> R
     let (lang, as_json) = (flags.lang, flags.json);
     let log = connect(config, brokers.clone())?;
     let denials = Denials::ask(&log, config, readers::ours(config).into_iter().map(|(_, group, _)| group))?;
-    let mut findings = denials.judge(config, &brokers);
+    let mut findings = denials.judge(config, flags.role, &brokers);
     let mut looked = 0;
     if !denials.hide_topics() {
         let facts = Facts::gather(&log, config, &brokers, &denials, flags.clocks)?;

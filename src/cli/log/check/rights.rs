@@ -6,9 +6,11 @@ use anyhow::Result;
 
 use super::finding::{Finding, Level::Fault};
 use crate::{
-    config::Config,
-    eventlog::kafka::{KafkaLog, Right},
-    fulfilment,
+    config::{Config, Topics},
+    eventlog::kafka::{HELPERS, KafkaLog, Right},
+    forward, fulfilment,
+    role::Role,
+    tracking,
 };
 
 /// What a right is on, by the flags of `kafka-acls.sh`.
@@ -17,7 +19,7 @@ const GROUP: &str = "--group";
 const TRANSACTIONAL_ID: &str = "--resource-pattern-type prefixed --transactional-id";
 const CLUSTER: &str = "--cluster";
 
-/// Rights on one thing that the account lacks.
+/// Rights on one thing that the account lacks, whether some role needs them or not.
 pub(super) struct Denial {
     flag: &'static str,
     name: String,
@@ -46,8 +48,11 @@ impl Denials {
             denials.add(TOPIC, name, asked.lacking);
         }
         for group in groups {
-            let join = there.map(|topic| Right::Join(group, topic));
-            denials.add(GROUP, group, lacking(log, [("Read", join)])?);
+            denials.add(GROUP, group, of_group(log, group, there)?);
+        }
+        for group in HELPERS {
+            let follow = there.map(|topic| Right::Follow(group, topic));
+            denials.add(GROUP, group, lacking(log, [("Describe", follow)])?);
         }
         let transact = Right::Transact(fulfilment::GROUP);
         denials.add(TRANSACTIONAL_ID, &format!("{}-", fulfilment::GROUP), lacking(log, [("Write", Some(transact))])?);
@@ -71,20 +76,59 @@ impl Denials {
         self.0.iter().any(|denial| denial.flag == TOPIC && denial.operations.contains(&"Describe"))
     }
 
-    pub(super) fn judge(&self, config: &Config, brokers: &str) -> Vec<Finding> {
+    /// What the account lacks: of what that role needs, or of all.
+    pub(super) fn judge(&self, config: &Config, role: Option<Role>, brokers: &str) -> Vec<Finding> {
         let user = config.log.kafka.get("sasl.username").map_or("…", String::as_str);
-        let found = self.0.iter().map(|Denial { flag, name, operations }| {
+        let found = self.0.iter().filter_map(|denial| {
+            let Denial { flag, name, .. } = denial;
+            let is_needed = |operation: &&str| role.is_none_or(|role| denial.concerns(role, operation, &config.topics));
+            let operations: Vec<_> = denial.operations.iter().copied().filter(is_needed).collect();
+            if operations.is_empty() {
+                return None;
+            }
             let of = format!(" --operation {}", operations.join(" --operation "));
             let command = format!(
                 "kafka-acls.sh --bootstrap-server {brokers} --add --allow-principal User:{user}{of} {flag} {name}"
             );
             let about = if name.is_empty() { "kafka-cluster" } else { name };
-            Finding::new(Fault, "acl-missing", about)
-                .with("user", user)
-                .with("operations", operations.join(", "))
-                .mend(command.trim_end().to_owned())
+            let finding = Finding::new(Fault, "acl-missing", about).with("user", user);
+            Some(finding.with("operations", operations.join(", ")).mend(command.trim_end().to_owned()))
         });
         found.collect()
+    }
+}
+
+impl Denial {
+    /// Whether a role needs one of these rights. This is the table of docs/kafka.md.
+    fn concerns(&self, role: Role, operation: &str, topics: &Topics) -> bool {
+        let Topics { orders, states, dead, ids, flows, commands, outcomes, forward_states, .. } = topics;
+        // what it reads and writes, and the groups that it is in
+        let (reads, writes, groups): (&[&String], &[&String], &[&str]) = match role {
+            Role::Mail => return false,
+            // at its start it compares the log with the store
+            Role::Intake => (&[states, dead, outcomes], &[orders, ids], &[]),
+            Role::Fulfilment => (
+                &[orders, states, commands, flows],
+                &[states, outcomes, dead, flows],
+                &[fulfilment::GROUP, forward::GROUP],
+            ),
+            // its pages show flows, and dead letters go back to where they came from
+            Role::Tracking => {
+                (&[states, dead, outcomes, flows], &[commands, orders, states, outcomes], &[tracking::GROUP])
+            }
+        };
+        let is_old = forward_states.as_ref() == Some(&self.name);
+        let is_one_of = |names: &[&String]| names.iter().any(|name| **name == self.name);
+        match (self.flag, operation) {
+            (TOPIC, "Read") => is_old || is_one_of(reads),
+            (TOPIC, "Write") => is_old && role != Role::Intake || is_one_of(writes),
+            (TOPIC, "Delete") => role == Role::Intake,
+            (GROUP, "Read") => groups.contains(&&*self.name),
+            (GROUP, _) => role == Role::Fulfilment || self.name != forward::GROUP,
+            (TRANSACTIONAL_ID, _) => role == Role::Fulfilment,
+            // a start looks at all topics, and at the brokers
+            _ => true,
+        }
     }
 }
 
@@ -111,6 +155,15 @@ fn of_topic(log: &KafkaLog, name: &str, is_ids: bool) -> Result<Asked> {
     Ok(Asked { is_there: true, lacking: lacking(log, rights)? })
 }
 
+/// What is lacking on a group of ours, asked by a topic that is there.
+fn of_group(log: &KafkaLog, group: &str, there: Option<&String>) -> Result<Vec<&'static str>> {
+    let Some(topic) = there else { return Ok(Vec::new()) };
+    if !log.may(Right::Follow(group, topic))? {
+        return Ok(vec!["Describe", "Read"]); // who may read may describe
+    }
+    lacking(log, [("Read", Some(Right::Join(group, topic)))])
+}
+
 fn lacking<const N: usize>(
     log: &KafkaLog,
     rights: [(&'static str, Option<Right<'_>>); N],
@@ -124,4 +177,85 @@ fn lacking<const N: usize>(
         }
     }
     Ok(lacking)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An account that may do nothing.
+    fn nothing(config: &Config) -> Denials {
+        let mut denials = Denials(Vec::new());
+        let topics = config.topics.own().into_iter().map(|(_, name)| name).chain(&config.topics.forward_states);
+        for name in topics {
+            let mut operations = vec!["Describe", "DescribeConfigs", "Read", "Write"];
+            operations.extend((*name == config.topics.ids).then_some("Delete"));
+            denials.add(TOPIC, name, operations);
+        }
+        for group in [fulfilment::GROUP, tracking::GROUP, forward::GROUP] {
+            denials.add(GROUP, group, vec!["Describe", "Read"]);
+        }
+        denials.add(TRANSACTIONAL_ID, "encargo-fulfilment-", vec!["Write"]);
+        denials.add(CLUSTER, "", vec!["DescribeConfigs"]);
+        denials
+    }
+
+    fn needed(role: Option<Role>) -> String {
+        let flags = [("topics.forward_states", "old".to_owned()), ("log.url", "kafka://b:9092".to_owned())];
+        let config = crate::config::load(None, &flags).unwrap().config;
+        let found = nothing(&config).judge(&config, role, "b:9092");
+        let commands = found.into_iter().map(|finding| finding.mend.expect("a command"));
+        let start = "kafka-acls.sh --bootstrap-server b:9092 --add --allow-principal User:… ";
+        commands
+            .map(|command| command.strip_prefix(start).expect(&command).replace("--operation ", "") + "\n")
+            .collect()
+    }
+
+    #[test]
+    fn each_role_needs_its_own_rights_alone() {
+        let intake = "Describe DescribeConfigs Write --topic compra_detalle
+Describe DescribeConfigs Read --topic compra_confirmada
+Describe DescribeConfigs Read --topic compra_dead_letters
+Describe DescribeConfigs Write Delete --topic encargo_ids
+Describe DescribeConfigs --topic encargo_flows
+Describe DescribeConfigs --topic encargo_commands
+Describe DescribeConfigs Read --topic encargo_outcomes
+Describe DescribeConfigs Read --topic old
+Describe --group encargo-fulfilment
+Describe --group encargo-tracking
+DescribeConfigs --cluster
+";
+        let fulfilment = "Describe DescribeConfigs Read --topic compra_detalle
+Describe DescribeConfigs Read Write --topic compra_confirmada
+Describe DescribeConfigs Write --topic compra_dead_letters
+Describe DescribeConfigs --topic encargo_ids
+Describe DescribeConfigs Read Write --topic encargo_flows
+Describe DescribeConfigs Read --topic encargo_commands
+Describe DescribeConfigs Write --topic encargo_outcomes
+Describe DescribeConfigs Read Write --topic old
+Describe Read --group encargo-fulfilment
+Describe --group encargo-tracking
+Describe Read --group encargo-forward
+Write --resource-pattern-type prefixed --transactional-id encargo-fulfilment-
+DescribeConfigs --cluster
+";
+        let tracking = "Describe DescribeConfigs Write --topic compra_detalle
+Describe DescribeConfigs Read Write --topic compra_confirmada
+Describe DescribeConfigs Read --topic compra_dead_letters
+Describe DescribeConfigs --topic encargo_ids
+Describe DescribeConfigs Read --topic encargo_flows
+Describe DescribeConfigs Write --topic encargo_commands
+Describe DescribeConfigs Read Write --topic encargo_outcomes
+Describe DescribeConfigs Read Write --topic old
+Describe --group encargo-fulfilment
+Describe Read --group encargo-tracking
+DescribeConfigs --cluster
+";
+        assert_eq!(needed(Some(Role::Intake)), intake);
+        assert_eq!(needed(Some(Role::Fulfilment)), fulfilment);
+        assert_eq!(needed(Some(Role::Tracking)), tracking);
+        assert_eq!(needed(Some(Role::Mail)), "");
+        let all = needed(None);
+        assert!(all.contains("Describe DescribeConfigs Read Write Delete --topic encargo_ids\n"), "{all}");
+    }
 }
