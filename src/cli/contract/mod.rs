@@ -35,8 +35,7 @@ pub(super) enum Command {
     ///
     /// Each topic has two subjects there, TOPIC-value and TOPIC-key. All are judged before anything is changed.
     #[command(after_help = "Examples:\n  encargo contract publish --registry http://localhost:8081 --dry-run\n  \
-                            encargo contract publish --registry https://registry.example/apis/ccompat/v7 \\\n      \
-                            --user encargo --password-file /run/secrets/registry")]
+                            encargo contract publish --registry https://registry.example --user encargo --password-file FILE")]
     Publish(Publish),
 }
 
