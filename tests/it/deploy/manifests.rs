@@ -1,19 +1,16 @@
 //! The manifests for Kubernetes, as kustomize puts them together: each object is one, and what they say of each other is so.
 //! `scripts/try-manifests` has a real API server admit them.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::Write as _,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
 use crate::{
     cli::Done,
-    harness::{cluster::needed, process::output},
+    harness::{
+        cluster::needed,
+        process::{lines_of, output},
+    },
 };
 
 /// The kinds of KEDA and of the Prometheus operator, which no release of Kubernetes has a schema of.
@@ -36,20 +33,11 @@ fn built(folder: &Path) -> String {
 
 /// Each object, with what is wrong with it.
 fn judged(manifests: &str) -> Vec<(Value, Value)> {
-    let mut python = Command::new(needed("ENCARGO_TEST_PYTHON"))
-        .arg("tests/contract/manifests.py")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("Python starts");
-    python.stdin.take().unwrap().write_all(manifests.as_bytes()).expect("it reads");
-    let done = python.wait_with_output().expect("it ends");
-    assert!(done.status.success());
-    let line = |line: &str| {
-        let mut line: Value = serde_json::from_str(line).unwrap();
+    let judged = |line: String| {
+        let mut line: Value = serde_json::from_str(&line).unwrap();
         (line["object"].take(), line["verdict"].take())
     };
-    String::from_utf8(done.stdout).unwrap().lines().map(line).collect()
+    lines_of("tests/contract/manifests.py", manifests).into_iter().map(judged).collect()
 }
 
 /// The objects, of which each is well-formed.

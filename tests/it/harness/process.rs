@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, cluster::needed, eventually};
 
 /// Time for a child that was interrupted to end what it has started.
 const TO_CLEAN_UP: Duration = Duration::from_mins(1);
@@ -125,6 +125,20 @@ pub fn signal(name: &str, id: u32) {
 /// Runs a command to its end, good or bad; what it printed.
 pub fn output(command: &mut Command) -> Output {
     end(PATIENCE, command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
+
+/// The lines that a Python program prints about what it is given to read.
+pub fn lines_of(script: &str, input: &str) -> Vec<String> {
+    let mut command = Command::new(needed("ENCARGO_TEST_PYTHON"));
+    let mut python = command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python starts");
+    let mut unread = python.stdin.take().expect("piped");
+    let done = thread::scope(|scope| {
+        // it prints before it has read all, and neither pipe holds much
+        scope.spawn(move || unread.write_all(input.as_bytes()).expect("it reads"));
+        python.wait_with_output().expect("it ends")
+    });
+    assert!(done.status.success());
+    String::from_utf8(done.stdout).expect("UTF-8").lines().map(str::to_owned).collect()
 }
 
 /// Runs a command to its end, with the streams that it was given.
