@@ -100,22 +100,25 @@ impl Clock {
     }
 
     /// Waits until this clock has moved on by `duration`.
-    #[expect(clippy::disallowed_methods, reason = "the one place that waits for the system clock")]
     pub async fn sleep(&self, duration: Duration) {
+        self.sleep_until(self.monotonic().saturating_add(duration)).await;
+    }
+
+    /// Waits until this clock is at `due`. Rounds that come at fixed times sleep by this: what is left of one is less once
+    /// it has been reckoned.
+    #[expect(clippy::disallowed_methods, reason = "the one place that waits for the system clock")]
+    pub async fn sleep_until(&self, due: Monotonic) {
         match &self.0 {
-            Source::System { .. } => tokio::time::sleep(duration).await,
-            Source::Manual(manual) => {
-                let due = manual.reading().monotonic + duration;
-                loop {
-                    // armed before the time is read, so that no move between reading and waiting is lost
-                    let mut moved = pin!(manual.moved.notified());
-                    moved.as_mut().enable();
-                    if manual.reading().monotonic >= due {
-                        return;
-                    }
-                    moved.await;
+            Source::System { .. } => tokio::time::sleep(due.saturating_sub(self.monotonic())).await,
+            Source::Manual(manual) => loop {
+                // armed before the time is read, so that no move between reading and waiting is lost
+                let mut moved = pin!(manual.moved.notified());
+                moved.as_mut().enable();
+                if manual.reading().monotonic >= due {
+                    return;
                 }
-            }
+                moved.await;
+            },
         }
     }
 

@@ -89,7 +89,7 @@ impl Leases {
             let begun = self.clock.monotonic();
             let part = if self.renew().await { RENEW_AFTER } else { RETRY_AFTER };
             let due = begun + self.length / part;
-            self.clock.sleep(due.saturating_sub(self.clock.monotonic())).await;
+            self.clock.sleep_until(due).await;
         }
     }
 

@@ -65,7 +65,7 @@ impl Mailer {
                 () = &mut rung => (false, false),
                 // what is to be tried again waits for longer than anybody does here
                 () = self.progress.notified() => (true, true),
-                () = env.clock.sleep(due.saturating_sub(env.clock.monotonic())) => (true, false),
+                () = env.clock.sleep_until(due) => (true, false),
             };
         }
         Ok(())
