@@ -107,8 +107,8 @@ async fn with_rights() -> (Broker, Cluster) {
     let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer \
                       super.users=User:ANONYMOUS";
     let broker = Broker::start_with(&[("KAFKA_TLS", "1"), ("KAFKA_EXTRA", authorizer)]);
-    let mut cluster = Cluster::name(&[("log.replication", "1"), ("log.min_insync", "1")]).await;
-    cluster.set("log.url", format!("kafka://{}", broker.address()));
+    let url = format!("kafka://{}", broker.address());
+    let cluster = Cluster::name(&[("log.url", &*url), ("log.replication", "1"), ("log.min_insync", "1")]).await;
     (broker, cluster)
 }
 

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    fs::File,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::{
         Arc,
@@ -17,15 +18,13 @@ use encargo::{
     store::Store,
 };
 use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::spawn_blocking;
 
 use super::{
     PATIENCE, eventually,
     process::{Process, output},
 };
 
-/// Groups have the same names in every set-up, so there is one set-up on the cluster at a time.
-static CLUSTER: Mutex<()> = Mutex::const_new(());
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A server that the environment must name.
@@ -39,13 +38,12 @@ pub fn needed(variable: &str) -> String {
 pub struct Cluster {
     pub folder: TempDir,
     settings: BTreeMap<&'static str, String>,
-    _alone: MutexGuard<'static, ()>,
+    _alone: File,
 }
 
 impl Cluster {
     /// Makes the names, with settings of the test's own; the topics are not there yet.
     pub async fn name(settings: &[(&'static str, &str)]) -> Self {
-        let alone = CLUSTER.lock().await;
         let own = format!("{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -74,6 +72,7 @@ impl Cluster {
         ]
         .into();
         all.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        let alone = alone_on(&all["log.url"]).await;
         Self { folder, settings: all, _alone: alone }
     }
 
@@ -178,6 +177,16 @@ fn is_for_now(output: &Output) -> bool {
     let said = String::from_utf8_lossy(&output.stderr);
     // brokers that were out of touch for a moment do not count as copies
     [FOR_NOW, "InvalidReplicationFactor"].iter().any(|words| said.contains(words))
+}
+
+/// Waits until nobody else has a set-up on these brokers, and keeps others from it until it is dropped: groups have the same
+/// names in every set-up. It holds between processes, since `scripts/test` runs two at once.
+async fn alone_on(brokers: &str) -> File {
+    let name = brokers.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name).with_extension("lock");
+    let file = File::create(path).expect("a file in the target folder");
+    let locked = spawn_blocking(move || file.lock().map(|()| file));
+    locked.await.expect("no panic").expect("a file system that knows locks")
 }
 
 /// Makes an empty database; its address.
