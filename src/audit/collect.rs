@@ -1,10 +1,15 @@
-use std::{collections::BTreeMap, fs, io::BufRead, path::Path};
+use std::{
+    collections::{BTreeMap, hash_map::Entry},
+    fs,
+    io::BufRead,
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
-use super::{Commanded, Counts, Event, Facts, Mail, Placed, View, refused::Refused};
+use super::{Commanded, Counts, Event, Facts, Mail, Placed, View, lines::Lines, refused::Refused};
 use crate::{
     domain::{Timestamp, wire},
     eventlog::{EventLog, Record, TopicPartition},
@@ -24,6 +29,8 @@ pub struct Sources<'a> {
     pub states: &'a str,
     /// The dead letters' topic.
     pub dead: &'a str,
+    /// The topic of the flows, where each order is judged by the one that it began with; `None`: all by the same rules.
+    pub flows: Option<&'a str>,
 }
 
 /// Orders read from the store at a time.
@@ -53,10 +60,20 @@ pub async fn collect(sources: Sources<'_>) -> Result<Facts> {
         "{in_avro} orders on {} bear the number of a schema and are not JSON; the auditor reads no Avro, so it cannot judge them",
         sources.orders
     );
-    let mut unreadable = 0_u64;
-    read_topic(sources.log, sources.states, |partition, record| match event(partition, &record) {
-        Some(event) => facts.events.push(event),
-        None => unreadable += 1,
+    let (mut lines, mut unreadable) = (read_lines(&sources)?, 0_u64);
+    read_topic(sources.log, sources.states, |partition, record| {
+        let value = said(&record);
+        let event = value.as_ref().and_then(|value| event(partition, &record, value));
+        let (Some(event), Some(value)) = (event, value) else {
+            unreadable += 1;
+            return;
+        };
+        if let Entry::Vacant(place) = facts.lines.entry(event.id)
+            && let Some(line) = lines.of(&value)
+        {
+            place.insert(line);
+        }
+        facts.events.push(event);
     })?;
     anyhow::ensure!(unreadable == 0, "{unreadable} records of {} cannot be read", sources.states);
     facts.views = read_views(sources.store).await?;
@@ -85,6 +102,17 @@ pub(super) fn read_topic(log: &dyn EventLog, topic: &str, mut each: impl FnMut(u
     Ok(())
 }
 
+/// The flows in use; none where there is no topic of them, as in a log from before there was one.
+fn read_lines(sources: &Sources<'_>) -> Result<Lines> {
+    let mut lines = Lines::default();
+    if let Some(topic) = sources.flows
+        && sources.log.topic(topic)?.is_some()
+    {
+        read_topic(sources.log, topic, |_, record| lines.take(&record))?;
+    }
+    Ok(lines)
+}
+
 fn placed(value: &Value, id: &str, product: &str, email: &str) -> Option<Placed> {
     let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
     Some(Placed { id: value.get(id)?.as_u64()?, product: text(product)?, email: text(email)? })
@@ -103,8 +131,7 @@ fn said(record: &Record) -> Option<Value> {
     }
 }
 
-fn event(partition: u32, record: &Record) -> Option<Event> {
-    let value = said(record)?;
+fn event(partition: u32, record: &Record, value: &Value) -> Option<Event> {
     let at = match value.get("at") {
         Some(at) => at.as_str()?.parse::<Timestamp>().ok()?,
         None => record.at,
@@ -155,16 +182,16 @@ async fn read_views(store: &dyn Store) -> Result<BTreeMap<u64, View>> {
 
 /// Reads what clients were told of orders: a line of JSON per acknowledgement, with `orderid`, `product` and `email`.
 pub fn read_acknowledged(path: &Path) -> Result<Vec<Placed>> {
-    read_lines(path, "an acknowledgement", |_, value| placed(&value, "orderid", "product", "email"))
+    read_json(path, "an acknowledgement", |_, value| placed(&value, "orderid", "product", "email"))
 }
 
 /// Reads what clients were told of commands: a line of JSON per command, with `orderid`, `command` and `done`.
 pub fn read_commanded(path: &Path) -> Result<Vec<Commanded>> {
-    read_lines(path, "what became of a command", |_, value| serde_json::from_value(value).ok())
+    read_json(path, "what became of a command", |_, value| serde_json::from_value(value).ok())
 }
 
 /// The lines of a file of JSON; `what` says for an error what each of them is.
-fn read_lines<T>(path: &Path, what: &str, parse: impl Fn(u64, Value) -> Option<T>) -> Result<Vec<T>> {
+fn read_json<T>(path: &Path, what: &str, parse: impl Fn(u64, Value) -> Option<T>) -> Result<Vec<T>> {
     let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let lines = (0..).zip(std::io::BufReader::new(file).lines());
     lines
@@ -192,7 +219,7 @@ pub fn read_maildir(path: &Path) -> Result<Vec<Mail>> {
 /// Reads what an SMTP server noted, in its order of arrival: a line of JSON per mail, with `id`, `estado`, `message_id`
 /// and `to`.
 pub fn read_mails(path: &Path) -> Result<Vec<Mail>> {
-    read_lines(path, "a mail", |number, value| noted(&value, number))
+    read_json(path, "a mail", |number, value| noted(&value, number))
 }
 
 fn noted(value: &Value, arrival: u64) -> Option<Mail> {

@@ -5,13 +5,13 @@ use std::{
     time::Duration,
 };
 
-use super::{Commanded, Counts, Event, Facts, Mail, Placed};
+use super::{Commanded, Counts, Event, Facts, Line, Mail, Placed};
 
 /// What is expected.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// The states of the line with their dwells, in order.
-    pub flow: Vec<(String, Duration)>,
+    /// The line of the orders whose own one is not among the facts.
+    pub flow: Line,
     /// Whether every order's life must be over by now.
     pub all_finished: bool,
     /// Whether every (order, state) must have been mailed by now.
@@ -60,7 +60,8 @@ pub fn judge(facts: &Facts, rules: &Rules) -> Report {
         if orders.get(id).is_some_and(|order| history.first().is_none_or(|event| event.to != order.email)) {
             report.object("I2", *id, "begins with another address than it was placed with");
         }
-        life::judge(*id, history, rules, &mut report);
+        let line = facts.lines.get(id).map_or(&rules.flow, |line| line);
+        life::judge(*id, history, line, rules, &mut report);
     }
     for id in orders.keys().filter(|id| !histories.contains_key(id)) {
         if rules.all_finished {

@@ -5,6 +5,7 @@
 
 mod collect;
 mod judge;
+mod lines;
 mod refused;
 mod second;
 
@@ -12,9 +13,16 @@ pub use collect::{Sources, collect, parse_mail, read_acknowledged, read_commande
 pub use judge::{Report, Rules, judge};
 pub use second::{Records, differences, read_dump, read_log};
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::Deserialize;
+
+/// The states that an order goes through, in order, each with its dwell; `None`: it is left by command alone, or is the last one.
+pub type Line = Vec<(String, Option<Duration>)>;
 
 /// Everything that is judged.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +33,8 @@ pub struct Facts {
     pub orders: Vec<Placed>,
     /// The records of the states' topic.
     pub events: Vec<Event>,
+    /// The lines that orders began with, as far as the log tells them.
+    pub lines: HashMap<u64, Arc<Line>>,
     /// Input records that became dead letters.
     pub dead: u64,
     /// What the store says of each order.

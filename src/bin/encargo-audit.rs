@@ -8,8 +8,12 @@ use encargo::{
     app::offline,
     audit::{self, Facts, Report, Rules, Sources},
     config,
+    domain::Flow,
 };
 use serde::Serialize;
+
+/// Dwell of orders of which neither the arguments nor the log say it: that of the old services.
+const DWELL: Duration = Duration::from_secs(8);
 
 /// Recounts log, store and mailbox, and objects to anything lost, doubled, early or out of order.
 ///
@@ -29,12 +33,12 @@ struct Arguments {
     /// The store: `sqlite:PATH`, `postgres://…` [default: store.db in the data folder].
     #[arg(long)]
     store: Option<String>,
-    /// The states, in order.
-    #[arg(long, value_delimiter = ',', default_value = "recibido,preparando,entregando,finalizado")]
-    states: Vec<String>,
-    /// The dwell of each state.
-    #[arg(long, default_value = "8s", value_parser = humantime::parse_duration)]
-    dwell: Duration,
+    /// The states of all orders, in order, whatever the log says [default: those of the flow that each order began with].
+    #[arg(long, value_delimiter = ',')]
+    states: Option<Vec<String>>,
+    /// The dwell of each state of all orders, whatever the log says [default: that of the flow that each order began with].
+    #[arg(long, value_parser = humantime::parse_duration)]
+    dwell: Option<Duration>,
     /// What clients were told is accepted: a JSON object per line with orderid, product, email.
     #[arg(long)]
     acknowledged: Option<PathBuf>,
@@ -78,6 +82,7 @@ async fn main() -> Result<ExitCode> {
         orders: &topics.orders,
         states: &topics.states,
         dead: &topics.dead,
+        flows: (arguments.states.is_none() && arguments.dwell.is_none()).then_some(&topics.flows),
     })
     .await?;
     if let Some(path) = &arguments.acknowledged {
@@ -93,8 +98,9 @@ async fn main() -> Result<ExitCode> {
         facts.mails = audit::read_mails(path)?;
     }
     let judges_mails = arguments.maildir.is_some() || arguments.mails.is_some();
+    let states = arguments.states.unwrap_or_else(|| Flow::STATES.map(str::to_owned).into());
     let rules = Rules {
-        flow: arguments.states.into_iter().map(|estado| (estado, arguments.dwell)).collect(),
+        flow: states.into_iter().map(|estado| (estado, Some(arguments.dwell.unwrap_or(DWELL)))).collect(),
         all_finished: !arguments.running,
         all_mailed: !arguments.running && judges_mails,
         one_order_each: arguments.one_order_each,

@@ -303,7 +303,7 @@ impl Trial {
     }
 
     fn rules(&self) -> Rules {
-        let flow = Flow::STATES.map(|estado| (estado.to_owned(), self.dwell)).into();
+        let flow = Flow::STATES.map(|estado| (estado.to_owned(), Some(self.dwell))).into();
         Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None }
     }
 }
@@ -312,7 +312,7 @@ async fn collect(config: &Config, store: &dyn Store) -> Result<Facts> {
     let log = offline::log(config)?;
     let topics = &config.topics;
     let (orders, states, dead) = (&*topics.orders, &*topics.states, &*topics.dead);
-    audit::collect(Sources { log: &*log, store, orders, states, dead }).await
+    audit::collect(Sources { log: &*log, store, orders, states, dead, flows: None }).await
 }
 
 /// Of which mails the ledger knows that an attempt may have succeeded.

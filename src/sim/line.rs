@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::domain::{
-    Flow, Step,
-    flow::{Dwell, Leave, Parts},
+use crate::{
+    audit,
+    domain::{
+        Flow, Step,
+        flow::{Dwell, Leave, Parts},
+    },
 };
 
 /// The name of all versions.
@@ -83,8 +86,7 @@ impl Line {
     }
 
     /// The states with their times, as the auditor takes them.
-    pub(super) fn rules(&self) -> Vec<(String, Duration)> {
-        let dwell = |left: Option<Left>| left.and_then(Left::dwell).unwrap_or_default();
-        self.states.iter().map(|(state, left)| ((*state).to_owned(), dwell(*left))).collect()
+    pub(super) fn rules(&self) -> audit::Line {
+        self.states.iter().map(|(state, left)| ((*state).to_owned(), left.and_then(Left::dwell))).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! What is judged when all is at rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     instance::Shared,
@@ -21,7 +21,7 @@ const STATES_IN_ORDER: [&str; 4] = ["recibido", "preparando", "entregando", "fin
 /// The auditor's verdict, and the ledger's account of every mail. Strangers' records are not judged.
 pub(super) fn judge(shared: &Shared, acknowledged: Vec<Placed>, model: &Model) -> Result<(Facts, Report), Vec<String>> {
     let Shared { log, store, runtime, setup, .. } = shared;
-    let sources = Sources { log, store, orders: ORDERS, states: STATES, dead: DEAD };
+    let sources = Sources { log, store, orders: ORDERS, states: STATES, dead: DEAD, flows: None };
     let facts = runtime.block_on(audit::collect(sources));
     let mut facts = facts.map_err(|error| vec![format!("cannot be audited: {error:#}")])?;
     facts.acknowledged = acknowledged;
@@ -72,6 +72,7 @@ fn by_line(facts: &Facts, lines: &[Line], model: &Model) -> Report {
                 .filter(|(order, _)| is_one(**order))
                 .map(|(id, view)| (*id, view.clone()))
                 .collect(),
+            lines: HashMap::new(),
             mails: facts.mails.iter().filter(|mail| is_one(mail.id)).cloned().collect(),
             commanded: facts.commanded.iter().filter(|command| is_one(command.id)).cloned().collect(),
             counts: None,

@@ -95,10 +95,11 @@ async fn what_the_kit_loads_troubles_and_kills_the_auditor_can_judge() {
     let log = SqliteLog::open_read_only(&data.join("log.db")).unwrap();
     let store = SqliteStore::open_tool(&data.join("store.db")).unwrap();
     let (orders, states, dead) = ("compra_detalle", "compra_confirmada", "compra_dead_letters");
-    let mut facts = audit::collect(Sources { log: &log, store: &store, orders, states, dead }).await.unwrap();
+    let mut facts =
+        audit::collect(Sources { log: &log, store: &store, orders, states, dead, flows: None }).await.unwrap();
     facts.mails = sink.facts();
     facts.acknowledged = outcome.acknowledged(&customers);
-    let flow = Flow::STATES.map(|estado| (estado.to_owned(), DWELL)).into();
+    let flow = Flow::STATES.map(|estado| (estado.to_owned(), Some(DWELL))).into();
     let rules = Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None };
     let report = audit::judge(&facts, &rules);
     assert_eq!(report.objections, Vec::<String>::new());
@@ -192,10 +193,7 @@ async fn a_system_that_runs_is_measured_and_one_whose_mails_do_not_come_gets_no_
     let process = server.id().to_string();
     let run = |more: &[&str]| {
         let place = ["--target", &target, "--ops", &ops, "--process", &process, "--rate", "20", "--duration", "1s"];
-        // the dwell by which the auditor judges is that of the settings
-        let mut command = bench(folder.path(), &place);
-        command.env("ENCARGO_DWELL", "100ms").args(more);
-        output(&mut command)
+        output(bench(folder.path(), &place).args(more))
     };
     let data = data.to_str().unwrap();
     let good = run(&["--data", data, "--sink", &sink, "--json"]);
@@ -222,6 +220,34 @@ async fn a_system_that_runs_is_measured_and_one_whose_mails_do_not_come_gets_no_
     let unseen = run(&["--data", "/nowhere", "--unaudited"]);
     let said = String::from_utf8(unseen.stdout).unwrap();
     assert!(unseen.status.success() && said.starts_with("# Not audited") && said.contains("p99"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_runs_is_judged_by_the_flows_that_its_orders_began_with() {
+    let (folder, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = folder.path().join("data");
+    let mut launch = launch(&data, "none:");
+    for dwell in ["300ms", "100ms"] {
+        launch.arguments[1] = dwell.into();
+        let server = launch.start().await.unwrap();
+        let (target, ops) = (format!("http://{}", server.intake), format!("http://{}", server.ops));
+        let place = ["--target", &target, "--ops", &ops, "--data", data.to_str().unwrap()];
+        let run = measured(work.path(), &[&place[..], &["--rate", "20", "--duration", "1s"]].concat());
+        assert_eq!(run["audit"]["objections"], serde_json::json!([]));
+        assert!(run["audit"]["orders"].as_u64() > Some(0), "{run}");
+        server.stop().await.unwrap();
+    }
+    let audit = |more: &[&str]| {
+        let mut auditor = Command::new(env!("CARGO_BIN_EXE_encargo-audit"));
+        let done =
+            output(auditor.current_dir(folder.path()).args(["--json", "--data", data.to_str().unwrap()]).args(more));
+        let verdict: Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
+        (done.status.code(), verdict["objections"].as_array().unwrap().len())
+    };
+    assert_eq!(audit(&[]), (Some(0), 0));
+    // what it is told counts more than what the log says
+    let (code, objections) = audit(&["--dwell", "200ms"]);
+    assert!(code == Some(1) && objections > 0, "{objections} objections");
 }
 
 #[test]

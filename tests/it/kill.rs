@@ -64,12 +64,13 @@ async fn nothing_acknowledged_is_lost_doubled_early_or_out_of_order() {
     let log = SqliteLog::open_read_only(&data.join("log.db")).unwrap();
     let store = SqliteStore::open_tool(&data.join("store.db")).unwrap();
     let (orders, states, dead) = ("compra_detalle", "compra_confirmada", "compra_dead_letters");
-    let mut facts = audit::collect(Sources { log: &log, store: &store, orders, states, dead }).await.unwrap();
+    let mut facts =
+        audit::collect(Sources { log: &log, store: &store, orders, states, dead, flows: None }).await.unwrap();
     facts.mails = audit::read_maildir(&data.join("mail")).unwrap();
     facts.acknowledged = unkeyed;
     facts.acknowledged.extend(requests.lock().await.values().flatten().cloned());
     facts.commanded = commanded;
-    let flow = Flow::STATES.map(|estado| (estado.to_owned(), Duration::from_millis(150))).into();
+    let flow = Flow::STATES.map(|estado| (estado.to_owned(), Some(Duration::from_millis(150)))).into();
     let rules = Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None };
     let report = audit::judge(&facts, &rules);
     let acknowledged = facts.acknowledged.len();

@@ -219,11 +219,12 @@ async fn instances_share_the_work_and_neither_kills_nor_updates_lose_anything() 
         orders: &topics.orders,
         states: &topics.states,
         dead: &topics.dead,
+        flows: None,
     };
     let mut facts = audit::collect(sources).await.unwrap();
     facts.mails = audit::read_maildir(&cluster.folder.path().join("mail")).unwrap();
     facts.acknowledged = acknowledged;
-    let flow = Flow::STATES.map(|estado| (estado.to_owned(), DWELL)).into();
+    let flow = Flow::STATES.map(|estado| (estado.to_owned(), Some(DWELL))).into();
     let rules = Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None };
     let report = audit::judge(&facts, &rules);
     let [killed, updated] = [false, true].map(|is_updated| lateness(&facts, |at| is_updated == (at >= updates_began)));

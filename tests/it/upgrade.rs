@@ -45,11 +45,12 @@ async fn files_with_orders_in_flight_go_on() {
     let log = SqliteLog::open_read_only(&data.join("log.db")).unwrap();
     let store = SqliteStore::open_tool(&data.join("store.db")).unwrap();
     let (orders, states, dead) = ("compra_detalle", "compra_confirmada", "compra_dead_letters");
-    let mut facts = audit::collect(Sources { log: &log, store: &store, orders, states, dead }).await.unwrap();
+    let mut facts =
+        audit::collect(Sources { log: &log, store: &store, orders, states, dead, flows: None }).await.unwrap();
     let now = audit::read_maildir(&data.join("mail")).unwrap();
     assert_eq!(now.len(), (ORDERS + 1) * Flow::STATES.len() - SENT, "what was mailed before is not mailed again");
     facts.mails = now;
-    let flow = Flow::STATES.map(|estado| (estado.to_owned(), Duration::from_secs(1))).into();
+    let flow = Flow::STATES.map(|estado| (estado.to_owned(), Some(Duration::from_secs(1)))).into();
     let rules = Rules { flow, all_finished: true, all_mailed: false, one_order_each: false, late_max: None };
     let report = audit::judge(&facts, &rules);
     assert_eq!((report.orders, report.objections), (ORDERS as u64 + 1, Vec::<String>::new()));

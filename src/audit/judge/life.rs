@@ -1,7 +1,7 @@
 //! The auditor's own model of an order's life: what may follow what, and not before when.
 
 use super::{Report, Rules};
-use crate::audit::Event;
+use crate::audit::{Event, Line};
 
 /// Where an order stands after some of its events.
 struct Life<'a> {
@@ -18,7 +18,7 @@ struct Life<'a> {
 
 /// I2: the states of the line, in order, once each, none before its time has passed or somebody has said so; held, delayed
 /// and readdressed only between; and after an end nothing at all.
-pub(super) fn judge(id: u64, history: &[&Event], rules: &Rules, report: &mut Report) {
+pub(super) fn judge(id: u64, history: &[&Event], line: &Line, rules: &Rules, report: &mut Report) {
     if history.iter().any(|event| event.position.0 != history[0].position.0) {
         report.object("I2", id, "has events in more than one partition");
     }
@@ -31,7 +31,7 @@ pub(super) fn judge(id: u64, history: &[&Event], rules: &Rules, report: &mut Rep
         {
             report.object("I2", id, &format!("did command {:?} twice", event.command));
         }
-        match step(life, event, rules, report) {
+        match step(life, event, line, rules, report) {
             Ok(next) => life = Some(next),
             Err(text) => return report.object("I2", id, &text),
         }
@@ -40,55 +40,61 @@ pub(super) fn judge(id: u64, history: &[&Event], rules: &Rules, report: &mut Rep
     match (history[history.len() - 1].closes.as_deref(), life.end) {
         (Some("finished"), Some(state)) => {
             report.finished += 1;
-            if rules.flow.last().is_none_or(|(last, _)| last != state) {
+            if line.last().is_none_or(|(last, _)| last != state) {
                 report.object("I2", id, &format!("is finished in {state:?}"));
             }
         }
         (None, Some(_)) => report.finished += 1,
         (Some(_), Some(_)) => report.cancelled += 1,
         (_, None) if rules.all_finished => {
-            report.object("I2", id, &format!("stopped at {:?}", rules.flow[life.place].0));
+            report.object("I2", id, &format!("stopped at {:?}", line[life.place].0));
         }
         (_, None) => {}
     }
 }
 
 /// What an event makes of a life, or what is wrong with it.
-fn step<'a>(life: Option<Life<'a>>, event: &'a Event, rules: &Rules, report: &mut Report) -> Result<Life<'a>, String> {
+fn step<'a>(
+    life: Option<Life<'a>>,
+    event: &'a Event,
+    line: &Line,
+    rules: &Rules,
+    report: &mut Report,
+) -> Result<Life<'a>, String> {
     let Some(life) = life else {
-        return match (event.change.is_none() && event.command.is_none(), rules.flow.first()) {
-            (true, Some((first, _))) if *first == event.estado => Ok(enter(0, event, rules)),
+        return match (event.change.is_none() && event.command.is_none(), line.first()) {
+            (true, Some((first, _))) if *first == event.estado => Ok(enter(0, event, line)),
             _ => Err(format!("begins with {:?}", event.estado)),
         };
     };
     if let Some(end) = life.end {
         return Err(format!("has state {:?} after its end, {end:?}", event.estado));
     }
-    let state = &rules.flow[life.place].0;
+    let state = &line[life.place].0;
     if let Some(change) = &event.change {
         return amend(life, state, change, event);
     }
-    let in_line = rules.flow.iter().position(|(estado, _)| *estado == event.estado);
+    let in_line = line.iter().position(|(estado, _)| *estado == event.estado);
     match (in_line, event.closes.as_deref()) {
         (Some(place), None | Some("finished")) if place == life.place + 1 => {
             leave(&life, state, event, rules, report);
-            Ok(enter(place, event, rules))
+            Ok(enter(place, event, line))
         }
         (None, Some("cancelled" | "refused")) if event.command.is_some() => {
             Ok(Life { end: Some(&event.estado), due: None, ..life })
         }
         (None, Some(closing)) => Err(format!("is {closing} in {:?}, and by no command", event.estado)),
-        (..) => match rules.flow.get(life.place + 1) {
+        (..) => match line.get(life.place + 1) {
             Some((next, _)) => Err(format!("has state {:?} where {next:?} belongs", event.estado)),
             None => Err(format!("has state {:?} after its last", event.estado)),
         },
     }
 }
 
-fn enter<'a>(place: usize, event: &'a Event, rules: &Rules) -> Life<'a> {
-    let is_last = place + 1 == rules.flow.len();
-    let dwell = rules.flow[place].1.as_millis() as i64;
-    let due = if is_last || event.waits.as_deref() == Some("command") { None } else { Some(event.at + dwell) };
+fn enter<'a>(place: usize, event: &'a Event, line: &Line) -> Life<'a> {
+    let is_last = place + 1 == line.len();
+    let has_timer = !is_last && event.waits.as_deref() != Some("command");
+    let due = line[place].1.filter(|_| has_timer).map(|dwell| event.at + dwell.as_millis() as i64);
     Life { place, due, is_held: false, left: None, end: is_last.then_some(&event.estado) }
 }
 

@@ -6,7 +6,7 @@ use crate::audit::{Mail, View};
 const STATES: [&str; 4] = ["recibido", "preparando", "entregando", "finalizado"];
 
 fn rules() -> Rules {
-    let flow = STATES.map(|estado| (estado.to_owned(), Duration::from_secs(1))).into();
+    let flow = STATES.map(|estado| (estado.to_owned(), Some(Duration::from_secs(1)))).into();
     Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: Some(Duration::from_secs(8)) }
 }
 

@@ -153,7 +153,7 @@ impl Capacity {
         let measured = trial.run(&system).await?;
         let words = in_words(self.shared.output.lang, "bench_constant", rate, self.step, arrivals);
         let run = Run::new(words, &system, &measured, None, false);
-        let states = system.flow().len() as f64;
+        let states = f64::from(system.flow()?.last_seq());
         let broke = run
             .figures
             .as_ref()

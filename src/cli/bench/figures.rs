@@ -138,9 +138,9 @@ impl Figures {
         let Measured { outcome, samples, before, after, seconds, seconds_all, audit, .. } = measured;
         let acknowledgements: Vec<f64> = outcome.latencies().map(|seconds| seconds * 1e3).collect();
         let events = audit.as_ref().map_or(&[][..], |audit| &audit.facts.events);
-        let last = system.flow().last().map(|(state, _)| state.clone()).unwrap_or_default();
         let lateness = lateness(events);
-        let completed = span(events.iter().filter(|event| event.estado == last).map(|event| event.at));
+        let completed =
+            span(events.iter().filter(|event| event.closes.as_deref() == Some("finished")).map(|event| event.at));
         let arrived = span(audit.iter().flat_map(|audit| &audit.arrivals).map(|(_, _, at)| *at));
         let rate = |(count, seconds): (u64, f64)| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
         // without the log, as the metrics tell it, over all the time that it took

@@ -19,6 +19,7 @@ use crate::{
         flags::{LogFlag, StoreFlag},
         output::StatusLine,
     },
+    domain::Step,
 };
 
 /// Dwell of each state, within which all orders must be placed.
@@ -74,7 +75,7 @@ impl Restart {
         let places = vec![self.log.setting(), self.store.setting()];
         let mut system = System::own(settings, &self.shared.own(DWELL, places)).await?;
         let all = customers("1010")?;
-        let dwell = system.flow().first().map_or(Duration::ZERO, |(_, dwell)| *dwell);
+        let dwell = system.flow()?.step(1).map_or(Duration::ZERO, Step::usual_dwell);
         let began = Instant::now();
         status.show(&format!("placing {} orders", self.orders));
         let load = Trial {
@@ -121,7 +122,7 @@ async fn recover(system: &mut System, all_due: Instant, orders: f64, status: &St
     status.show("killed; its timers come due");
     let ready = system.restart_at(all_due).await?;
     let began = Instant::now().checked_sub(ready).context("the clock began today")?;
-    let state = system.flow().get(1).map(|(state, _)| state.clone()).unwrap_or_default();
+    let state = system.flow()?.step(2).map(|step| step.state.clone()).unwrap_or_default();
     let sample = format!("encargo_order_transitions_total{{estado=\"{state}\"}}");
     let mut first = None;
     loop {

@@ -20,6 +20,7 @@ use crate::{
     },
     cli::{Settings, flags::Setting, open},
     config::{self, Config},
+    domain::{Flow, Step},
 };
 
 /// How often it is asked whether all is over.
@@ -171,11 +172,9 @@ impl System {
         })
     }
 
-    /// The states and dwells by which it is judged.
-    pub(super) fn flow(&self) -> Vec<(String, Duration)> {
-        let settings = &self.config.flow;
-        let dwell = |state: &String| settings.dwells.get(state).copied().unwrap_or(settings.dwell);
-        settings.states.iter().map(|state| (state.clone(), dwell(state))).collect()
+    /// The flow of the settings: that of a system of our own.
+    pub(super) fn flow(&self) -> Result<Flow> {
+        Ok(self.config.flow()?)
     }
 
     /// Ends a system of our own the hard way, and starts it again at a time on the same ports; how long it took then until it was
@@ -257,9 +256,9 @@ impl System {
     pub(super) async fn audit(&self, acknowledged: Vec<Placed>, customers: &Customers, is_over: bool) -> Result<Audit> {
         let (log, store) = (open::log(&self.config)?, open::store(&self.config).await?);
         let topics = &self.config.topics;
-        let (orders, states, dead) = (&*topics.orders, &*topics.states, &*topics.dead);
-        let mut facts =
-            audit::collect(Sources { log: log.as_ref(), store: store.as_ref(), orders, states, dead }).await?;
+        let (orders, states, dead, flows) = (&*topics.orders, &*topics.states, &*topics.dead, Some(&*topics.flows));
+        let sources = Sources { log: log.as_ref(), store: store.as_ref(), orders, states, dead, flows };
+        let mut facts = audit::collect(sources).await?;
         facts.orders.retain(|order| customers.is_theirs(&order.email));
         let ours: HashSet<u64> = facts.orders.iter().map(|order| order.id).collect();
         facts.events.retain(|event| ours.contains(&event.id));
@@ -272,8 +271,9 @@ impl System {
             facts.mails.retain(|mail| ours.contains(&mail.id));
             arrivals = sink.arrivals();
         }
+        let usual = |step: &Step| (step.state.to_string(), step.dwell().map(|dwell| dwell.usual));
         let rules = Rules {
-            flow: self.flow(),
+            flow: self.flow()?.steps().iter().map(usual).collect(),
             all_finished: is_over,
             all_mailed: is_over && self.sink.is_some(),
             one_order_each: true,

@@ -75,7 +75,7 @@ async fn cancels_race_the_timers_and_all_tell_the_same() {
     let log = SqliteLog::open_read_only(&data.join("log.db")).unwrap();
     let store = SqliteStore::open_tool(&data.join("store.db")).unwrap();
     let (orders_topic, states, dead) = ("compra_detalle", "compra_confirmada", "compra_dead_letters");
-    let sources = Sources { log: &log, store: &store, orders: orders_topic, states, dead };
+    let sources = Sources { log: &log, store: &store, orders: orders_topic, states, dead, flows: None };
     let mut facts = audit::collect(sources).await.unwrap();
     facts.mails = audit::read_maildir(&data.join("mail")).unwrap();
     facts.acknowledged = told.iter().map(|told| told.placed.clone()).collect();
@@ -87,7 +87,7 @@ async fn cancels_race_the_timers_and_all_tell_the_same() {
             is_done: *is_done,
         })
         .collect();
-    let flow = Flow::STATES.map(|estado| (estado.to_owned(), DWELL)).into();
+    let flow = Flow::STATES.map(|estado| (estado.to_owned(), Some(DWELL))).into();
     let rules = Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None };
     let report = audit::judge(&facts, &rules);
     assert_eq!(report.objections, Vec::<String>::new());

@@ -188,9 +188,9 @@ async fn ours_bear_the_numbers_of_their_schemas_when_that_is_set() {
     let mails = app.mails(4).await;
     let [orders, states, ..] = &names;
     let (log, store, dead) = (app.app().log().as_ref(), app.app().store().as_ref(), &*app.config.topics.dead);
-    let mut facts = audit::collect(audit::Sources { log, store, orders, states, dead }).await.unwrap();
+    let mut facts = audit::collect(audit::Sources { log, store, orders, states, dead, flows: None }).await.unwrap();
     facts.mails = mails;
-    let flow = Flow::STATES.map(|estado| (estado.to_owned(), app.config.flow.dwell)).into();
+    let flow = Flow::STATES.map(|estado| (estado.to_owned(), Some(app.config.flow.dwell))).into();
     let rules = audit::Rules { flow, all_finished: true, all_mailed: true, one_order_each: true, late_max: None };
     assert_eq!(audit::judge(&facts, &rules).objections, Vec::<String>::new());
 
