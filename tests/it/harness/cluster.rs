@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
     sync::{
         Arc,
@@ -18,11 +17,11 @@ use encargo::{
     store::Store,
 };
 use tempfile::TempDir;
-use tokio::task::spawn_blocking;
 
 use super::{
     PATIENCE, eventually,
     process::{Process, output},
+    turn::{self, Turn},
 };
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -38,7 +37,7 @@ pub fn needed(variable: &str) -> String {
 pub struct Cluster {
     pub folder: TempDir,
     settings: BTreeMap<&'static str, String>,
-    _alone: File,
+    _turn: Turn,
 }
 
 impl Cluster {
@@ -72,8 +71,10 @@ impl Cluster {
         ]
         .into();
         all.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
-        let alone = alone_on(&all["log.url"]).await;
-        Self { folder, settings: all, _alone: alone }
+        let turn = Turn::take(&all["log.url"]).await;
+        let this = Self { folder, settings: all, _turn: turn };
+        turn::await_empty_groups(this.log().as_ref()).await;
+        this
     }
 
     /// The same, with its topics.
@@ -177,16 +178,6 @@ fn is_for_now(output: &Output) -> bool {
     let said = String::from_utf8_lossy(&output.stderr);
     // brokers that were out of touch for a moment do not count as copies
     [FOR_NOW, "InvalidReplicationFactor"].iter().any(|words| said.contains(words))
-}
-
-/// Waits until nobody else has a set-up on these brokers, and keeps others from it until it is dropped: groups have the same
-/// names in every set-up. It holds between processes, since `scripts/test` runs two at once.
-async fn alone_on(brokers: &str) -> File {
-    let name = brokers.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name).with_extension("lock");
-    let file = File::create(path).expect("a file in the target folder");
-    let locked = spawn_blocking(move || file.lock().map(|()| file));
-    locked.await.expect("no panic").expect("a file system that knows locks")
 }
 
 /// Makes an empty database; its address.

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod load;
 pub mod process;
 pub mod stream;
+pub mod turn;
 
 use std::time::{Duration, Instant};
 
