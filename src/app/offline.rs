@@ -36,6 +36,21 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     }
 }
 
+/// Deletes topics of a cluster, with all that they hold: for whoever made them for a trial. Those of a file go with it.
+pub async fn delete_topics(config: &Config, names: Vec<String>) -> Result<()> {
+    match config.log_url() {
+        LogUrl::Sqlite(_) => Ok(()),
+        #[cfg(feature = "kafka")]
+        LogUrl::Kafka(brokers) => {
+            let log = super::kafka::connect(config, brokers)?;
+            let delete = move || log.delete_topics(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            Ok(tokio::task::spawn_blocking(delete).await??)
+        }
+        #[cfg(not(feature = "kafka"))]
+        LogUrl::Kafka(_) => Err(super::without_kafka()),
+    }
+}
+
 fn require(path: &Path, what: &str, config: &Config) -> Result<()> {
     if path.exists() {
         return Ok(());

@@ -14,6 +14,7 @@ mod follow;
 mod forecast;
 mod health;
 mod http;
+mod interrupt;
 mod list;
 mod log;
 mod mail;

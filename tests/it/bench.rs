@@ -303,6 +303,8 @@ async fn several_instances_are_measured_and_audited_as_one_system() {
     let (log, store) = (cluster.setting("log.url"), cluster.setting("store.url"));
     let arguments = ["scale", "--log", log, "--store", store, "--partitions", "2", "--instances", "2"];
     let load = ["--duration", "1s", "--dwell", "100ms"];
+    let log = cluster.log();
+    let left = topics_of_trials(&*log);
     let found = tokio::task::block_in_place(|| measured(folder.path(), &[&arguments[..], &load].concat()));
     let cell = &found["cells"][0];
     assert_eq!((cell["partitions"].as_u64(), cell["instances"].as_u64()), (Some(2), Some(2)));
@@ -310,6 +312,38 @@ async fn several_instances_are_measured_and_audited_as_one_system() {
     assert!(audit["orders"].as_u64() > Some(0) && audit["mails"].as_u64() >= audit["orders"].as_u64(), "{audit}");
     assert!(figures["completed_per_s"].as_f64() > Some(0.0), "{figures}");
     assert!(figures["cost"]["threads_per_1000"]["kafka"].as_f64() > Some(0.0), "{figures}");
+    all_are_removed(&*log, &left).await;
+
+    // and when it is interrupted
+    let long = [&arguments[..], &["--duration", "10m", "--dwell", "100ms"]].concat();
+    let mut child = bench(folder.path(), &long).spawn().unwrap();
+    eventually("a system on topics of its own", async || {
+        let has_topics = topics_of_trials(&*log).difference(&left).count() >= 7;
+        let has_log = std::fs::read_dir(folder.path()).unwrap().count() > 0;
+        if has_topics && has_log { Ok(()) } else { Err(format!("topics: {has_topics}, folder: {has_log}")) }
+    })
+    .await;
+    crate::harness::process::signal("-INT", child.id());
+    let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    assert_eq!(status.code(), Some(1));
+    all_are_removed(&*log, &left).await;
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "its folder is left");
+}
+
+/// Those that measurements make, from whatever time.
+#[cfg(feature = "kafka")]
+fn topics_of_trials(log: &dyn encargo::eventlog::EventLog) -> std::collections::BTreeSet<String> {
+    let names = log.topics().unwrap().into_iter().map(|topic| topic.name);
+    names.filter(|name| name.starts_with("scale_")).collect()
+}
+
+#[cfg(feature = "kafka")]
+async fn all_are_removed(log: &dyn encargo::eventlog::EventLog, before: &std::collections::BTreeSet<String>) {
+    eventually("its topics are removed", async || {
+        let more: Vec<_> = topics_of_trials(log).difference(before).cloned().collect();
+        if more.is_empty() { Ok(()) } else { Err(format!("{more:?}")) }
+    })
+    .await;
 }
 
 #[test]

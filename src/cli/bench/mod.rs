@@ -26,6 +26,7 @@ use self::{
 use super::{
     Settings, document,
     flags::{LogFlag, StoreFlag},
+    interrupt::{interrupted, unless},
     plot,
 };
 use crate::{
@@ -150,13 +151,17 @@ enum Shape {
 
 impl Bench {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
+        let stop = interrupted()?;
         match self.command {
-            Some(Command::Report(report)) => return report.run(settings).await,
-            Some(Command::Capacity(capacity)) => return capacity.run(settings).await,
-            Some(Command::Restart(restart)) => return restart.run(settings).await,
-            Some(Command::Scale(scale)) => return scale.run(settings).await,
-            None => {}
+            Some(Command::Report(report)) => unless(&stop, Box::pin(report.run(settings))).await,
+            Some(Command::Capacity(capacity)) => unless(&stop, Box::pin(capacity.run(settings))).await,
+            Some(Command::Restart(restart)) => unless(&stop, Box::pin(restart.run(settings))).await,
+            Some(Command::Scale(scale)) => scale.run(settings, &stop).await,
+            None => unless(&stop, Box::pin(self.measure(settings))).await,
         }
+    }
+
+    async fn measure(&self, settings: &Settings) -> Result<ExitCode> {
         let (pace, words) = self.profile.pace(self.shared.output.lang)?;
         let trial = Trial {
             customers: customers(&self.place.product)?,

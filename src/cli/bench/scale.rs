@@ -1,6 +1,7 @@
 //! `encargo bench scale`: what further instances and partitions bring, on Kafka and PostgreSQL.
 
 use std::{
+    collections::BTreeSet,
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -8,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     DWELL, Shared, customers,
@@ -20,10 +22,12 @@ use super::{
     system::{Own, System, variable},
 };
 use crate::{
+    app::offline,
     bench::{load::Pace, process::machine},
     cli::{
         Settings,
         flags::{LogFlag, MinInsyncFlag, ReplicationFlag, StoreFlag},
+        interrupt::unless,
         output::explain,
     },
     words::{fill, word},
@@ -41,9 +45,11 @@ const SETTLE: Duration = Duration::from_mins(5);
 
 /// Flags of `encargo bench scale`.
 #[derive(Debug, Args)]
-#[command(after_help = "It makes topics of its own, which stay, and fills the database: both are for trials.\n\n\
+#[command(
+    after_help = "It makes topics of its own, and removes them; its orders stay in the database, which is for trials.\n\n\
                   Example:\n  encargo bench scale --log kafka://127.0.0.1:19092 --store postgres://encargo@127.0.0.1:15432/bench --replication 1 \
-                  --min-insync 1")]
+                  --min-insync 1"
+)]
 pub(super) struct Scale {
     /// Partitions of the topics, one number after the other
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "4,12", value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -84,7 +90,7 @@ struct Cell {
 }
 
 impl Scale {
-    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
+    pub(super) async fn run(self, settings: &Settings, stop: &CancellationToken) -> Result<ExitCode> {
         let places =
             vec![self.log.setting(), self.store.setting(), self.replication.setting(), self.min_insync.setting()];
         let config = settings.load(&places)?.config;
@@ -95,23 +101,42 @@ impl Scale {
         let mut random = [0; 4];
         getrandom::fill(&mut random).context("the system has no random numbers")?;
         let run = format!("scale_{:08x}", u32::from_be_bytes(random));
-        let mut cells = Vec::new();
-        for &partitions in &self.partitions {
-            let topics = topics(&run, partitions, &self.replication.setting(), &self.min_insync.setting());
-            self.make_topics(settings, &topics).await?;
-            for &instances in &self.instances {
-                explain(&format!("{instances} instances on {partitions} partitions"));
-                let cell = self.cell(settings, topics.clone(), partitions, instances).await?;
-                if !cell.run.audit.is_kept() {
-                    self.shared.output.show(&cell.run, &page::of_run(self.shared.output.lang, &cell.run))?;
-                    return Ok(ExitCode::FAILURE);
-                }
-                cells.push(cell);
-            }
+        let cells = self.cells(settings, &run, stop).await;
+        // that of the numbers is the same for all
+        let made: BTreeSet<_> = self.partitions.iter().flat_map(|&partitions| names(&run, partitions)).collect();
+        let removed = offline::delete_topics(&config, made.into_iter().map(|(_, name)| name).collect()).await;
+        let cells = cells?;
+        removed.with_context(|| format!("cannot remove the topics that it made, {run}_…"))?;
+        if let Some(Cell { run, .. }) = cells.iter().find(|cell| !cell.run.audit.is_kept()) {
+            self.shared.output.show(run, &page::of_run(self.shared.output.lang, run))?;
+            return Ok(ExitCode::FAILURE);
         }
         let found = Found { version: env!("CARGO_PKG_VERSION"), machine: machine(), cells, limits };
         self.shared.output.show(&found, &found.document(&self.shared))?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// One after the other, until the auditor objects.
+    async fn cells(&self, settings: &Settings, run: &str, stop: &CancellationToken) -> Result<Vec<Cell>> {
+        let mut cells = Vec::new();
+        for &partitions in &self.partitions {
+            let mut topics = names(run, partitions);
+            topics.push(("log.partitions", partitions.to_string()));
+            let copies = [self.replication.setting(), self.min_insync.setting()];
+            topics.extend(copies.into_iter().filter_map(|(key, value)| Some((key, value?))));
+            // to its end in any case: what is made later would stay
+            self.make_topics(settings, &topics).await?;
+            for &instances in &self.instances {
+                explain(&format!("{instances} instances on {partitions} partitions"));
+                let cell = unless(stop, Box::pin(self.cell(settings, topics.clone(), partitions, instances))).await?;
+                let is_kept = cell.run.audit.is_kept();
+                cells.push(cell);
+                if !is_kept {
+                    return Ok(cells);
+                }
+            }
+        }
+        Ok(cells)
     }
 
     /// Has the program make the topics of a number of partitions.
@@ -160,18 +185,10 @@ impl Scale {
     }
 }
 
-/// Names of topics for a number of partitions, and what they are like.
-fn topics(
-    run: &str,
-    partitions: u32,
-    replication: &(&'static str, Option<String>),
-    min_insync: &(&'static str, Option<String>),
-) -> Vec<(&'static str, String)> {
+/// The topics for a number of partitions: settings and names.
+fn names(run: &str, partitions: u32) -> Vec<(&'static str, String)> {
     let name = |key: &'static str| (key, format!("{run}_{partitions}_{}", key.trim_start_matches("topics.")));
-    let mut settings: Vec<_> = TOPICS.map(name).into();
-    settings.extend([(IDS, format!("{run}_ids")), ("log.partitions", partitions.to_string())]);
-    settings.extend([replication, min_insync].into_iter().filter_map(|(key, value)| Some((*key, value.clone()?))));
-    settings
+    TOPICS.into_iter().map(name).chain([(IDS, format!("{run}_ids"))]).collect()
 }
 
 impl Found {

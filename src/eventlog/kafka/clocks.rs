@@ -58,8 +58,7 @@ impl KafkaLog {
             });
             clocks.collect()
         });
-        let gone = block_on(topics.admin.delete_topics(&[&name], &topics.admin_options()));
-        gone.map_err(|error| question_error(&format!("delete topic {name}"), &error))?;
+        topics.delete(&[&name])?;
         clocks
     }
 

@@ -259,6 +259,20 @@ impl Topics {
         }
     }
 
+    /// Deletes topics, with all that they hold. One that is not there is gone already.
+    pub(super) fn delete(&self, names: &[&str]) -> Result<()> {
+        let results = block_on(self.admin.delete_topics(names, &self.admin_options()));
+        for result in results.map_err(|error| question_error(&format!("delete {}", names.join(", ")), &error))? {
+            match result {
+                Ok(_) | Err((_, Code::UnknownTopicOrPartition)) => {}
+                Err((name, code)) => {
+                    return Err(question_error(&format!("delete topic {name}"), &KafkaError::Global(code)));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// How long a topic's records are kept; −1: for ever.
     pub(super) fn retention_ms(&self, topic: &str) -> i64 {
         if self.options.kept.iter().any(|kept| kept == topic) {
