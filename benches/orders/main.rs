@@ -56,15 +56,12 @@ async fn load_from(
     rate: Option<f64>,
 ) -> Outcome {
     let even = |rate| Pace::Open(Schedule::new(Profile::constant(rate, duration), Arrivals::Even));
+    let customers = Customers { run: "c".into(), products: vec!["1010".into()], unkeyed: 1 };
     let load = Load {
-        targets: vec![to],
-        host: "localhost".into(),
         client,
-        customers: Customers { run: "c".into(), products: vec!["1010".into()], unkeyed: 1 },
-        pace: rate.map_or(Pace::For(duration), even),
         connections,
         answer_max: Duration::from_mins(1),
-        retry: Duration::ZERO,
+        ..Load::new(vec![to], customers, rate.map_or(Pace::For(duration), even))
     };
     let outcome = load.run(Arc::default(), CancellationToken::new()).await;
     assert_eq!(outcome.complaint(), None);

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use super::{
     arrivals::{Arrivals, Twice},
     certificate::{Count, Promise, Repeat},
-    shop::verb,
     system::Done,
     watch::Seen,
 };
 use crate::{
     audit::{Commanded, Facts, Report},
-    bench::load::Outcome,
+    bench::{load::Outcome, shop::verb},
 };
 
 /// Everything that a trial has found out.

@@ -11,7 +11,6 @@ mod judge;
 mod page;
 mod plan;
 mod rest;
-mod shop;
 mod system;
 mod trial;
 mod watch;

@@ -14,7 +14,6 @@ use super::{
     judge::Evidence,
     plan::{Moment, plan},
     rest::rest,
-    shop::Shop,
     system::{SmallDisk, System, make_topics},
     watch::Watch,
 };
@@ -25,6 +24,7 @@ use crate::{
         load::{Arrivals as Spread, Customers, Load, Outcome, Pace, Profile, Progress, Schedule},
         process::Launch,
         scrape::Ops,
+        shop::Shop,
         sink::{Setup, Sink, Trouble},
     },
     clock::Clock,
@@ -181,7 +181,7 @@ impl Trial {
         let arrivals = Beside::start(|stop| Arrivals::default().take(sink.clone(), stop));
         let watch = Watch::new(http.clone(), system.urls(), self.seed);
         let watch = Beside::start(|stop| watch.look(progress.clone(), stop));
-        let shop = Shop::new(http, tracking, self.seed);
+        let shop = Shop::new(http, vec![tracking], self.seed);
         let shop = Beside::start(|stop| shop.work(progress.clone(), stop));
 
         let customers = self.customers();
@@ -268,14 +268,11 @@ impl Trial {
         let profile = Profile::constant(self.rate, duration);
         let intake = system.intake();
         Load {
-            targets: vec![intake],
             host: intake.to_string(),
-            client: None,
-            customers: customers.clone(),
-            pace: Pace::Open(Schedule::new(profile, Spread::Even)),
             connections: CONNECTIONS,
             answer_max: ANSWER_MAX,
             retry: RETRY_MAX,
+            ..Load::new(vec![intake], customers.clone(), Pace::Open(Schedule::new(profile, Spread::Even)))
         }
     }
 

@@ -69,7 +69,7 @@ def judge(fleet, faults, strikes, load):
     if report.get("dead"):
         wrong.append(f"{report['dead']} dead letters")
     return {
-        "rounds": len(strikes), "orders": report.get("orders", 0), "commands": load["commands"], "refused": load["refused_503"],
+        "rounds": len(strikes), "orders": report.get("orders", 0), "commands": load["commands"], "refused": load["refused"],
         "late": report.get("late_ms_max", -1) / 1000, "p99": report.get("late_ms_p99", -1) / 1000, "wait": times.worst_wait(), "gap": times.worst_gap(),
         "recovery": max(recovered.values(), default=0), "recoveries": recovered,
         "repeats": f"{report.get('repeats')}/{report.get('repeats_counted')}", "wrong": wrong,

@@ -1,7 +1,6 @@
 """A day in 24 minutes that follows /scale: instances are started and stopped as it wants, under the orders of a day with a fourfold
 peak, beside an oracle that has at each moment just what the orders of that moment take: scripts/day."""
 
-import asyncio
 import itertools
 import json
 import math
@@ -16,7 +15,6 @@ from pathlib import Path
 import chart
 import verdict
 from fleet import Fleet
-from load import Load
 from roles import ROLES
 
 # orders per second by the hour of the day, straight in between
@@ -44,30 +42,6 @@ def oracle(hour):
     return math.ceil(rate(hour) / (ORDERS_PER_S * LOADED))
 
 
-class Customers(Load):
-    """Orders as the day goes, at whatever instances of intake there are; nobody changes them."""
-
-    def __init__(self, fleet, hour):
-        self.targets, self.hour = [], hour
-        self.idle, self.out = {}, open(fleet.acknowledged, "a", encoding="utf-8")
-        self.run = fleet.folder.name.replace("_", "-")
-        self.counts = dict.fromkeys(
-            ("acknowledged", "refused_503", "other", "no_answer", "skipped", "unsettled", "asked_again", "changed"), 0)
-        self.changes = self
-
-    async def change(self, _order, _email):
-        """Leaves it alone."""
-
-    async def main(self):
-        open_orders, number, due, start = set(), 0, 0.0, time.time()
-        while due < 24 * self.hour:
-            await asyncio.sleep(max(0, start + due - time.time()))
-            self.begin(number, open_orders)
-            number += 1
-            due += 1 / rate(due / self.hour)
-        await self.settle(open_orders)
-
-
 class Supervisor:
     """Does what an autoscaler does: asks /scale, and starts and stops processes."""
 
@@ -75,6 +49,7 @@ class Supervisor:
         self.fleet, self.customers = fleet, customers
         self.began, self.done = time.time(), threading.Event()
         self.stopping, self.ended, self.seen = {}, [], []
+        self.targets = None
         self.rotate()
 
     def run(self):
@@ -116,7 +91,9 @@ class Supervisor:
     def rotate(self):
         """Customers go to the instances of intake that are ready, as a load balancer has it."""
         ready = [role.listen["intake"] for role in self.fleet.instances("intake") if is_ready(role)]
-        self.customers.targets = ready or self.customers.targets
+        if ready and ready != self.targets:
+            self.targets = ready
+            self.customers.say(",".join(ready))
 
     def instance_seconds(self):
         """Of each role, from the start of each process to its end."""
@@ -164,35 +141,39 @@ def main(options):
     try:
         fleet.start()
         Path(fleet.commanded).touch()
-        customers = Customers(fleet, hour)
+        rates = ",".join(f"{orders}@{round(at * hour * 1000)}ms" for at, orders in DAY.items())
+        customers = fleet.customers("--rates", rates, "--follow")
         supervisor = Supervisor(fleet, customers)
         with ThreadPoolExecutor() as threads:
             follows = threads.submit(supervisor.run)
-            asyncio.run(customers.main())
-            supervisor.done.set()
+            try:
+                counts = json.loads(customers.process.stdout.readline())
+            finally:
+                supervisor.done.set()
             follows.result()
+            customers.wait()
         took, spent = time.time() - supervisor.began, supervisor.instance_seconds()
-        fleet.settle(customers.counts["acknowledged"])
+        fleet.settle(counts["acknowledged"])
         fleet.stop()
-        failed = tell(fleet, customers, supervisor, (took, spent), options)
+        failed = tell(fleet, counts, supervisor, (took, spent), options)
         keep = failed or options.keep
     finally:
         fleet.clean_up(keep)
     sys.exit(failed)
 
 
-def tell(fleet, customers, supervisor, measured, options):
+def tell(fleet, counts, supervisor, measured, options):
     (took, spent), began, hour = measured, supervisor.began, options.day
     report = verdict.audit(fleet, None)
     late = lateness(fleet.folder / "dump.jsonl")
     least = sum(oracle(second / hour) for second in range(round(took)))
     used, of_oracle = sum(spent.values()), sum(spent.values()) / (least * len(ROLES))
     whole = p99(seconds for _, seconds in late)
-    print(f"{customers.counts['acknowledged']:,} orders in {took:.0f} s, {len(late):,} transitions: "
+    print(f"{counts['acknowledged']:,} orders in {took:.0f} s, {len(late):,} transitions: "
           f"99 % within {whole * 1000:.0f} ms, the worst {max((s for _, s in late), default=0):.2f} s")
     print(f"{used / 3600:.2f} instance-hours, an oracle {least * len(ROLES) / 3600:.2f}: {of_oracle:.2f} times; "
           + ", ".join(f"{kind} {spent[kind] / least:.2f}" for kind in ROLES))
-    print(f"customers: {json.dumps(customers.counts)}")
+    print(f"customers: {json.dumps(counts)}")
     wrong = [*report["objections"], *fleet.complaints]
     wrong += [f"99 % of the transitions within {whole:.2f} s"] if whole > LATE_MAX else []
     wrong += [f"{of_oracle:.2f} times the oracle's instance-hours"] if of_oracle > OF_ORACLE_MAX else []

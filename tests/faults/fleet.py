@@ -26,7 +26,7 @@ class Fleet:
         self.kafka = Kafka(self.folder / "kafka", options.port)
         self.postgres = Postgres(self.folder / "postgres", options.port + 50)
         self.roles, self.helpers, self.complaints = [], [], []
-        self.load = self.proxy = None
+        self.load = self.proxy = self.sink = None
 
     @property
     def mails(self):
@@ -46,12 +46,14 @@ class Fleet:
             self.kafka.listen_for_proxies()
             ports = [self.kafka.port_of(node) for node in Kafka.NODES]
             pairs = [f"{node}={port + 5}:{port + 2}" for node, port in zip(Kafka.NODES, ports)]
-            self.proxy = self.helper(HERE / "proxy.py", *pairs)
+            self.proxy = self.helper(sys.executable, "-u", HERE / "proxy.py", *pairs)
+            self.proxy.line()
         self.postgres.start()
-        sink = self.helper(HERE / "sink.py", "--mails", self.mails)
+        self.sink = self.helper(self.options.binary, "bench", "sink", "--mails", self.mails)
+        smtp = json.loads(self.sink.line())["smtp"]
         self.settings = {
             "ENCARGO_LOG": f"kafka://{self.kafka.brokers}", "ENCARGO_STORE": self.postgres.url,
-            "ENCARGO_MAIL": f"smtp://127.0.0.1:{sink.first}?connections=10", "ENCARGO_DWELL": f"{DWELL:g}s",
+            "ENCARGO_MAIL": f"smtp://{smtp}?connections=10", "ENCARGO_DWELL": f"{DWELL:g}s",
             "ENCARGO_LOG_PARTITIONS": "12", "ENCARGO_LOGGING_FORMAT": "text", **self.more,
         }
         self.encargo("log", "init")
@@ -61,8 +63,8 @@ class Fleet:
         for role in self.roles:
             role.wait_ready()
 
-    def helper(self, *arguments):
-        helper = Helper(sys.executable, *arguments)
+    def helper(self, *command):
+        helper = Helper(*command)
         self.helpers.append(helper)
         return helper
 
@@ -93,11 +95,16 @@ class Fleet:
         if text:
             self.complaints.append(text)
 
+    def customers(self, *arguments):
+        """Customers of the instances of intake that there are."""
+        intake = ",".join(role.listen["intake"] for role in self.instances("intake"))
+        command = [self.options.binary, "bench", "load", "--even", "--intake", intake, "--acknowledged", self.acknowledged]
+        return self.helper(*command, *arguments)
+
     def begin_load(self, rate):
-        arguments = ["--rate", rate, "--acknowledged", self.acknowledged, "--commanded", self.commanded]
-        for kind in ("intake", "tracking"):
-            arguments += [f"--{kind}", ",".join(role.listen[kind] for role in self.instances(kind))]
-        self.load = self.helper(HERE / "load.py", *arguments, "--run", self.folder.name.replace("_", "-"))
+        tracking = ",".join(role.listen["tracking"] for role in self.instances("tracking"))
+        changes = ["--tracking", tracking, "--commanded", self.commanded]
+        self.load = self.customers("--rate", rate, "--duration", "7d", *changes)
 
     def check(self):
         """Every process that should run does."""
@@ -127,6 +134,8 @@ class Fleet:
             if role.runs:
                 self.complain(role.stop())
         self.roles.clear()
+        if self.sink.process.poll() is None:
+            self.sink.finish()  # and with it all that came is written down
 
     def clean_up(self, keep):
         for role in self.roles:

@@ -79,23 +79,33 @@ class Role:
 
 
 class Helper:
-    """One of the Python programs beside this file, ended by its id."""
+    """A program beside the roles, ended by its id."""
 
-    def __init__(self, python, script, *arguments):
-        command = [python, "-u", script, *map(str, arguments)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.first = self.process.stdout.readline().strip()
-        need(self.first, f"{script} did not start")
+    def __init__(self, *command):
+        self.name = " ".join(map(str, command[:3]))
+        self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def tell(self, line):
+    def line(self):
+        said = self.process.stdout.readline().strip()
+        need(said, f"{self.name} has ended, or never began")
+        return said
+
+    def say(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
 
-    def finish(self, seconds=300):
+    def tell(self, line):
+        self.say(line)
+        return self.line()
+
+    def finish(self, seconds=900):
         """Asks it to end; its last words."""
         self.process.terminate()
+        return self.wait(seconds)
+
+    def wait(self, seconds=900):
         said, _ = self.process.communicate(timeout=seconds)
+        need(self.process.returncode == 0, f"{self.name} ended with {self.process.returncode}")
         return said.strip()
 
     def end(self):

@@ -1,5 +1,7 @@
 //! The kit that measures, and `encargo bench`, against the real system.
 
+mod running;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -22,7 +24,7 @@ use encargo::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{eventually, free_ports, process::output};
+use crate::harness::{eventually, process::output};
 
 const DWELL: Duration = Duration::from_millis(100);
 
@@ -36,16 +38,8 @@ fn launch(data: &Path, mail: &str) -> Launch {
 }
 
 fn load(server: &Server, customers: &Customers, pace: Pace) -> Load {
-    Load {
-        targets: vec![server.intake],
-        host: "localhost".into(),
-        client: None,
-        customers: customers.clone(),
-        pace,
-        connections: 16,
-        answer_max: Duration::from_secs(10),
-        retry: Duration::from_mins(5),
-    }
+    let load = Load::new(vec![server.intake], customers.clone(), pace);
+    Load { connections: 16, retry: Duration::from_mins(5), ..load }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,73 +177,6 @@ fn a_rush_is_measured_and_audited() {
     assert!(!html.contains("src=") && !html.contains("href=") && !html.contains("url("), "it needs what is elsewhere");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_system_that_runs_is_measured_and_one_whose_mails_do_not_come_gets_no_figures() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    let sink = format!("127.0.0.1:{}", free_ports(1));
-    let server = launch(&data, &format!("smtp://{sink}")).start().await.unwrap();
-    let (target, ops) = (format!("http://{}", server.intake), format!("http://{}", server.ops));
-    let process = server.id().to_string();
-    let run = |more: &[&str]| {
-        let place = ["--target", &target, "--ops", &ops, "--process", &process, "--rate", "20", "--duration", "1s"];
-        output(bench(folder.path(), &place).args(more))
-    };
-    let data = data.to_str().unwrap();
-    let good = run(&["--data", data, "--sink", &sink, "--json"]);
-    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
-    let good: Value = serde_json::from_slice(&good.stdout).unwrap();
-    assert!(
-        good["figures"]["cost"]["memory_max"].as_u64() > Some(0) && good["audit"]["mails"].as_u64() > Some(0),
-        "{good}"
-    );
-
-    // mails go to a server that another measurement has
-    let other = Sink::on(sink.parse().unwrap(), Setup::default()).await.unwrap();
-    let elsewhere = format!("127.0.0.1:{}", free_ports(1));
-    let bad = run(&["--data", data, "--sink", &elsewhere]);
-    let said = String::from_utf8(bad.stdout).unwrap();
-    assert_eq!(bad.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("# Promises were broken") && said.contains("I3") && !said.contains("p99"), "{said}");
-
-    assert!(other.accepted() > 0);
-
-    let unseen = run(&["--data", "/nowhere"]);
-    let said = String::from_utf8(unseen.stderr).unwrap();
-    assert!(!unseen.status.success() && unseen.stdout.is_empty() && said.contains("--unaudited"), "{said}");
-    let unseen = run(&["--data", "/nowhere", "--unaudited"]);
-    let said = String::from_utf8(unseen.stdout).unwrap();
-    assert!(unseen.status.success() && said.starts_with("# Not audited") && said.contains("p99"), "{said}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_system_that_runs_is_judged_by_the_flows_that_its_orders_began_with() {
-    let (folder, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let data = folder.path().join("data");
-    let mut launch = launch(&data, "none:");
-    for dwell in ["300ms", "100ms"] {
-        launch.arguments[1] = dwell.into();
-        let server = launch.start().await.unwrap();
-        let (target, ops) = (format!("http://{}", server.intake), format!("http://{}", server.ops));
-        let place = ["--target", &target, "--ops", &ops, "--data", data.to_str().unwrap()];
-        let run = measured(work.path(), &[&place[..], &["--rate", "20", "--duration", "1s"]].concat());
-        assert_eq!(run["audit"]["objections"], serde_json::json!([]));
-        assert!(run["audit"]["orders"].as_u64() > Some(0), "{run}");
-        server.stop().await.unwrap();
-    }
-    let audit = |more: &[&str]| {
-        let mut auditor = Command::new(env!("CARGO_BIN_EXE_encargo-audit"));
-        let done =
-            output(auditor.current_dir(folder.path()).args(["--json", "--data", data.to_str().unwrap()]).args(more));
-        let verdict: Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
-        (done.status.code(), verdict["objections"].as_array().unwrap().len())
-    };
-    assert_eq!(audit(&[]), (Some(0), 0));
-    // what it is told counts more than what the log says
-    let (code, objections) = audit(&["--dwell", "200ms"]);
-    assert!(code == Some(1) && objections > 0, "{objections} objections");
-}
-
 #[test]
 fn the_old_reports_tables_are_measured_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -355,6 +282,7 @@ fn what_cannot_be_measured_is_said() {
         (&["--target", "http://127.0.0.1:9", "--ops", "http://127.0.0.1:9"], "--ops must name"),
         (&["capacity", "--from", "9", "--to", "3"], "--from 9: must be"),
         (&["scale"], "name them by --log and --store"),
+        (&["--rates", "20@0s,30@0s"], "--rates: must be two at least, the first at 0s"),
         (&["report", "--messages", "11"], "--messages 11: must be 12 at least"),
     ] {
         let done = output(&mut bench(folder.path(), arguments));

@@ -54,6 +54,11 @@ impl Client {
         Self { to, names: format!("Host: {host}\r\n{client}"), stream: None, answer: Vec::with_capacity(4_096) }
     }
 
+    /// Where it connects to.
+    pub const fn to(&self) -> SocketAddr {
+        self.to
+    }
+
     /// Asks for an order; the body is JSON.
     pub async fn order(&mut self, body: &str, key: Option<&str>) -> Answer {
         match self.post(body, key).await {

@@ -6,6 +6,7 @@
 mod client;
 mod customers;
 mod schedule;
+mod targets;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -25,11 +26,15 @@ use tokio_util::sync::CancellationToken;
 pub use client::{Answer, Client};
 pub use customers::Customers;
 pub use schedule::{Arrivals, Profile, Schedule};
+pub use targets::Targets;
 
 use crate::{audit::Placed, domain::Handle};
 
 /// Orders that are due and not begun, at most; the schedule then waits, and their latency still counts from when they were due.
 const DUE_MAX: usize = 1 << 16;
+/// Connections and patience of a load that says nothing else.
+const CONNECTIONS: usize = 64;
+const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// Pause before an order is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -48,7 +53,7 @@ pub enum Pace {
 #[derive(Debug, Clone)]
 pub struct Load {
     /// The intakes, in turn; a connection that fails goes on to the next.
-    pub targets: Vec<SocketAddr>,
+    pub targets: Targets,
     /// How they are called: `Host`.
     pub host: String,
     /// Whom the orders come from, as a reverse proxy would say it; otherwise from this machine.
@@ -63,6 +68,10 @@ pub struct Load {
     pub answer_max: Duration,
     /// For how long an order with a key is tried again, once it has been refused or lost its answer.
     pub retry: Duration,
+    /// Of the orders that have a key, every n-th is asked for once more when it was accepted, and must bear the same number; 0: none.
+    pub again: u64,
+    /// Whether an order for which no connection is free is not placed at all; else it waits for one, and its latency counts.
+    pub impatient: bool,
 }
 
 /// An order, and what its customer was told in the end.
@@ -98,6 +107,12 @@ pub struct Progress {
     pub lost: AtomicU64,
     /// Orders that were due and are not answered.
     pub open: AtomicU64,
+    /// Orders that were not placed, as all connections waited for answers.
+    pub skipped: AtomicU64,
+    /// Orders that were asked for once more under their key.
+    pub again: AtomicU64,
+    /// Those of them that then bore another number.
+    pub changed: AtomicU64,
     orders: std::sync::Mutex<Vec<u64>>,
 }
 
@@ -105,6 +120,12 @@ impl Progress {
     /// The numbers of the orders that were accepted so far, the newest last.
     pub fn orders(&self) -> Vec<u64> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The newest of them, so many.
+    pub fn newest(&self, most: usize) -> Vec<u64> {
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders[orders.len().saturating_sub(most)..].to_vec()
     }
 }
 
@@ -122,13 +143,29 @@ enum Tickets {
 }
 
 impl Load {
+    /// On intakes of this machine, each order tried once.
+    pub fn new(targets: Vec<SocketAddr>, customers: Customers, pace: Pace) -> Self {
+        Self {
+            targets: targets.into(),
+            host: "localhost".into(),
+            client: None,
+            customers,
+            pace,
+            connections: CONNECTIONS,
+            answer_max: ANSWER_MAX,
+            retry: Duration::ZERO,
+            again: 0,
+            impatient: false,
+        }
+    }
+
     /// Places the orders; at a stop, no more are begun.
     pub async fn run(self, progress: Arc<Progress>, stop: CancellationToken) -> Outcome {
         let began = Instant::now();
         let tickets = Arc::new(match &self.pace {
             Pace::For(duration) => Tickets::Until(began + *duration, AtomicU64::new(0)),
             Pace::Count(count) => Tickets::Count(*count, AtomicU64::new(0)),
-            Pace::Open(schedule) => Tickets::Schedule(issue(schedule.clone(), began, &progress, &stop).into()),
+            Pace::Open(schedule) => Tickets::Schedule(self.issue(schedule.clone(), began, &progress, &stop).into()),
         });
         let load = Arc::new(self);
         let mut connections = JoinSet::new();
@@ -175,28 +212,6 @@ impl Outcome {
     }
 }
 
-/// A thread that hands each order out when it is due: its sleep is exact to some 50 µs, the runtime's to 1 ms.
-fn issue(
-    schedule: Schedule,
-    began: Instant,
-    progress: &Arc<Progress>,
-    stop: &CancellationToken,
-) -> mpsc::Receiver<Ticket> {
-    let (due_now, tickets) = mpsc::channel(DUE_MAX);
-    let (progress, stop) = (progress.clone(), stop.clone());
-    std::thread::spawn(move || {
-        for (number, at) in (0..).zip(schedule) {
-            let due = began + at;
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            if stop.is_cancelled() || due_now.blocking_send(Ticket { number, due }).is_err() {
-                return;
-            }
-            progress.open.fetch_add(1, Relaxed);
-        }
-    });
-    tickets
-}
-
 impl Tickets {
     async fn next(&self, progress: &Progress) -> Option<Ticket> {
         let number = match self {
@@ -219,13 +234,32 @@ async fn connection(
     stop: CancellationToken,
 ) -> Vec<Told> {
     let mut told = Vec::new();
-    let mut at = number;
-    let mut client = load.connect(at);
+    let mut line = Line { load: &load, at: number, client: None };
     while let Some(Some(ticket)) = stop.run_until_cancelled(tickets.next(&progress)).await {
-        let (body, key) = (load.customers.body(ticket.number), load.customers.key(ticket.number));
-        let answer = loop {
-            let answer = tokio::time::timeout(load.answer_max, client.order(&body, key.as_deref())).await;
-            let answer = answer.unwrap_or(Answer::Lost);
+        let answer = line.place(&ticket, &progress).await;
+        progress.open.fetch_sub(1, Relaxed);
+        let (due, latency) = (ticket.due.saturating_duration_since(began), ticket.due.elapsed());
+        if let Answer::Accepted(id, _) = answer {
+            line.ask_again(ticket.number, id, &progress).await;
+        }
+        told.push(Told { number: ticket.number, due, latency, answer });
+    }
+    told
+}
+
+/// A connection to whatever intake has its turn.
+struct Line<'a> {
+    load: &'a Load,
+    at: usize,
+    client: Option<Client>,
+}
+
+impl Line<'_> {
+    /// Places an order, again and again as long as that may help; the last answer.
+    async fn place(&mut self, ticket: &Ticket, progress: &Progress) -> Answer {
+        let key = self.load.customers.key(ticket.number);
+        loop {
+            let answer = self.ask(ticket.number, key.as_deref()).await;
             let counter = match answer {
                 Answer::Accepted(..) => &progress.accepted,
                 Answer::Lost => &progress.lost,
@@ -235,25 +269,70 @@ async fn connection(
             if let Answer::Accepted(id, _) = answer {
                 progress.orders.lock().unwrap_or_else(PoisonError::into_inner).push(id);
             }
-            if answer == Answer::Lost {
-                at += 1;
-                client = load.connect(at);
-            }
             let is_open = matches!(answer, Answer::Lost | Answer::Refused(_));
-            if !is_open || key.is_none() || ticket.due.elapsed() >= load.retry {
-                break answer;
+            if !is_open || key.is_none() || ticket.due.elapsed() >= self.load.retry {
+                return answer;
             }
             tokio::time::sleep(RETRY).await;
-        };
-        progress.open.fetch_sub(1, Relaxed);
-        let (due, latency) = (ticket.due.saturating_duration_since(began), ticket.due.elapsed());
-        told.push(Told { number: ticket.number, due, latency, answer });
+        }
     }
-    told
+
+    /// Whether an order that was accepted under a key has the same number when it is asked for once more.
+    async fn ask_again(&mut self, number: u64, id: u64, progress: &Progress) {
+        let is_one = self.load.again > 0 && number.is_multiple_of(self.load.again);
+        let key = self.load.customers.key(number).filter(|_| is_one);
+        let Some(key) = key else { return };
+        progress.again.fetch_add(1, Relaxed);
+        if let Answer::Accepted(other, _) = self.ask(number, Some(&key)).await {
+            progress.changed.fetch_add(u64::from(other != id), Relaxed);
+        }
+    }
+
+    async fn ask(&mut self, number: u64, key: Option<&str>) -> Answer {
+        let to = self.load.targets.at(self.at);
+        let kept = self.client.take().filter(|client| client.to() == to);
+        let mut client = kept.unwrap_or_else(|| Client::new(to, &self.load.host, self.load.client));
+        let body = self.load.customers.body(number);
+        let answer = tokio::time::timeout(self.load.answer_max, client.order(&body, key)).await;
+        let answer = answer.unwrap_or(Answer::Lost);
+        if answer == Answer::Lost {
+            self.at += 1;
+        } else {
+            self.client = Some(client);
+        }
+        answer
+    }
 }
 
 impl Load {
-    fn connect(&self, at: usize) -> Client {
-        Client::new(self.targets[at % self.targets.len()], &self.host, self.client)
+    /// A thread that hands each order out when it is due: its sleep is exact to some 50 µs, the runtime's to 1 ms.
+    fn issue(
+        &self,
+        schedule: Schedule,
+        began: Instant,
+        progress: &Arc<Progress>,
+        stop: &CancellationToken,
+    ) -> mpsc::Receiver<Ticket> {
+        let is_impatient = self.impatient;
+        let (due_now, tickets) = mpsc::channel(if is_impatient { self.connections } else { DUE_MAX });
+        let (progress, stop) = (progress.clone(), stop.clone());
+        std::thread::spawn(move || {
+            for (number, at) in (0..).zip(schedule) {
+                let due = began + at;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                if stop.is_cancelled() {
+                    return;
+                }
+                if is_impatient && due_now.capacity() == 0 {
+                    progress.skipped.fetch_add(1, Relaxed);
+                    continue;
+                }
+                if due_now.blocking_send(Ticket { number, due }).is_err() {
+                    return;
+                }
+                progress.open.fetch_add(1, Relaxed);
+            }
+        });
+        tickets
     }
 }

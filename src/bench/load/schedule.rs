@@ -51,6 +51,16 @@ impl Profile {
         Self::shaped(rate, duration, &shape)
     }
 
+    /// Through these rates, each at its time, straight in between.
+    pub fn through(points: &[(Duration, f64)]) -> Self {
+        let piece = |two: &[(Duration, f64)]| Piece {
+            seconds: two[1].0.saturating_sub(two[0].0).as_secs_f64(),
+            from: two[0].1,
+            to: two[1].1,
+        };
+        Self(points.windows(2).map(piece).collect())
+    }
+
     /// Shares of the duration, and of the rate at the beginning and end of each.
     fn shaped(rate: f64, duration: Duration, shape: &[(f64, f64, f64)]) -> Self {
         let piece = |&(share, from, to): &(f64, f64, f64)| Piece {
@@ -158,6 +168,7 @@ mod tests {
             (Profile::ramp(100.0, TEN), 500),
             (Profile::peak(100.0, TEN), 520), // of 1000: 0.2 × (0.2 + 0.6 + 1 + 0.6 + 0.2)
             (Profile::burst(100.0, TEN), 360),
+            (Profile::through(&[(Duration::ZERO, 20.0), (TEN / 2, 100.0), (TEN, 60.0)]), 700),
         ] {
             assert_eq!(profile.duration(), TEN);
             let even = count(profile.clone(), Arrivals::Even);

@@ -264,8 +264,14 @@ impl Sink {
 
     /// The order and state of each mail that came, and when that was in milliseconds since the epoch; with [`Keep::Facts`].
     pub fn arrivals(&self) -> Vec<(u64, String, i64)> {
-        let since_epoch = |at: &SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
         locked(&self.state.facts).iter().map(|(mail, at)| (mail.id, mail.estado.clone(), since_epoch(at))).collect()
+    }
+
+    /// The mails from such a place in the order of arrival on, each with when it came in milliseconds since the epoch; with
+    /// [`Keep::Facts`].
+    pub fn noted(&self, from: usize) -> Vec<(audit::Mail, i64)> {
+        let facts = locked(&self.state.facts);
+        facts.iter().skip(from).map(|(mail, at)| (mail.clone(), since_epoch(at))).collect()
     }
 
     /// The mails that came; with [`Keep::All`].
@@ -329,6 +335,10 @@ impl State {
         }
         self.accepted.fetch_add(1, Relaxed);
     }
+}
+
+fn since_epoch(at: &SystemTime) -> i64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
 }
 
 /// A list that a panic elsewhere has left is whole: each change of it is one push.

@@ -81,16 +81,8 @@ async fn nothing(stop: &CancellationToken) -> Result<SocketAddr> {
 
 /// Seconds to the answers within a second.
 async fn closed(to: SocketAddr, connections: usize) -> Summary {
-    let load = Load {
-        targets: vec![to],
-        host: "localhost".into(),
-        client: None,
-        customers: Customers { run: "limit".into(), products: vec!["1010".into()], unkeyed: 1 },
-        pace: Pace::For(SECOND),
-        connections,
-        answer_max: SECOND * 15,
-        retry: Duration::ZERO,
-    };
+    let customers = Customers { run: "limit".into(), products: vec!["1010".into()], unkeyed: 1 };
+    let load = Load { connections, ..Load::new(vec![to], customers, Pace::For(SECOND)) };
     let outcome = load.run(Arc::default(), CancellationToken::new()).await;
     Summary::of(outcome.latencies())
 }

@@ -18,8 +18,6 @@ use crate::{
 /// Between two samples at least, and how many there are at most while orders come.
 const SAMPLE_MIN: Duration = Duration::from_millis(250);
 const SAMPLES_MAX: u32 = 120;
-/// Longest wait for an answer.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// How the system stood at a time. Counts are since the load began.
 #[derive(Debug, Clone, Serialize)]
@@ -72,14 +70,9 @@ pub(super) struct Trial {
 impl Trial {
     pub(super) fn load(&self, system: &System) -> Load {
         Load {
-            targets: system.intakes.clone(),
             host: system.host.clone(),
-            client: None,
-            customers: self.customers.clone(),
-            pace: self.pace.clone(),
             connections: self.connections,
-            answer_max: ANSWER_MAX,
-            retry: Duration::ZERO,
+            ..Load::new(system.intakes.clone(), self.customers.clone(), self.pace.clone())
         }
     }
 

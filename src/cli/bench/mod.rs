@@ -4,11 +4,13 @@
 mod capacity;
 mod figures;
 mod limits;
+mod load;
 mod measure;
 mod page;
 mod report;
 mod restart;
 mod scale;
+mod sink;
 mod system;
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
@@ -67,6 +69,10 @@ enum Command {
     Restart(restart::Restart),
     /// How much more several instances do, and more partitions: on Kafka and PostgreSQL
     Scale(scale::Scale),
+    /// Only place orders at instances that run, and write down what each customer was told
+    Load(load::LoadFlags),
+    /// Only take mails, as a mail server, and write down each that comes
+    Sink(sink::SinkFlags),
 }
 
 /// What comes, and when.
@@ -81,6 +87,9 @@ struct ProfileFlags {
     /// How long orders come
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     duration: Duration,
+    /// Rates with the time of each instead, straight in between: 20@0s,80@1m,20@2m
+    #[arg(long, value_name = "RATE@TIME", value_delimiter = ',', value_parser = point, conflicts_with_all = ["profile", "rate", "duration"])]
+    rates: Vec<(Duration, f64)>,
     /// Space orders evenly, instead of as customers come (Poisson)
     #[arg(long)]
     even: bool,
@@ -91,7 +100,7 @@ struct ProfileFlags {
     #[arg(long, value_name = "N", default_value_t = 256)]
     connections: usize,
     /// Order on so many connections as fast as answers come, instead of by a rate
-    #[arg(long, value_name = "CONNECTIONS", conflicts_with_all = ["profile", "rate", "even", "connections"])]
+    #[arg(long, value_name = "CONNECTIONS", conflicts_with_all = ["profile", "rate", "rates", "even", "connections"])]
     closed: Option<usize>,
 }
 
@@ -157,6 +166,8 @@ impl Bench {
             Some(Command::Capacity(capacity)) => unless(&stop, Box::pin(capacity.run(settings))).await,
             Some(Command::Restart(restart)) => unless(&stop, Box::pin(restart.run(settings))).await,
             Some(Command::Scale(scale)) => scale.run(settings, &stop).await,
+            Some(Command::Load(load)) => load.run(&stop).await,
+            Some(Command::Sink(sink)) => sink.run(&stop).await,
             None => unless(&stop, Box::pin(self.measure(settings))).await,
         }
     }
@@ -194,7 +205,7 @@ impl Bench {
 impl ProfileFlags {
     /// The pace, and in words what it is.
     fn pace(&self, lang: Lang) -> Result<(Pace, String)> {
-        let Self { profile, rate, duration, even, seed, closed, .. } = *self;
+        let Self { profile, mut rate, mut duration, even, seed, closed, .. } = *self;
         if let Some(connections) = closed {
             let places =
                 [("n", connections.to_string()), ("duration", humantime::format_duration(duration).to_string())];
@@ -203,14 +214,36 @@ impl ProfileFlags {
         if !(rate.is_finite() && rate > 0.0) {
             bail!("--rate {rate}: must be more than 0");
         }
-        let (name, make): (_, fn(f64, Duration) -> Profile) = match profile {
-            Shape::Constant => ("bench_constant", Profile::constant),
-            Shape::Ramp => ("bench_ramp", Profile::ramp),
-            Shape::Peak => ("bench_peak", Profile::peak),
-            Shape::Burst => ("bench_burst", Profile::burst),
+        let (name, profile) = match profile {
+            _ if !self.rates.is_empty() => {
+                (rate, duration) = check_points(&self.rates)?;
+                ("bench_rates", Profile::through(&self.rates))
+            }
+            Shape::Constant => ("bench_constant", Profile::constant(rate, duration)),
+            Shape::Ramp => ("bench_ramp", Profile::ramp(rate, duration)),
+            Shape::Peak => ("bench_peak", Profile::peak(rate, duration)),
+            Shape::Burst => ("bench_burst", Profile::burst(rate, duration)),
         };
         let arrivals = if even { Arrivals::Even } else { Arrivals::Poisson(seed) };
-        Ok((Pace::Open(Schedule::new(make(rate, duration), arrivals)), in_words(lang, name, rate, duration, arrivals)))
+        Ok((Pace::Open(Schedule::new(profile, arrivals)), in_words(lang, name, rate, duration, arrivals)))
+    }
+}
+
+/// A rate at a time: `20@1m`.
+fn point(text: &str) -> Result<(Duration, f64), String> {
+    let pair =
+        text.split_once('@').and_then(|(rate, at)| Some((humantime::parse_duration(at).ok()?, rate.parse().ok()?)));
+    let is_rate = |(_, rate): &(_, f64)| rate.is_finite() && *rate >= 0.0;
+    pair.filter(is_rate).ok_or_else(|| "must be a rate and a time, like 20@1m".to_owned())
+}
+
+/// The highest of some rates, and how long they take.
+fn check_points(points: &[(Duration, f64)]) -> Result<(f64, Duration)> {
+    let highest = points.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
+    let is_sorted = points.is_sorted_by(|(one, _), (other, _)| one < other);
+    match points {
+        [(Duration::ZERO, _), .., (end, _)] if is_sorted && highest > 0.0 => Ok((highest, *end)),
+        _ => bail!("--rates: must be two at least, the first at 0s, each later than the one before, and not all 0"),
     }
 }
 

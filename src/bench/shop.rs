@@ -10,7 +10,8 @@ use fastrand::Rng;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::{audit::Commanded, bench::load::Progress};
+use super::load::Progress;
+use crate::audit::Commanded;
 
 const VERBS: [&str; 6] = ["cancel", "advance", "hold", "resume", "delay", "address"];
 /// Among how many of the newest orders one is chosen: those before are likely to be finished.
@@ -19,29 +20,41 @@ const NEWEST: usize = 40;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The shop. A command is asked again under its key until its answer is known, as a careful client does.
-pub(super) struct Shop {
+#[derive(Debug)]
+pub struct Shop {
     http: reqwest::Client,
-    tracking: String,
+    /// Where commands are taken, in turn.
+    tracking: Vec<String>,
+    turn: usize,
     random: Rng,
+    /// Begins its keys' numbers, so that several shops are told apart.
+    name: u64,
+    newest: usize,
     /// By order and key, whether it was done; nothing while there is no answer.
     told: BTreeMap<(u64, String), Option<bool>>,
 }
 
 impl Shop {
-    pub(super) fn new(http: reqwest::Client, tracking: String, seed: u64) -> Self {
-        Self { http, tracking, random: Rng::with_seed(seed), told: BTreeMap::new() }
+    /// One that sends its commands to these addresses of the web in turn, and chooses by a seed.
+    pub fn new(http: reqwest::Client, tracking: Vec<String>, seed: u64) -> Self {
+        let (random, told) = (Rng::with_seed(seed), BTreeMap::new());
+        Self { http, tracking, turn: 0, random, name: 0, newest: NEWEST, told }
+    }
+
+    /// One of several, which chooses among so many of the newest orders.
+    #[must_use]
+    pub fn named(self, name: u64, newest: usize) -> Self {
+        Self { name, newest: newest.max(NEWEST), ..self }
     }
 
     /// Changes orders, chosen by chance, until it is told to stop.
-    pub(super) async fn work(mut self, progress: Arc<Progress>, stop: CancellationToken) -> Self {
+    pub async fn work(mut self, progress: Arc<Progress>, stop: CancellationToken) -> Self {
         let mut number = 0_u64;
         while stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
-            let orders = progress.orders();
-            let newest = &orders[orders.len().saturating_sub(NEWEST)..];
-            let Some(order) = self.random.choice(newest) else { continue };
+            let Some(order) = self.random.choice(progress.newest(self.newest)) else { continue };
             let verb = self.random.choice(VERBS).unwrap_or(VERBS[0]);
             number += 1;
-            let key = (*order, format!("{verb}-{order}-{number}"));
+            let key = (order, format!("{verb}-{order}-{}-{number}", self.name));
             let is_done = self.ask(&key).await;
             self.told.insert(key, is_done);
         }
@@ -50,7 +63,7 @@ impl Shop {
 
     /// Asks again for whatever has no answer, and lets all go on that is held: what clients were told in the end, and the
     /// commands that nobody answered in time.
-    pub(super) async fn settle(&mut self, patience: Duration) -> (Vec<Commanded>, Vec<(u64, String)>) {
+    pub async fn settle(&mut self, patience: Duration) -> (Vec<Commanded>, Vec<(u64, String)>) {
         let holds: Vec<u64> =
             self.told.keys().filter(|(_, key)| key.starts_with("hold")).map(|(order, _)| *order).collect();
         for order in holds {
@@ -75,24 +88,28 @@ impl Shop {
     }
 
     /// Whether it was done; `None` when nobody knows: the server is gone, the order is not there yet, or nothing is decided.
-    async fn ask(&self, (order, key): &(u64, String)) -> Option<bool> {
+    async fn ask(&mut self, (order, key): &(u64, String)) -> Option<bool> {
         let verb = key.split('-').next().unwrap_or_default();
         let body = match verb {
             "delay" => json!({ "for": "300ms" }),
             "address" => json!({ "usermail": format!("{key}@example.org") }),
             _ => json!({}),
         };
-        let url = format!("{}/orders/{order}/{verb}", self.tracking);
-        let answer = self.http.post(url).header("idempotency-key", key).json(&body).send().await.ok()?;
-        match answer.status().as_u16() {
-            200 => Some(true),
-            409 => Some(false),
-            _ => None,
+        let url = format!("{}/orders/{order}/{verb}", self.tracking[self.turn % self.tracking.len()]);
+        let answer = self.http.post(url).header("idempotency-key", key).json(&body).send().await;
+        match answer.map(|answer| answer.status().as_u16()) {
+            Ok(200) => Some(true),
+            Ok(409) => Some(false),
+            // another instance may know, or be there
+            _ => {
+                self.turn += 1;
+                None
+            }
         }
     }
 }
 
 /// The verb of a command of the shop.
-pub(super) fn verb(command: &str) -> &'static str {
+pub fn verb(command: &str) -> &'static str {
     VERBS.into_iter().find(|verb| command.starts_with(verb)).unwrap_or("resume")
 }
