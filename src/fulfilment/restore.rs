@@ -71,21 +71,36 @@ pub struct Restored {
     pub result: Result<Engine, Error>,
 }
 
-/// What an old service left is read once for all partitions that come together, and only when one needs it.
-type Shared = Mutex<Option<Arc<Legacy>>>;
+/// What is read once for all partitions that come together, and only when one needs it. Whoever had them before has given
+/// them up by then, and uses no other version of the flow in them any more.
+#[derive(Default)]
+struct Shared {
+    flows: Mutex<Option<(Arc<Flow>, Versions)>>,
+    /// What an old service left.
+    legacy: Mutex<Option<Arc<Legacy>>>,
+}
+
+/// What there is, or else what was read now; others that need it wait meanwhile.
+fn once<T: Clone>(shared: &Mutex<Option<T>>, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = &*shared {
+        return Ok(known.clone());
+    }
+    Ok(shared.insert(read()?).clone())
+}
 
 impl Restorer {
     /// Restores partitions beside those that run; each is sent when it is done.
     pub(super) fn start(&self, assigned: Vec<(Ticket, GroupOffset)>, done: &Sender<Restored>) -> Result<(), Error> {
         let threads = THREADS.min(assigned.len());
         let work = Arc::new(Mutex::new(assigned));
-        let legacy: Arc<Shared> = Arc::default();
+        let shared: Arc<Shared> = Arc::default();
         for _ in 0..threads {
-            let (this, work, legacy, done) = (self.clone(), work.clone(), legacy.clone(), done.clone());
+            let (this, work, shared, done) = (self.clone(), work.clone(), shared.clone(), done.clone());
             let restore = move || {
                 let take = || work.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 while let Some((ticket, offset)) = take() {
-                    let result = this.restore(&offset, &legacy);
+                    let result = this.restore(&offset, &shared);
                     if matches!(result, Err(Error::Log(eventlog::Error::Unavailable(_)))) {
                         this.env.pace.park(RETRY);
                     }
@@ -116,7 +131,7 @@ impl Restorer {
             Some(progress) if !first => progress.watermark,
             _ => self.first(&output)?,
         };
-        let (flow, versions) = self.flows()?;
+        let (flow, versions) = once(&shared.flows, || self.flows())?;
         let mut restore = Restore::new(flow, versions, from);
         restore.expect(progress.map_or(0, |progress| progress.counters.in_flight().min(EXPECTED_MAX)) as usize);
         // an old service may also have worked while we were away
@@ -168,14 +183,10 @@ impl Restorer {
         until: Option<u64>,
         shared: &Shared,
     ) -> Result<(), Error> {
-        let legacy = {
-            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            if shared.is_none() {
-                let states = self.old_states.as_ref().unwrap_or(&self.states);
-                *shared = Some(Arc::new(Legacy::read(self.log.as_ref(), states)?));
-            }
-            shared.clone().expect("it was read just now")
-        };
+        let legacy = once(&shared.legacy, || {
+            let states = self.old_states.as_ref().unwrap_or(&self.states);
+            Ok(Arc::new(Legacy::read(self.log.as_ref(), states)?))
+        })?;
         let taken_before = if first && legacy.has_gaps() { self.old_offset(&input.tp)? } else { 0 };
         if legacy.is_empty() && taken_before == 0 {
             return Ok(());
