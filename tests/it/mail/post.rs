@@ -186,18 +186,20 @@ impl Post {
         self.have_while_moving(status, count, Duration::ZERO).await;
     }
 
-    /// The same, while the clock goes on by `step` again and again: when nothing is in flight, or when that has not moved for a
-    /// while, since it may wait for the clock. What is on its way on a busy machine is not to meet the ends of waits.
+    /// The same, while the clock goes on by `step` again and again: when no mail is on its way or due, or when nothing has moved
+    /// for a while, since it may wait for the clock. What a busy machine has not done yet is not to meet the ends of waits.
     pub async fn have_while_moving(&self, status: MailStatus, count: u64, step: Duration) {
         const STILL: u32 = 100;
         let (mut before, mut looks) = (0, 0);
         eventually(&format!("{count} mails {}", status.name()), async || {
             let counts = self.store.ledger_counts().await.map_err(|e| e.to_string())?;
+            let due = self.store.next_due().await.map_err(|e| e.to_string())?;
             let have = self.count(status).await;
             let in_flight = self.metrics.in_flight.get();
+            let is_at_rest = in_flight == 0 && due.is_none_or(|due| due > self.clock.now());
             looks = if in_flight == before { looks + 1 } else { 0 };
             before = in_flight;
-            if in_flight == 0 || looks >= STILL {
+            if is_at_rest || looks >= STILL {
                 self.clock.advance(step);
             }
             if have == count { Ok(()) } else { Err(format!("{counts:?}")) }
