@@ -23,10 +23,17 @@ use crate::{
     telemetry::ThrottledLog,
 };
 
-/// Longest wait for what fulfilment decides, and for the order to show it.
-const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Pauses between two looks.
 const LOOK: Range<Duration> = Duration::from_millis(20)..Duration::from_millis(100);
+
+/// Where commands go.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Their topic.
+    pub topic: String,
+    /// Longest wait for what fulfilment decides, and as long again for the order to show it.
+    pub wait: Duration,
+}
 
 /// Sends commands; a cheap handle.
 #[derive(Clone)]
@@ -36,7 +43,7 @@ struct Inner {
     log: Arc<dyn EventLog>,
     store: Arc<dyn Store>,
     env: Env,
-    topic: String,
+    options: Options,
     failures: ThrottledLog,
 }
 
@@ -78,9 +85,9 @@ pub enum Error {
 }
 
 impl Commands {
-    /// Commands written to `topic`.
-    pub fn new(log: Arc<dyn EventLog>, store: Arc<dyn Store>, env: Env, topic: String) -> Self {
-        Self(Arc::new(Inner { log, store, env, topic, failures: ThrottledLog::default() }))
+    /// Commands of one deployment.
+    pub fn new(log: Arc<dyn EventLog>, store: Arc<dyn Store>, env: Env, options: Options) -> Self {
+        Self(Arc::new(Inner { log, store, env, options, failures: ThrottledLog::default() }))
     }
 
     /// Has a command carried out about an order that stands like this. `is_named` says that the sender chose its id, and may
@@ -136,7 +143,7 @@ impl Commands {
             Verdict::Refused { .. } | Verdict::Unknown => return self.refusal(verb, outcome).await,
         }
         let seq = left.as_ref().map_or(0, |left| left.seq);
-        let end = self.0.env.pace.monotonic() + WAIT_MAX;
+        let end = self.0.env.pace.monotonic() + self.0.options.wait;
         let mut pauses = Backoff::new(LOOK);
         while let Ok(Some((view, history))) = self.find(*order).await {
             if let Some(found) = history.iter().find(|entry| is_of(entry, command))
@@ -175,7 +182,7 @@ impl Commands {
 
     /// Writes a command to the order's own partition. What is written is decided, whoever waits for that.
     async fn send(&self, command: &Command, partition: Option<u32>) -> Result<CommandCopy, Error> {
-        let Inner { log, env, topic, failures, .. } = &*self.0;
+        let Inner { log, env, options: Options { topic, .. }, failures, .. } = &*self.0;
         let at = env.clock.now();
         let record = NewRecord {
             topic: topic.clone(),
@@ -220,7 +227,7 @@ impl Commands {
         sent: CommandCopy,
         before: Option<&CommandOutcome>,
     ) -> Option<CommandOutcome> {
-        let end = self.0.env.pace.monotonic() + WAIT_MAX;
+        let end = self.0.env.pace.monotonic() + self.0.options.wait;
         let mut pauses = Backoff::new(LOOK);
         while self.may_pause(&mut pauses, end).await {
             // a store that is away may be back in time

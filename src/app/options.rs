@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    commands,
     config::Config,
     domain::{Flow, HandleKey},
     env::Env,
@@ -132,12 +133,17 @@ pub(super) fn limits(config: &Config) -> web::Limits {
     }
 }
 
+/// Where commands about orders go.
+pub(super) fn commands(config: &Config) -> commands::Options {
+    commands::Options { topic: config.topics.commands.clone(), wait: config.http.command_wait }
+}
+
 pub(super) fn api(config: &Config, addresses: Addresses) -> tracking::ApiOptions {
     let api_key = Some(config.tracking.api_key.clone()).filter(|key| !key.is_empty());
     tracking::ApiOptions {
         open: tracking_address(config, addresses).ip().is_loopback(),
         api_key,
-        commands: config.topics.commands.clone(),
+        commands: commands(config),
         allowed_origins: config.intake.allowed_origins.clone(),
         flows: config.topics.flows.clone(),
         site: site(config, addresses),

@@ -162,7 +162,7 @@ impl Wiring {
             flow: self.flow.clone(),
             loads: super::loads(&self.config, &self.flow),
             deleted: options::deleted(&self.config),
-            commands: self.has(Role::Tracking).then(|| self.config.topics.commands.clone()),
+            commands: self.has(Role::Tracking).then(|| options::commands(&self.config)),
             checks,
             relay: self.relay.clone(),
             site,

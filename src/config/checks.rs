@@ -180,6 +180,13 @@ impl Config {
                 "must be less than half of http.request_timeout, or no client would get the reason",
             );
         }
+        // a command waits twice: until it is decided, and until the order shows it
+        if self.http.request_timeout <= self.http.command_wait * 2 {
+            return bad(
+                "http.command_wait",
+                "must be less than half of http.request_timeout, or no client would be told where to look",
+            );
+        }
         if self.log.kafka.contains_key("bootstrap.servers") {
             return bad("log.kafka.bootstrap.servers", "belongs in log.url: kafka://HOST:PORT,HOST:PORT");
         }

@@ -163,6 +163,8 @@ mod sections {
         pub header_timeout: Duration,
         #[serde(deserialize_with = "duration")]
         pub request_timeout: Duration,
+        #[serde(deserialize_with = "duration")]
+        pub command_wait: Duration,
         #[serde(deserialize_with = "each")]
         pub allowed_hosts: Vec<HostName>,
         pub trusted_hops: usize,

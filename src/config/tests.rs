@@ -215,6 +215,7 @@ fn kafka_and_postgres_are_named_by_their_addresses() {
     insta::assert_snapshot!(error("[store]\nurl = \"postgres:\""), @"tienda.toml:2: store.url cannot be that: must look like postgres://USER@HOST/DATABASE");
     insta::assert_snapshot!(error("[log]\nreplication = 1"), @"tienda.toml:2: log.replication must not be less than log.min_insync: no record could ever be written");
     insta::assert_snapshot!(error("[log]\nmessage_timeout = \"5s\""), @"tienda.toml:2: log.message_timeout must be less than half of http.request_timeout, or no client would get the reason");
+    insta::assert_snapshot!(error("[http]\ncommand_wait = \"5s\""), @"tienda.toml:2: http.command_wait must be less than half of http.request_timeout, or no client would be told where to look");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use super::{
     waiting::{Queue, Waiting},
 };
 use crate::{
-    commands::Commands,
+    commands::{Commands, Options as CommandOptions},
     domain::{HandleKey, OrderId},
     env::Env,
     eventlog::EventLog,
@@ -56,8 +56,8 @@ pub struct Options {
     pub open: bool,
     /// The key for lookups by number, if one is configured.
     pub api_key: Option<String>,
-    /// Topic of the commands.
-    pub commands: String,
+    /// Where commands go, and how long their answers wait.
+    pub commands: CommandOptions,
     /// Origins of pages whose scripts may follow orders.
     pub allowed_origins: Vec<web::Origin>,
     /// Topic of the versions of flows, which tell what is to come.

@@ -64,7 +64,7 @@ pub(super) use self::{
 use self::{paced::Paced, says::Voice, watch::Seen};
 use super::{Check, Relay};
 use crate::{
-    commands::Commands,
+    commands::{self, Commands},
     domain::{Flow, Lang},
     env::Env,
     eventlog::{TopicInfo, TopicPartition},
@@ -88,8 +88,8 @@ pub struct Deps {
     pub loads: [Load; Role::ALL.len()],
     /// Topics of a log that deletes what it is told to, whose records are deleted once they are older than this.
     pub deleted: Vec<(String, Duration)>,
-    /// The topic of commands about orders; none where this process cannot write them.
-    pub commands: Option<String>,
+    /// Where commands about orders go; none where this process cannot write them.
+    pub commands: Option<commands::Options>,
     /// What must be true of the services.
     pub checks: Vec<Check>,
     /// How the mails' destination fares.
@@ -218,9 +218,9 @@ impl Desk {
     /// What sends commands, where this process can.
     fn commands(&self) -> Option<&Commands> {
         let Inner { deps, commands, .. } = &*self.0;
-        let topic = deps.commands.clone()?;
+        let options = deps.commands.clone()?;
         let (log, store) = (deps.watch.log()?.clone(), deps.watch.store().ok()?.clone());
-        Some(commands.get_or_init(|| Commands::new(log, store, deps.env.clone(), topic)))
+        Some(commands.get_or_init(|| Commands::new(log, store, deps.env.clone(), options)))
     }
 }
 

@@ -10,6 +10,7 @@ use axum::{
 };
 use encargo::{
     clock::Clock,
+    commands,
     domain::{
         CommandCopy, CommandId, CommandOutcome, DeadLetter, Flow, HandleKey, Order, OrderId, Product, Source,
         StateEvent, Timestamp,
@@ -78,7 +79,7 @@ impl Desk {
         let options = ApiOptions {
             open: true,
             api_key: None,
-            commands: COMMANDS.into(),
+            commands: commands::Options { topic: COMMANDS.into(), wait: Duration::from_secs(2) },
             allowed_origins: Vec::new(),
             flows: "flows".into(),
             site: Site::default(),

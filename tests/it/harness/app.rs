@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::eventually;
+use super::{UNHURRIED, eventually};
 
 /// Whether a start was refused since the last run has not let go of its files yet.
 pub fn is_in_use(said: &str) -> bool {
@@ -40,6 +40,7 @@ impl TestApp {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut flags: Vec<(&'static str, String)> =
             ["intake.listen", "tracking.listen", "ops.listen"].map(|key| (key, "127.0.0.1:0".to_owned())).into();
+        flags.extend(UNHURRIED.map(|(key, value)| (key, value.to_owned())));
         flags.push(("data", folder.path().join("data").display().to_string()));
         flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = config::load(None, &flags).expect("settings").config;

@@ -19,9 +19,10 @@ use encargo::{
 use tempfile::TempDir;
 
 use super::{
-    PATIENCE, eventually,
+    PATIENCE, UNHURRIED, eventually,
     process::{Process, output},
     turn::{self, Turn},
+    variable,
 };
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -51,7 +52,6 @@ impl Cluster {
             ("log.session_timeout", "2s".to_owned()),
             // an order is taken, also when the machine stands still for a moment
             ("log.message_timeout", "30s".to_owned()),
-            ("http.request_timeout", "90s".to_owned()),
             ("store.url", database(&format!("roles_{own}")).await),
             ("mail.url", format!("maildir:{}", path("mail"))),
             ("mail.lease", "3s".to_owned()),
@@ -70,6 +70,7 @@ impl Cluster {
             ("data", path("data")),
         ]
         .into();
+        all.extend(UNHURRIED.map(|(key, value)| (key, value.to_owned())));
         all.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let turn = Turn::take(&all["log.url"]).await;
         let this = Self { folder, settings: all, _turn: turn };
@@ -107,7 +108,6 @@ impl Cluster {
     /// The binary with the set-up's settings in its environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
-        let variable = |key: &str| format!("ENCARGO_{}", key.to_uppercase().replace('.', "_"));
         command.args(arguments).envs(self.settings.iter().map(|(key, value)| (variable(key), value)));
         command.current_dir(self.folder.path());
         command

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{PATIENCE, cluster::needed, eventually};
+use super::{PATIENCE, UNHURRIED, cluster::needed, eventually, variable};
 
 /// Time for a child that was interrupted to end what it has started.
 const TO_CLEAN_UP: Duration = Duration::from_mins(1);
@@ -31,6 +31,7 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
         command
             .args(["up", "--json", "--intake-listen", "127.0.0.1:0", "--tracking-listen", "127.0.0.1:0"])
+            .envs(UNHURRIED.map(|(key, value)| (variable(key), value)))
             .args(["--ops-listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(arguments)

@@ -20,7 +20,7 @@ use super::{Topics, registry};
 use crate::{
     cli::Done,
     eventlog::{part, read_all},
-    harness::{app::TestApp, eventually, process::output},
+    harness::{app::TestApp, eventually, process::output, variable},
 };
 
 const ORDER: &str = r#"{ "type": "record", "name": "Order", "fields": [
@@ -166,9 +166,9 @@ async fn ours_bear_the_numbers_of_their_schemas_when_that_is_set() {
 
     let folder = tempfile::tempdir().unwrap();
     let mut start = Command::new(env!("CARGO_BIN_EXE_encargo"));
-    start.args(["up", "--data", &folder.path().display().to_string()]).envs(
-        settings.iter().map(|(key, value)| (format!("ENCARGO_{}", key.to_uppercase().replace('.', "_")), *value)),
-    );
+    start
+        .args(["up", "--data", &folder.path().display().to_string()])
+        .envs(settings.iter().map(|(key, value)| (variable(key), *value)));
     for listener in ["INTAKE", "TRACKING", "OPS"] {
         start.env(format!("ENCARGO_{listener}_LISTEN"), "127.0.0.1:0");
     }

@@ -86,6 +86,7 @@ async fn who_never_reads_a_stream_is_dropped_and_others_miss_nothing() {
         ("flow.states", format!("recibido,{},finalizado", between.join(","))),
         ("http.connections_max", "8".to_owned()),
         ("http.request_timeout", "20s".to_owned()),
+        ("http.command_wait", "9s".to_owned()),
         ("mail.url", "none:".to_owned()),
     ];
     let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
