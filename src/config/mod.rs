@@ -19,6 +19,7 @@ use std::{
 
 pub use error::{Error, Result};
 pub use layers::{Entry, Layers, Origin};
+pub use names::variable;
 pub use settings::*;
 pub use values::{FlowFile, LogUrl, Sender, StoreUrl, Zone};
 

@@ -30,14 +30,14 @@ const ALIKE: f64 = 0.6;
 
 /// Every variable with its key.
 pub(super) fn variables<'a>(keys: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
-    let long = keys.map(|key| (long_variable(key), key.to_owned()));
-    let open = (long_variable(DWELLS), DWELLS.to_owned());
+    let long = keys.map(|key| (variable(key), key.to_owned()));
+    let open = (variable(DWELLS), DWELLS.to_owned());
     long.chain([open]).chain(SHORT.map(|(name, key)| (name.to_owned(), key.to_owned()))).collect()
 }
 
 /// The key of a variable that names a property of the Kafka client: `ENCARGO_LOG_KAFKA_SASL_USERNAME`.
 pub(super) fn kafka_property(name: &str) -> Option<String> {
-    let property = name.strip_prefix(&long_variable(KAFKA))?.strip_prefix('_')?;
+    let property = name.strip_prefix(&variable(KAFKA))?.strip_prefix('_')?;
     let (property, file) = property.strip_suffix("_FILE").map_or((property, ""), |property| (property, "_file"));
     Some(format!("{KAFKA}.{}{file}", property.to_lowercase().replace('_', ".")))
 }
@@ -49,7 +49,8 @@ pub(super) fn is_open(key: &str) -> bool {
         .any(|table| key.strip_prefix(table).is_some_and(|rest| rest.len() > 1 && rest.starts_with('.')))
 }
 
-fn long_variable(key: &str) -> String {
+/// The variable of the environment that sets a key: `ENCARGO_HTTP_COMMAND_WAIT`. Some have a shorter one besides.
+pub fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('.', "_"))
 }
 
@@ -60,7 +61,7 @@ pub(super) fn flag(key: &str) -> String {
         return format!("--{}", name["log.".len()..].replace('_', "-"));
     }
     let short = SHORT.iter().find(|(_, other)| *other == key).map(|(name, _)| (*name).to_owned());
-    let name = short.unwrap_or_else(|| long_variable(key));
+    let name = short.unwrap_or_else(|| variable(key));
     format!("--{}", name[PREFIX.len()..].to_lowercase().replace('_', "-"))
 }
 

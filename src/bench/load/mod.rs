@@ -70,7 +70,8 @@ pub struct Load {
     pub retry: Duration,
     /// Of the orders that have a key, every n-th is asked for once more when it was accepted, and must bear the same number; 0: none.
     pub again: u64,
-    /// Whether an order for which no connection is free is not placed at all; else it waits for one, and its latency counts.
+    /// Whether an order is not placed at all while all connections wait and as many orders for them; else it waits, and its latency
+    /// counts.
     pub impatient: bool,
 }
 

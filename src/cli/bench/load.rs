@@ -43,7 +43,7 @@ const SECONDS_BACK: f64 = 2.5;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Four of five orders have an idempotency key, and are tried again until they are taken. An order that is due while all \
-                  connections wait is not placed. SIGTERM ends the placing; what is open is then settled. encargo-audit --acknowledged \
+                  connections wait, and as many orders for them, is not placed. SIGTERM ends the placing; what is open is then settled. encargo-audit --acknowledged \
                   --commanded reads what it writes.\n\n\
                   Example:\n  encargo bench load --intake 10.0.0.7:3000,10.0.0.8:3000 --rate 200 --duration 10m --acknowledged acknowledged.jsonl"
 )]

@@ -19,7 +19,7 @@ use super::{
     measure::Trial,
     page,
     plot::{Line, Plot},
-    system::{Own, System, variable},
+    system::{Own, System},
 };
 use crate::{
     app::offline,
@@ -30,6 +30,7 @@ use crate::{
         interrupt::unless,
         output::explain,
     },
+    config,
     words::{fill, word},
 };
 
@@ -142,7 +143,7 @@ impl Scale {
     /// Has the program make the topics of a number of partitions.
     async fn make_topics(&self, settings: &Settings, topics: &[(&'static str, String)]) -> Result<()> {
         let mut init = Command::new(std::env::current_exe().context("cannot find this program")?);
-        init.args(["log", "init"]).envs(topics.iter().map(|(key, value)| (variable(key), value)));
+        init.args(["log", "init"]).envs(topics.iter().map(|(key, value)| (config::variable(key), value)));
         if let (_, Some(url)) = self.log.setting() {
             init.args(["--log", &url]);
         }

@@ -117,7 +117,7 @@ impl System {
         let given: Vec<_> = ours.collect();
         launch.variables.retain(|(name, _)| given.iter().all(|(other, _)| other != name));
         launch.variables.extend(given);
-        launch.variables.extend(own.settings.iter().map(|(key, value)| (variable(key), value.clone())));
+        launch.variables.extend(own.settings.iter().map(|(key, value)| (config::variable(key), value.clone())));
         let server = launch.start().await?;
         let mut others = Vec::new();
         for slot in 1..own.instances {
@@ -289,11 +289,6 @@ pub(super) fn waiting(scrape: &Scrape) -> f64 {
         .map(|status| scrape.value(&format!("encargo_ledger_mails{{status=\"{status}\"}}")))
         .iter()
         .sum()
-}
-
-/// The variable of the environment for a setting.
-pub(super) fn variable(key: &str) -> String {
-    format!("ENCARGO_{}", key.to_uppercase().replace('.', "_"))
 }
 
 /// A mail server that keeps what the auditor judges by.

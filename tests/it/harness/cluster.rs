@@ -22,7 +22,6 @@ use super::{
     PATIENCE, UNHURRIED, eventually,
     process::{Process, output},
     turn::{self, Turn},
-    variable,
 };
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -108,7 +107,7 @@ impl Cluster {
     /// The binary with the set-up's settings in its environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
-        command.args(arguments).envs(self.settings.iter().map(|(key, value)| (variable(key), value)));
+        command.args(arguments).envs(self.settings.iter().map(|(key, value)| (config::variable(key), value)));
         command.current_dir(self.folder.path());
         command
     }

@@ -21,11 +21,6 @@ pub const PATIENCE: Duration = Duration::from_mins(5);
 /// right, and not what a test asks about.
 pub const UNHURRIED: [(&str, &str); 2] = [("http.request_timeout", "90s"), ("http.command_wait", "40s")];
 
-/// The environment's variable of a setting.
-pub fn variable(key: &str) -> String {
-    format!("ENCARGO_{}", key.to_uppercase().replace('.', "_"))
-}
-
 /// The machine's time, for what tests share with servers, files and other threads.
 #[expect(clippy::disallowed_methods, reason = "a test is its own world")]
 pub fn real_clock() -> Clock {

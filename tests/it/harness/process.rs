@@ -11,9 +11,10 @@ use std::{
     time::Duration,
 };
 
+use encargo::config;
 use serde_json::Value;
 
-use super::{PATIENCE, UNHURRIED, cluster::needed, eventually, variable};
+use super::{PATIENCE, UNHURRIED, cluster::needed, eventually};
 
 /// Time for a child that was interrupted to end what it has started.
 const TO_CLEAN_UP: Duration = Duration::from_mins(1);
@@ -31,7 +32,7 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_encargo"));
         command
             .args(["up", "--json", "--intake-listen", "127.0.0.1:0", "--tracking-listen", "127.0.0.1:0"])
-            .envs(UNHURRIED.map(|(key, value)| (variable(key), value)))
+            .envs(UNHURRIED.map(|(key, value)| (config::variable(key), value)))
             .args(["--ops-listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(arguments)

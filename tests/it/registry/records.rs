@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use encargo::{
-    audit, contract,
+    audit, config, contract,
     domain::{
         Flow, OrderId,
         wire::{Framed, Headers},
@@ -20,7 +20,7 @@ use super::{Topics, registry};
 use crate::{
     cli::Done,
     eventlog::{part, read_all},
-    harness::{app::TestApp, eventually, process::output, variable},
+    harness::{app::TestApp, eventually, process::output},
 };
 
 const ORDER: &str = r#"{ "type": "record", "name": "Order", "fields": [
@@ -168,7 +168,7 @@ async fn ours_bear_the_numbers_of_their_schemas_when_that_is_set() {
     let mut start = Command::new(env!("CARGO_BIN_EXE_encargo"));
     start
         .args(["up", "--data", &folder.path().display().to_string()])
-        .envs(settings.iter().map(|(key, value)| (variable(key), *value)));
+        .envs(settings.iter().map(|(key, value)| (config::variable(key), *value)));
     for listener in ["INTAKE", "TRACKING", "OPS"] {
         start.env(format!("ENCARGO_{listener}_LISTEN"), "127.0.0.1:0");
     }
