@@ -63,7 +63,7 @@ pub struct Launch {
 
 /// A running system; killed when it is dropped.
 pub struct Server {
-    child: Child,
+    process: Process,
     /// Where orders are taken.
     pub intake: SocketAddr,
     /// Where orders are looked up.
@@ -72,6 +72,15 @@ pub struct Server {
     pub ops: SocketAddr,
     /// From the start of the process until `/readyz` said that all works.
     pub ready_after: Duration,
+}
+
+/// A process that does not outlive what started it, also where that is given up while the process comes up.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait()); // it may have ended before
+    }
 }
 
 impl Launch {
@@ -95,8 +104,9 @@ impl Launch {
     /// Starts it and waits until it is ready.
     pub async fn start(&self) -> Result<Server> {
         let started = Instant::now();
-        let mut child = self.command()?.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
-        let stdout = child.stdout.take().context("the process has no standard output")?;
+        let child = self.command()?.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        let mut process = Process(child);
+        let stdout = process.0.stdout.take().context("the process has no standard output")?;
         let said = tokio::task::spawn_blocking(|| {
             let mut line = String::new();
             BufReader::new(stdout).read_line(&mut line).map(|_| line)
@@ -105,13 +115,13 @@ impl Launch {
         let addresses: Value = serde_json::from_str(&line).unwrap_or_default();
         let address = |name: &str| addresses[name].as_str().and_then(|text| text.parse().ok());
         let (Some(intake), Some(tracking), Some(ops)) = (address("intake"), address("tracking"), address("ops")) else {
-            let _ = (child.kill(), child.wait()); // it has ended or is of no use
+            drop(process); // it has ended or is of no use
             bail!("the system did not start:\n{}", self.last_lines());
         };
-        let mut server = Server { child, intake, tracking, ops, ready_after: Duration::ZERO };
+        let mut server = Server { process, intake, tracking, ops, ready_after: Duration::ZERO };
         let asked = server.ops()?;
         while !asked.is_ready().await {
-            if let Some(status) = server.child.try_wait().context("cannot look after the process")? {
+            if let Some(status) = server.process.0.try_wait().context("cannot look after the process")? {
                 bail!("the system ended with {status}:\n{}", self.last_lines());
             }
             if started.elapsed() > READY_MAX {
@@ -163,37 +173,31 @@ impl Server {
 
     /// The number of the process.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.process.0.id()
     }
 
     /// Whether it ended by itself, and how.
     pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
-        self.child.try_wait().ok().flatten()
+        self.process.0.try_wait().ok().flatten()
     }
 
     /// Ends it the hard way (`kill -9`).
     pub fn kill(mut self) -> Result<()> {
-        self.child.kill().and_then(|()| self.child.wait()).map(drop).context("cannot end the process")
+        self.process.0.kill().and_then(|()| self.process.0.wait()).map(drop).context("cannot end the process")
     }
 
     /// Asks it to stop, and waits until it has.
     pub async fn stop(mut self) -> Result<()> {
-        let id = rustix::process::Pid::from_child(&self.child);
+        let id = rustix::process::Pid::from_child(&self.process.0);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).context("cannot stop the process")?;
         let began = Instant::now();
-        while self.child.try_wait().context("cannot wait for the process")?.is_none() {
+        while self.process.0.try_wait().context("cannot wait for the process")?.is_none() {
             if began.elapsed() > READY_MAX {
                 bail!("the system did not stop within {READY_MAX:?}");
             }
             tokio::time::sleep(ASK).await;
         }
         Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = (self.child.kill(), self.child.wait()); // it may have ended before
     }
 }
 

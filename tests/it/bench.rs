@@ -109,6 +109,21 @@ async fn a_system_that_does_not_start_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_system_whose_start_is_given_up_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, number) = (folder.path().join("slow"), folder.path().join("number"));
+    std::fs::write(&program, "#!/bin/sh\necho $$ >number.new && mv number.new number && exec sleep 600\n").unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let starting = Launch::new(program, &folder.path().join("data"));
+    let starting = tokio::spawn(async move { starting.start().await.map(drop) });
+    eventually("a process", async || number.exists().then_some(()).ok_or_else(|| "none".to_owned())).await;
+    starting.abort();
+    assert!(starting.await.unwrap_err().is_cancelled());
+    let process = std::fs::read_to_string(number).unwrap();
+    assert!(!Path::new("/proc").join(process.trim()).exists(), "{process} runs on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn customers_are_told_what_is_wrong_with_their_orders() {
     let folder = tempfile::tempdir().unwrap();
     let server = launch(&folder.path().join("data"), "none:").start().await.unwrap();
