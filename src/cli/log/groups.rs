@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, iter, sync::Mutex, thread};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -13,6 +13,9 @@ use crate::{
     domain::Timestamp,
     eventlog::{self, EventLog, GroupInfo, GroupOffset, PartitionRange, TopicPartition},
 };
+
+/// Partitions that are looked into at once. On a cluster each takes a connection of its own, which is most of the time it takes.
+const READERS: usize = 16;
 
 /// How far a group is behind in a partition.
 struct Behind {
@@ -32,14 +35,14 @@ pub(super) fn print(log: &dyn EventLog, as_json: bool) -> Result<()> {
             ranges.insert(TopicPartition { topic: topic.name.clone(), partition: partition as u32 }, range);
         }
     }
+    let mut behind = all_behind(log, &groups, &ranges)?.into_iter();
     let now = Clock::system().now();
     let mut out = Out::new();
     let mut table =
         Table::new(["GROUP", ">MEMBERS", "TOPIC", ">PARTITION", ">NEXT", ">END", ">LAG", "BEHIND", "OWNER"]);
     for group in &groups {
         let owners: HashMap<_, _> = log.owners(&group.name)?.into_iter().collect();
-        for (i, committed) in group.offsets.iter().enumerate() {
-            let behind = behind(log, committed, ranges.get(&committed.tp))?;
+        for (i, (committed, behind)) in group.offsets.iter().zip(&mut behind).enumerate() {
             let owner = owners.get(&committed.tp).map(String::as_str);
             if as_json {
                 out.json(&as_json_line(group, committed, &behind, owner, now))?;
@@ -58,6 +61,27 @@ pub(super) fn print(log: &dyn EventLog, as_json: bool) -> Result<()> {
         explain("No consumer group has committed anything yet.");
     }
     Ok(())
+}
+
+/// For all offsets of the groups, in their order.
+fn all_behind(
+    log: &dyn EventLog,
+    groups: &[GroupInfo],
+    ranges: &HashMap<TopicPartition, PartitionRange>,
+) -> Result<Vec<Behind>> {
+    let todo = Mutex::new(groups.iter().flat_map(|group| &group.offsets).enumerate());
+    let take = || todo.lock().expect("no panic while it is taken").next();
+    let read = || {
+        let each = |(i, committed): (usize, &GroupOffset)| Ok((i, behind(log, committed, ranges.get(&committed.tp))?));
+        iter::from_fn(take).map(each).collect::<Result<Vec<_>>>()
+    };
+    let found: Result<Vec<_>> = thread::scope(|scope| {
+        let readers: Vec<_> = iter::repeat_with(|| scope.spawn(read)).take(READERS).collect();
+        readers.into_iter().map(|reader| reader.join().expect("no panic")).collect()
+    });
+    let mut found: Vec<_> = found?.into_iter().flatten().collect();
+    found.sort_unstable_by_key(|(i, _)| *i);
+    Ok(found.into_iter().map(|(_, behind)| behind).collect())
 }
 
 fn behind(log: &dyn EventLog, committed: &GroupOffset, range: Option<&PartitionRange>) -> Result<Behind> {
