@@ -84,8 +84,7 @@ pub async fn collect(sources: Sources<'_>) -> Result<Facts> {
 }
 
 pub(super) fn read_topic(log: &dyn EventLog, topic: &str, mut each: impl FnMut(u32, Record)) -> Result<()> {
-    let topics = log.topics()?;
-    let info = topics.into_iter().find(|info| info.name == topic).with_context(|| format!("no topic {topic}"))?;
+    let info = log.topic(topic)?.with_context(|| format!("no topic {topic}"))?;
     for (partition, range) in info.partitions.iter().enumerate() {
         let tp = TopicPartition { topic: topic.to_owned(), partition: partition as u32 };
         let mut reader = log.read(&tp, range.start)?;

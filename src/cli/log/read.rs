@@ -87,9 +87,8 @@ impl Read {
     }
 
     fn sources(&self, log: &dyn EventLog) -> Result<Vec<Source>> {
-        let topics = log.topics()?;
-        let Some(topic) = topics.iter().find(|topic| topic.name == self.topic) else {
-            let names: Vec<_> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        let Some(topic) = log.topic(&self.topic)? else {
+            let names: Vec<_> = log.topics()?.into_iter().map(|topic| topic.name).collect();
             bail!("there is no topic {:?}; there are {}", self.topic, names.join(", "));
         };
         let wanted = |partition: u32| self.partition.is_none_or(|only| only == partition);
