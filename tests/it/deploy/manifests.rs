@@ -15,6 +15,16 @@ use crate::{
 
 /// The kinds of KEDA and of the Prometheus operator, which no release of Kubernetes has a schema of.
 const FOREIGN: [&str; 3] = ["ScaledObject", "ServiceMonitor", "TriggerAuthentication"];
+/// What spoils each of them: a field that is not known, a wrong type, a value out of range or form, something that is missing.
+const FOREIGN_SPOILS: [(&str, &str); 7] = [
+    ("pollingInterval: 15", "pollInterval: 15"),
+    ("maxReplicaCount: 12", "maxReplicaCount: twelve"),
+    ("currentReplicasIfHigher", "currentReplicasIfHighest"),
+    ("type: metrics-api", "name: metrics-api"),
+    ("parameter: token", "parameters: token"),
+    ("port: ops\n  jobLabel", "ports: ops\n  jobLabel"),
+    ("interval: 15s", "interval: 15 s"),
+];
 /// Both components that an overlay of the cluster may have.
 const OVERLAY: &str = "
 apiVersion: kustomize.config.k8s.io/v1beta1
@@ -31,13 +41,18 @@ fn built(folder: &Path) -> String {
     Done::from(output(command.args(words).arg(folder))).ok()
 }
 
-/// Each object, with what is wrong with it.
-fn judged(manifests: &str) -> Vec<(Value, Value)> {
+/// Each object, with what is wrong with it, by Kubernetes' own schemas and by definitions in these files.
+fn judged(manifests: &str, definitions: &[&str]) -> Vec<(Value, Value)> {
     let judged = |line: String| {
         let mut line: Value = serde_json::from_str(&line).unwrap();
         (line["object"].take(), line["verdict"].take())
     };
-    lines_of("tests/contract/manifests.py", manifests).into_iter().map(judged).collect()
+    lines_of("tests/contract/manifests.py", definitions, manifests).into_iter().map(judged).collect()
+}
+
+/// Whether the verdict on an object is that something is wrong.
+fn refused(verdict: &Value) -> bool {
+    verdict.as_str().is_some_and(|words| words != "ok")
 }
 
 /// The objects, of which each is well-formed.
@@ -48,7 +63,7 @@ fn objects(manifests: &str) -> Vec<Value> {
         assert_eq!(verdict, expected, "{object}");
         object
     };
-    let objects: Vec<_> = judged(manifests).into_iter().map(judge).collect();
+    let objects: Vec<_> = judged(manifests, &[]).into_iter().map(judge).collect();
     assert!(!objects.is_empty());
     objects
 }
@@ -85,12 +100,31 @@ fn each_object_is_well_formed_and_a_spoilt_one_is_found() {
         let spoils = [("runAsNonRoot", "runAsNoRoot"), ("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: 1")];
         for (good, spoilt) in spoils {
             assert!(manifests.contains(good), "{good}");
-            let verdicts = judged(&manifests.replace(good, spoilt));
-            assert!(
-                verdicts.iter().any(|(_, verdict)| verdict.as_str().is_some_and(|words| words != "ok")),
-                "{spoilt}"
-            );
+            let verdicts = judged(&manifests.replace(good, spoilt), &[]);
+            assert!(verdicts.iter().any(|(_, verdict)| refused(verdict)), "{spoilt}");
         }
+    }
+}
+
+#[test]
+fn kinds_of_other_projects_are_as_these_define_them_and_a_spoilt_one_is_found() {
+    let definitions = needed("ENCARGO_TEST_CRDS");
+    let definitions: Vec<_> = definitions.split_whitespace().collect();
+    let foreign = |manifests: &str| -> Vec<_> {
+        let judged = judged(manifests, &definitions).into_iter();
+        judged.filter(|(object, _)| FOREIGN.contains(&name(object).0)).collect()
+    };
+    let manifests = cluster();
+    let objects = foreign(&manifests);
+    let kinds: BTreeSet<_> = objects.iter().map(|(object, _)| name(object).0).collect();
+    assert_eq!(kinds, BTreeSet::from(FOREIGN));
+    for (object, verdict) in &objects {
+        assert_eq!(verdict, "ok", "{object}");
+    }
+    for (good, spoilt) in FOREIGN_SPOILS {
+        assert!(manifests.contains(good), "{good}");
+        let objects = foreign(&manifests.replace(good, spoilt));
+        assert!(objects.iter().any(|(_, verdict)| refused(verdict)), "{spoilt}");
     }
 }
 

@@ -130,9 +130,10 @@ pub fn output(command: &mut Command) -> Output {
 }
 
 /// The lines that a Python program prints about what it is given to read.
-pub fn lines_of(script: &str, input: &str) -> Vec<String> {
+pub fn lines_of(script: &str, arguments: &[&str], input: &str) -> Vec<String> {
     let mut command = Command::new(needed("ENCARGO_TEST_PYTHON"));
-    let mut python = command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python starts");
+    command.arg(script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut python = command.spawn().expect("Python starts");
     let mut unread = python.stdin.take().expect("piped");
     let done = thread::scope(|scope| {
         // it prints before it has read all, and neither pipe holds much
