@@ -21,12 +21,12 @@ impl Ours {
     }
 
     async fn partitioned(orders: &str, dwell: &str, partitions: &str) -> Self {
-        let mut cluster = Cluster::name(&[("log.partitions", partitions), ("flow.dwell", dwell)]).await;
+        let mut cluster = Cluster::name_on_one(&[("log.partitions", partitions), ("flow.dwell", dwell)]).await;
         let topics = cluster.config().topics;
         let orders = topics.orders.replace("compra_detalle", orders);
         cluster.set("topics.orders", orders.clone());
         cluster.run(&["log", "init"]);
-        Self { cluster, brokers: needed("ENCARGO_TEST_KAFKA3"), orders, states: topics.states }
+        Self { cluster, brokers: needed("ENCARGO_TEST_KAFKA"), orders, states: topics.states }
     }
 
     /// The same for a set-up with old readers: our states have a topic of ours, and are forwarded to the one they know.

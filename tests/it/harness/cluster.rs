@@ -77,6 +77,12 @@ impl Cluster {
         this
     }
 
+    /// The same on the cluster of one broker, where others may have their set-up meanwhile.
+    pub async fn name_on_one(settings: &[(&'static str, &str)]) -> Self {
+        let url = format!("kafka://{}", needed("ENCARGO_TEST_KAFKA"));
+        Self::name(&[&[("log.url", &*url), ("log.replication", "1"), ("log.min_insync", "1")], settings].concat()).await
+    }
+
     /// The same, with its topics.
     pub async fn prepare(settings: &[(&'static str, &str)]) -> Self {
         let this = Self::name(settings).await;

@@ -33,15 +33,7 @@ const CODECS: [Codec; 8] =
 /// record, these topics take.
 async fn hostile(dead_limit: &str) -> (Cluster, String) {
     let broker = needed("ENCARGO_TEST_KAFKA");
-    let url = format!("kafka://{broker}");
-    let settings = [
-        ("log.url", &*url),
-        ("log.replication", "1"),
-        ("log.min_insync", "1"),
-        ("intake.backlog_max", "1000000"),
-        ("flow.dwell", "2s"),
-    ];
-    let cluster = Cluster::name(&settings).await;
+    let cluster = Cluster::name_on_one(&[("intake.backlog_max", "1000000"), ("flow.dwell", "2s")]).await;
     let config = cluster.config();
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", &broker).create().unwrap();
