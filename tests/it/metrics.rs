@@ -214,7 +214,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// Every question of the dashboard.
+/// Every question of the dashboard, and what KEDA is to ask.
 fn questions() -> Vec<(String, String)> {
     let text = fs::read_to_string(Path::new(ROOT).join("deploy/grafana/encargo.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
@@ -226,7 +226,11 @@ fn questions() -> Vec<(String, String)> {
     };
     let fill_in =
         |query: String| query.replace("$__rate_interval", "1m").replace("$job", "encargo").replace("$instance", ".*");
-    panels.iter().flat_map(of).map(|(title, query)| (title, fill_in(query))).collect()
+    let guide = fs::read_to_string(Path::new(ROOT).join("docs/elasticity.md")).unwrap();
+    let scaled: Vec<_> = guide.lines().filter_map(|line| line.trim().strip_prefix("query: ")).collect();
+    assert!(!scaled.is_empty());
+    let scaled = scaled.into_iter().map(|query| ("KEDA".to_owned(), query.to_owned()));
+    panels.iter().flat_map(of).map(|(title, query)| (title, fill_in(query))).chain(scaled).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,7 +252,7 @@ async fn prometheus_scrapes_a_real_run() {
     let questions = questions();
     assert!(questions.len() > 20);
     // a rate wants two looks at what has happened in between, or before the first
-    eventually("an answer to every question of the dashboard", async || {
+    eventually("an answer to every question", async || {
         for (title, query) in &questions {
             let series = prometheus.ask(query).await.map_err(|error| format!("{title}: {query}: {error}"))?;
             if series.is_empty() {
