@@ -156,7 +156,8 @@ fn road(config: &Config, view: &OrderView) -> Road {
         partition: lag.tp.to_string(),
         records: lag.records(),
         is_read,
-        is_behind: lag.records() > 0,
+        // what cannot be asked is taken for a record
+        is_behind: lag.records() > 0 && log.has_record(&lag.tp, lag.next).unwrap_or(true),
     };
     let (orders, states) = (&config.topics.orders, &config.topics.states);
     let input = lag(fulfilment::GROUP, orders).map(|lag| {

@@ -113,6 +113,15 @@ pub trait EventLog: Send + Sync {
     /// misses nothing of the one before.
     fn read(&self, partition: &TopicPartition, from: u64) -> Result<Box<dyn Reader>>;
 
+    /// Whether there is a record from an offset on: what counts as lag on a cluster may be a transaction's marker alone.
+    fn has_record(&self, partition: &TopicPartition, from: u64) -> Result<bool> {
+        let reader = match self.read(partition, from) {
+            Err(Error::Trimmed { start, .. }) => self.read(partition, start),
+            other => other,
+        };
+        Ok(!reader?.next(1)?.is_empty())
+    }
+
     /// Joins a group. `slot` tells the instances of one group apart and stays the same over restarts. On the embedded log
     /// a group has one member: [`Error::Fenced`] while another one lives.
     /// `mode` says what the member is for.
@@ -152,7 +161,8 @@ pub trait EventLog: Send + Sync {
         Ok(offsets.unwrap_or_default().into_iter().filter(is_asked).collect())
     }
 
-    /// How far a group is behind in each partition of some topics: cheap enough to be asked every second.
+    /// How far a group is behind in each partition of some topics: cheap enough to be asked every second. Where nothing but
+    /// transactions' markers is left on a cluster, that is known from the second look on.
     fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
         let (known, groups) = (self.topics()?, self.groups()?);
         let offsets = groups.iter().find(|info| info.name == group).map_or(&[][..], |info| &info.offsets);
@@ -162,7 +172,11 @@ pub trait EventLog: Send + Sync {
             for (range, partition) in topic.partitions.iter().zip(0..) {
                 let tp = TopicPartition { topic: topic.name.clone(), partition };
                 let next = offsets.iter().find(|offset| offset.tp == tp).map_or(range.start, |offset| offset.offset);
-                lags.push(Lag { tp, next: next.max(range.start), end: range.end });
+                let mut lag = Lag { tp, next: next.max(range.start), end: range.end };
+                if lag.records() > 0 && !self.has_record(&lag.tp, lag.next)? {
+                    lag.next = lag.end;
+                }
+                lags.push(lag);
             }
         }
         Ok(lags)

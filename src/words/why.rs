@@ -38,7 +38,7 @@ pub fn details(
         }
         Why::Closed(_) => vec![say("why_since_closed", &[since])],
     };
-    if let Some(by) = facts.by.filter(|_| !matches!(why, Why::Timer { .. } | Why::Late { .. })) {
+    if let Some(by) = facts.by.filter(|_| !matches!(why, Why::Timer { .. } | Why::Late { .. } | Why::Overdue { .. })) {
         sentences.push(say("why_by", &[("by", text(by))]));
         sentences.extend(facts.reason.map(|reason| say("why_reason", &[("reason", text(reason))])));
     }
@@ -96,27 +96,27 @@ mod tests {
         ];
         insta::assert_snapshot!(all.join("\n"), @r"
         timer: Espera a que pase su tiempo. Está así desde 15:59:00 y sigue a las 16:00:05.
-        It waits for its time to pass. It has been there since 15:59:00 and goes on at 16:00:05.
+        It waits for its time to pass. It has been like this since 15:59:00 and goes on at 16:00:05.
         timer: Espera a que pase su tiempo. Está así desde 15:59:00 y sigue a las 15:59:59.
-        It waits for its time to pass. It has been there since 15:59:00 and goes on at 15:59:59.
+        It waits for its time to pass. It has been like this since 15:59:00 and goes on at 15:59:59.
         late: Va con retraso, y desde aquí no se ve por qué. Está así desde 15:59:00 y tenía que seguir a las 15:59:55. Su partición se lee y está al día.
-        It is late, and the cause cannot be seen from here. It has been there since 15:59:00 and was due to go on at 15:59:55. Its partition is read and has caught up.
+        It is late, and the cause cannot be seen from here. It has been like this since 15:59:00 and was due to go on at 15:59:55. Its partition is read and has caught up.
         late-unread: Espera a que alguien se ocupe de su partición. Está así desde 15:59:00 y tenía que seguir a las 15:59:55. Nadie lee su partición, compra_detalle/2.
-        It waits for someone to take its partition. It has been there since 15:59:00 and was due to go on at 15:59:55. Nobody reads its partition, compra_detalle/2.
-        late-behind: Su partición va con retraso. Está así desde 15:59:00 y tenía que seguir a las 15:59:55. A quien lee su partición, compra_detalle/2, le quedan 218 registros.
-        Its partition is behind. It has been there since 15:59:00 and was due to go on at 15:59:55. Whoever reads its partition, compra_detalle/2, has 218 records left.
-        late-untold: Puede que ya haya avanzado: lo que se ve aquí va con retraso. Está así desde 15:59:00 y tenía que seguir a las 15:59:55. De compra_confirmada/2 quedan 3 registros por contar.
-        It may have moved on: what is seen here is behind. It has been there since 15:59:00 and was due to go on at 15:59:55. 3 records of compra_confirmada/2 are still to be told.
+        It waits for someone to take its partition. It has been like this since 15:59:00 and was due to go on at 15:59:55. Nobody reads its partition, compra_detalle/2.
+        late-behind: Su partición va con retraso. Está así desde 15:59:00 y tenía que seguir a las 15:59:55. Su partición, compra_detalle/2, se lee con retraso; registros pendientes: 218.
+        Its partition is behind. It has been like this since 15:59:00 and was due to go on at 15:59:55. Its partition, compra_detalle/2, is read behind time; records left: 218.
+        late-untold: Puede que ya haya avanzado: lo que se ve aquí va con retraso. Está así desde 15:59:00 y tenía que seguir a las 15:59:55. Registros de compra_confirmada/2 por contar: 3.
+        It may have moved on: what is seen here is behind. It has been like this since 15:59:00 and was due to go on at 15:59:55. Records of compra_confirmada/2 still to be told: 3.
         command: Espera a que alguien lo haga avanzar. Está así desde 15:59:00. Lo hizo cocina. Motivo: sin pan
-        It waits for somebody to move it on. It has been there since 15:59:00. It was done by cocina. Reason: sin pan
-        command-late: Alguien tenía que haberlo hecho avanzar. Está así desde 15:59:00; se esperaba para 15:59:55. Lo hizo cocina. Motivo: sin pan
-        Somebody should have moved it on. It has been there since 15:59:00; that was expected by 15:59:55. It was done by cocina. Reason: sin pan
+        It waits for somebody to move it on. It has been like this since 15:59:00. It was done by cocina. Reason: sin pan
+        command-late: Alguien tenía que haberlo hecho avanzar. Está así desde 15:59:00; se esperaba para 15:59:55.
+        Somebody should have moved it on. It has been like this since 15:59:00; that was expected by 15:59:55.
         held: Está detenido. Está detenido desde 15:59:00. Cuando se reanude le quedarán 3 s. Lo hizo cocina. Motivo: sin pan
         It is held. It has been held since 15:59:00. Once it is resumed, 3 s of its time are left. It was done by cocina. Reason: sin pan
         cancelled: Está cancelado. Lo está desde 15:59:00. Lo hizo cocina. Motivo: sin pan
         It is cancelled. It has been since 15:59:00. It was done by cocina. Reason: sin pan
         untold: Lo escribió un servicio anterior, que no dice a qué espera. Está así desde 15:59:00. Lo hizo cocina. Motivo: sin pan
-        An old service wrote it, which does not say what it waits for. It has been there since 15:59:00. It was done by cocina. Reason: sin pan
+        An old service wrote it, which does not say what it waits for. It has been like this since 15:59:00. It was done by cocina. Reason: sin pan
         ");
     }
 }

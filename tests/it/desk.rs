@@ -117,7 +117,7 @@ async fn the_desk_says_first_whether_all_is_well() {
     let order = page(&app, &format!("/orders/{id}")).await;
     for words in [
         "It waits for its time to pass.",
-        "It has been there since <time datetime=",
+        "It has been like this since <time datetime=",
         "data-as=\"exact\">16:00:00.000</time>",
         " · 0</code></a>",
         "aria-label=\"What is in the log: 2\"",

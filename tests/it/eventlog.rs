@@ -57,7 +57,7 @@ macro_rules! contract {
                 second_member_is_refused_until_the_first_leaves, refuses_to_join_unknown_topics;
             committing: outputs_and_offsets_endure, metadata_comes_back_byte_for_byte, offsets_may_go_back,
                 nothing_of_an_aborted_commit_is_visible, refuses_partitions_that_are_not_assigned,
-                refuses_long_metadata, refuses_offsets_not_there_yet, groups_are_listed, offsets_alone_and_outputs_alone, members_for_offsets_write_no_records, lag_is_what_is_left,
+                refuses_long_metadata, refuses_offsets_not_there_yet, groups_are_listed, offsets_alone_and_outputs_alone, members_for_offsets_write_no_records, lag_is_what_is_left, a_group_that_has_read_all_is_not_behind,
                 readers_see_whole_commits_only, commits_and_appends_mix;
         );
     };

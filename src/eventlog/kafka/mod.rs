@@ -15,6 +15,7 @@ mod clocks;
 mod groups;
 mod held;
 mod internal;
+mod markers;
 mod member;
 mod membership;
 mod offsets;
@@ -44,6 +45,7 @@ use tokio::sync::oneshot;
 
 use self::{
     client::ClientContext,
+    markers::Gaps,
     member::KafkaMember,
     produce::Producer,
     read::{KafkaReader, Readers},
@@ -84,6 +86,7 @@ struct Shared {
     readers: Readers,
     groups: Mutex<HashMap<String, Arc<BaseConsumer<ClientContext>>>>,
     slots: Slots,
+    gaps: Gaps,
     probing: AtomicBool,
 }
 
@@ -118,6 +121,7 @@ impl KafkaLog {
             readers: Readers::default(),
             groups: Mutex::default(),
             slots: Slots::default(),
+            gaps: Gaps::default(),
             probing: AtomicBool::new(false),
         })))
     }
@@ -319,7 +323,13 @@ impl EventLog for KafkaLog {
     }
 
     fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
-        self.0.group_lag(group, topics)
+        let mut lags = self.0.group_lag(group, topics)?;
+        for lag in lags.iter_mut().filter(|lag| lag.records() > 0) {
+            if self.0.gaps.is_empty(group, lag, || self.has_record(&lag.tp, lag.next)) {
+                lag.next = lag.end;
+            }
+        }
+        Ok(lags)
     }
 
     fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64> {

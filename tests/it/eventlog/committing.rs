@@ -175,6 +175,26 @@ pub fn lag_is_what_is_left(harness: &dyn Harness) {
     assert!(matches!(log.lag("g", &["in", "nothing"]), Err(Error::Unknown(_))));
 }
 
+/// On a cluster the end of a partition is a transaction's marker.
+pub fn a_group_that_has_read_all_is_not_behind(harness: &dyn Harness) {
+    let log = open(harness);
+    let (mut member, _) = join(&*log, "g", &["in"]);
+    commit(&mut *member, &numbered("out", 0, 0..3), &[]);
+    let read = read_all(&*log, &part("out", 0), 0).last().unwrap().offset + 1;
+    let (mut reader, _) = join(&*log, "h", &["out"]);
+    let left = || {
+        let lags = until_available(|| log.lag("h", &["out"]));
+        lags.iter().map(Lag::records).collect::<Vec<_>>()
+    };
+    commit(&mut *reader, &[], &[offset("out", 0, read - 1, "")]);
+    assert!(log.has_record(&part("out", 0), read - 1).unwrap());
+    assert!((0..3).all(|_| left()[0] > 0), "one is left");
+    commit(&mut *reader, &[], &[offset("out", 0, read, "")]);
+    assert!(!log.has_record(&part("out", 0), read).unwrap());
+    left(); // the second look tells
+    assert_eq!(left(), [0, 0]);
+}
+
 /// Every commit writes the same number into two partitions and, as its metadata, into the offset. Whoever reads while
 /// commits go on must never find the second without the first.
 pub fn readers_see_whole_commits_only(harness: &dyn Harness) {

@@ -93,10 +93,10 @@ fn is_foreign(offset: &GroupOffset) -> bool {
     matches!(fulfilment::Progress::parse(&offset.metadata), Ok(None))
 }
 
-/// Whether there is a record from an offset on. What counts as lag on a cluster may be a transaction's marker alone.
+/// Whether there is a record from an offset on that can be read now.
 fn has_record(log: &KafkaLog, tp: &TopicPartition, from: u64) -> Result<bool> {
-    match log.read(tp, from).and_then(|mut reader| reader.next(1)) {
-        Ok(records) => Ok(!records.is_empty()),
+    match log.has_record(tp, from) {
+        Ok(has_record) => Ok(has_record),
         // an open transaction, which is told as such
         Err(eventlog::Error::Unavailable(_)) => Ok(false),
         Err(error) => Err(error.into()),
