@@ -10,7 +10,7 @@ use crate::{
     clock::Monotonic,
     domain::{
         Change, Closing, Command, CommandCopy, CommandId, CommandOutcome, OrderId,
-        command::{Refusal, Verb, Verdict},
+        command::{Action, Refusal, Verb, Verdict},
         flow::Party,
         wire,
     },
@@ -100,12 +100,19 @@ impl Commands {
         history: &[HistoryEntry],
     ) -> Result<Answer, Error> {
         let (id, verb) = (&command.id, command.action.verb());
-        let before = if is_named { self.outcome(id).await? } else { None };
-        if before.as_ref().is_some_and(|before| before.order != command.order) {
-            return Err(Error::KeyReused);
-        }
+        let found = if is_named { self.outcome(id).await? } else { None };
+        let is_other = found.as_ref().is_some_and(|found| found.order != command.order);
+        let before = found.filter(|_| !is_other);
+        // first what the order itself tells: the same id may have been sent for two at once, before there was an outcome of either
         if let Some(done) = done_before(id, view, history, before.as_ref()) {
-            return self.settled(verb, done).await;
+            return if is_for_other_address(command, view, history) {
+                Err(Error::KeyReused)
+            } else {
+                self.settled(verb, done).await
+            };
+        }
+        if is_other {
+            return Err(Error::KeyReused);
         }
         if let Some(closing) = view.closes() {
             return Ok(Answer::Refused(refused_by_view(view, id, Refusal::Closed(closing))));
@@ -231,11 +238,15 @@ impl Commands {
         let mut pauses = Backoff::new(LOOK);
         while self.may_pause(&mut pauses, end).await {
             // a store that is away may be back in time
-            if let Ok(Some(outcome)) = self.0.store.outcome(&command.id).await
-                && outcome.order == command.order
-                && outcome.settles(sent)
-                && before != Some(&outcome)
-            {
+            let Ok(Some(outcome)) = self.0.store.outcome(&command.id).await else { continue };
+            if outcome.order != command.order {
+                // the same id was sent for two orders at once, and there is room for one outcome: ours shows in the order
+                if let Ok(Some((view, history))) = self.find(command.order).await
+                    && let Some(done) = done_before(&command.id, &view, &history, None)
+                {
+                    return Some(done);
+                }
+            } else if outcome.settles(sent) && before != Some(&outcome) {
                 return Some(outcome);
             }
         }
@@ -268,6 +279,13 @@ pub fn done_before(
     };
     let in_history = history.iter().any(|entry| is_of(entry, id));
     before.filter(is_done).cloned().or_else(|| in_history.then(remembered))
+}
+
+/// Whether the command that is there under its id was about another address, as far as the order tells: it keeps the latest.
+fn is_for_other_address(command: &Command, view: &OrderView, history: &[HistoryEntry]) -> bool {
+    let Action::Readdress(address) = &command.action else { return false };
+    let latest = history.iter().rfind(|entry| entry.change == Change::Readdressed);
+    latest.is_some_and(|entry| is_of(entry, &command.id)) && view.address.as_ref() != Some(address)
 }
 
 /// Whether somebody can no longer cancel; unknown of orders whose events do not tell.

@@ -28,6 +28,8 @@ pub struct OrderState {
     pub at: Timestamp,
     /// What it waits for.
     pub waits: Waits,
+    /// When somebody is expected to have moved it on.
+    pub expect_at: Option<Timestamp>,
     /// Fingerprints of the commands that changed it.
     pub commands: Box<[u64]>,
 }
@@ -143,6 +145,9 @@ fn amend(state: &OrderState, action: &Action, now: Timestamp) -> Result<StateEve
     };
     let step = state.flow.step(state.step);
     let next = state.flow.step(state.step + 1).map(|next| next.state.clone());
+    // what was promised when it entered the state holds, but that nobody is waited for while it is held
+    let expect_at =
+        if change == Change::Resumed { expected(&state.flow, state.step, waits, now) } else { state.expect_at };
     Ok(StateEvent {
         order: state.order.clone(),
         address: if let Action::Readdress(address) = action { Some(address.clone()) } else { state.address.clone() },
@@ -154,7 +159,7 @@ fn amend(state: &OrderState, action: &Action, now: Timestamp) -> Result<StateEve
         at: now,
         next,
         waits,
-        exits: exits(&state.flow, state.step, waits, now),
+        exits: exits(&state.flow, state.step, waits, expect_at),
         mail: None,
         cause: Cause::Timer,
         reason: None,
@@ -182,7 +187,7 @@ fn enter(order: Arc<Order>, flow: &Flow, (seq, step): (u8, u8), at: Timestamp, c
         at,
         next,
         waits,
-        exits: exits(flow, step, waits, at),
+        exits: exits(flow, step, waits, expected(flow, step, waits, at)),
         mail: entered.mail.clone(),
         cause,
         reason: None,
@@ -214,19 +219,25 @@ pub fn status(state: &OrderState) -> OrderStatus {
         estado: estado.map_or_else(Box::default, |estado| (&**estado).into()),
         seq: state.seq,
         waits: state.waits,
-        exits: exits(flow, state.step, state.waits, state.at),
+        exits: exits(flow, state.step, state.waits, state.expect_at),
     }
 }
 
-/// How else it can leave that state. Somebody who is expected to move it on has that long from its latest event.
-fn exits(flow: &Flow, step: u8, waits: Waits, since: Timestamp) -> Exits {
+/// When somebody is expected to have moved an order on that has waited like this since a time.
+pub fn expected(flow: &Flow, step: u8, waits: Waits, since: Timestamp) -> Option<Timestamp> {
+    let is_waited_for = !matches!(waits, Waits::Held(_) | Waits::Closed(_));
+    flow.step(step).filter(|_| is_waited_for)?.expect().map(|expect| since + expect)
+}
+
+/// How else it can leave that state.
+fn exits(flow: &Flow, step: u8, waits: Waits, expect_at: Option<Timestamp>) -> Exits {
     let (Some(step), false) = (flow.step(step), matches!(waits, Waits::Closed(_))) else { return Exits::default() };
     let goes_on = !matches!(waits, Waits::Held(_));
     Exits {
         cancel: step.cancel,
         advance: goes_on && step.takes_command(),
         refuse: goes_on && flow.refused().is_some(),
-        expect_at: step.expect().filter(|_| goes_on).map(|expect| since + expect),
+        expect_at: expect_at.filter(|_| goes_on),
     }
 }
 
@@ -261,6 +272,7 @@ impl OrderState {
             step: event.step,
             at: event.at,
             waits: event.waits,
+            expect_at: event.exits.expect_at,
             commands: event.commands.clone(),
         }
     }

@@ -212,6 +212,10 @@ async fn the_same_key_is_the_same_command() {
     }
     let twice = keyed(2, "hold", "k-5").header("idempotency-key", "k-6");
     assert_eq!(answer(twice).await.0, 400);
+    let readdress = |to: &str| answer(keyed(2, "address", "k-7").json(&json!({ "usermail": to })));
+    let first = readdress("eva@example.org").await;
+    assert_eq!((first.0, readdress("eva@example.org").await), (200, first));
+    assert_eq!(readdress("ana2@example.org").await.1["type"], "urn:encargo:problem:key-reused");
     // what became of it can be looked up by the order's own path alone
     let look = |path: &str| app.http.get(app.tracking(path));
     let (status, said) = answer(look("/orders/1/commands/k-1")).await;

@@ -126,6 +126,22 @@ fn what_is_left_of_its_time_waits_while_an_order_is_held() {
 }
 
 #[test]
+fn a_promise_is_moved_by_nothing_but_its_end_and_a_hold() {
+    let kitchen = Leave::Command { expect: Some(Duration::from_secs(20)) };
+    let steps = vec![Step { leave: Some(kitchen), ..Step::timer("cocina", DWELL) }, Step::timer("finalizado", DWELL)];
+    let parts = Parts { name: "cena".into(), version: 3, steps, cancelled: None, refused: None };
+    let flow = Arc::new(Flow::of(parts).unwrap());
+    let placed = OrderState::after(&place(order(), &flow, at(0)), &flow);
+    let promised = |state: &OrderState| status(state).exits.expect_at;
+    assert_eq!(promised(&placed), Some(at(20)));
+    let readdressed = after(placed.clone(), &[Action::Readdress("eva@example.org".parse().unwrap())], 50);
+    assert_eq!(promised(&readdressed), Some(at(20)), "it is late all the same");
+    let held = after(readdressed, &[Action::Hold, Action::Readdress("eva2@example.org".parse().unwrap())], 60);
+    assert_eq!(promised(&held), None, "nobody is waited for");
+    assert_eq!(promised(&after(held, &[Action::Resume], 100)), Some(at(120)));
+}
+
+#[test]
 fn a_delay_names_a_time_to_come() {
     assert_eq!(after(placed(), &[Action::Delay(at(600))], 3).waits, Waits::Until(at(600)));
     assert_eq!(after(placed(), &[Action::Delay(at(4))], 3).waits, Waits::Until(at(4)), "also an earlier one");

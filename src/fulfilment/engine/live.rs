@@ -17,7 +17,10 @@ use slab::Slab;
 use super::Now;
 use crate::{
     clock::Monotonic,
-    domain::{EmailAddress, Flow, Order, OrderId, PackedOrder, StateEvent, Timestamp, Waits, lifecycle::OrderState},
+    domain::{
+        EmailAddress, Flow, Order, OrderId, PackedOrder, StateEvent, Timestamp, Waits,
+        lifecycle::{self, OrderState},
+    },
 };
 
 /// The place of an order in [`Live`].
@@ -80,6 +83,7 @@ impl From<Due> for Monotonic {
 #[derive(Debug)]
 struct Amended {
     address: Option<EmailAddress>,
+    expect_at: Option<Timestamp>,
     commands: Box<[u64]>,
 }
 
@@ -127,10 +131,13 @@ impl Live {
     pub(super) fn state(&self, key: Key) -> OrderState {
         let LiveOrder { order, flow, latest } = &self.orders[key as usize];
         let Latest { amended, at, waits, seq, step, .. } = latest;
-        let (order, flow) = (Arc::new(order.unpack()), flow.clone());
+        let order = Arc::new(order.unpack());
         let address = amended.as_ref().and_then(|amended| amended.address.clone());
         let commands = amended.as_ref().map(|amended| amended.commands.clone()).unwrap_or_default();
-        OrderState { order, flow, address, seq: *seq, step: *step, at: *at, waits: *waits, commands }
+        let expected = || lifecycle::expected(flow, *step, *waits, *at);
+        let expect_at = amended.as_ref().map_or_else(expected, |amended| amended.expect_at);
+        let flow = flow.clone();
+        OrderState { order, flow, address, seq: *seq, step: *step, at: *at, waits: *waits, expect_at, commands }
     }
 
     /// How many orders stand where an old service left them.
@@ -141,7 +148,10 @@ impl Live {
     /// An event of an order, which is not durable yet: nothing that was planned for the order counts any more.
     pub(super) fn happens(&mut self, key: Option<Key>, event: &StateEvent, flow: &Arc<Flow>) -> Key {
         let is_amended = event.address.is_some() || !event.commands.is_empty();
-        let amended = || Box::new(Amended { address: event.address.clone(), commands: event.commands.clone() });
+        let amended = || {
+            let (address, commands) = (event.address.clone(), event.commands.clone());
+            Box::new(Amended { address, expect_at: event.exits.expect_at, commands })
+        };
         let latest = Latest {
             amended: is_amended.then(amended),
             at: event.at,

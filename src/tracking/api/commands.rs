@@ -200,10 +200,12 @@ impl Api {
         let command: CommandId = command.parse().map_err(|_| no_such_order())?;
         let (view, history) = self.find(order).await?.ok_or_else(no_such_order)?;
         let outcome = self.0.commands.outcome(&command).await.map_err(|error| not_taken(error, &command))?;
-        if outcome.as_ref().is_some_and(|outcome| outcome.order != order) {
+        let is_other = outcome.as_ref().is_some_and(|outcome| outcome.order != order);
+        if is_other && sent.is_none() && done_before(&command, &view, &history, None).is_none() {
             return Err(no_such_order());
         }
-        let outcome = outcome.filter(|outcome| sent.is_none_or(|sent| outcome.settles(sent)));
+        // one id may have been sent for two orders at once: what it did to this one is in its history
+        let outcome = outcome.filter(|outcome| !is_other && sent.is_none_or(|sent| outcome.settles(sent)));
         match outcome.or_else(|| done_before(&command, &view, &history, None)) {
             Some(outcome) => Ok(told(&outcome, asker.party)),
             None => Ok(pending(order, &command, &asker.place_of(&command, sent))),

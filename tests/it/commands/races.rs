@@ -55,6 +55,30 @@ async fn the_same_command_twice_at_once_happens_once() {
     }
 }
 
+/// There is one outcome for an id; each order tells by itself what was done to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_for_two_orders_at_once_is_told_to_each_as_it_is() {
+    let app = TestApp::start().await;
+    for pair in 0..10 {
+        placed(&app).await;
+        placed(&app).await;
+        let ids = [pair * 2 + 1, pair * 2 + 2];
+        let hold = |id: u64| {
+            let request = app.http.post(app.tracking(&format!("/orders/{id}/hold")));
+            answer(request.header("idempotency-key", format!("k-{pair}")))
+        };
+        let (one, other) = tokio::join!(hold(ids[0]), hold(ids[1]));
+        for (id, (status, said)) in ids.into_iter().zip([one, other]) {
+            let (_, order) = answer(app.http.get(app.tracking(&format!("/orders/{id}")))).await;
+            let is_held = order["waits"] == "held";
+            assert_eq!(status, if is_held { 200 } else { 422 }, "{said} {order}");
+            assert_eq!(hold(id).await.0, status, "the same again");
+            let looked = answer(app.http.get(app.tracking(&format!("/orders/{id}/commands/k-{pair}")))).await;
+            assert_eq!(looked.0, if is_held { 200 } else { 404 }, "{looked:?}");
+        }
+    }
+}
+
 /// What one customer did and was told.
 struct Told {
     placed: Placed,
