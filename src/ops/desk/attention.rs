@@ -52,7 +52,9 @@ pub(super) async fn items(desk: &Desk, seen: &Seen, voice: Voice<'_>) -> Vec<Ite
     {
         items.push(late_item("/capacity", title, there));
     }
-    desk.0.calm.note(items.is_empty(), seen.at, desk.0.deps.env.pace.monotonic());
+    let env = &desk.0.deps.env;
+    let looked = env.pace.monotonic().saturating_sub(env.clock.now().since(seen.at));
+    desk.0.calm.note(items.is_empty(), seen.at, looked);
     items
 }
 

@@ -25,6 +25,8 @@ use crate::{
 
 /// How late orders may change their states, in seconds.
 const GOAL: f64 = 0.05;
+/// What was seen before that is told with its time, not as what is now.
+const AGE_MAX: Duration = Duration::from_secs(5);
 /// The minutes that are drawn.
 const MINUTES: i64 = 60;
 
@@ -59,8 +61,9 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader) -> Result<Res
         let places = [("h", voice.time(since)), ("t", format::duration(minutes).into())];
         filled(voice.word("verdict_since"), &places).unwrap_or_default()
     });
+    let is_old = desk.0.deps.env.clock.now().since(seen.at) > AGE_MAX;
     let values = context! {
-        title, is_empty, calm,
+        title, is_empty, calm, seen_at => is_old.then(|| seen.at.as_millis()),
         todo => items.into_iter().map(attention::Item::values).collect::<Vec<_>>(),
         flow => flow(&desk, &seen, voice), equation => equation(&seen),
         orders => orders(&seen, voice), lateness => seen.lateness.as_ref().map(|window| lateness(window, voice)),

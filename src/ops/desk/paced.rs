@@ -15,8 +15,10 @@ const FRESH: Duration = Duration::from_secs(1);
 const PART: u32 = 100;
 /// but every so often
 const OLD: Duration = Duration::from_secs(10);
-/// unless that took more than this part of the time.
+/// unless that took more than this part of the time;
 const PART_MAX: u32 = 20;
+/// and so often whatever it takes: nobody decides by what was long ago.
+const OLD_MAX: Duration = Duration::from_secs(30);
 
 /// The last look, shared by all who ask; a cheap handle.
 pub(super) struct Paced<T> {
@@ -26,6 +28,7 @@ pub(super) struct Paced<T> {
 
 struct Look<T> {
     ended: Monotonic,
+    took: Duration,
     /// For how long it is good.
     lasts: Duration,
     seen: store::Result<T>,
@@ -46,7 +49,7 @@ impl<T> Paced<T> {
 
 /// How long what was seen is good after a look that took so long.
 fn pause_after(took: Duration) -> Duration {
-    (took * PART).min(OLD.max(took * PART_MAX))
+    (took * PART).min(OLD.max(took * PART_MAX)).min(OLD_MAX)
 }
 
 impl<T: Clone + Send + 'static> Paced<T> {
@@ -68,9 +71,12 @@ impl<T: Clone + Send + 'static> Paced<T> {
             let begun = pace.monotonic();
             let seen = look.await;
             let ended = pace.monotonic();
+            let took = ended.saturating_sub(begun);
+            // one that took longer than the one before says more of the machine just then than of what there is to see
+            let costs = last.as_ref().map_or(took, |before| before.took.min(took));
             // a store that is back is seen soon
-            let lasts = if seen.is_ok() { fresh.max(pause_after(ended.saturating_sub(begun))) } else { FRESH };
-            *last = Some(Look { ended, lasts, seen: seen.clone() });
+            let lasts = if seen.is_ok() { fresh.max(pause_after(costs)) } else { FRESH };
+            *last = Some(Look { ended, took, lasts, seen: seen.clone() });
             seen
         });
         looking.await.unwrap_or_else(|error| Err(store::Error::Unavailable(error.to_string())))
@@ -110,14 +116,36 @@ mod tests {
         }
         clock.advance(Duration::from_secs(6));
         assert_eq!(look().await.unwrap(), 0);
-        clock.advance(Duration::from_secs(6) * (PART_MAX - 1));
-        assert_eq!(look().await.unwrap(), 0, "it took six seconds, so it is good for two minutes");
+        clock.advance(OLD_MAX - FRESH);
+        assert_eq!(look().await.unwrap(), 0, "it took six seconds, so it is good for half a minute");
         assert_eq!(looks.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_stood_still_once_is_looked_at_again_soon() {
+        let clock = Clock::manual(Timestamp::from_millis(0));
+        let (paced, looks) = (Paced::default(), Arc::new(AtomicU32::new(0)));
+        let look = |takes: u64| {
+            let (time, looks) = (clock.clone(), looks.clone());
+            paced.look(&clock, async move {
+                time.advance(Duration::from_millis(takes));
+                Ok(looks.fetch_add(1, Ordering::SeqCst))
+            })
+        };
+        for (takes, pause) in [(5, FRESH), (8_000, FRESH), (5, FRESH), (20_000, FRESH), (20_000, OLD_MAX), (5, FRESH)] {
+            let number = look(takes).await.unwrap();
+            clock.advance(pause.saturating_sub(Duration::from_millis(1)));
+            assert_eq!(look(5).await.unwrap(), number, "{takes} ms");
+            clock.advance(Duration::from_millis(1));
+        }
+        assert_eq!(looks.load(Ordering::SeqCst), 6);
     }
 
     #[test]
     fn what_takes_long_is_looked_at_less_often() {
-        for (took_ms, pause_ms) in [(5, 500), (40, 4_000), (100, 10_000), (400, 10_000), (1_000, 20_000)] {
+        for (took_ms, pause_ms) in
+            [(5, 500), (40, 4_000), (100, 10_000), (400, 10_000), (1_000, 20_000), (10_000, 30_000)]
+        {
             assert_eq!(pause_after(Duration::from_millis(took_ms)), Duration::from_millis(pause_ms));
         }
     }

@@ -10,8 +10,9 @@ function dress(page) {
   const bar = find("live", page), button = find("pause", page);
   if (!bar) return; // the page is too dear to be followed
   const { live, lost, paused, pause, goOn } = bar.dataset;
-  bar.className = isPaused ? "live end" : isLive ? "live" : "live re";
-  bar.firstElementChild.textContent = isPaused ? paused : isLive ? live : lost;
+  const isOld = "old" in find("clock", page).dataset;
+  bar.className = isPaused || isOld ? "live end" : isLive ? "live" : "live re";
+  if (isPaused || !isLive || !isOld) bar.firstElementChild.textContent = isPaused ? paused : isLive ? live : lost;
   button.textContent = isPaused ? goOn : pause;
   button.hidden = false;
 }
@@ -38,6 +39,6 @@ document.addEventListener("click", ({ target }) => {
 });
 setInterval(() => {
   const shown = find("clock");
-  if (shown && !isPaused && isLive) shown.textContent = clock(new Date(now()));
+  if (shown && !isPaused && isLive && !("old" in shown.dataset)) shown.textContent = clock(new Date(now()));
 }, 1000);
 dress(document);

@@ -127,7 +127,8 @@ impl TrackingPages {
         };
         let until = values::cancel_until(&journey, look.reader.lang, &self.site, now);
         let values = context! {
-            key => key.as_str(), trouble, cancel_until => until, ..values::of_order(look, &journey, &self.site, now)
+            key => key.as_str(), trouble, cancel_until => until, zone => self.site.zone.iana_name().unwrap_or("UTC"),
+            ..values::of_order(look, &journey, &self.site, now)
         };
         let mut page = self.pages.render("cancel.html", look.reader, values);
         if page.status() == StatusCode::OK {
