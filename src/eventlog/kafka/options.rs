@@ -142,6 +142,10 @@ impl Options {
         for (name, value) in &self.properties {
             config.set(name, value);
         }
+        // otherwise the level of the logs keeps back what it would say
+        if self.properties.contains_key("debug") {
+            config.set_log_level(RDKafkaLogLevel::Debug);
+        }
         config
     }
 
@@ -269,4 +273,17 @@ pub(super) fn instance_id(group: &str, slot: u32) -> String {
 
 pub(super) fn transactional_id(group: &str, slot: u32) -> String {
     format!("{group}-{slot}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_says_what_it_is_asked_to() {
+        let properties = BTreeMap::from([("debug".to_owned(), "cgrp".to_owned())]);
+        let asked = Options { properties, ..Options::default() };
+        assert!(matches!(asked.member("group", 0).log_level, RDKafkaLogLevel::Debug));
+        assert!(matches!(Options::default().member("group", 0).log_level, RDKafkaLogLevel::Info));
+    }
 }
