@@ -142,6 +142,7 @@ impl Processor {
             old_group: options.old_group.clone(),
             remember: options.remember,
             spawn,
+            known: Arc::default(),
         };
         Ok(Self {
             deps,
@@ -159,6 +160,7 @@ impl Processor {
 
     /// Works until `stop`; blocks its thread.
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), Error> {
+        self.restorer.look_ahead();
         while let Some(mut member) = self.join_until(stop)? {
             let Some(error) = self.work(member.as_mut(), stop)? else { break };
             self.leave(&error);

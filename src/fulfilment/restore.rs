@@ -59,6 +59,9 @@ pub struct Restorer {
     pub remember: usize,
     /// Where it is done.
     pub(super) spawn: Spawn,
+    /// The versions that were read. They are read again for an event of one that is not among them, since partitions wait
+    /// meanwhile; of a newer version for new orders the machine is told.
+    pub(super) known: Arc<Mutex<Option<Flows>>>,
 }
 
 /// An engine that was restored, or why not.
@@ -71,11 +74,14 @@ pub struct Restored {
     pub result: Result<Engine, Error>,
 }
 
+/// The flow of new orders, which is the newest of its name, and all versions that orders in flight may have begun with.
+type Flows = (Arc<Flow>, Versions);
+
 /// What is read once for all partitions that come together, and only when one needs it. Whoever had them before has given
 /// them up by then, and uses no other version of the flow in them any more.
 #[derive(Default)]
 struct Shared {
-    flows: Mutex<Option<(Arc<Flow>, Versions)>>,
+    flows: Mutex<Option<Flows>>,
     /// What an old service left.
     legacy: Mutex<Option<Arc<Legacy>>>,
 }
@@ -131,13 +137,14 @@ impl Restorer {
             Some(progress) if !first => progress.watermark,
             _ => self.first(&output)?,
         };
-        let (flow, versions) = once(&shared.flows, || self.flows())?;
+        let (flow, versions) = once(&self.known, || once(&shared.flows, || self.flows()))?;
         let mut restore = Restore::new(flow, versions, from);
         restore.expect(progress.map_or(0, |progress| progress.counters.in_flight().min(EXPECTED_MAX)) as usize);
         // an old service may also have worked while we were away
         let mut legacy = first || self.old_states.is_some();
         let seal = progress.and_then(|progress| progress.seal);
         let (mut end, mut newer) = (from, None);
+        let mut looked = Ok(false);
         read_to_end(self.log.as_ref(), &output, from, |record| {
             end = record.offset + 1;
             if record.key.is_none() {
@@ -147,12 +154,18 @@ impl Restorer {
                 tracing::warn!(topic, partition, offset, "ignoring a state that this service did not write");
             } else {
                 match wire::decode_event(&record.value, &record.headers, record.at) {
-                    Ok(event) => restore.event(record.offset, event),
+                    Ok(event) => {
+                        if matches!(looked, Ok(false)) && !restore.knows_flow(&event) {
+                            looked = self.look_again(shared).map(|versions| restore.learn(versions)).map(|()| true);
+                        }
+                        restore.event(record.offset, event);
+                    }
                     Err(error @ wire::Unreadable::Newer(_)) => newer = newer.take().or(Some((record.offset, error))),
                     Err(wire::Unreadable::Misfit(_)) => {} // the projection, which reads every one, reports it
                 }
             }
         })?;
+        looked?;
         if let Some((offset, source)) = newer {
             return Err(Error::NewerEvent { topic: output.topic, partition: output.partition, offset, source });
         }
@@ -212,8 +225,21 @@ impl Restorer {
         Ok(())
     }
 
-    /// The flow of new orders, which is the newest of its name, and all versions that orders in flight may have begun with.
-    fn flows(&self) -> Result<(Arc<Flow>, Versions), Error> {
+    /// Reads the versions of the flow before partitions wait for that. What cannot be read now is read when it is needed.
+    pub(super) fn look_ahead(&self) {
+        if let Err(error) = once(&self.known, || self.flows()) {
+            tracing::debug!(%error, "the versions of the flow cannot be read yet");
+        }
+    }
+
+    /// The versions of now, read once for all partitions that come together.
+    fn look_again(&self, shared: &Shared) -> Result<Versions, Error> {
+        let flows = once(&shared.flows, || self.flows())?;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(flows.clone());
+        Ok(flows.1)
+    }
+
+    fn flows(&self) -> Result<Flows, Error> {
         let versions = flows::topic::load(self.log.as_ref(), &self.flows).map_err(|error| match error {
             flows::topic::Error::Log { source, .. } => Error::Log(source),
             other => Error::Flows(other),
@@ -260,47 +286,4 @@ fn random_key(random: &Random) -> Result<u128, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::{
-        clock::Clock,
-        domain::Timestamp,
-        eventlog::{
-            NewRecord, TopicSpec,
-            memory::{MemoryLog, Options},
-        },
-    };
-
-    /// Fulfilment that went on without such an event would walk its order from where it was before.
-    #[tokio::test]
-    async fn events_of_a_newer_version_are_not_passed_over() {
-        let clock = Clock::manual(Timestamp::default());
-        let log = MemoryLog::new(clock.clone(), Options::default());
-        let newer = NewRecord {
-            topic: "states".into(),
-            partition: Some(0),
-            key: Some(b"7".to_vec()),
-            value: br#"{"version":3}"#.to_vec(),
-            headers: wire::Headers::from_iter([(wire::SEAL, b"x")]),
-            at: Timestamp::default(),
-        };
-        log.create(&TopicSpec { name: "states".into(), partitions: 1 }).unwrap();
-        log.append(vec![newer]).await.unwrap();
-        let restorer = Restorer {
-            log: Arc::new(log),
-            env: Env::simulated(clock, 1),
-            flow: Arc::new(Flow::standard(Duration::from_secs(8))),
-            flows: "flows".into(),
-            states: "states".into(),
-            old_states: None,
-            old_group: None,
-            remember: 10,
-            spawn: Arc::new(on_a_thread),
-        };
-        let tp = TopicPartition { topic: "orders".into(), partition: 0 };
-        let refused = restorer.restore(&GroupOffset { tp, offset: 0, metadata: String::new() }, &Shared::default());
-        assert!(matches!(refused, Err(Error::NewerEvent { offset: 0, source: wire::Unreadable::Newer(3), .. })));
-    }
-}
+mod tests;

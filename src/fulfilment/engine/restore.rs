@@ -44,6 +44,16 @@ impl Restore {
         self.engine.taking_over = Some(taking_over);
     }
 
+    /// Whether the version that an event names is known, if it names one.
+    pub fn knows_flow(&self, event: &StateEvent) -> bool {
+        event.flow.as_ref().is_none_or(|id| self.versions.get(id).is_some())
+    }
+
+    /// Takes the versions of now.
+    pub fn learn(&mut self, versions: Versions) {
+        self.versions = versions;
+    }
+
     /// Takes the next event of the output.
     pub fn event(&mut self, offset: u64, event: StateEvent) {
         let engine = &mut self.engine;
