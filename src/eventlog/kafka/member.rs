@@ -44,9 +44,10 @@ pub(super) struct KafkaMember {
     shared: Arc<Shared>,
     group: String,
     slot: u32,
-    /// Before the consumer, so that it ends first: nothing is open when the partitions go.
-    producer: Option<TransactionalProducer>,
+    /// Before the producer, so that it leaves first: others wait for the partitions, and an end of the producer would change
+    /// nothing about what it has open.
     consumer: BaseConsumer<RebalanceListener>,
+    producer: Option<TransactionalProducer>,
     cursors: Vec<PartitionCursor>,
     turn: usize,
     /// Told to the owner, and to be answered at the next call.
@@ -77,6 +78,7 @@ impl KafkaMember {
         let producer = match mode {
             MemberMode::Offsets => None,
             MemberMode::Outputs => {
+                shared.readers.warm(shared, topics);
                 shared.slots.check(&options::transactional_id(group, slot), group, slot)?;
                 Some(TransactionalProducer::start(shared, group, slot)?)
             }
@@ -175,19 +177,25 @@ impl KafkaMember {
     /// Where the group is in these partitions; they become cursors.
     fn lookup(&mut self, new: &[TopicPartition]) -> Result<Vec<GroupOffset>> {
         let committed = groups::committed(&self.consumer, &self.group, new, ASK)?;
-        let ranges = self.shared.topics.ranges(new)?;
+        // only where the group has never been must be asked where to begin: timers wait for this
+        let fresh: Vec<_> = new.iter().filter(|tp| committed.iter().all(|offset| offset.tp != **tp)).cloned().collect();
+        let ranges = self.shared.topics.ranges(&fresh)?;
         let mut offsets = Vec::new();
-        for (tp, range) in ranges {
-            let committed = committed.iter().find(|offset| offset.tp == tp).cloned();
-            let next = committed.clone().unwrap_or(GroupOffset { tp, offset: range.start, metadata: String::new() });
+        for tp in new {
+            let committed = committed.iter().find(|offset| offset.tp == *tp).cloned();
+            let range = ranges.iter().find(|(fresh, _)| fresh == tp).map(|(_, range)| *range);
+            let start = range.map_or(0, |range| range.start);
+            let next =
+                committed.clone().unwrap_or(GroupOffset { tp: tp.clone(), offset: start, metadata: String::new() });
             self.cursors.retain(|cursor| cursor.tp != next.tp);
             self.cursors.push(PartitionCursor {
                 tp: next.tp.clone(),
                 position: next.offset,
                 prefetched: VecDeque::new(),
-                known_end: range.end,
+                known_end: range.map_or(next.offset, |range| range.end),
                 committed,
-                trimmed: (next.offset < range.start).then_some(range.start),
+                // what was trimmed of a partition that it has been in, the first fetch tells
+                trimmed: None,
                 stopped: false,
                 paused: self.paused.contains(&next.tp.topic),
             });
@@ -288,7 +296,6 @@ impl Member for KafkaMember {
 
 impl Drop for KafkaMember {
     fn drop(&mut self) {
-        self.producer = None;
         let listener = self.consumer.context().clone();
         listener.close();
         // the library waits for answers before it leaves

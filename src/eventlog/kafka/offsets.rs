@@ -1,6 +1,6 @@
 //! Where partitions begin and end.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, thread, time::Duration};
 
 use rdkafka::{
     consumer::{BaseConsumer, Consumer},
@@ -21,10 +21,11 @@ use crate::{
 const LEADERLESS: Duration = Duration::from_secs(2);
 
 impl Topics {
-    /// First offset and stable end of each partition, in the order asked, by two requests to each leader.
+    /// First offset and stable end of each partition, in the order asked, by two requests to each leader, side by side: timers
+    /// wait for these when partitions move.
     pub(super) fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, PartitionRange)>> {
-        let starts = self.offsets(&self.stable, partitions, Offset::Beginning)?;
-        let ends = self.offsets(&self.stable, partitions, Offset::End)?;
+        let (starts, ends) = beside(|| self.starts(partitions), || self.ends(partitions));
+        let (starts, ends) = (starts?, ends?);
         let ranges = partitions.iter().zip(starts).zip(ends);
         Ok(ranges.map(|((tp, start), end)| (tp.clone(), PartitionRange { start, end: end.max(start) })).collect())
     }
@@ -130,6 +131,15 @@ impl Topics {
             None => Ok(self.ends(std::slice::from_ref(tp))?[0]),
         }
     }
+}
+
+/// Asks two things at the same time.
+pub(super) fn beside<A: Send, B>(ask: impl FnOnce() -> A + Send, also: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let asked = scope.spawn(ask);
+        let also = also();
+        (asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), also)
+    })
 }
 
 /// The first few, for a message.

@@ -5,12 +5,13 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
 use rdkafka::{
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode as Code},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code},
     message::Message,
     topic_partition_list::{Offset, TopicPartitionList},
 };
@@ -18,6 +19,7 @@ use rdkafka::{
 use super::{
     Shared,
     client::{self, ClientContext, question_error},
+    offsets::beside,
     record,
 };
 use crate::{
@@ -27,6 +29,8 @@ use crate::{
 
 /// Consumers kept for the next reader: connecting costs more than reading a small partition.
 const IDLE_MAX: usize = 16;
+/// Consumers that are made before somebody reads.
+const WARM: usize = 4;
 /// Between two looks at whether an open transaction was decided.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -37,9 +41,26 @@ pub(super) struct Readers(Mutex<Vec<BaseConsumer<ClientContext>>>);
 impl Readers {
     fn take(&self, shared: &Shared) -> Result<BaseConsumer<ClientContext>> {
         let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let create =
-            || shared.options.reading().create_with_context(ClientContext::default()).map_err(client::config_error);
-        idle.map_or_else(create, Ok)
+        idle.map_or_else(|| create(shared), Ok)
+    }
+
+    /// Connects consumers to those who lead these topics, unless there are some: readers that come with partitions which move
+    /// have no time for that.
+    pub(super) fn warm(&self, shared: &Shared, topics: &[&str]) {
+        if !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return;
+        }
+        thread::scope(|scope| {
+            for _ in 0..WARM {
+                scope.spawn(|| {
+                    // where this cannot be done, whoever reads says so
+                    if let (Ok(consumer), Ok(partitions)) = (create(shared), shared.partitions(topics)) {
+                        let _ = connect(&consumer, &partitions, shared.options.step_timeout());
+                        self.put(consumer);
+                    }
+                });
+            }
+        });
     }
 
     fn put(&self, consumer: BaseConsumer<ClientContext>) {
@@ -51,6 +72,19 @@ impl Readers {
             idle.push(consumer);
         }
     }
+}
+
+fn create(shared: &Shared) -> Result<BaseConsumer<ClientContext>> {
+    shared.options.reading().create_with_context(ClientContext::default()).map_err(client::config_error)
+}
+
+/// Asks each leader something, by the connection by which records come later.
+fn connect(consumer: &BaseConsumer<ClientContext>, partitions: &[TopicPartition], wait: Duration) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for tp in partitions {
+        list.add_partition(&tp.topic, tp.partition as i32).set_offset(Offset::End)?;
+    }
+    consumer.offsets_for_times(list, wait).map(drop)
 }
 
 /// A reader of one partition.
@@ -71,8 +105,8 @@ pub(super) struct KafkaReader {
 
 impl KafkaReader {
     pub(super) fn open(shared: Arc<Shared>, tp: &TopicPartition, from: u64) -> Result<Self> {
-        let range = shared.topics.range(tp)?;
-        let written = shared.topics.written(tp)?;
+        let (range, written) = beside(|| shared.topics.range(tp), || shared.topics.written(tp));
+        let (range, written) = (range?, written?);
         check_from(tp, from, range.start, written)?;
         let mut reader = Self {
             shared,
