@@ -172,9 +172,12 @@ mod tests {
     #[test]
     fn a_misspelt_word_is_taken_for_the_nearest_that_goes_with_the_others() {
         let names = ["Portal Knights", "Half-Life 2", "Hall of Fame", "Pequeño Ñandú", "Starcraft", "Knight Rider"];
+        let names = [&names[..], &["Counter Strike", "Country"]].concat();
         let (index, products) = (index(&names), products(&names));
         for (query, spelling, places) in [
-            ("portla", Some("portal"), &[0][..]),
+            // part of a word that is there
+            ("countr strke", Some("counter strike"), &[6][..]),
+            ("portla", Some("portal"), &[0]),
             ("PORTAL knigths", Some("PORTAL knights"), &[0]),
             ("hallf life", Some("half life"), &[1]),
             ("halflife", Some("half life"), &[1]),

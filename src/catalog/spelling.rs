@@ -38,22 +38,34 @@ enum Became {
 
 impl Spelling {
     /// The spelling that keeps most words of a query: words that are there go first and the others are corrected to go with them;
-    /// or one goes after the other, which is better when one that is there was meant least.
+    /// or one goes after the other, which is better when one that is there was meant least. A word that is there only as a part
+    /// of others, as `countr` of `country`, is corrected too where nothing else keeps all.
     pub(super) fn nearest(words: &Words, products: usize, wanted: &[String]) -> Self {
-        let by_known = Self::of(words, products, wanted, true);
+        let by_known = Self::of(words, products, wanted, true, Words::containing);
         if by_known.is_whole {
             return by_known;
         }
-        let in_turn = Self::of(words, products, wanted, false);
+        let by_whole_words = Self::of(words, products, wanted, true, Words::having);
+        if by_whole_words.is_whole {
+            return by_whole_words;
+        }
+        let in_turn = Self::of(words, products, wanted, false, Words::containing);
         if in_turn.words.len() < by_known.words.len() { by_known } else { in_turn }
     }
 
-    fn of(words: &Words, products: usize, wanted: &[String], known_first: bool) -> Self {
+    /// `known` has the products in which a word counts as being there.
+    fn of(
+        words: &Words,
+        products: usize,
+        wanted: &[String],
+        known_first: bool,
+        known: fn(&Words, &str) -> Set,
+    ) -> Self {
         let mut places = Set::full(products);
         let mut became: Vec<Became> = Vec::new();
         let mut corrections = 0;
         for word in wanted {
-            let having = words.containing(word);
+            let having = known(words, word);
             became.push(if having.meets(&places) {
                 places.intersect(&having);
                 Became::Itself
