@@ -116,7 +116,7 @@ mod tests {
         }
         clock.advance(Duration::from_secs(6));
         assert_eq!(look().await.unwrap(), 0);
-        clock.advance(OLD_MAX - FRESH);
+        clock.advance(OLD_MAX.saturating_sub(FRESH));
         assert_eq!(look().await.unwrap(), 0, "it took six seconds, so it is good for half a minute");
         assert_eq!(looks.load(Ordering::SeqCst), 1);
     }
