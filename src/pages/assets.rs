@@ -20,13 +20,12 @@ const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// What pages need, by name. What a script imports stands before it.
-const FILES: [(&str, &str, &[&str]); 13] = [
+const FILES: [(&str, &str, &[&str]); 12] = [
     ("pages.css", CSS, &[include_str!("assets/tokens.css"), include_str!("assets/pages.css")]),
     ("shop.js", JS, &[include_str!("assets/shop.js")]),
     ("checkout.js", JS, &[include_str!("assets/checkout.js")]),
     ("live.js", JS, &[include_str!("assets/live.js")]),
     ("desk.js", JS, &[include_str!("assets/desk.js")]),
-    ("times.js", JS, &[include_str!("assets/times.js")]),
     ("docs.js", JS, &[include_str!("assets/docs.js")]),
     ("mark-1.svg", SVG, &[include_str!("assets/marks/1.svg")]),
     ("mark-2.svg", SVG, &[include_str!("assets/marks/2.svg")]),

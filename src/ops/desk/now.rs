@@ -63,7 +63,7 @@ pub(super) async fn page(State(desk): State<Desk>, reader: Reader) -> Result<Res
     });
     let is_old = desk.0.deps.env.clock.now().since(seen.at) > AGE_MAX;
     let values = context! {
-        title, is_empty, calm, seen_at => is_old.then(|| seen.at.as_millis()),
+        title, is_empty, calm, is_old, seen_at => seen.at.as_millis(),
         todo => items.into_iter().map(attention::Item::values).collect::<Vec<_>>(),
         flow => flow(&desk, &seen, voice), equation => equation(&seen),
         orders => orders(&seen, voice), lateness => seen.lateness.as_ref().map(|window| lateness(window, voice)),

@@ -126,3 +126,4 @@ export function follow({ address, isWanted, change, dress, tell }) {
   addEventListener("pageshow", attend);
   return { attend, refresh, show };
 }
+localise(document);
