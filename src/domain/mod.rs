@@ -2,7 +2,7 @@
 //!
 //! Input is parsed once, at the edge, into these types; whatever holds one holds a valid value.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::RangeInclusive};
 
 pub mod command;
 mod dead_letter;
@@ -35,7 +35,7 @@ pub use misfit::{Fault, Misfit};
 pub use order::{Order, OrderId, Product, fingerprint};
 pub use packed::PackedOrder;
 pub use price::Price;
-pub use time::{Timestamp, parse_duration};
+pub use time::{Timestamp, format_duration, parse_duration};
 pub use trace::TraceParent;
 
 /// Why a value was refused; its text is safe to show to a client.
@@ -58,6 +58,15 @@ impl Invalid {
     pub const fn of(field: &'static str, rule: &'static str) -> Self {
         Self { field: Some(field), rule: Cow::Borrowed(rule) }
     }
+}
+
+/// Whether a text has so many characters, counted as JSON Schema counts them: Unicode scalar values, each of one to four bytes.
+pub fn has_length(text: &str, lengths: RangeInclusive<usize>) -> bool {
+    // the bytes settle it for most, and for whatever somebody sends to be counted
+    if text.len() <= *lengths.end() && text.len() >= lengths.start().saturating_mul(4) {
+        return true;
+    }
+    text.len() <= lengths.end().saturating_mul(4) && lengths.contains(&text.chars().count())
 }
 
 impl From<String> for Invalid {

@@ -2,7 +2,7 @@ use std::{fmt, num::NonZeroU64, str::FromStr};
 
 use compact_str::CompactString;
 
-use super::{EmailAddress, Handle, Invalid, Lang, Price, Timestamp, TraceParent};
+use super::{EmailAddress, Handle, Invalid, Lang, Price, Timestamp, TraceParent, has_length};
 
 /// An order's number: a positive integer below 2^53, so that every JSON reader holds it exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,18 +54,18 @@ pub struct Product {
 }
 
 impl Product {
-    /// Longest product key, in bytes.
+    /// Longest product key, in characters.
     pub const ID_LENGTH_MAX: usize = 64;
-    /// Longest product name, in bytes.
+    /// Longest product name, in characters.
     pub const NAME_LENGTH_MAX: usize = 1_024;
 
     /// Checks key and name; both must be there, bounded, and free of control characters.
     pub fn new(id: &str, name: &str, price: &str) -> Result<Self, Invalid> {
-        if id.is_empty() || id.len() > Self::ID_LENGTH_MAX || id.contains(char::is_control) {
-            return Err(Invalid::of("gameid", "must have 1 to 64 bytes and no control characters"));
+        if !has_length(id, 1..=Self::ID_LENGTH_MAX) || id.contains(char::is_control) {
+            return Err(Invalid::of("gameid", "must have 1 to 64 characters and no control characters"));
         }
-        if name.is_empty() || name.len() > Self::NAME_LENGTH_MAX || name.contains(is_harmful) {
-            return Err(Invalid::of("name", "must have 1 to 1024 bytes and no control characters"));
+        if !has_length(name, 1..=Self::NAME_LENGTH_MAX) || name.contains(is_harmful) {
+            return Err(Invalid::of("name", "must have 1 to 1024 characters and no control characters"));
         }
         Ok(Self { id: id.into(), name: name.into(), price: price.parse()? })
     }

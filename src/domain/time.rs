@@ -64,10 +64,22 @@ impl FromStr for Timestamp {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let time: jiff::Timestamp =
-            text.parse().map_err(|_| Invalid::of("time", "must be RFC 3339, like 2026-01-31T12:00:00.000Z"))?;
+        let time: jiff::Timestamp = match text.parse() {
+            Ok(time) => time,
+            Err(_) if is_in_the_last_days(text) => jiff::Timestamp::MAX,
+            Err(_) => return Err(Invalid::of("time", "must be RFC 3339, like 2026-01-31T12:00:00.000Z")),
+        };
         Ok(Self::from_millis(time.as_millisecond()))
     }
+}
+
+/// Whether it is a time at the end of the year 9999, which RFC 3339 can write and which is later than any that is counted here.
+fn is_in_the_last_days(text: &str) -> bool {
+    let pieces = jiff::fmt::temporal::Pieces::parse(text);
+    pieces.is_ok_and(|pieces| {
+        let date = pieces.date();
+        pieces.time().is_some() && pieces.offset().is_some() && (date.year(), date.month()) == (9999, 12)
+    })
 }
 
 impl Serialize for Timestamp {
@@ -104,6 +116,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, Invalid> {
         .map_err(|_| Invalid::from(format!("must be a duration with its unit, like {like}, not {text:?}")))
 }
 
+/// The same in words that it can be read from. Days are the longest: months and years have no length that everybody knows.
+pub fn format_duration(time: Duration) -> String {
+    const DAY: u64 = 86_400;
+    let days = time.as_secs() / DAY;
+    let rest = time - Duration::from_secs(days * DAY);
+    let rest = (days == 0 || !rest.is_zero()).then(|| humantime::format_duration(rest).to_string());
+    let days = (days > 0).then(|| format!("{days}day{}", if days == 1 { "" } else { "s" }));
+    days.into_iter().chain(rest).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +143,27 @@ mod tests {
         let early = Timestamp::from_millis(1_000);
         assert_eq!(early.since(early + Duration::from_hours(1)), Duration::ZERO);
         assert_eq!((early + Duration::from_secs(3)).since(early), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn what_rfc_3339_can_write_is_a_time() {
+        let last = Timestamp::from_millis(i64::MAX);
+        for text in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999-12:00", "9999-12-30T23:00:00+00:00"] {
+            assert_eq!(text.parse(), Ok(last), "{text}");
+        }
+        assert!("9999-12-30T21:59:00Z".parse::<Timestamp>().unwrap() < last);
+        assert!("0000-01-01T00:00:00Z".parse::<Timestamp>().is_ok());
+        for text in ["9999-12-31", "9999-12-31T23:59:59", "9999-12-32T00:00:00Z", "9999-12-31T25:00:00Z", "x"] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn days_are_the_longest_that_is_told() {
+        for text in ["3650days", "1day", "1day 2h", "36days 5ms", "23h 59m", "0s"] {
+            let time = parse_duration(text).unwrap();
+            assert_eq!(format_duration(time), text);
+        }
     }
 
     #[test]

@@ -58,7 +58,13 @@ fn products() -> Endpoint {
     let found = Content::answered::<Vec<Item<'static>>>().or(Content::answered::<Answer<'static>>());
     Endpoint {
         parameters: vec![
-            parameter_like("query", "q", "Words of names, or a product's key; 200 bytes at most.", words, "cuaderno"),
+            parameter_like(
+                "query",
+                "q",
+                "Words of names, or a product's key; 200 characters at most.",
+                words,
+                "cuaderno",
+            ),
             parameter("query", "limit", "How many at a time; 20 unless told.", number(1, 100)),
             parameter_like("query", "page", "Which page, from 1.", number(1, u64::MAX), 1),
             parameter("query", "order", "What comes first; the best matches unless told.", orders),

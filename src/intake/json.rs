@@ -84,10 +84,9 @@ async fn run(service: &Arc<OrderService>, request: Request) -> Result<Placed, Pr
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::malformed("the body cannot be read"))?;
     let trace = service.traces.of(&parts.headers);
-    let read = check_type(&parts.headers).and_then(|()| idempotency::key(&parts.headers)).and_then(|key| {
-        let body: Body = serde_json::from_slice(&bytes).map_err(|error| explain(&bytes, &error))?;
-        Ok((key, body))
-    });
+    let read = check_type(&parts.headers)
+        .and_then(|()| idempotency::key(&parts.headers))
+        .and_then(|key| Ok((key, read(&bytes)?)));
     let (key, body) = read.map_err(invalid)?;
     let lang = body.lang.as_ref().map(tags).unwrap_or_default();
     // before anything is asked of the present: an answer that was given does not change
@@ -152,7 +151,7 @@ fn order_request(
         errors.push(error("product", "no such product: GET /products?q= finds them"));
     }
     let email: Option<EmailAddress> =
-        body.email.parse().map_err(|invalid: Invalid| errors.push(error("email", invalid.to_string()))).ok();
+        body.email.parse().map_err(|invalid: Invalid| errors.push(error("email", invalid.rule))).ok();
     match (product, email) {
         (Some((_, product)), Some(email)) => Ok(OrderRequest { product: product.clone(), email, lang, trace }),
         _ => Err(Problem::invalid(errors)),
@@ -161,6 +160,14 @@ fn order_request(
 
 fn error(field: impl Into<Cow<'static, str>>, detail: impl Into<Cow<'static, str>>) -> FieldError {
     FieldError { field: field.into(), detail: detail.into() }
+}
+
+/// A body's fields. serde would also take a list, as the fields in their order.
+fn read(bytes: &[u8]) -> Result<Body<'_>, Problem> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::malformed("the body must be a JSON object with product and email"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error))
 }
 
 /// Why a body does not fit: reads it once more, without hurry, to name every field.

@@ -20,14 +20,15 @@ use serde::Serialize;
 use super::place::OrderService;
 use crate::{
     catalog::{Hit, Order, Search},
-    domain::{Price, Product},
+    domain::{Price, Product, has_length},
     pages::Tile,
     web::{FieldError, Problem, query_field},
 };
 
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 100;
-const QUERY_BYTES_MAX: usize = 200;
+/// Of what is searched for, in characters.
+const QUERY_LENGTH_MAX: usize = 200;
 
 /// A product as clients see it.
 #[derive(Serialize, JsonSchema)]
@@ -75,8 +76,8 @@ pub(super) async fn list(State(service): State<Arc<OrderService>>, uri: Uri) -> 
     let sample = number(&uri, "sample", 1..=LIMIT_MAX)?;
     let seed = number(&uri, "seed", 0..=u64::MAX)?;
     let words = query_field(&uri, "q").unwrap_or_default();
-    if words.len() > QUERY_BYTES_MAX {
-        return Err(invalid("q", "must have at most 200 bytes"));
+    if !has_length(&words, 0..=QUERY_LENGTH_MAX) {
+        return Err(invalid("q", "must have at most 200 characters"));
     }
     let search = search(&uri, &words)?;
     if let Some(count) = sample {

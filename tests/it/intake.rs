@@ -104,6 +104,7 @@ async fn every_wrong_field_is_named() {
         (r"", 400, ""),
         (r#"{"product":"1010""#, 400, ""),
         (r"[]", 400, ""),
+        (r#"["1010","ana@example.org","es"]"#, 400, ""), // its fields in their order
         (r#"{"product":"1010","email":"a@b.c","email":"d@e.f"}"#, 400, ""),
         (r"{}", 422, "product email"),
         (r#"{"product":1010,"email":null}"#, 422, "product email"),

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{EmailAddress, OrderId, Timestamp, command::Verb, flow::Party};
 
-/// Longest name of who sends a command, in bytes.
+/// Longest name of who sends a command, in characters.
 pub(super) const BY_MAX: usize = 64;
-/// Longest reason, in bytes.
+/// Longest reason, in characters.
 pub(super) const REASON_MAX: usize = 500;
 /// The name of a command.
 const ID: &str = "^[A-Za-z0-9_.:-]{1,64}$";
@@ -34,7 +34,7 @@ pub(super) struct WireCommand<'a> {
     pub(super) verb: Cow<'a, str>,
     /// In whose right.
     pub(super) party: Party,
-    /// Who sent it, as the order's history tells; 64 bytes at most, no control characters.
+    /// Who sent it, as the order's history tells; 64 characters at most, no control characters.
     #[serde(borrow)]
     #[schemars(length(min = 1, max = BY_MAX), example = &"shop")]
     pub(super) by: Cow<'a, str>,
@@ -45,7 +45,7 @@ pub(super) struct WireCommand<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = EmailAddress::LENGTH_MAX), example = &"eva@example.org")]
     pub(super) usermail: Option<Cow<'a, str>>,
-    /// Why, in the sender's words; 500 bytes at most, no control characters.
+    /// Why, in the sender's words; 500 characters at most, no control characters.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = REASON_MAX), example = &"sin repartidor")]
     pub(super) reason: Option<Cow<'a, str>>,

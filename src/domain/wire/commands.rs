@@ -12,6 +12,7 @@ use super::{
 use crate::domain::{
     Command, CommandCopy, CommandOutcome, Exits, Invalid, Misfit, OrderId, Waits,
     command::{Action, OrderStatus, Verb, Verdict},
+    has_length,
 };
 
 /// The value of an `encargo_commands` record.
@@ -56,17 +57,17 @@ fn read_command(data: &[u8]) -> Result<Command, Misfit> {
 
 /// Who sends a command, if it can be a name.
 pub fn read_by(text: &str) -> Result<Box<str>, Invalid> {
-    words(text, BY_MAX).ok_or(Invalid::of("by", "must have 1 to 64 bytes, no control characters"))
+    words(text, BY_MAX).ok_or(Invalid::of("by", "must have 1 to 64 characters, no control characters"))
 }
 
 /// The reason of a command, if it can be one.
 pub fn read_reason(text: &str) -> Result<Box<str>, Invalid> {
-    words(text, REASON_MAX).ok_or(Invalid::of("reason", "must have 1 to 500 bytes, no control characters"))
+    words(text, REASON_MAX).ok_or(Invalid::of("reason", "must have 1 to 500 characters, no control characters"))
 }
 
 fn words(text: &str, max: usize) -> Option<Box<str>> {
     let text = text.trim();
-    let fits = (1..=max).contains(&text.len()) && !text.contains(char::is_control);
+    let fits = has_length(text, 1..=max) && !text.contains(char::is_control);
     fits.then(|| text.into())
 }
 

@@ -68,7 +68,7 @@ pub fn producer<'a>(value: &'a [u8], headers: &'a Headers) -> Option<Cow<'a, str
         source: Cow<'a, str>,
     }
     match is_structured(headers) {
-        Ok(true) => serde_json::from_slice::<Sourced>(json(value)).ok().map(|sourced| sourced.source),
+        Ok(true) => parse::<Sourced>(json(value)).ok().map(|sourced| sourced.source),
         _ => headers.text("ce_source").map(Cow::Borrowed),
     }
 }

@@ -9,12 +9,12 @@ use super::{
     content::content,
     framing::json,
     parse::parse,
-    records::WireEvent,
+    records::{ESTADO_MAX, WireEvent},
     waits::{read_waits, waits_name},
 };
 use crate::domain::{
     Cause, Change, EmailAddress, Exits, Invalid, Misfit, Order, OrderId, Product, StateEvent, Timestamp, TraceParent,
-    Waits,
+    Waits, has_length,
 };
 
 /// Why a record is no event that this program can take.
@@ -137,7 +137,7 @@ fn newer(value: &[u8], headers: &Headers) -> Option<u32> {
         version: u32,
     }
     headers.text(SEAL)?;
-    let Versioned { version } = serde_json::from_slice(json(value)).ok()?;
+    let Versioned { version } = parse(json(value)).ok()?;
     (version > VERSION).then_some(version)
 }
 
@@ -152,8 +152,8 @@ fn read_data(data: &[u8], trace: Option<TraceParent>, is_sealed: bool, at: Times
         return Err(Invalid::of("version", "is of a newer Encargo").into());
     }
     let entered_at = wire.at.unwrap_or(at);
-    if wire.estado.is_empty() || wire.estado.len() > 64 || wire.estado.contains(char::is_control) {
-        return Err(Invalid::of("estado", "must have 1 to 64 bytes and no control characters").into());
+    if !has_length(&wire.estado, 1..=ESTADO_MAX) || wire.estado.contains(char::is_control) {
+        return Err(Invalid::of("estado", "must have 1 to 64 characters and no control characters").into());
     }
     let address = |field, text: &str| text.parse::<EmailAddress>().map_err(|invalid| Misfit::at(field, &invalid));
     let recipient = address("usermail", &wire.usermail)?;

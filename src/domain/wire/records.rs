@@ -17,11 +17,11 @@ pub(super) struct WireOrder<'a> {
     /// The order's number, unique for ever.
     #[schemars(range(min = 1, max = OrderId::MAX), example = 1)]
     pub(super) orderid: u64,
-    /// The shop's key of the product; 64 bytes at most, no control characters.
+    /// The shop's key of the product; 64 characters at most, no control characters.
     #[serde(borrow)]
     #[schemars(length(min = 1, max = Product::ID_LENGTH_MAX), example = &"3170")]
     pub(super) gameid: Cow<'a, str>,
-    /// The product's name; 1,024 bytes at most, no control characters.
+    /// The product's name; 1,024 characters at most, no control characters.
     #[serde(borrow)]
     #[schemars(length(min = 1, max = Product::NAME_LENGTH_MAX), example = &"King's Bounty: Armored Princess")]
     pub(super) name: Cow<'a, str>,
@@ -48,6 +48,8 @@ pub(super) struct WireOrder<'a> {
     pub(super) handle: Option<Cow<'a, str>>,
 }
 
+/// Longest name of a state, in characters.
+pub(super) const ESTADO_MAX: usize = 64;
 /// Digits with at most one point between them.
 const PRICE: &str = r"^[0-9]+(\.[0-9]+)?$";
 
@@ -62,11 +64,11 @@ pub(super) struct WireEvent<'a> {
     /// The order's number, unique for ever.
     #[schemars(range(min = 1, max = OrderId::MAX), example = 1)]
     pub(super) orderid: u64,
-    /// The shop's key of the product; 64 bytes at most, no control characters.
+    /// The shop's key of the product; 64 characters at most, no control characters.
     #[serde(borrow)]
     #[schemars(length(min = 1, max = Product::ID_LENGTH_MAX), example = &"3170")]
     pub(super) gameid: Cow<'a, str>,
-    /// The product's name; 1,024 bytes at most, no control characters.
+    /// The product's name; 1,024 characters at most, no control characters.
     #[serde(borrow)]
     #[schemars(length(min = 1, max = Product::NAME_LENGTH_MAX), example = &"King's Bounty: Armored Princess")]
     pub(super) name: Cow<'a, str>,
@@ -78,9 +80,9 @@ pub(super) struct WireEvent<'a> {
     #[serde(borrow)]
     #[schemars(length(min = 3, max = EmailAddress::LENGTH_MAX), example = &"ana@example.org")]
     pub(super) usermail: Cow<'a, str>,
-    /// The state in which the order is; 64 bytes at most, no control characters.
+    /// The state in which the order is; 64 characters at most, no control characters.
     #[serde(borrow)]
-    #[schemars(length(min = 1, max = 64), example = &"preparando")]
+    #[schemars(length(min = 1, max = ESTADO_MAX), example = &"preparando")]
     pub(super) estado: Cow<'a, str>,
     // from here on ours
     /// Counts the order's records, from 1: what a reader has, it can ignore.

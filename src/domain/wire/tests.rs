@@ -167,6 +167,90 @@ fn poison_is_refused_with_a_reason() {
     }
 }
 
+/// serde takes the fields in their order for a record, which no contract allows.
+#[test]
+fn a_list_of_fields_is_no_record() {
+    let plain = Headers::default();
+    let structured = Headers::from_iter([("content-type", "application/cloudevents+json")]);
+    let listed = |name: &str| {
+        let text = String::from_utf8(golden(name)).unwrap();
+        // in the order in which they are written, which is that of the type
+        let values = text.trim().trim_matches(['{', '}']).split(",\"").map(|field| field.split_once("\":").unwrap().1);
+        format!("[{}]", values.collect::<Vec<_>>().join(","))
+    };
+    let order = listed("compra_detalle/v1.json");
+    let base64 = r#"["1.0","1","s","t",null,null,null,"e30="]"#.to_owned();
+    let enveloped = format!(r#"{{"specversion":"1.0","id":"1","source":"s","type":"t","data": {order}}}"#);
+    let of_order = |value: &str, headers: &Headers| decode_order(value.as_bytes(), headers, RECORD_TIME).map(drop);
+    let of_event = |value: &str, headers: &Headers| {
+        decode_event(value.as_bytes(), headers, RECORD_TIME).map(drop).map_err(|unreadable| match unreadable {
+            Unreadable::Misfit(misfit) => misfit,
+            newer @ Unreadable::Newer(_) => panic!("{newer}"),
+        })
+    };
+    let of_command = |value: &str, headers: &Headers| decode_command(value.as_bytes(), headers).map(drop);
+    let sealed = Headers::from_iter([(SEAL, b"x")]);
+    for (refused, place) in [
+        (of_order(&order, &plain), ""),
+        (of_order(" \n[1]", &plain), ""),
+        (of_order(&enveloped, &structured), "/data"),
+        (of_order(&base64, &structured), ""),
+        (of_event(&listed("compra_confirmada/v1.json"), &plain), ""),
+        (of_event(&format!("[{}]", VERSION + 1), &sealed), ""),
+        (of_command(&listed("encargo_commands/v1.json"), &plain), ""),
+        (decode_outcome(listed("encargo_outcomes/v1.json").as_bytes()).map(drop), ""),
+        (of_order("7", &plain), ""),
+        (of_order("\"x\"", &plain), ""),
+        (of_order("null", &plain), ""),
+    ] {
+        let misfit = refused.unwrap_err();
+        assert_eq!((misfit.fault, misfit.pointer.as_deref()), (Fault::Type, Some(place)), "{misfit}");
+        assert!(misfit.reason.ends_with("must be a JSON object"), "{misfit}");
+    }
+    assert_eq!(of_order("[1", &plain).unwrap_err().fault, Fault::Syntax);
+    assert_eq!(producer(br#"["shop"]"#, &structured), None);
+}
+
+/// Whoever writes by the schemas counts characters, as JSON Schema does.
+#[test]
+fn lengths_are_those_of_the_schemas_in_characters() {
+    let golden = |name: &str| serde_json::from_slice::<serde_json::Value>(&golden(name)).unwrap();
+    let mut held = 0;
+    for (format, sample) in [
+        ("order", golden("compra_detalle/v1.json")),
+        ("state", golden("compra_confirmada/v2.json")),
+        ("command", golden("encargo_commands/v1.json")),
+    ] {
+        let read = |record: &serde_json::Value| {
+            let (value, plain) = (record.to_string().into_bytes(), Headers::default());
+            match format {
+                "order" => decode_order(&value, &plain, RECORD_TIME).map(drop).map_err(|misfit| misfit.pointer),
+                "state" => decode_event(&value, &plain, RECORD_TIME).map(drop).map_err(|unreadable| match unreadable {
+                    Unreadable::Misfit(misfit) => misfit.pointer,
+                    Unreadable::Newer(version) => panic!("{version}"),
+                }),
+                _ => decode_command(&value, &plain).map(drop).map_err(|misfit| misfit.pointer),
+            }
+        };
+        let schema = formats().into_iter().find(|known| known.name == format).unwrap().schema().to_value();
+        for (field, rules) in schema["properties"].as_object().unwrap() {
+            // prices are of ASCII alone; addresses have octets counted besides (RFC 5321), and say so
+            let Some(most) = rules["maxLength"].as_u64().filter(|_| !["price", "usermail"].contains(&&**field)) else {
+                continue;
+            };
+            held += 1;
+            for letter in ["e", "ñ", "語", "🎮"] {
+                let mut record = sample.clone();
+                for (length, expected) in [(1, Ok(())), (most, Ok(())), (most + 1, Err(Some(format!("/{field}"))))] {
+                    record[field] = letter.repeat(length as usize).into();
+                    assert_eq!(read(&record), expected, "{format} {field}: {length} times {letter}");
+                }
+            }
+        }
+    }
+    assert_eq!(held, 7, "gameid and name twice, estado, by, reason");
+}
+
 #[test]
 fn a_reason_never_quotes_the_record() {
     let value = br#"{"orderid":"eva@example.org","gameid":"1","name":"n","price":"1","usermail":"eva@example.org"}"#;

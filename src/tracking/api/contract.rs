@@ -131,8 +131,8 @@ fn decided(example: &str) -> Vec<(u16, &'static str, Option<Content>)> {
 fn shop_command() -> Endpoint {
     let verbs = json!({ "type": "string", "enum": Verb::ALL.map(Verb::name) });
     let fields = json!({
-        "reason": words("Why, for the order's history; 500 bytes at most, no control characters.", 500),
-        "by": words("Who does it, for the order's history; 64 bytes at most, `shop` unless told.", 64),
+        "reason": words("Why, for the order's history; 500 characters at most, no control characters.", 500),
+        "by": words("Who does it, for the order's history; 64 characters at most, `shop` unless told.", 64),
         "until": { "type": ["string", "null"], "format": "date-time", "description": "delay, instead of `for`: until when." },
         "for": { "type": ["string", "null"], "description": "delay: for how much longer, like 20m.", "examples": ["20m"] },
         "usermail": { "type": ["string", "null"], "description": "address: where mails go from now on." },
@@ -171,7 +171,7 @@ fn cancel() -> Endpoint {
     key_in_body["description"] = "The Idempotency-Key, where no header can be sent.".into();
     let fields = json!({
         "confirm": { "type": ["boolean", "null"], "description": really },
-        "reason": words("Why, for the shop; 500 bytes at most, no control characters.", 500),
+        "reason": words("Why, for the shop; 500 characters at most, no control characters.", 500),
         "key": key_in_body,
     });
     let body = json!({ "type": "object", "properties": fields, "additionalProperties": false });
