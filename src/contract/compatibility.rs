@@ -8,8 +8,9 @@
 use serde_json::{Map, Value};
 
 use super::{
-    alternatives::{self, Alternative, Incomparable, Steps, is_in_words, place},
-    bounds,
+    alternatives::{self, Alternative, Incomparable, ONE_OF, Steps, is_in_words, referred},
+    bounds::{self, DIFFERS},
+    shape::{self, place},
 };
 
 /// In which direction schemas must agree.
@@ -44,6 +45,9 @@ impl std::fmt::Display for Break {
 
 /// What breaks between two versions of a schema.
 pub fn breaks(old: &Value, new: &Value, direction: Direction) -> Result<Vec<Break>, Incomparable> {
+    for schema in [old, new] {
+        shape::check(schema, "")?;
+    }
     let steps = Steps::new();
     let mut found = Vec::new();
     for (wanted, reader, writer, backward) in
@@ -120,16 +124,67 @@ impl Pair<'_> {
         for keyword in ["items", "additionalProperties"] {
             let schemas = [read, written].map(|keywords| keywords.get(keyword).unwrap_or(&ANY));
             let at = at.map(|at| format!("{at}/{keyword}"));
+            if schemas.iter().any(|schemas| schemas.is_array()) {
+                // up to draft 7, `items` may be a list of schemas, one for each place
+                if *schemas[0] != ANY && !self.is_same(schemas, &mut Vec::new()) {
+                    found.push(self.found(at[0].clone(), DIFFERS));
+                }
+                continue;
+            }
             found.extend(self.compare(schemas, [&at[0], &at[1]], open)?);
         }
         open.pop();
         let at = at[0];
         for keyword in read.keys().chain(written.keys()).filter(|keyword| !is_known(keyword)) {
-            if read.get(keyword) != written.get(keyword) {
-                found.push(self.found(format!("{at}/{keyword}"), "is not understood here, and differs"));
+            // whatever branch of a sum something was written by, a reader without that sum takes it or not as it is
+            let is_wider = keyword == ONE_OF && !read.contains_key(keyword);
+            let both = [read, written].map(|keywords| keywords.get(keyword));
+            let is_same = if let [Some(read), Some(written)] = both {
+                self.is_same([read, written], &mut Vec::new())
+            } else {
+                false
+            };
+            if !is_wider && !is_same && !found.iter().any(|found| found.pointer == format!("{at}/{keyword}")) {
+                found.push(self.found(format!("{at}/{keyword}"), DIFFERS));
             }
         }
         Ok(found)
+    }
+
+    /// Whether what is not understood says the same to both, also where it refers to something.
+    fn is_same(&self, values: [&Value; 2], open: &mut Vec<[String; 2]>) -> bool {
+        match values {
+            [Value::Object(read), Value::Object(written)] => {
+                let same = |(name, value): (&String, &Value)| {
+                    let Some(other) = written.get(name) else { return false };
+                    match [value, other].map(Value::as_str) {
+                        [Some(one), Some(other)] if name == "$ref" && one.starts_with('#') => {
+                            self.refer_to_the_same([one, other], open)
+                        }
+                        _ => self.is_same([value, other], open),
+                    }
+                };
+                read.len() == written.len() && read.iter().all(same)
+            }
+            [Value::Array(read), Value::Array(written)] => {
+                read.len() == written.len()
+                    && read.iter().zip(written).all(|(one, other)| self.is_same([one, other], open))
+            }
+            [read, written] => read == written,
+        }
+    }
+
+    fn refer_to_the_same(&self, references: [&str; 2], open: &mut Vec<[String; 2]>) -> bool {
+        let pair = references.map(str::to_owned);
+        if open.contains(&pair) {
+            return true; // which is found out where that began
+        }
+        open.push(pair);
+        match (referred(references[0], self.reader), referred(references[1], self.writer)) {
+            (Some((_, read)), Some((_, written))) => self.is_same([read, written], open),
+            (None, None) => references[0] == references[1],
+            _ => false,
+        }
     }
 
     /// Fields by name, and which of them must be there.
@@ -143,11 +198,19 @@ impl Pair<'_> {
         let [read, written] =
             keywords.map(|keywords| keywords.get("properties").and_then(Value::as_object).unwrap_or(&none));
         let [other_read, other_written] = keywords.map(|keywords| keywords.get("additionalProperties").unwrap_or(&ANY));
+        // what reads by this takes no field that it does not name, either
+        let other_read =
+            if *other_read == ANY { keywords[0].get("unevaluatedProperties").unwrap_or(&ANY) } else { other_read };
+        let patterns = keywords[1].get("patternProperties").and_then(Value::as_object).unwrap_or(&none);
         let mut found = Vec::new();
         for (name, schema) in read {
             let at = at.map(|at| format!("{at}/properties/{}", escaped(name)));
             let other = written.get(name).unwrap_or(other_written);
-            let breaks = self.compare([schema, other], [&at[0], &at[1]], open)?;
+            let mut breaks = self.compare([schema, other], [&at[0], &at[1]], open)?;
+            // which of them fit the name, nobody knows here
+            for by_pattern in patterns.values().filter(|_| !written.contains_key(name)) {
+                breaks.extend(self.compare([schema, by_pattern], [&at[0], &at[1]], open)?);
+            }
             let [pointer, _] = at;
             match written.contains_key(name) {
                 true => found.extend(breaks),

@@ -5,6 +5,8 @@ mod alternatives;
 mod asyncapi;
 mod bounds;
 mod compatibility;
+mod decimal;
+mod shape;
 mod subjects;
 
 use serde_json::Value;
@@ -14,6 +16,7 @@ use crate::{domain::wire, role::Role};
 pub use self::{
     alternatives::Incomparable,
     compatibility::{Break, Direction, breaks},
+    shape::NoSchema,
     subjects::{subjects, value_subject},
 };
 

@@ -155,6 +155,98 @@ fn what_is_not_understood_must_stay() {
     assert_eq!(breaks(&odd, &odd, FORWARD), []);
 }
 
+/// What must be refused besides, and by which readers; the other direction is fine where `both` does not say otherwise.
+#[test]
+fn what_is_of_another_kind_than_expected_is_no_less_different() {
+    let x =
+        json!({ "type": "object", "patternProperties": { "^x": { "type": "string" } }, "additionalProperties": false });
+    let with_x1 = {
+        let mut schema = x.clone();
+        schema["properties"] = json!({ "x1": { "type": "integer" } });
+        schema
+    };
+    let by_name = |kind: &str| json!({ "allOf": [{ "$ref": "#/$defs/a" }], "$defs": { "a": { "type": kind } } });
+    let kinds = |first: &str| json!({ "oneOf": [{ "type": first }, { "type": "number" }] });
+    let lines = |kind: &str| json!({ "items": [{ "type": kind }] });
+    for (what, old, new, backward, forward) in [
+        ("items by place", lines("string"), lines("integer"), false, false),
+        ("items by place, and any", lines("string"), json!({}), true, false),
+        ("a large number", json!({ "maximum": u64::MAX }), json!({ "maximum": u64::MAX - 1 }), false, true),
+        (
+            "a long text",
+            json!({ "maxLength": 9_007_199_254_740_993_u64 }),
+            json!({ "maxLength": 9_007_199_254_740_992_u64 }),
+            false,
+            true,
+        ),
+        ("draft 4", json!({ "minimum": 1, "exclusiveMinimum": true }), json!({ "minimum": 1 }), true, false),
+        ("draft 4, no", json!({ "minimum": 1, "exclusiveMinimum": false }), json!({ "minimum": 1 }), true, true),
+        (
+            "draft 4 to 6",
+            json!({ "minimum": 1, "exclusiveMinimum": true }),
+            json!({ "exclusiveMinimum": 1 }),
+            false,
+            false,
+        ),
+        ("both branches", json!({ "type": "integer" }), kinds("integer"), false, false),
+        ("the same branches", kinds("integer"), kinds("integer"), true, true),
+        ("branches apart", json!({ "type": "string" }), kinds("string"), true, false),
+        ("fields by pattern", x, with_x1, false, false),
+        ("finer", json!({ "multipleOf": 0.1 }), json!({ "multipleOf": 0.01 }), true, false),
+        ("behind a reference", by_name("string"), by_name("integer"), false, false),
+        ("a whole number", json!({ "type": "integer", "enum": [1.0] }), json!({ "type": "string" }), false, false),
+        (
+            "a closed record",
+            json!({ "type": "object", "properties": { "a": true }, "unevaluatedProperties": false }),
+            json!({ "type": "object", "unevaluatedProperties": false }),
+            false,
+            true,
+        ),
+    ] {
+        let agrees = |direction| breaks(&old, &new, direction).is_empty();
+        assert_eq!((agrees(BACKWARD), agrees(FORWARD)), (backward, forward), "{what}");
+    }
+    // two branches that a field tells apart are as good as two types
+    let one_of = |kinds: &[&str]| {
+        let branch = |kind: &&str| json!({ "type": "object", "properties": { "kind": { "const": kind } }, "required": ["kind"] });
+        json!({ "oneOf": kinds.iter().map(branch).collect::<Vec<_>>() })
+    };
+    assert_eq!(breaks(&one_of(&["a", "b"]), &one_of(&["a", "b", "c"]), BACKWARD), []);
+}
+
+#[test]
+fn what_is_no_schema_is_not_compared() {
+    for (none, expected) in [
+        (json!([]), "the whole: is no JSON Schema: it must be an object, true or false"),
+        (json!(null), "the whole: is no JSON Schema"),
+        (json!("a"), "the whole: is no JSON Schema"),
+        (json!(5), "the whole: is no JSON Schema"),
+        (json!({ "minLength": -1 }), "/minLength: is no JSON Schema: it must be a whole number from 0"),
+        (json!({ "minLength": 1.5 }), "/minLength: is no JSON Schema"),
+        (json!({ "maximum": "9" }), "/maximum: is no JSON Schema: it must be a number"),
+        (json!({ "multipleOf": 0 }), "/multipleOf: is no JSON Schema: it must be a number above 0"),
+        (json!({ "properties": [] }), "/properties: is no JSON Schema: it must be an object of schemas"),
+        (json!({ "properties": { "a/b": 7 } }), "/properties/a~1b: is no JSON Schema"),
+        (json!({ "items": [{ "type": "text" }] }), "/items/0/type: is no JSON Schema: it must be the name of a type"),
+        (json!({ "anyOf": [] }), "/anyOf: is no JSON Schema: it must be a list of schemas"),
+        (json!({ "not": { "required": "a" } }), "/not/required: is no JSON Schema: it must be a list of names"),
+        (json!({ "$ref": "#/x", "x": [] }), "/x: is no JSON Schema"),
+        (json!({ "$ref": "#/x", "x": { "pattern": 1 } }), "/x/pattern: is no JSON Schema: it must be a text"),
+    ] {
+        let any = json!(true);
+        for (old, new) in [(&none, &none), (&none, &any), (&any, &none)] {
+            match compatibility::breaks(old, new, BACKWARD) {
+                Err(error) => assert!(error.to_string().starts_with(expected), "{none}: {error}"),
+                // to whoever reads anything, no reference matters
+                Ok(found) => assert!(none["$ref"].is_string() && new == &any && found.is_empty(), "{none}"),
+            }
+        }
+    }
+    // what is no keyword may be anything
+    let told = json!({ "const": [], "default": null, "examples": 7, "x-type": { "type": 1 } });
+    assert_eq!(breaks(&told, &told, BACKWARD), []);
+}
+
 #[test]
 fn references_and_sums_are_followed() {
     let by_name = json!({ "$defs": { "Id": { "type": "integer" } }, "properties": { "id": { "$ref": "#/$defs/Id" } } });
@@ -168,6 +260,8 @@ fn references_and_sums_are_followed() {
         words(&breaks(&by_name, &wider, FORWARD)),
         ["/properties/id: does not take a string; that breaks old readers of new records"]
     );
+    let odd = json!({ "$defs": { "a b/c": { "type": "string" } }, "$ref": "#/$defs/a%20b~1c" });
+    assert_eq!(breaks(&odd, &json!({ "type": "string" }), BACKWARD), []);
     let itself = json!({ "properties": { "next": { "$ref": "#" } } });
     assert_eq!(breaks(&itself, &itself, BACKWARD), []);
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use encargo::contract::{Direction, breaks};
 use serde_json::{Value, json};
 
 use super::{fields, run, schema};
@@ -74,6 +75,99 @@ fn a_change_that_breaks_readers_is_refused_and_named() {
     fs::remove_file(Path::new(new).join("schemas/state.json")).unwrap();
     let gone = run(&["check", old, new]);
     assert!(gone.status == 1 && gone.err.contains("has the format state, and the newer version does not"), "{gone:?}");
+}
+
+/// Where no reader breaks by our rules, none breaks by another's: whatever fits the old schema fits the new one.
+#[test]
+fn what_is_said_to_break_nobody_breaks_nobody() {
+    let object = |fields: Value| {
+        let mut schema = json!({ "type": "object" });
+        super::fields(&mut schema).extend(super::fields(&mut fields.clone()).clone());
+        schema
+    };
+    let draft_4 = "http://json-schema.org/draft-04/schema#";
+    let draft_7 = "http://json-schema.org/draft-07/schema#";
+    let schemas = [
+        json!(true),
+        json!({}),
+        json!({ "type": "string" }),
+        json!({ "type": "integer" }),
+        json!({ "type": "number" }),
+        json!({ "type": ["integer", "null"] }),
+        json!({ "enum": [1, "x", null] }),
+        json!({ "type": "integer", "enum": [1.0, 2] }),
+        json!({ "const": 2 }),
+        json!({ "type": "string", "maxLength": 1 }),
+        json!({ "type": "string", "minLength": 2 }),
+        json!({ "minimum": 1 }),
+        json!({ "exclusiveMinimum": 1 }),
+        json!({ "$schema": draft_4, "minimum": 1, "exclusiveMinimum": true }),
+        json!({ "$schema": draft_4, "minimum": 1 }),
+        json!({ "maximum": u64::MAX }),
+        json!({ "maximum": u64::MAX - 1 }),
+        json!({ "multipleOf": 0.5 }),
+        json!({ "multipleOf": 1 }),
+        json!({ "$schema": draft_7, "items": [{ "type": "string" }] }),
+        json!({ "$schema": draft_7, "items": [{ "type": "integer" }] }),
+        json!({ "items": { "type": "integer" } }),
+        json!({ "prefixItems": [{ "type": "string" }] }),
+        json!({ "oneOf": [{ "type": "integer" }, { "type": "number" }] }),
+        json!({ "oneOf": [{ "type": "integer" }, { "type": "string" }] }),
+        json!({ "anyOf": [{ "type": "integer" }, { "type": "number" }] }),
+        json!({ "allOf": [{ "$ref": "#/$defs/a" }], "$defs": { "a": { "type": "string" } } }),
+        json!({ "allOf": [{ "$ref": "#/$defs/a" }], "$defs": { "a": { "type": "integer" } } }),
+        json!({ "not": { "type": "integer" } }),
+        object(json!({ "properties": { "x1": { "type": "integer" } } })),
+        object(json!({ "properties": { "x1": { "type": "integer" } }, "required": ["x1"] })),
+        object(json!({ "properties": { "x1": { "type": "integer" } }, "additionalProperties": false })),
+        object(json!({ "patternProperties": { "^x": { "type": "string" } }, "additionalProperties": false })),
+        object(
+            json!({ "patternProperties": { "^x": { "type": "string" } }, "properties": { "x1": { "type": "integer" } },
+                       "additionalProperties": false }),
+        ),
+        object(json!({ "properties": { "x1": true }, "unevaluatedProperties": false })),
+        object(json!({ "unevaluatedProperties": false })),
+        object(json!({ "minProperties": 1 })),
+    ];
+    let values = [
+        json!(null),
+        json!(1),
+        json!(2),
+        json!(1.5),
+        json!(0),
+        json!(-1),
+        json!(u64::MAX),
+        json!(""),
+        json!("x"),
+        json!("ñandú"),
+        json!([]),
+        json!(["x"]),
+        json!([1]),
+        json!([1, "x"]),
+        json!({}),
+        json!({ "x1": 1 }),
+        json!({ "x1": "x" }),
+        json!({ "x2": "x" }),
+        json!({ "y": 1 }),
+    ];
+    let pairs: Vec<_> =
+        schemas.iter().flat_map(|schema| values.iter().map(|value| (schema.clone(), value.clone()))).collect();
+    let verdicts: Vec<_> = super::judge(&pairs).into_iter().map(|verdict| verdict == "ok").collect();
+    let taken: Vec<_> = verdicts.chunks(values.len()).collect();
+    let direction = Direction { backward: true, forward: false };
+    let mut fine = 0;
+    for (old, written) in schemas.iter().zip(&taken) {
+        for (new, read) in schemas.iter().zip(&taken) {
+            if !breaks(old, new, direction).unwrap().is_empty() {
+                continue;
+            }
+            fine += 1;
+            for ((value, written), read) in values.iter().zip(*written).zip(*read) {
+                assert!(!written || *read, "{value} was written by {old}, and is not read by {new}");
+            }
+        }
+    }
+    assert!(fine > schemas.len() * 2, "each is fine with itself and with any: {fine}");
 }
 
 fn properties(schema: &mut Value) -> &mut serde_json::Map<String, Value> {
