@@ -7,7 +7,6 @@ mod text;
 
 use std::{
     borrow::Cow,
-    collections::BTreeSet,
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -133,7 +132,7 @@ impl Composer {
             domain,
             options,
         };
-        composer.require_templates()?;
+        composer.templates.require(&composer.options.flow)?;
         composer.try_all()?;
         Ok(composer)
     }
@@ -326,20 +325,6 @@ impl Composer {
             }
         }
         states
-    }
-
-    /// A state without a template of its own is told in general words; a template that the flow names has to be there.
-    fn require_templates(&self) -> Result<()> {
-        let flow = &self.options.flow;
-        let mut own = flow.mails().filter(|(state, template)| state != template);
-        let known: BTreeSet<&str> = self.templates.states().chain([GENERIC]).collect();
-        let Some((state, template)) = own.find(|(_, template)| !known.contains(template)) else { return Ok(()) };
-        let known = known.into_iter().collect::<Vec<_>>().join(", ");
-        Err(Error::Settings(format!(
-            "the flow {} mails {state} with the template {template:?}, which is not there: there are {known}; put \
-             es/{template}.txt and its like into the folder of mail.templates, or let the flow name another",
-            flow.name()
-        )))
     }
 }
 

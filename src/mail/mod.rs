@@ -27,7 +27,7 @@ pub use destination::{Destination, Login, Password, SmtpServer, Tls};
 pub use mailer::{Deps, Destinations, DomainState, Mailer, Options, RelayState, Snapshot};
 pub use metrics::Metrics;
 pub use refusal::{About, Refusal};
-pub use templates::template_names;
+pub use templates::check_templates;
 pub use transport::{Outcome, Scope, Timeouts, Transport, open};
 
 /// What can go wrong with mail as a whole; what becomes of one mail is an [`Outcome`].

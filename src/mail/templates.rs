@@ -8,7 +8,7 @@ use std::{
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, syntax::SyntaxConfig};
 
 use super::{Error, Result};
-use crate::domain::Lang;
+use crate::domain::{Flow, Lang};
 
 /// The names of the templates for states that have none of their own, for the ends of cancelled and of refused orders among
 /// them.
@@ -43,10 +43,16 @@ const BUILT_IN: [(&str, &str); 50] = built_in! {
     "en/generic.subject" "en/generic.txt" "en/generic.html"
 };
 
-/// The names that have a template of their own in some language, with what a folder adds; any other state is mailed with
-/// the generic text.
-pub fn template_names(folder: Option<&Path>) -> Result<BTreeSet<String>> {
-    Ok(Templates::load(folder)?.states().map(str::to_owned).collect())
+/// Checks a flow by what is built in and what a folder adds: a template that it names has to be there. Returns the states that
+/// are mailed with the generic text, since none is called like them.
+pub fn check_templates(flow: &Flow, folder: Option<&Path>) -> Result<Vec<String>> {
+    let templates = Templates::load(folder)?;
+    templates.require(flow)?;
+    let known: BTreeSet<&str> = templates.states().collect();
+    // the ends of cancelled and refused orders have a text of their own besides
+    let untold =
+        flow.steps().iter().filter(|step| step.mail.as_ref() == Some(&step.state) && !known.contains(&*step.state));
+    Ok(untold.map(|step| step.state.to_string()).collect())
 }
 
 /// All templates, parsed.
@@ -128,6 +134,19 @@ impl Templates {
     fn names(&self, lang: Lang, templates: [&str; 2]) -> &Names {
         let Language { states, generic } = &self.languages[lang as usize];
         templates.into_iter().find_map(|template| states.get(template)).unwrap_or(generic)
+    }
+
+    /// A state without a template of its own is told in general words; a template that a flow names has to be there.
+    pub(super) fn require(&self, flow: &Flow) -> Result<()> {
+        let mut own = flow.mails().filter(|(state, template)| state != template);
+        let known: BTreeSet<&str> = self.states().chain([GENERIC]).collect();
+        let Some((state, template)) = own.find(|(_, template)| !known.contains(template)) else { return Ok(()) };
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        Err(Error::Settings(format!(
+            "the flow {} mails {state} with the template {template:?}, which is not there: there are {known}; put \
+             es/{template}.txt and its like into the folder of mail.templates, or let the flow name another",
+            flow.name()
+        )))
     }
 
     /// The states that have templates of their own in some language.

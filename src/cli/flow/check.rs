@@ -1,6 +1,6 @@
-use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
 
@@ -44,8 +44,9 @@ impl Check {
         let flow = flows::file::load(&self.file)?;
         let config = settings.load(&[])?.config;
         let folder = Some(config.mail.templates.as_path()).filter(|path| !path.as_os_str().is_empty());
-        let notes = notes(&flow, &mail::template_names(folder)?);
         let file = self.file.display().to_string();
+        let untold = mail::check_templates(&flow, folder).with_context(|| format!("{file} cannot be run"))?;
+        let notes = notes(&flow, &untold);
         let mut out = Out::new();
         if self.json {
             out.json(&CheckedJson {
@@ -69,7 +70,7 @@ impl Check {
 }
 
 /// What is allowed, and may not be meant all the same.
-fn notes(flow: &Flow, templates: &BTreeSet<String>) -> Vec<String> {
+fn notes(flow: &Flow, untold: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     for step in flow.steps() {
         if matches!(step.leave, Some(Leave::Command { expect: None })) {
@@ -90,9 +91,8 @@ fn notes(flow: &Flow, templates: &BTreeSet<String>) -> Vec<String> {
     if flow.steps().len() > 1 && (1..flow.last_seq()).all(|seq| !flow.may_cancel(seq, Party::Customer)) {
         notes.push("customers can cancel in no state: the shop has to do it for them".to_owned());
     }
-    for (state, template) in flow.mails().filter(|(_, template)| !templates.contains(*template)) {
-        let own = if state == template { String::new() } else { format!(" {template:?}") };
-        notes.push(format!("{state} is mailed with the generic text: there is no template{own} for it"));
+    for state in untold {
+        notes.push(format!("{state} is mailed with the generic text: there is no template for it"));
     }
     notes
 }

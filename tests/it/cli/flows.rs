@@ -47,6 +47,13 @@ fn flows_are_checked_shown_and_tried_out() {
     let bad = run(path, &["flow", "check", "bad.toml"]);
     assert_eq!((bad.status, bad.out.as_str()), (1, ""));
     insta::assert_snapshot!(bad.err, @r#"error: bad.toml:10: expect must be a duration with its unit, like "8s", "500ms" or "30d", not "20""#);
+    // what no process would start with is not fine
+    std::fs::write(path.join("zzz.toml"), KITCHEN.replace("\"entregando\"", "\"zzz\"")).unwrap();
+    for arguments in [&["flow", "check", "zzz.toml"][..], &["flow", "check", "zzz.toml", "--json"]] {
+        let refused = run(path, arguments);
+        assert_eq!((refused.status, refused.out.as_str()), (1, ""), "{refused:?}");
+        assert!(refused.err.contains("mails mostrador with the template \"zzz\", which is not there"), "{refused:?}");
+    }
     let checked = run(path, &["flow", "check", "kitchen.toml", "--json"]).json().remove(0);
     assert_eq!((&checked["name"], &checked["version"], &checked["states"]), (&json!("cocina"), &json!(1), &json!(4)));
 
