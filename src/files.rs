@@ -40,6 +40,23 @@ pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// All of a file that whoever runs the program has named, if that is no more than so many bytes. What is more is refused without
+/// being read to its end, which devices and pipes need not have.
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let (most, unit) = if bytes_max < 1 << 20 { (bytes_max >> 10, "KiB") } else { (bytes_max >> 20, "MiB") };
+        return Err(io::Error::other(format!("it is larger than {most} {unit}")));
+    }
+    Ok(bytes)
+}
+
+/// The same, of text.
+pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    String::from_utf8(read(path, bytes_max)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
 /// The permissions of a file or folder that lets others in, in octal; `None` when it does not or is not there.
 pub fn open_to_others(path: &Path) -> Option<String> {
     let mode = path.metadata().ok()?.permissions().mode() & 0o777;
@@ -62,6 +79,20 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
         touch(&file).unwrap();
         assert_eq!(open_to_others(&file).as_deref(), Some("640"), "what is there stays as it is");
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read_to_it() {
+        for (most, words) in [(1 << 10, "it is larger than 1 KiB"), (1 << 20, "it is larger than 1 MiB")] {
+            assert_eq!(read(Path::new("/dev/zero"), most).unwrap_err().to_string(), words);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text");
+        std::fs::write(&path, "ñ").unwrap();
+        assert_eq!(read_text(&path, 2).unwrap(), "ñ");
+        assert!(read_text(&path, 1).is_err());
+        std::fs::write(&path, b"\xff").unwrap();
+        assert_eq!(read_text(&path, 2).unwrap_err().to_string(), "it is not UTF-8");
     }
 
     #[test]

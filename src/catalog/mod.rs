@@ -19,7 +19,10 @@ mod words;
 
 use std::{collections::HashMap, io, path::Path};
 
-use crate::domain::{Price, Product};
+use crate::{
+    domain::{Price, Product},
+    files,
+};
 
 pub use find::{Found, Hit, Order, Search};
 use prices::Prices;
@@ -63,11 +66,14 @@ pub struct Catalog {
     by_name: Vec<u32>,
 }
 
+/// Some millions of products.
+const SIZE_MAX: u64 = 1 << 30;
+
 impl Catalog {
     /// Loads and checks a file.
     pub fn load(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: name.clone(), source })?;
+        let bytes = files::read(path, SIZE_MAX).map_err(|source| Error::Read { path: name.clone(), source })?;
         Self::parse(&name, &bytes)
     }
 

@@ -18,6 +18,7 @@ use crate::{
     app,
     clock::Clock,
     domain::{Lang, Timestamp},
+    files,
     forecast::{self, BUCKET, History, InFlight, Model, PAST, Planned, Special, Start},
     pages::format,
     role::Role,
@@ -93,16 +94,19 @@ impl Forecast {
     }
 }
 
+/// Ten years by the minute are smaller.
+const SIZE_MAX: u64 = 1 << 30;
+
 /// A past from a file.
 pub(super) fn read(path: &PathBuf) -> Result<History> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = files::read_text(path, SIZE_MAX).with_context(|| format!("cannot read {}", path.display()))?;
     History::of_csv(&text).with_context(|| format!("cannot use {}", path.display()))
 }
 
 /// Special days from a file, if there is one.
 pub(super) fn special(path: Option<&PathBuf>, zone: &TimeZone) -> Result<Special> {
     let Some(path) = path else { return Ok(Special::none(zone.clone())) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = files::read_text(path, SIZE_MAX).with_context(|| format!("cannot read {}", path.display()))?;
     Special::read(&text, zone.clone()).with_context(|| format!("cannot use {}", path.display()))
 }
 

@@ -83,8 +83,7 @@ impl List {
         let filtered = self.state.is_some() || self.stuck || self.mail_refused || self.below.is_some();
         match (&self.state, next) {
             (Some(state), _) if shown == 0 && flow.states().all(|other| other != state) => {
-                let states: Vec<_> = flow.states().collect();
-                explain(&format!("No orders; {state:?} is none of the states {}", states.join(", ")));
+                explain(&no_such_state(flow, state));
             }
             _ if shown == 0 && self.stuck => explain("No order is stuck."),
             _ if shown == 0 && filtered => explain("No such orders."),
@@ -98,6 +97,12 @@ impl List {
             _ => {}
         }
     }
+}
+
+/// Why there is no order in a state.
+pub(super) fn no_such_state(flow: &Flow, state: &str) -> String {
+    let states: Vec<_> = flow.states().collect();
+    format!("No orders; {state:?} is none of the states {}", states.join(", "))
 }
 
 fn table() -> Table<6> {

@@ -96,7 +96,14 @@ impl Config {
             ("flow.dwells", !dwells.is_empty()),
         ];
         match beside.into_iter().find(|(_, changed)| *changed) {
-            Some((key, _)) if file.is_some() => bad("flow.file", &format!("defines the whole flow: remove {key}")),
+            Some((key, _)) if file.is_some() => {
+                let key = dwells
+                    .keys()
+                    .next()
+                    .filter(|_| key == "flow.dwells")
+                    .map_or(key.to_owned(), |name| format!("{key}.{name}"));
+                bad(&key, "has no place beside flow.file, which defines the whole flow: leave one of them out")
+            }
             _ => Ok(()),
         }
     }

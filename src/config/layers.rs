@@ -293,8 +293,11 @@ fn base_of_file_key(key: &str) -> Option<&str> {
     key.strip_suffix("_file").filter(|base| may_be_in_file(base))
 }
 
+/// A secret is shorter.
+const SECRET_MAX: u64 = 64 << 10;
+
 fn read_secret(place: &Origin, key: &str, path: &str) -> Result<String> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::SecretFile {
+    let text = crate::files::read_text(Path::new(path), SECRET_MAX).map_err(|source| Error::SecretFile {
         place: place.clone(),
         key: key.to_owned(),
         path: path.into(),

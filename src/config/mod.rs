@@ -82,8 +82,11 @@ pub fn check(file: &Path) -> Result<()> {
     layers.settings().map(drop)
 }
 
+/// A file of settings that is larger is none of ours.
+const SIZE_MAX: u64 = 1 << 20;
+
 fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })
+    files::read_text(path, SIZE_MAX).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -284,10 +284,15 @@ fn a_flow_file_says_all_of_the_flow() {
     for (beside, key) in [
         ("dwell = \"2s\"", "flow.dwell"),
         ("states = [\"uno\", \"dos\"]", "flow.states"),
-        ("dwells.recibido = \"2s\"", "flow.dwells"),
+        ("dwells.recibido = \"2s\"", "flow.dwells.recibido"),
     ] {
         let said = error(&format!("[flow]\nfile = \"{name}\"\n{beside}"));
-        assert_eq!(said, format!("tienda.toml:2: flow.file defines the whole flow: remove {key}"));
+        assert_eq!(
+            said,
+            format!(
+                "tienda.toml:3: {key} has no place beside flow.file, which defines the whole flow: leave one of them out"
+            )
+        );
     }
     std::fs::write(&path, flow.replace("\"1m\"", "\"1\"")).unwrap();
     let said = error(&format!("[flow]\nfile = \"{name}\""));

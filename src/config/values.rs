@@ -209,7 +209,7 @@ where
     if ["", "off"].contains(&text.trim()) {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|e| D::Error::custom(format!("cannot be {text:?}: {e}")))
+    text.parse().map(Some).map_err(|e| D::Error::custom(format!("cannot be {text:?}: {e}, or off")))
 }
 
 /// A moment, as RFC 3339 or in milliseconds since 1970 as Kafka's tools print it; empty text stands for none.

@@ -1,15 +1,18 @@
 //! Flow files. Whatever is wrong is told with file, line and key, and with what to write instead.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use toml::de::{DeTable, DeValue};
 
-use crate::domain::{
-    Flow,
-    flow::{Document, Flaw},
+use crate::{
+    domain::{
+        Flow,
+        flow::{Document, Flaw},
+    },
+    files,
 };
 
 /// A file larger than this is none of ours.
@@ -43,10 +46,7 @@ pub enum Error {
 /// Reads a flow file.
 pub fn load(path: &Path) -> Result<Flow, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    if fs::metadata(path).map_err(unreadable)?.len() > SIZE_MAX {
-        return Err(unreadable(io::Error::other("it is larger than 1 MiB")));
-    }
-    parse(path, &fs::read_to_string(path).map_err(unreadable)?)
+    parse(path, &files::read_text(path, SIZE_MAX).map_err(unreadable)?)
 }
 
 /// Reads a flow from text; `path` is what errors call it.
@@ -110,7 +110,7 @@ fn in_words(key: &str, message: &str) -> String {
                 Some(("map", "a sequence")) => {
                     format!("{key} is a list: write [[{key}]] in double brackets, once for each")
                 }
-                Some((found, "u32")) => format!("{key} must be a whole number from 1, not the {found}"),
+                Some((found, "u32")) => format!("{key} must be a whole number from 1 to {}, not the {found}", u32::MAX),
                 Some((found, "a string")) => format!("{key} must be text in quotes, not the {found}"),
                 Some((found, expected)) => format!("{key} must be {expected}, not the {found}"),
                 None => format!("{key}: {message}"),

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use crate::domain::flow::{Dwell, Exception, Leave, Step};
+use crate::domain::{
+    flow::{Dwell, Exception, Leave, Step},
+    format_duration,
+};
 
 /// A step in words, under the keys of a file; what it does not have is left out.
 pub fn keys(step: &Step) -> Vec<(&'static str, String)> {
@@ -34,5 +37,5 @@ pub fn exception(Exception { products, dwell }: &Exception) -> String {
 }
 
 fn span(time: Duration) -> String {
-    humantime::format_duration(time).to_string()
+    format_duration(time)
 }

@@ -8,7 +8,10 @@ use std::{
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, syntax::SyntaxConfig};
 
 use super::{Error, Result};
-use crate::domain::{Flow, Lang};
+use crate::{
+    domain::{Flow, Lang},
+    files,
+};
 
 /// The names of the templates for states that have none of their own, for the ends of cancelled and of refused orders among
 /// them.
@@ -217,13 +220,8 @@ fn overlay(folder: &Path, sources: &mut BTreeMap<String, String>) -> Result<()> 
                            STATE can be \"generic\"), layout.html and layout.txt";
             return Err(Error::Template { name: path.display().to_string(), problem: problem.into() });
         }
-        let read = || {
-            if path.metadata()?.len() > SIZE_MAX {
-                return Err(std::io::Error::other("larger than 256 KiB"));
-            }
-            std::fs::read_to_string(&path)
-        };
-        let source = read().map_err(|source| Error::Path { path: path.display().to_string(), source })?;
+        let source = files::read_text(&path, SIZE_MAX)
+            .map_err(|source| Error::Path { path: path.display().to_string(), source })?;
         sources.insert(name, as_written(&source));
     }
     Ok(())

@@ -203,9 +203,14 @@ impl Api {
         }
         self.0.metrics.denied(given.is_some());
         if api_key.is_none() {
-            let detail = "lookups by number are for this machine alone, since there is no API key: set tracking.api_key, \
+            let detail = "orders by number are for this machine alone, since there is no API key: set tracking.api_key, \
                           or use /track/{handle}";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "closed", "Lookup by number is closed", detail));
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "closed",
+                "By number, orders are closed from here",
+                detail,
+            ));
         }
         if given.is_some() {
             self.0.denials.warn(&self.0.env.clock, |more| {

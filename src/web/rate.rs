@@ -23,7 +23,7 @@ pub struct Rate {
 
 /// Why a text is no rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a number and s, min, h or d, like 100/h, or off")]
+#[error("must be a whole number and s, min, h or d, like 100/h")]
 pub struct ParseRate;
 
 impl Rate {

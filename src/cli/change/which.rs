@@ -5,7 +5,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::{
     super::{
@@ -31,9 +31,10 @@ const PAGE: usize = 500;
 /// Which orders are changed: some by number, or all that are like this.
 #[derive(Debug, Default, Args)]
 #[group(skip)]
+#[command(group = ArgGroup::new("which").args(["ids", "state", "older"]).required(true).multiple(true))]
 pub(super) struct Which {
     /// Numbers of the orders
-    #[arg(value_name = "ID", required_unless_present_any = ["state", "older"])]
+    #[arg(value_name = "ID")]
     ids: Vec<OrderId>,
     /// All orders in this state
     #[arg(long, conflicts_with = "ids")]
@@ -76,7 +77,12 @@ impl Which {
         }
         let orders = count(found.len() as u64, "order");
         if found.is_empty() {
-            explain("No such orders.");
+            let flow = config.flow()?;
+            let stranger = self.state.as_ref().filter(|state| flow.states().all(|other| other != **state));
+            match stranger {
+                Some(state) => explain(&list::no_such_state(&flow, state)),
+                None => explain("No such orders."),
+            }
             return Ok(None);
         }
         if self.dry_run {

@@ -16,6 +16,7 @@ use super::SCHEMAS;
 use crate::{
     cli::output::{Out, explain},
     contract::{self, Break, Direction},
+    files,
 };
 
 #[derive(Debug, Args)]
@@ -167,7 +168,10 @@ fn version(path: &Path) -> Result<Schemas> {
     Ok(schemas)
 }
 
+/// A schema that is larger is none that somebody reads by.
+const SIZE_MAX: u64 = 16 << 20;
+
 fn schema(path: &Path) -> Result<Value> {
-    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = files::read(path, SIZE_MAX).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))
 }

@@ -41,7 +41,7 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// A format, or asyncapi
+    /// A format, asyncapi, or one of openapi-intake, openapi-tracking and openapi-ops
     document: Option<String>,
 }
 

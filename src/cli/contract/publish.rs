@@ -14,7 +14,7 @@ use crate::{
         Settings,
         output::{Out, Tone, count, explain, plain},
     },
-    contract,
+    contract, files,
     registry::{Error, Registry, Version},
 };
 
@@ -42,6 +42,9 @@ pub(in crate::cli) struct Publish {
     #[arg(long)]
     json: bool,
 }
+
+/// A password is shorter.
+const PASSWORD_MAX: u64 = 64 << 10;
 
 /// What there is to do for a subject.
 enum Verdict {
@@ -81,7 +84,8 @@ impl Publish {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
         let password = match &self.password_file {
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                let text =
+                    files::read_text(path, PASSWORD_MAX).with_context(|| format!("cannot read {}", path.display()))?;
                 Some(text.trim_end_matches(['\r', '\n']).to_owned())
             }
             None => None,

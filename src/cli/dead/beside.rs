@@ -75,15 +75,17 @@ fn bounds(rules: &Value) -> String {
     let kinds = rules["type"].as_array().cloned().unwrap_or_else(|| vec![rules["type"].clone()]);
     let kinds: Vec<_> = kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect();
     let mut words: Vec<String> = kinds.into_iter().map(Into::into).collect();
-    for (keyword, before) in [
-        ("minimum", "from"),
-        ("maximum", "to"),
-        ("minLength", "at least this many characters:"),
-        ("maxLength", "at most this many characters:"),
-        ("pattern", "like"),
-        ("format", "as"),
-        ("enum", "one of"),
-    ] {
+    let values = values(rules);
+    if !values.is_empty() {
+        words.push(format!("one of {}", values.join(", ")));
+    }
+    match (rules["minLength"].as_u64(), rules["maxLength"].as_u64()) {
+        (Some(least), Some(most)) => words.push(format!("{least} to {most} characters")),
+        (Some(least), None) => words.push(format!("{least} characters at least")),
+        (None, Some(most)) => words.push(format!("{most} characters at most")),
+        (None, None) => {}
+    }
+    for (keyword, before) in [("minimum", "from"), ("maximum", "to"), ("pattern", "like"), ("format", "as")] {
         match &rules[keyword] {
             Value::Null => {}
             Value::String(text) => words.push(format!("{before} {text}")),
@@ -96,6 +98,15 @@ fn bounds(rules: &Value) -> String {
     words.join(", ")
 }
 
+/// The values that a field may have, where its format names them.
+fn values(rules: &Value) -> Vec<String> {
+    let forms = |keyword: &str| rules[keyword].as_array().into_iter().flatten();
+    let listed = forms("enum").map(ToString::to_string);
+    let one = rules.get("const").map(ToString::to_string);
+    let within = forms("anyOf").chain(forms("oneOf")).flat_map(values);
+    listed.chain(one).chain(within).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,8 +116,23 @@ mod tests {
         let (_, schema) = contract::schemas().find(|(name, _)| *name == "order").unwrap();
         let of = |field: &str| bounds(&schema["properties"][field]);
         assert_eq!(of("orderid"), "integer, from 1, to 9007199254740991, as uint64, for example 1");
-        assert!(of("price").contains("like ^[0-9]+"), "{}", of("price"));
+        assert_eq!(of("gameid"), "string, 1 to 64 characters, for example \"3170\"");
+        assert!(of("price").starts_with("string, 20 characters at most, like ^[0-9]+"), "{}", of("price"));
         assert!(of("lang").starts_with("string") && of("lang").ends_with("for example \"es\""), "{}", of("lang"));
+    }
+
+    #[test]
+    fn every_field_of_every_format_is_told() {
+        for (name, schema) in contract::schemas() {
+            for (field, rules) in schema["properties"].as_object().unwrap() {
+                let told = bounds(rules);
+                let kind = told.split([',', ' ']).next().unwrap();
+                assert!(["string", "integer", "boolean", "one"].contains(&kind), "{name} {field}: {told:?}");
+            }
+        }
+        let (_, state) = contract::schemas().find(|(name, _)| *name == "state").unwrap();
+        let cancel = bounds(&state["properties"]["cancel"]);
+        assert!(cancel.starts_with("one of \"customer\", \"operator\""), "{cancel}");
     }
 
     #[test]

@@ -9,7 +9,11 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::Settings;
-use crate::{config::Config, domain::Flow, flows};
+use crate::{
+    config::Config,
+    domain::{Flow, format_duration},
+    flows,
+};
 
 /// `encargo flow`.
 #[derive(Debug, Subcommand)]
@@ -55,5 +59,5 @@ fn span(time: Duration) -> String {
         10..36_000 => Duration::from_secs(time.as_secs()),
         _ => Duration::from_secs(time.as_secs() / 60 * 60),
     };
-    humantime::format_duration(rounded).to_string()
+    format_duration(rounded)
 }

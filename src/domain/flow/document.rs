@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Dwell, End, Exception, Flaw, Flow, Leave, Parts, Party, Pattern, Step, flaw};
+use super::{Dwell, End, Exception, Flaw, Flow, Leave, Parts, Party, Pattern, Step, flaw, step::check_time};
 use crate::domain::{Invalid, parse_duration};
 
 /// The keys of a flow.
@@ -74,6 +74,8 @@ impl Document {
     /// The flow, if it holds together.
     pub fn flow(self) -> Result<Flow, Flaw> {
         let Self { name, version, dwell, step, cancelled, refused } = self;
+        // where it stands itself, and not at the steps that have it from there
+        dwell.map_or(Ok(()), |Span(time)| check_time("dwell", time))?;
         let count = step.len();
         let read = |(i, keys): (usize, StepKeys)| {
             let step = if i + 1 == count { keys.last() } else { keys.step(dwell) };

@@ -30,11 +30,14 @@ pub struct Pattern {
     name: Option<WildMatch>,
 }
 
+/// That of durations in words: `1y` is 365 days and a quarter.
+const YEAR_S: u64 = 31_557_600;
+
 impl Eq for Pattern {} // characters compare, which the library does not say
 
 impl Dwell {
     /// Longest dwell: whatever is longer is a slip, and times must be countable.
-    pub const MAX: Duration = Duration::from_hours(10 * 365 * 24);
+    pub const MAX: Duration = Duration::from_secs(10 * YEAR_S);
 
     /// The same for all products.
     pub const fn always(usual: Duration) -> Self {

@@ -86,7 +86,15 @@ impl Flow {
         if steps.is_empty() || steps.len() > Self::STEPS_MAX {
             return Err(flaw("step", "must have 1 to 100 states".into()));
         }
-        let cancelled = cancelled.unwrap_or_else(|| default_end(&steps));
+        let cancelled = match cancelled.or_else(|| default_end(&steps)) {
+            Some(end) => end,
+            None => {
+                let names = Self::CANCELLED.join(" and ");
+                let text =
+                    format!("needs a name: steps are called {names}; a flow file says [cancelled] and state = \"…\"");
+                return Err(flaw("cancelled", text));
+            }
+        };
         let count = steps.len();
         for (i, step) in steps.iter_mut().enumerate() {
             step.fill_in(i, count);
@@ -207,9 +215,10 @@ impl Flow {
     }
 }
 
-fn default_end(steps: &[Step]) -> End {
+/// None where steps have all the names that are left to it.
+fn default_end(steps: &[Step]) -> Option<End> {
     let is_free = |state: &&str| steps.iter().all(|step| &*step.state != *state);
-    End::named(Flow::CANCELLED.into_iter().find(is_free).unwrap_or(Flow::CANCELLED[0]))
+    Flow::CANCELLED.into_iter().find(is_free).map(End::named)
 }
 
 fn flaw(key: &str, text: String) -> Flaw {

@@ -122,9 +122,7 @@ impl Step {
         let usual = self.dwell().map(|dwell| ("dwell".to_owned(), dwell.usual));
         let expect = self.expect().map(|time| ("expect".to_owned(), time));
         for (key, time) in usual.into_iter().chain(expect).chain(exceptions) {
-            if time > Dwell::MAX {
-                return Err(flaw(&key, "must be ten years (3650d) at most".into()));
-            }
+            check_time(&key, time)?;
         }
         Ok(())
     }
@@ -157,6 +155,11 @@ impl End {
         check_state(&self.state)?;
         check_mail(self.mail.as_ref())
     }
+}
+
+/// A time is short enough to be counted.
+pub(super) fn check_time(key: &str, time: Duration) -> Result<(), Flaw> {
+    if time > Dwell::MAX { Err(flaw(key, "must be ten years (10y) at most".into())) } else { Ok(()) }
 }
 
 fn check_state(state: &str) -> Result<(), Flaw> {

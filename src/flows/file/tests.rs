@@ -63,7 +63,7 @@ fn unknown_and_missing_keys_are_told_with_their_line() {
 fn wrong_values_are_told_with_what_would_be_right() {
     insta::assert_snapshot!(step_error("dwell = 8"), @r#"cocina.toml:5: dwell must be a duration in quotes, like "8s", "500ms" or "30d", not the integer `8`"#);
     insta::assert_snapshot!(step_error("dwell = \"8\""), @r#"cocina.toml:5: dwell must be a duration with its unit, like "8s", "500ms" or "30d", not "8""#);
-    insta::assert_snapshot!(step_error("dwell = \"99999d\""), @"cocina.toml:5: dwell must be ten years (3650d) at most");
+    insta::assert_snapshot!(step_error("dwell = \"99999d\""), @"cocina.toml:5: dwell must be ten years (10y) at most");
     insta::assert_snapshot!(step_error("leave = \"clock\""), @r#"cocina.toml:5: leave must be "timer" or "command" or "either", not "clock""#);
     insta::assert_snapshot!(step_error("dwell = \"1s\"\ncancel = \"cook\""), @r#"cocina.toml:6: cancel must be "customer" or "operator", not "cook""#);
     insta::assert_snapshot!(step_error("dwell = \"1s\"\nmail = 3"), @"cocina.toml:6: mail must be false, or the name of a template in quotes, not the integer `3`");
@@ -72,8 +72,17 @@ fn wrong_values_are_told_with_what_would_be_right() {
     insta::assert_snapshot!(step_error("dwell = \"1s\"\nfor = [{ product = \"1\", dwell = \"2\" }]"), @r#"cocina.toml:6: dwell must be a duration with its unit, like "8s", "500ms" or "30d", not "2""#);
     insta::assert_snapshot!(error(&format!("name = \"a b\"\nversion = 1\n{LAST}")), @"cocina.toml:1: name must have 1 to 64 bytes of letters, digits, - and _");
     insta::assert_snapshot!(error(&format!("name = \"a\"\nversion = 0\n{LAST}")), @"cocina.toml:2: version must be a whole number from 1");
-    insta::assert_snapshot!(error(&format!("name = \"a\"\nversion = -1\n{LAST}")), @"cocina.toml:2: version must be a whole number from 1, not the integer `-1`");
-    insta::assert_snapshot!(error(&format!("name = \"a\"\nversion = \"1\"\n{LAST}")), @r#"cocina.toml:2: version must be a whole number from 1, not the string "1""#);
+    insta::assert_snapshot!(error(&format!("name = \"a\"\nversion = -1\n{LAST}")), @"cocina.toml:2: version must be a whole number from 1 to 4294967295, not the integer `-1`");
+    insta::assert_snapshot!(error(&format!("name = \"a\"\nversion = \"1\"\n{LAST}")), @r#"cocina.toml:2: version must be a whole number from 1 to 4294967295, not the string "1""#);
+}
+
+#[test]
+fn what_goes_for_all_steps_is_told_where_it_stands() {
+    let general = |dwell: &str, rest: &str| format!("{HEAD}dwell = \"{dwell}\"\n[[step]]\nstate = \"a\"\n{rest}{LAST}");
+    insta::assert_snapshot!(error(&general("11y", "")), @"cocina.toml:3: dwell must be ten years (10y) at most");
+    assert!(parse(Path::new("cocina.toml"), &general("10y", "")).is_ok());
+    let names = error(&general("1s", "[[step]]\nstate = \"cancelado\"\n[[step]]\nstate = \"anulado\"\n"));
+    insta::assert_snapshot!(names, @r#"cocina.toml:1: cancelled needs a name: steps are called cancelado and anulado; a flow file says [cancelled] and state = "…""#);
 }
 
 #[test]
@@ -93,6 +102,6 @@ fn a_file_that_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("no.toml");
     assert!(load(&path).unwrap_err().to_string().ends_with("no.toml"));
-    fs::write(&path, vec![b'#'; 1 << 21]).unwrap();
+    std::fs::write(&path, vec![b'#'; 1 << 21]).unwrap();
     assert!(matches!(load(&path), Err(Error::Unreadable { .. })));
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::mail::Password;
+use crate::{files, mail::Password};
 
 /// How long a command may take to print a token.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub(super) async fn now(password: &Password) -> Result<Secret, String> {
 
 async fn first_line(path: &Path, what: &str) -> Result<String, String> {
     let (path, shown) = (path.to_owned(), path.display().to_string());
-    let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
+    let read = tokio::task::spawn_blocking(move || files::read_text(&path, LENGTH_MAX)).await;
     let text = read.map_err(|e| e.to_string()).and_then(|text| text.map_err(|e| e.to_string()));
     let text = text.map_err(|e| format!("cannot read the {what} from {shown}: {e}"))?;
     let line = text.lines().next().unwrap_or_default();

@@ -127,8 +127,7 @@ async fn look_by_handle(
 
 /// `?copy=`: the copy of the command that was sent; without it whatever is known of the command is the answer.
 fn sent_copy(uri: &Uri) -> Result<Option<CommandCopy>, Problem> {
-    let bad =
-        |error: Invalid| Problem::invalid(vec![FieldError { field: "copy".into(), detail: error.to_string().into() }]);
+    let bad = |error: Invalid| Problem::invalid(vec![FieldError { field: "copy".into(), detail: error.rule }]);
     web::query_field(uri, "copy").map(|copy| copy.parse().map_err(bad)).transpose()
 }
 

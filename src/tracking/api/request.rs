@@ -98,6 +98,10 @@ fn delay(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<What> {
     match (until, more) {
         (Some(until), None) => Some(What::Action(Action::Delay(until))),
         (None, Some(more)) if !more.is_zero() => Some(What::DelayFor(more)),
+        (None, Some(_)) => {
+            errors.push(error("for", "must be longer than nothing, like 20m"));
+            None
+        }
         _ if !errors.is_empty() => None,
         _ => {
             let rule = "a delay needs either until, a time like 2026-01-31T12:00:00Z, or for, a duration like 20m that \
@@ -196,7 +200,7 @@ impl Fields {
             errors.push(error(name, "must be a string"));
             return None;
         };
-        parse(text).map_err(|invalid| errors.push(error(name, invalid.to_string()))).ok()
+        parse(text).map_err(|invalid| errors.push(error(name, invalid.rule))).ok()
     }
 }
 
@@ -286,7 +290,8 @@ mod tests {
             (Verb::Hold, json, &long, 422, "1 to 500"),
             (Verb::Hold, json, r#"{"by":"a\nb"}"#, 422, "1 to 64"),
             (Verb::Delay, json, "{}", 422, "20m"),
-            (Verb::Delay, json, r#"{"for":"0s"}"#, 422, "20m"),
+            (Verb::Delay, json, r#"{"for":"0s"}"#, 422, r#"{"field":"for","detail":"must be longer"#),
+            (Verb::Hold, json, &long, 422, r#"{"field":"reason","detail":"must have"#),
             (Verb::Delay, json, r#"{"for":"soon"}"#, 422, "\"for\""),
             (Verb::Delay, json, r#"{"until":"noon"}"#, 422, "RFC 3339"),
             (Verb::Delay, json, r#"{"until":"2026-01-31T12:00:00Z","for":"1m"}"#, 422, "either"),
