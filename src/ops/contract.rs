@@ -51,7 +51,7 @@ fn metrics() -> Endpoint {
     let open = Content::text("application/openmetrics-text");
     Endpoint {
         answers: vec![(200, TOLD, Some(plain)), (200, TOLD, Some(open))],
-        problems: &[401, 429, 500],
+        problems: &[401, 429],
         ..look(
             "/metrics",
             "getMetrics",
@@ -67,7 +67,7 @@ fn scale() -> Endpoint {
     Endpoint {
         parameters: vec![lang],
         answers: vec![(200, "What is wanted of each role.", Some(wanted))],
-        problems: &[401, 429, 503],
+        problems: &[401, 429],
         meanings: &[TOO_MANY_TOKENS, (503, "Nothing is known yet: keep what runs, and ask again in a moment.")],
         ..look("/scale", "getScale", "How many instances of each role are wanted, and why, for autoscalers")
     }
@@ -78,7 +78,7 @@ fn ledger() -> Endpoint {
     Endpoint {
         parameters: parameters::<ledger::Asked>("query"),
         answers: vec![(200, "The mails.", Some(mails))],
-        problems: &[401, 403, 404, 429, 503],
+        problems: &[401, 404, 429],
         meanings: &[TOO_MANY_TOKENS, NOT_HERE],
         ..look(
             "/ledger",
@@ -93,7 +93,7 @@ fn orders() -> Endpoint {
     Endpoint {
         parameters: parameters::<Sought>("query"),
         answers: vec![(200, "A header in the reader's language, then an order a line.", Some(table))],
-        problems: &[401, 403, 404, 429, 503],
+        problems: &[401, 404, 429],
         meanings: &[TOO_MANY_TOKENS, NOT_HERE],
         ..look("/orders.csv", "downloadOrders", "Orders for a spreadsheet, the newest first, 100,000 at most")
     }

@@ -35,7 +35,8 @@ pub struct Endpoint {
     pub can_do_without: bool,
     /// What it answers when all is well, by status; one status several times, if it has several media types.
     pub answers: Vec<(u16, &'static str, Option<Content>)>,
-    /// The statuses of what it answers otherwise: `application/problem+json`, all of one form.
+    /// The statuses of what it answers otherwise: `application/problem+json`, all of one form. Those of any request
+    /// ([`EVERYWHERE`]) need not stand here.
     pub problems: &'static [u16],
     /// What these mean, where that is more than their status says.
     pub meanings: &'static [(u16, &'static str)],
@@ -56,6 +57,13 @@ pub struct Content {
 }
 
 const JSON: &str = "application/json";
+/// The media type of problems (RFC 9457).
+pub const PROBLEM: &str = "application/problem+json";
+/// What any request may be answered before its endpoint is asked, or instead of it: where its head, its body or where it comes
+/// from will not do, and where there is too much to do, or something fails.
+pub const EVERYWHERE: [u16; 11] = [400, 403, 408, 413, 415, 417, 431, 500, 501, 503, 505];
+/// Marks an answer that an endpoint has in common with all others: whoever tells people of them says it once.
+pub const OF_ANY: &str = "x-of-any-request";
 
 impl Content {
     /// Of a schema that no type has.
@@ -199,11 +207,14 @@ fn operation(endpoint: &Endpoint, named: &mut Map<String, Value>) -> Value {
             response["content"][content.media] = content.media_type(named);
         }
     }
-    for status in endpoint.problems {
+    for status in endpoint.problems.iter().chain(&EVERYWHERE) {
         let own = endpoint.meanings.iter().find(|(other, _)| other == status);
-        let content = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
-        let problem = json!({ "description": own.map_or_else(|| meaning(*status), |own| own.1), "content": content });
-        responses.insert(status.to_string(), problem);
+        let description = own.map_or_else(|| meaning(*status), |own| own.1);
+        let response = responses.entry(status.to_string()).or_insert_with(|| json!({ "description": description }));
+        response["content"][PROBLEM] = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+        if EVERYWHERE.contains(status) && response["description"] == meaning(*status) {
+            response[OF_ANY] = true.into();
+        }
     }
     let mut operation = json!({
         "operationId": endpoint.id,
@@ -228,12 +239,17 @@ fn meaning(status: u16) -> &'static str {
         401 => "The key is missing, or it is another one.",
         403 => "It is closed from where it was asked for.",
         404 => "There is no such thing.",
+        408 => "It came too slowly.",
         413 => "The body is too long.",
-        415 => "The body is of another type.",
+        415 => "The body is of another type, or encoded.",
+        417 => "It expects something else than `100-continue`.",
         422 => "A field is wrong: `errors` says which, and what would be right.",
         429 => "There were too many; `Retry-After` says when to come back.",
+        431 => "Its line and headers are too long.",
         500 => "Something failed, and the server's log has the reason.",
+        501 => "Its body comes in a coding that is not known here.",
         503 => "Not now, and nothing was done; `Retry-After` says when to come back.",
+        505 => "It is of another HTTP than 1.0 and 1.1.",
         _ => panic!("a status without words: {status}"),
     }
 }

@@ -4,7 +4,7 @@
 mod fields;
 mod request;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -21,7 +21,11 @@ use self::{
     request::{Setting, curl},
 };
 use super::{Pages, Reader, Site, functions::escaped};
-use crate::{domain::Lang, words};
+use crate::{
+    domain::Lang,
+    web::openapi::{OF_ANY, PROBLEM},
+    words,
+};
 
 /// What the page of a listener tells besides its document.
 #[derive(Debug, Clone, Default)]
@@ -76,7 +80,7 @@ impl Docs {
         let values = context! {
             name => told.name, home => &told.home, others, variable, operations, key_variable => teller.variable(),
             about => teller.text(&document["info"]["description"]), version => document["info"]["version"].as_str(),
-            problem => teller.fields(&document["components"]["schemas"]["Problem"]),
+            of_any => teller.of_any(), problem => teller.fields(&document["components"]["schemas"]["Problem"]),
         };
         pages.render("docs.html", reader, values)
     }
@@ -142,17 +146,32 @@ impl Teller<'_> {
         context! { place => parameter["in"].as_str(), ..self.field(&field) }
     }
 
+    /// The answers that any request may get, once.
+    fn of_any(&self) -> Vec<Shown> {
+        let mut found = BTreeMap::new();
+        let methods = self.document["paths"].as_object().into_iter().flat_map(|paths| paths.values());
+        for operation in methods.flat_map(|methods| methods.as_object().into_iter().flat_map(|them| them.values())) {
+            let responses = operation["responses"].as_object().into_iter().flatten();
+            found.extend(responses.filter(|(_, response)| response[OF_ANY] == true));
+        }
+        let told =
+            |(status, response): (&String, &Value)| context! { status, about => self.text(&response["description"]) };
+        found.into_iter().map(told).collect()
+    }
+
+    /// Those of an operation alone.
     fn answers(&self, responses: &Value) -> Vec<Shown> {
         let answer = |(status, response): (&String, &Value)| {
             let (media, body) = content(response).unwrap_or_default();
-            let is_problem = media == "application/problem+json";
+            let is_problem = media == PROBLEM;
             let schema = if is_problem { &Value::Null } else { &body["schema"] };
             context! {
                 status, about => self.text(&response["description"]), media, is_problem,
                 example => example(&body["example"]), fields => self.fields(schema),
             }
         };
-        responses.as_object().into_iter().flatten().map(answer).collect()
+        let own = responses.as_object().into_iter().flatten().filter(|(_, response)| response[OF_ANY] != true);
+        own.map(answer).collect()
     }
 
     /// The fields of a schema that has some.
@@ -196,6 +215,7 @@ fn content(of: &Value) -> Option<(&str, &Value)> {
         .as_object()?
         .iter()
         .find(|(_, body)| !body["example"].is_null())
+        .or_else(|| of["content"].as_object()?.iter().find(|(media, _)| *media != PROBLEM))
         .or_else(|| of["content"].as_object()?.iter().next())?;
     Some((media, body))
 }

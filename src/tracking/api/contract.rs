@@ -48,7 +48,7 @@ fn by_value() -> Endpoint {
     Endpoint {
         parameters: vec![value],
         answers: vec![(200, "Where it is.", Some(found)), (404, UNKNOWN, Some(Content::text("text/plain")))],
-        problems: &[401, 403, 422, 503],
+        problems: &[401, 422],
         meanings: &[(422, "There is no value.")],
         ..Endpoint::new("get", "/", "findOrderByValue", "Look an order up by number, as the old service answered")
     }
@@ -72,7 +72,7 @@ fn by_id() -> Endpoint {
     Endpoint {
         parameters: vec![id()],
         answers: vec![(200, "The order.", Some(order))],
-        problems: &[401, 403, 404, 503],
+        problems: &[401, 404],
         meanings: &[(404, UNKNOWN)],
         ..Endpoint::new("get", "/orders/{id}", "getOrder", "All about an order, by number")
     }
@@ -83,7 +83,7 @@ fn by_handle() -> Endpoint {
     Endpoint {
         parameters: vec![handle()],
         answers: vec![(200, "The order.", Some(order))],
-        problems: &[404, 503],
+        problems: &[404],
         meanings: &[(404, NOT_SHOWN)],
         ..Endpoint::new(
             "get",
@@ -104,7 +104,7 @@ fn events() -> Endpoint {
             parameter("header", "Last-Event-ID", seen, json!({ "type": "string" })),
         ],
         answers: vec![(200, "What happens, as it happens.", Some(stream))],
-        problems: &[404, 503],
+        problems: &[404],
         meanings: &[(404, NOT_SHOWN)],
         ..Endpoint::new(
             "get",
@@ -121,10 +121,14 @@ fn key(example: &str) -> Value {
     parameter_like("header", "Idempotency-Key", what, name(), example)
 }
 
-fn decided(example: &str) -> Vec<(u16, &'static str, Option<Content>)> {
+const WRITTEN: &str = "It is written down, and not decided yet.";
+/// Of a command that somebody asks about, and that may not have come this far.
+const UNDECIDED: &str = "It is not decided yet, if it was ever sent: nobody can tell which.";
+
+fn decided(example: &str, pending: &'static str) -> Vec<(u16, &'static str, Option<Content>)> {
     vec![
         (200, "What became of it.", Some(Content::answered::<OutcomeJson<'static>>().like(example))),
-        (202, "It is written down, and not decided yet.", Some(Content::answered::<PendingJson<'static>>())),
+        (202, pending, Some(Content::answered::<PendingJson<'static>>())),
     ]
 }
 
@@ -143,8 +147,8 @@ fn shop_command() -> Endpoint {
         parameters: vec![id(), parameter_like("path", "verb", "What is to be done.", verbs, "hold"), key("docs-hold")],
         takes: Some(body),
         can_do_without: true,
-        answers: decided(include_str!("examples/held.json")),
-        problems: &[400, 401, 403, 404, 409, 413, 415, 422, 500, 503],
+        answers: decided(include_str!("examples/held.json"), WRITTEN),
+        problems: &[401, 404, 409, 422],
         meanings: &[
             (404, UNKNOWN),
             (409, "It changes nothing: as the order stands that is not possible. `code` says why, `allowed` what is."),
@@ -179,8 +183,8 @@ fn cancel() -> Endpoint {
         parameters: vec![handle(), key("docs-cancel")],
         takes: Some(Content::of("application/json", body).like(r#"{"confirm":true}"#)),
         can_do_without: true,
-        answers: decided(include_str!("examples/cancelled.json")),
-        problems: &[400, 404, 409, 413, 415, 422, 500, 503],
+        answers: decided(include_str!("examples/cancelled.json"), WRITTEN),
+        problems: &[404, 409, 422],
         meanings: &[
             (404, NOT_SHOWN),
             (409, "It changes nothing: the order cannot be cancelled any more. `code` says why."),
@@ -200,23 +204,23 @@ fn outcome(path: &'static str, id: &'static str, order: Value, command: &str) ->
             parameter_like("path", "command", "The command's name.", name(), command),
             parameter("query", "copy", sent, copy),
         ],
-        meanings: &[(404, "There is no such order, or no such command.")],
+        meanings: &[(404, "There is no such order, or the command is about another one.")],
         ..Endpoint::new("get", path, id, "What became of a command")
     }
 }
 
 fn outcome_by_id() -> Endpoint {
     Endpoint {
-        answers: decided(include_str!("examples/held.json")),
-        problems: &[401, 403, 404, 422, 503],
+        answers: decided(include_str!("examples/held.json"), UNDECIDED),
+        problems: &[401, 404, 422],
         ..outcome("/orders/{id}/commands/{command}", "getOutcome", id(), "docs-hold")
     }
 }
 
 fn outcome_by_handle() -> Endpoint {
     Endpoint {
-        answers: decided(include_str!("examples/cancelled.json")),
-        problems: &[404, 422, 503],
+        answers: decided(include_str!("examples/cancelled.json"), UNDECIDED),
+        problems: &[404, 422],
         ..outcome("/track/{handle}/commands/{command}", "trackOutcome", handle(), "docs-cancel")
     }
 }

@@ -4,6 +4,10 @@ use std::{fs, path::Path, process::Command};
 
 use reqwest::Response;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+};
 
 use super::{LISTENERS, fields, judge, run};
 use crate::{
@@ -130,6 +134,68 @@ async fn answers_are_those_that_the_openapi_documents_tell() {
         pairs.push((schema, answer.json().await.unwrap()));
     }
     assert_eq!(judge(&pairs), vec!["ok"; pairs.len()]);
+}
+
+/// The status and the media type of the answer to a request as it stands.
+async fn answer_to(address: &str, request: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let (mut head, mut line) = (Vec::new(), String::new());
+    let mut reader = BufReader::new(stream);
+    while reader.read_line(&mut line).await.unwrap() > 2 {
+        head.push(std::mem::take(&mut line).trim().to_owned());
+    }
+    let media =
+        head.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-type: ").map(str::to_owned));
+    let media = media.unwrap_or_else(|| panic!("{request}: {head:?}"));
+    (head[0][9..12].to_owned(), media.split(';').next().unwrap().to_owned())
+}
+
+/// Who asks, how, and with how much: what stands before the endpoints answers that instead of any.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_before_all_endpoints_is_told_of_each() {
+    let app = TestApp::start().await;
+    let long = "x".repeat(40_000);
+    let documents = [
+        (app.intake(""), encargo::intake::openapi()),
+        (app.tracking(""), encargo::tracking::openapi()),
+        (app.ops(""), encargo::ops::openapi()),
+    ];
+    let mut untold = Vec::new();
+    for (url, document) in documents {
+        let address = url.strip_prefix("http://").unwrap().trim_end_matches('/');
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            let asked = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part }).collect::<Vec<_>>();
+            let asked = asked.join("/").replace("/orders/1/1", "/orders/1/hold");
+            for (method, operation) in methods.as_object().unwrap() {
+                let line = format!("{} {asked} HTTP/1.1\r\nConnection: close\r\n", method.to_ascii_uppercase());
+                let host = format!("Host: {address}\r\n");
+                for (status, rest) in [
+                    ("403", format!("{host}Origin: https://evil.example\r\n\r\n")),
+                    ("403", "Host: evil.example\r\nSec-Fetch-Site: same-origin\r\n\r\n".to_owned()),
+                    ("417", format!("{host}Expect: a-pony\r\n\r\n")),
+                    ("415", format!("{host}Content-Encoding: gzip\r\n\r\n")),
+                    ("501", format!("{host}Transfer-Encoding: gzip, chunked\r\n\r\n")),
+                    ("413", format!("{host}Content-Length: 99999999\r\n\r\n")),
+                    ("431", format!("{host}X: {long}\r\n\r\n")),
+                    ("400", "\r\n".to_owned()),
+                ] {
+                    let (found, media) = answer_to(address, &format!("{line}{rest}")).await;
+                    assert_eq!((&*found, &*media), (status, "application/problem+json"), "{line}{rest:.99}");
+                    if operation["responses"][status]["content"][&media].is_null() {
+                        untold.push(format!("{method} {path} answers {status} {media}"));
+                    }
+                }
+                // what takes time, and what no request brings about
+                for status in encargo::web::openapi::EVERYWHERE {
+                    if operation["responses"][status.to_string()]["content"]["application/problem+json"].is_null() {
+                        untold.push(format!("{method} {path} may answer {status}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(untold.is_empty(), "not told: {untold:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
