@@ -13,6 +13,7 @@ pub mod faults;
 pub mod files;
 pub mod reach;
 pub mod refusals;
+pub mod request;
 pub mod role;
 pub mod sqlite;
 pub mod store;

@@ -8,28 +8,36 @@ mod avro;
 #[cfg(not(feature = "avro"))]
 #[path = "no_avro.rs"]
 mod avro;
-mod http;
 mod reader;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
+use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hyper::{Method, StatusCode, header::HeaderValue};
+use hyper::{
+    Method, Request, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+};
 use reqwest::Url;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 pub use self::reader::Reader;
 
-use self::http::Client;
 use crate::{
     reach,
+    request::{self, Client},
     tls::{self, Trust},
     web,
 };
 
 /// The dialect of JSON Schema in which schemas are given to it.
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
+
+/// Longest wait for an answer.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// As the API calls its JSON.
+const MEDIA: &str = "application/vnd.schemaregistry.v1+json";
 
 /// The error code of a schema that is not there, in Confluent's API.
 const SCHEMA_NOT_FOUND: u64 = 40403;
@@ -124,6 +132,7 @@ pub struct Verdict {
 #[derive(Clone)]
 pub struct Registry {
     http: Client,
+    login: Option<HeaderValue>,
     base: Url,
 }
 
@@ -144,7 +153,8 @@ impl Registry {
             ));
         }
         let tls = tls::client(Trust::Known(options.ca.as_deref())).map_err(bad)?;
-        Ok(Self { http: Client::new(tls, options.user.as_deref().map(|user| login(user, &options.password))), base })
+        let login = options.user.as_deref().map(|user| login(user, &options.password));
+        Ok(Self { http: Client::new(tls), login, base })
     }
 
     /// Its address.
@@ -243,11 +253,12 @@ impl Registry {
         what: &str,
     ) -> Result<T> {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let (status, body) = self
-            .http
-            .send(method, url, body)
-            .await
-            .map_err(|e| self.away(reach::explain(e.as_ref(), "registry.url", "registry.ca")))?;
+        let sent = match self.request(method, url, body) {
+            Ok(request) => self.http.send(request, ANSWER_MAX).await,
+            Err(error) => Err(error),
+        };
+        let answer = sent.map_err(|e| self.away(reach::explain(e.as_ref(), "registry.url", "registry.ca")))?;
+        let (status, body) = (answer.status(), answer.into_body());
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|e| {
                 self.away(format!("its answer is none of a schema registry's ({e}): is registry.url right?"))
@@ -268,6 +279,17 @@ impl Registry {
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => self.away(said),
             _ => refused(said),
         })
+    }
+
+    fn request(&self, method: Method, url: &Url, body: String) -> Result<Request<Body>, request::Failure> {
+        let mut request = Request::builder().method(method).uri(url.as_str()).header(ACCEPT, MEDIA);
+        if let Some(login) = &self.login {
+            request = request.header(AUTHORIZATION, login);
+        }
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, MEDIA);
+        }
+        Ok(request.body(Body::from(body))?)
     }
 
     fn away(&self, why: String) -> Error {

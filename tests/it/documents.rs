@@ -25,7 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("words", &["domain"]),
     ("web", &["busy", "clock", "domain", "telemetry", "words"]),
     ("pages", &["domain", "web", "words"]),
-    ("registry", &["clock", "domain", "env", "reach", "tls", "web"]),
+    ("registry", &["clock", "domain", "env", "reach", "request", "tls", "web"]),
     // services
     (
         "intake",
