@@ -79,6 +79,15 @@ impl Clock {
         }
     }
 
+    /// Wall time passed since 1970, as exactly as it is known: for what is looked at and decides nothing.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+    pub fn exactly(&self) -> Duration {
+        match &self.0 {
+            Source::System { .. } => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Source::Manual(manual) => manual.reading().wall().since(Timestamp::from_millis(0)),
+        }
+    }
+
     /// Monotonic time; never goes back.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
     pub fn monotonic(&self) -> Monotonic {

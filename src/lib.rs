@@ -15,6 +15,7 @@ pub mod reach;
 pub mod refusals;
 pub mod request;
 pub mod role;
+pub mod spans;
 pub mod sqlite;
 pub mod store;
 pub mod tls;

@@ -61,6 +61,7 @@ fn intake(folder: &Path, stop: &CancellationToken) -> Router {
         catalog: Arc::new(Catalog::sample()),
         env: Env::real(Clock::system()),
         handles: HandleKey::new([7; 16]),
+        spans: encargo::spans::Spans::default(),
     };
     let intake = Intake::new(deps, Options::default(), &mut Registry::default()).expect("an intake");
     let router = intake.router();

@@ -26,6 +26,7 @@ mod postgres;
 mod roles;
 mod scaling;
 mod services;
+mod spans;
 mod wiring;
 
 use std::{sync::Arc, time::Duration};
@@ -40,7 +41,10 @@ pub use self::{
     roles::Role,
     scaling::{loads, scaling},
 };
-use crate::{clock::Clock, config::Config, env::Env, eventlog::EventLog, mail, ops::OnceHandle, store::Store};
+use crate::{
+    clock::Clock, config::Config, env::Env, eventlog::EventLog, mail, ops::OnceHandle, spans::otlp::Exporter,
+    store::Store,
+};
 
 /// How long a start waits to tell at once what is wrong with a cluster; it goes on in the background.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -53,6 +57,7 @@ pub struct App {
     store: OnceHandle<dyn Store>,
     listeners: Services,
     work: Work,
+    exporter: Option<Exporter>,
     deadline: Duration,
 }
 
@@ -102,7 +107,8 @@ impl App {
         let config = &config;
         let env = Env::real(clock);
         let access = options::access(config, addresses, &env)?;
-        let plan = Wiring::new(config, roles, addresses, env)?;
+        let mut plan = Wiring::new(config, roles, addresses, env)?;
+        let exporter = plan.exporter.take();
         let (log, store) = (plan.log.clone(), plan.store.clone());
         let guard = options::guard(config, addresses.ops, &[]);
         let (ops, doors) = (guard.wrap(plan.ops(access)?.router(), plan.env.clock.clone()), plan.doors.clone());
@@ -112,7 +118,7 @@ impl App {
         let is_local = !config.log_url().is_shared() && !config.store_url().is_shared();
         let work = Box::pin(Work::start(plan, is_local)).await?;
         let listeners = listeners.serve(config, ops, &doors);
-        Ok(Self { addresses, log, store, listeners, work, deadline: config.shutdown_deadline })
+        Ok(Self { addresses, log, store, listeners, work, exporter, deadline: config.shutdown_deadline })
     }
 
     /// The event log.
@@ -141,11 +147,15 @@ impl App {
 
     /// Stops in order: no new requests, finish those in flight, then the workers; with a deadline.
     pub async fn stop(self) -> Result<()> {
-        let Self { listeners, mut work, deadline, log, store, .. } = self;
+        let Self { listeners, mut work, exporter, deadline, log, store, .. } = self;
         let orderly = async {
             listeners.stop().await?;
             work.stop.cancel();
-            (&mut work.task).await.context("the services panicked")?
+            let ended = (&mut work.task).await.context("the services panicked")?;
+            if let Some(exporter) = exporter {
+                exporter.stop().await; // only now: what was done last is told, too
+            }
+            ended
         };
         let ended = tokio::time::timeout(deadline, orderly).await;
         // closing writes what is queued

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 
 use super::{
     Addresses, Role, agreement, commands, contract, damage, flows, framing, housekeeping, links,
-    listeners::DeferredRoutes, open, options, outage::Outage, services::Services,
+    listeners::DeferredRoutes, open, options, outage::Outage, services::Services, spans,
 };
 use crate::{
     catalog::Catalog,
@@ -25,6 +25,7 @@ use crate::{
     pages::Site,
     refusals::Refusals,
     registry,
+    spans::{Spans, otlp::Exporter},
     store::{Handover, Store},
     tracking,
 };
@@ -47,6 +48,9 @@ pub(super) struct Wiring {
     fulfilment: fulfilment::Metrics,
     tracking: tracking::Metrics,
     mail: mail::Metrics,
+    spans: Spans,
+    /// Sends them; for whoever stops it after everything else.
+    pub(super) exporter: Option<Exporter>,
     started: Arc<AtomicBool>,
     damaged: damage::Damaged,
     relay: Relay,
@@ -85,12 +89,14 @@ impl Wiring {
         let mut registry = Registry::default();
         let mut unused = Registry::default(); // what this process does not do is not measured as zero
         let [fulfilment, tracking, mail] = [Role::Fulfilment, Role::Tracking, Role::Mail].map(has);
+        let (spans, exporter) = spans::open(config, roles, &env, &mut registry)?;
         let refusals = Refusals::default();
         refusals.register(if fulfilment || tracking { &mut registry } else { &mut unused });
         let fulfilment =
             fulfilment::Metrics::new(if fulfilment { &mut registry } else { &mut unused }).counting(&refusals);
         let tracking = tracking::Metrics::new(if tracking { &mut registry } else { &mut unused }).counting(&refusals);
-        let mail = mail::Metrics::register(if mail { &mut registry } else { &mut unused });
+        let mail = mail::Metrics::register(if mail { &mut registry } else { &mut unused }).spanning(&spans);
+        let (fulfilment, tracking) = (fulfilment.spanning(&spans), tracking.spanning(&spans));
         let schemas = contract::registry(config).map(|options| registry::Registry::new(&options)).transpose()?;
         let schemas = schemas.map(|registry| Arc::new(registry::Reader::new(registry, env.pace.clone())));
         let transport = if has(Role::Mail) { transport(config, addresses, &flow, &env)? } else { None };
@@ -115,6 +121,8 @@ impl Wiring {
             fulfilment,
             tracking,
             mail,
+            spans,
+            exporter,
             started: Arc::default(),
             damaged: Arc::default(),
             relay: Relay::default(),

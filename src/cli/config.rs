@@ -25,7 +25,7 @@ pub(super) enum Command {
     /// Show the settings in force and where each comes from; secrets are hidden
     #[command(after_help = "Examples:\n  encargo config show\n  encargo config show --changed\n  \
                             encargo config show --dwell 2s --json | jq -r .key")]
-    Show(Show),
+    Show(Box<Show>),
     /// Check a configuration file
     #[command(after_help = "Example:\n  encargo config check encargo.toml")]
     Check(Check),

@@ -54,6 +54,8 @@ flags! {
     TrackingListen: --"tracking-listen" "ADDR" sets "tracking.listen";
     /// Where the desk, health and metrics are; off loopback it wants ops.token [env: ENCARGO_OPS_LISTEN] [default: 127.0.0.1:9000]
     OpsListen: --"ops-listen" "ADDR" sets "ops.listen";
+    /// A collector for the traces of orders, like http://localhost:4318 [env: ENCARGO_OTLP] [default: none]
+    OtlpFlag: --"otlp" "URL" sets "telemetry.otlp";
 }
 
 /// All of them, for a process that does everything.
@@ -77,6 +79,8 @@ pub(super) struct ServerFlags {
     tracking_listen: TrackingListen,
     #[command(flatten)]
     ops_listen: OpsListen,
+    #[command(flatten)]
+    otlp: OtlpFlag,
 }
 
 impl ServerFlags {
@@ -91,6 +95,7 @@ impl ServerFlags {
             self.intake_listen.setting(),
             self.tracking_listen.setting(),
             self.ops_listen.setting(),
+            self.otlp.setting(),
         ]
     }
 }

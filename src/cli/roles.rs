@@ -7,7 +7,10 @@ use clap::Args;
 
 use super::{
     Settings,
-    flags::{CatalogFlag, DwellFlag, IntakeListen, LogFlag, MailFlag, OpsListen, SlotFlag, StoreFlag, TrackingListen},
+    flags::{
+        CatalogFlag, DwellFlag, IntakeListen, LogFlag, MailFlag, OpsListen, OtlpFlag, SlotFlag, StoreFlag,
+        TrackingListen,
+    },
     serve,
 };
 use crate::app::Role;
@@ -42,6 +45,7 @@ role! {
         catalog: CatalogFlag,
         listen: IntakeListen,
         ops: OpsListen,
+        otlp: OtlpFlag,
     }
 }
 
@@ -54,6 +58,7 @@ role! {
         dwell: DwellFlag,
         slot: SlotFlag,
         ops: OpsListen,
+        otlp: OtlpFlag,
     }
 }
 
@@ -67,6 +72,7 @@ role! {
         slot: SlotFlag,
         listen: TrackingListen,
         ops: OpsListen,
+        otlp: OtlpFlag,
     }
 }
 
@@ -77,5 +83,6 @@ role! {
         store: StoreFlag,
         to: MailFlag,
         ops: OpsListen,
+        otlp: OtlpFlag,
     }
 }

@@ -190,6 +190,9 @@ fn help_of_commands_fits_80_columns() {
           --ops-listen <ADDR>       Where the desk, health and metrics are; off
                                     loopback it wants ops.token [env:
                                     ENCARGO_OPS_LISTEN] [default: 127.0.0.1:9000]
+          --otlp <URL>              A collector for the traces of orders, like
+                                    http://localhost:4318 [env: ENCARGO_OTLP]
+                                    [default: none]
           --config <FILE>           Configuration file [default: encargo.toml in the
                                     working folder, if there] [env: ENCARGO_CONFIG]
           --data <DIR>              Data folder [env: ENCARGO_DATA] [default:

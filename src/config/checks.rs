@@ -70,6 +70,7 @@ impl Config {
         self.check_forwarding()?;
         self.check_tracking()?;
         self.check_keys()?;
+        self.check_telemetry()?;
         let level = self.logging.level.as_str();
         if !["off", "error", "warn", "info", "debug", "trace"].contains(&level) && !level.contains('=') {
             return bad(
@@ -155,6 +156,25 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn check_telemetry(&self) -> Result<(), (String, String)> {
+        let bad = |text: &str| Err(("telemetry.otlp".to_owned(), text.to_owned()));
+        if self.telemetry.otlp.is_empty() {
+            return Ok(());
+        }
+        // not what it is: a password may stand in it
+        match reqwest::Url::parse(&self.telemetry.otlp) {
+            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+                bad("must name no user: what the collector wants to know stands in OTEL_EXPORTER_OTLP_HEADERS")
+            }
+            Ok(url)
+                if ["http", "https"].contains(&url.scheme()) && url.query().is_none() && url.fragment().is_none() =>
+            {
+                Ok(())
+            }
+            _ => bad("must look like http://localhost:4318"),
+        }
     }
 
     fn check_forwarding(&self) -> Result<(), (String, String)> {

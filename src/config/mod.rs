@@ -21,7 +21,7 @@ pub use error::{Error, Result};
 pub use layers::{Entry, Layers, Origin};
 pub use names::variable;
 pub use settings::*;
-pub use values::{FlowFile, LogUrl, Sender, StoreUrl, Zone};
+pub use values::{FlowFile, LogUrl, Part, Sender, StoreUrl, Zone};
 
 use crate::files;
 

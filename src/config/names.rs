@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 /// Environment variables that are shorter than their key would make them; their flags are as short.
-const SHORT: [(&str, &str); 5] = [
+const SHORT: [(&str, &str); 6] = [
     ("ENCARGO_LOG", "log.url"),
     ("ENCARGO_STORE", "store.url"),
     ("ENCARGO_MAIL", "mail.url"),
     ("ENCARGO_CATALOG", "catalog.path"),
     ("ENCARGO_DWELL", "flow.dwell"),
+    ("ENCARGO_OTLP", "telemetry.otlp"),
 ];
 /// What all our variables begin with.
 pub(super) const PREFIX: &str = "ENCARGO_";

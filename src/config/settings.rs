@@ -3,7 +3,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use serde::{Deserialize, Deserializer};
 
 use super::values::{
-    FlowFile, LogUrl, Sender, Span, StoreUrl, Zone, duration, each, flow_file, limit, listen, moment, optional, parsed,
+    FlowFile, LogUrl, Part, Sender, Span, StoreUrl, Zone, duration, each, flow_file, limit, listen, moment, optional,
+    parsed,
 };
 use crate::{
     domain::{EmailAddress, Flow, Lang, Step, Timestamp, flow::Flaw},
@@ -51,14 +52,16 @@ pub struct Config {
     pub scale: Scale,
     /// Logging.
     pub logging: Logging,
+    /// Traces.
+    pub telemetry: Telemetry,
 }
 
 #[allow(missing_docs)] // `default.toml` says what each means
 mod sections {
     use super::{
-        BTreeMap, Deserialize, Destination, Duration, EmailAddress, FlowFile, HostName, Lang, LogUrl, Origin, PathBuf,
-        Pooling, Rate, Sender, SocketAddr, StoreUrl, Timestamp, Zone, duration, durations, each, flow_file, limit,
-        listen, moment, named, optional, parsed,
+        BTreeMap, Deserialize, Destination, Duration, EmailAddress, FlowFile, HostName, Lang, LogUrl, Origin, Part,
+        PathBuf, Pooling, Rate, Sender, SocketAddr, StoreUrl, Timestamp, Zone, duration, durations, each, flow_file,
+        limit, listen, moment, named, optional, parsed,
     };
 
     #[derive(Debug, Clone, Deserialize)]
@@ -247,6 +250,14 @@ mod sections {
         pub format: LogFormat,
     }
 
+    #[derive(Debug, Clone, Deserialize)]
+    pub struct Telemetry {
+        pub otlp: String,
+        pub ca: PathBuf,
+        #[serde(deserialize_with = "parsed")]
+        pub sample: Part,
+    }
+
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
     #[serde(rename_all = "lowercase")]
     pub enum Framing {
@@ -264,7 +275,7 @@ mod sections {
 }
 pub use sections::{
     CatalogSettings, FlowSettings, Framing, Fulfilment, Http, Intake, Log, LogFormat, Logging, Mail, Ops, Registry,
-    Scale, Store, Topics, Tracking,
+    Scale, Store, Telemetry, Topics, Tracking,
 };
 
 impl Config {

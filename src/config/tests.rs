@@ -107,6 +107,12 @@ fn wrong_values_name_the_place_and_the_way_out() {
     insta::assert_snapshot!(error("[mail]\nlang = \"fr\""), @r#"tienda.toml:2: mail.lang cannot be "fr", expected "es" or "en""#);
     insta::assert_snapshot!(error("[mail]\ntime_zone = \"Madrid\""), @r#"tienda.toml:2: mail.time_zone cannot be "Madrid": must be the name of a time zone, like UTC or Europe/Madrid"#);
     insta::assert_snapshot!(error("[logging]\nlevel = \"inof\""), @r#"tienda.toml:2: logging.level must be error, warn, info, debug or trace, or filters like "info,encargo=debug""#);
+    insta::assert_snapshot!(error("[telemetry]\notlp = \"localhost:4318\""), @"tienda.toml:2: telemetry.otlp must look like http://localhost:4318");
+    insta::assert_snapshot!(error("[telemetry]\notlp = \"https://ana:secret@collector.example\""), @"tienda.toml:2: telemetry.otlp must name no user: what the collector wants to know stands in OTEL_EXPORTER_OTLP_HEADERS");
+    for sample in ["50", "101%", "-1%", "NaN%", "%"] {
+        let said = error(&format!("[telemetry]\nsample = \"{sample}\""));
+        assert!(said.ends_with("must be from 0% to 100%, like 0.5%"), "{said}");
+    }
     insta::assert_snapshot!(error("[topics]\nstates = \"compra_detalle\""), @r#"tienda.toml:2: topics.states must be a separate topic: "compra_detalle" is used for another setting"#);
     insta::assert_snapshot!(error("[mail]\nretry_min = \"9m\""), @"tienda.toml:2: mail.retry_min must not be longer than mail.retry_max");
 }

@@ -166,6 +166,20 @@ impl FromStr for Sender {
     }
 }
 
+/// A part of all, from 0 to 1; written as a percentage.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Part(pub f64);
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let percent = text.trim().strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
+        let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
+        percent.map(|percent: f64| Self(percent / 100.0)).ok_or_else(|| "must be from 0% to 100%, like 0.5%".into())
+    }
+}
+
 /// A duration in words, like `8s`, `500ms`, `1h 30m`, `30d`.
 #[derive(Deserialize)]
 pub(super) struct Span(#[serde(deserialize_with = "duration")] pub(super) Duration);

@@ -36,7 +36,7 @@ pub use order::{Order, OrderId, Product, fingerprint};
 pub use packed::PackedOrder;
 pub use price::Price;
 pub use time::{Timestamp, format_duration, parse_duration};
-pub use trace::TraceParent;
+pub use trace::{SpanId, TraceParent};
 
 /// Why a value was refused; its text is safe to show to a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -12,10 +12,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Counters;
+use super::{Counters, Now, span};
 use crate::{
-    domain::{Fault, command::Verdict},
+    domain::{Fault, StateEvent, command::Verdict},
     refusals::Refusals,
+    spans::Spans,
 };
 
 /// What fulfilment tells about itself.
@@ -30,6 +31,7 @@ pub struct Metrics {
     retries: Counter,
     lost: Counter,
     refusals: Refusals,
+    spans: Spans,
     ready: Arc<AtomicBool>,
 }
 
@@ -52,6 +54,7 @@ impl Metrics {
             retries: Counter::default(),
             lost: Counter::default(),
             refusals: Refusals::default(),
+            spans: Spans::default(),
             ready: Arc::default(),
         };
         let transitions = metrics.transitions.clone();
@@ -83,6 +86,12 @@ impl Metrics {
         Self { refusals: refusals.clone(), ..self }
     }
 
+    /// Tells of the states that orders enter there, too.
+    #[must_use]
+    pub fn spanning(self, spans: &Spans) -> Self {
+        Self { spans: spans.clone(), ..self }
+    }
+
     /// Whether the orders in flight were restored, so that timers fire, and the log takes commits.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
@@ -97,11 +106,13 @@ impl Metrics {
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn transition(&self, estado: &str, late: Option<Duration>) {
-        self.transitions.get_or_create(&[("estado", estado.to_owned())]).inc();
+    /// An event is durable; `late` is the time since its timer was due, if it came by one.
+    pub(super) fn transition(&self, event: &StateEvent, late: Option<Duration>, now: Now) {
+        self.transitions.get_or_create(&[("estado", event.estado.to_string())]).inc();
         if let Some(late) = late {
             self.lateness.observe(late.as_secs_f64());
         }
+        self.spans.add(event.order.trace, |trace| span::of(event, trace, late, now));
     }
 
     pub(super) fn orders(&self, partitions: impl Iterator<Item = Counters>) {

@@ -33,6 +33,7 @@ mod restore;
 pub mod retention;
 mod scan;
 mod seal;
+mod span;
 mod translation;
 
 pub use engine::{Accepted, Engine, Mismatch, Now, Restore, Staged, TakeOver};

@@ -24,6 +24,7 @@ mod products;
 mod rates;
 mod shares;
 mod shop;
+mod span;
 mod trace;
 
 pub use contract::openapi;
@@ -50,6 +51,7 @@ use crate::{
         self, Site,
         docs::{Docs, Told},
     },
+    spans::Spans,
     store::Store,
     telemetry::ThrottledLog,
     web::{self, Rate},
@@ -86,6 +88,8 @@ pub struct Deps {
     pub env: Env,
     /// The secret behind the tracking handles.
     pub handles: HandleKey,
+    /// Where it tells what it did.
+    pub spans: Spans,
 }
 
 /// A consumer group that new orders must not leave behind.
@@ -164,7 +168,7 @@ impl Intake {
         if !is_http || HeaderValue::from_str(&tracking_url).is_err() {
             return Err(Error::TrackingUrl(options.tracking_url));
         }
-        let Deps { log, store, catalog, env, handles } = deps;
+        let Deps { log, store, catalog, env, handles, spans } = deps;
         let clock = env.clock.clone();
         let metrics = Metrics::register(registry);
         let ids = Ids::new(log.clone(), clock.clone(), options.ids_topic.clone());
@@ -180,7 +184,7 @@ impl Intake {
             ids,
             metrics,
             admission: Arc::new(admission),
-            traces: Traces::new(env.random.clone()),
+            traces: Traces::new(env.random.clone(), spans),
             random: env.random,
             rates: Rates::new(options.rate_per_address, options.rate_per_client, options.trusted_hops),
             placing: Arc::new(Semaphore::new(idempotency::PLACING_MAX)),
@@ -201,10 +205,16 @@ impl Intake {
         let routes = Router::new()
             .route("/", post(form::place))
             .route("/orders", post(json::place))
-            .route("/products", get(products::list))
-            .route("/openapi.json", get(|| async { Json(contract::openapi()) }))
             .with_state(self.service.clone())
             .route("/checkout", self.shop.clone().checkout());
+        let routes = if self.service.traces.spans.are_wanted() {
+            routes.layer(from_fn_with_state(self.service.clone(), span::traced))
+        } else {
+            routes
+        };
+        let routes = routes
+            .route("/products", get(products::list).with_state(self.service.clone()))
+            .route("/openapi.json", get(|| async { Json(contract::openapi()) }));
         let routes = web::with_fallbacks(routes.merge(self.docs.clone().router()).merge(pages::assets()));
         let routes = routes.layer(from_fn_with_state(self.shop.clone(), shop::window));
         match &self.cors {

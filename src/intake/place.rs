@@ -8,7 +8,7 @@ use super::{
     metrics::Metrics,
     rates::Rates,
     shares::Queue,
-    trace::Traces,
+    trace::{Traces, appended},
 };
 use crate::{
     catalog::Catalog,
@@ -135,8 +135,13 @@ impl OrderService {
         if crate::flaws::loses(order.id.get()) {
             return Ok(());
         }
+        let (begun, start) = (self.clock.exactly(), self.clock.monotonic());
         match self.log.append(vec![record]).await {
-            Ok(_) => {
+            Ok(positions) => {
+                let took = || self.clock.monotonic().saturating_sub(start);
+                self.traces.spans.add(order.trace, |trace| {
+                    appended(&self.orders_topic, order.id, trace, positions.first(), begun, took())
+                });
                 let trace_id = || order.trace.map(TraceParent::trace_id);
                 tracing::debug!(order.id = %order.id, trace_id = trace_id(), "order accepted");
                 Ok(())

@@ -4,6 +4,7 @@ use prometheus_client::{
 };
 
 use super::{About, Outcome};
+use crate::spans::Spans;
 
 /// The mailer's metrics; a cheap handle.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Metrics {
     /// Recipients' domains that are slowed down.
     pub slowed: Gauge,
     failures: Family<[(&'static str, &'static str); 1], Counter>,
+    /// Where attempts are told of, too.
+    pub spans: Spans,
 }
 
 impl Metrics {
@@ -43,6 +46,7 @@ impl Metrics {
             paused: Gauge::default(),
             slowed: Gauge::default(),
             failures: Family::default(),
+            spans: Spans::default(),
         };
         registry.register("encargo_mails", "Attempts to send a mail, by result", mails);
         registry.register("encargo_mails_in_flight", "Mails leased and not settled yet", new.in_flight.clone());
@@ -60,22 +64,34 @@ impl Metrics {
         new
     }
 
+    /// Tells of attempts there, too.
+    #[must_use]
+    pub fn spanning(self, spans: &Spans) -> Self {
+        Self { spans: spans.clone(), ..self }
+    }
+
     /// Counts an attempt that was not accepted.
     pub fn failed(&self, outcome: &Outcome) {
-        let reason = match outcome {
-            Outcome::Sent(_) => return,
-            Outcome::Transient(..) => "deferred",
-            Outcome::Busy(_) => "busy",
-            Outcome::Unreachable(_) => "unreachable",
-            Outcome::Denied(_) => "denied",
-            Outcome::Refused(refusal) => match refusal.about {
-                About::All | About::Us => "denied",
-                About::Mailbox => "address",
-                About::Unclear => "refused",
-            },
-            Outcome::Permanent(_) => "refused",
-            Outcome::Ambiguous(_) => "unanswered",
-        };
-        self.failures.get_or_create(&[("reason", reason)]).inc();
+        if let Some(reason) = reason(outcome) {
+            self.failures.get_or_create(&[("reason", reason)]).inc();
+        }
     }
+}
+
+/// Why an attempt was not accepted, as a word of few.
+pub(super) fn reason(outcome: &Outcome) -> Option<&'static str> {
+    Some(match outcome {
+        Outcome::Sent(_) => return None,
+        Outcome::Transient(..) => "deferred",
+        Outcome::Busy(_) => "busy",
+        Outcome::Unreachable(_) => "unreachable",
+        Outcome::Denied(_) => "denied",
+        Outcome::Refused(refusal) => match refusal.about {
+            About::All | About::Us => "denied",
+            About::Mailbox => "address",
+            About::Unclear => "refused",
+        },
+        Outcome::Permanent(_) => "refused",
+        Outcome::Ambiguous(_) => "unanswered",
+    })
 }

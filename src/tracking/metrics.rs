@@ -16,6 +16,7 @@ use prometheus_client::{
 use crate::{
     domain::{Fault, command::Verb},
     refusals::Refusals,
+    spans::Spans,
     store::orders::Applied,
 };
 
@@ -28,6 +29,7 @@ pub struct Metrics {
     links: Family<[(&'static str, &'static str); 1], Counter>,
     delay: Histogram,
     refusals: Refusals,
+    spans: Spans,
     ready: Arc<AtomicBool>,
 }
 
@@ -35,8 +37,8 @@ impl Metrics {
     /// Registers them.
     pub fn new(registry: &mut Registry) -> Self {
         let delay = Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
-        let (events, denied, commands, links, refusals, ready) = Default::default();
-        let metrics = Self { events, denied, commands, links, delay, refusals, ready };
+        let (events, denied, commands, links, refusals, spans, ready) = Default::default();
+        let metrics = Self { events, denied, commands, links, delay, refusals, spans, ready };
         let help = "State events by what became of them";
         registry.register("encargo_events_projected", help, metrics.events.clone());
         let help = "Lookups by number that were refused, for a wrong key or for none";
@@ -65,6 +67,16 @@ impl Metrics {
     #[must_use]
     pub fn counting(self, refusals: &Refusals) -> Self {
         Self { refusals: refusals.clone(), ..self }
+    }
+
+    /// Tells of the states that can be looked up there, too.
+    #[must_use]
+    pub fn spanning(self, spans: &Spans) -> Self {
+        Self { spans: spans.clone(), ..self }
+    }
+
+    pub(super) const fn spans(&self) -> &Spans {
+        &self.spans
     }
 
     /// Whether the projection has its partitions.

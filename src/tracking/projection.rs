@@ -1,4 +1,5 @@
 mod reading;
+mod span;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -273,6 +274,8 @@ impl Projection {
     }
 
     fn apply(&mut self, batch: &Arc<Batch>) -> Result<Option<Todo>, Error> {
+        let clock = &self.deps.env.clock;
+        let (begun, start) = (clock.exactly(), clock.monotonic());
         match self.runtime.block_on(self.deps.store.apply(batch.clone())) {
             Ok(mut applied) => {
                 for Advance { tp, to, .. } in &batch.advances {
@@ -283,6 +286,13 @@ impl Projection {
                 let newest = batch.events.iter().map(|incoming| incoming.event.at).max();
                 let delay = newest.map(|newest| self.deps.env.clock.now().since(newest));
                 self.deps.metrics.applied(&applied, batch.dead.len() as u64, delay);
+                let spans = self.deps.metrics.spans();
+                if spans.are_wanted() {
+                    let took = self.deps.env.clock.monotonic().saturating_sub(start);
+                    batch.events.iter().for_each(|incoming| {
+                        spans.add(incoming.event.order.trace, |trace| span::of(incoming, trace, begun, took));
+                    });
+                }
                 // only now: whoever is woken reads the store
                 match self.grant.take() {
                     Some(grant) => self.deps.handover.hand(grant, std::mem::take(&mut applied.leased)),

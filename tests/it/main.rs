@@ -43,6 +43,8 @@ mod roles;
 mod scale;
 mod setup;
 mod shop;
+#[cfg(feature = "otlp")]
+mod spans;
 mod store;
 mod support;
 mod tracking;

@@ -101,6 +101,41 @@ async fn four_processes_do_it_together() {
     }
 }
 
+#[cfg(feature = "otlp")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_goes_through_four_processes() {
+    use crate::{
+        harness::collector::Collector,
+        spans::{CALLER, TRACE, check_life},
+    };
+    let collector = Collector::start().await;
+    let cluster = Cluster::prepare(&[("telemetry.otlp", &collector.url)]).await;
+    let mut processes = Vec::new();
+    for role in ROLES {
+        processes.push(cluster.start(role, 0).await);
+    }
+    let (intake, tracking) = (&processes[0], &processes[2]);
+    let order = reqwest::Client::new()
+        .post(intake.url("intake", "/orders"))
+        .header("traceparent", format!("00-{TRACE}-{CALLER}-01"))
+        .json(&json!({ "product": "1010", "email": "ana@example.org" }));
+    let placed: Value = order.send().await.unwrap().json().await.unwrap();
+    finished(tracking, &placed["orderid"]).await;
+    mails(&cluster, 4).await;
+    for process in processes {
+        assert!(process.terminate().success());
+    }
+    let (spans, topics) = (collector.arrived(), cluster.config().topics);
+    check_life(&spans, placed["orderid"].as_u64().unwrap(), &topics.orders, &topics.states);
+    for (index, role) in ROLES.into_iter().enumerate() {
+        let service = format!("encargo-{role}");
+        let own = spans.iter().filter(|span| span.service == service).count();
+        assert_eq!(own, [2, 4, 4, 4][index], "{service}: {spans:#?}");
+    }
+    let append = spans.iter().find(|span| span.name.starts_with("send ")).unwrap();
+    assert_eq!(append.attributes["messaging.system"], "kafka");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_are_shown_created_and_compared() {
     let mut cluster = Cluster::name(&[("log.partitions", "6")]).await;

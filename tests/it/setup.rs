@@ -27,6 +27,14 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn a_collector_is_refused_by_a_program_that_cannot_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = refused(&folder.path().join("data"), &["--otlp", "http://localhost:4318"]);
+    assert!(said.contains("telemetry.otlp") && said.contains("cargo build --release --features otlp"), "{said}");
+}
+
 /// `encargo up | head`: whoever read the greeting has gone, and so has whoever read the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_goes_on_when_nobody_reads_what_it_says() {

@@ -25,6 +25,7 @@ impl Wiring {
             catalog: self.catalog.clone(),
             env: self.env.clone(),
             handles: opened.handles.clone(),
+            spans: self.spans.clone(),
         };
         let options = options::intake(&self.config, self.addresses, opened.flow.clone());
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);

@@ -163,7 +163,7 @@ impl Machine {
             let Some(partition) = partition.filter(|partition| partition.ticket == span.ticket) else { continue };
             for staged in partition.engine.staged() {
                 let late = staged.due.map(|due| now.monotonic.saturating_sub(due));
-                self.metrics.transition(&staged.event.estado, late);
+                self.metrics.transition(&staged.event, late, now);
             }
             let (outputs, found) = (&plan.outputs()[span.events.clone()], &positions[span.events.clone()]);
             partition.settle(outputs, found, &plan.offsets()[span.offsets.clone()], now)?;

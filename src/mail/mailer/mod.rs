@@ -17,6 +17,7 @@ mod leasing;
 mod queue;
 mod retry;
 mod settler;
+mod span;
 mod worker;
 
 use std::{sync::Arc, time::Duration};

@@ -11,6 +11,7 @@ use super::{
     queue::Queue,
     retry,
     settler::Settled,
+    span,
 };
 use crate::{
     domain::TraceParent,
@@ -90,6 +91,11 @@ impl Worker {
                 self.begun(mail);
                 self.deps.metrics.send_seconds.observe((time / mails.len() as u32).as_secs_f64());
                 self.deps.metrics.failed(&outcome);
+                let metrics = &self.deps.metrics;
+                metrics.spans.add(mail.order.trace, |trace| {
+                    let ended = self.deps.env.clock.exactly();
+                    span::of(mail, &outcome, trace, metrics.spans.id(), ended.saturating_sub(time), time)
+                });
                 let noted = self.destinations.note(mail.id, mail.recipient(), &outcome);
                 self.settle(mail, outcome, noted);
             }

@@ -4,6 +4,8 @@ pub mod app;
 pub mod authority;
 pub mod changes;
 pub mod cluster;
+#[cfg(feature = "otlp")]
+pub mod collector;
 pub mod load;
 pub mod process;
 pub mod stream;

@@ -14,6 +14,7 @@ use encargo::{
     faults::FaultyLog,
     intake::{Deps, Intake, Options, Watched},
     pages::Site,
+    spans::Spans,
     store::{self, sqlite::SqliteStore},
     web::{self, Limits},
 };
@@ -76,6 +77,7 @@ impl Shop {
             catalog: Arc::new(catalog),
             env: Env::real(clock.clone()),
             handles: handles(),
+            spans: Spans::default(),
         };
         let options = Options {
             watched: vec![Watched { group: GROUP.into(), topic: ORDERS.into() }],
