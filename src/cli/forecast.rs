@@ -1,6 +1,11 @@
 //! `encargo forecast`: how many orders will come, how many instances that takes, and when to start them.
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -98,7 +103,7 @@ impl Forecast {
 const SIZE_MAX: u64 = 1 << 30;
 
 /// A past from a file.
-pub(super) fn read(path: &PathBuf) -> Result<History> {
+pub(super) fn read(path: &Path) -> Result<History> {
     let text = files::read_text(path, SIZE_MAX).with_context(|| format!("cannot read {}", path.display()))?;
     History::of_csv(&text).with_context(|| format!("cannot use {}", path.display()))
 }

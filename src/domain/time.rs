@@ -120,7 +120,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, Invalid> {
 pub fn format_duration(time: Duration) -> String {
     const DAY: u64 = 86_400;
     let days = time.as_secs() / DAY;
-    let rest = time - Duration::from_secs(days * DAY);
+    let rest = Duration::new(time.as_secs() % DAY, time.subsec_nanos());
     let rest = (days == 0 || !rest.is_zero()).then(|| humantime::format_duration(rest).to_string());
     let days = (days > 0).then(|| format!("{days}day{}", if days == 1 { "" } else { "s" }));
     days.into_iter().chain(rest).collect::<Vec<_>>().join(" ")

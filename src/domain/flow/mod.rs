@@ -86,14 +86,11 @@ impl Flow {
         if steps.is_empty() || steps.len() > Self::STEPS_MAX {
             return Err(flaw("step", "must have 1 to 100 states".into()));
         }
-        let cancelled = match cancelled.or_else(|| default_end(&steps)) {
-            Some(end) => end,
-            None => {
-                let names = Self::CANCELLED.join(" and ");
-                let text =
-                    format!("needs a name: steps are called {names}; a flow file says [cancelled] and state = \"…\"");
-                return Err(flaw("cancelled", text));
-            }
+        let Some(cancelled) = cancelled.or_else(|| default_end(&steps)) else {
+            let names = Self::CANCELLED.join(" and ");
+            let text =
+                format!("needs a name: steps are called {names}; a flow file says [cancelled] and state = \"…\"");
+            return Err(flaw("cancelled", text));
         };
         let count = steps.len();
         for (i, step) in steps.iter_mut().enumerate() {
