@@ -5,7 +5,8 @@ use std::{io::Write as _, process::ExitCode};
 use clap::Parser as _;
 use encargo::{
     cli::{self, Cli},
-    telemetry::masked,
+    config,
+    telemetry::{masked, masked_lightly},
 };
 
 fn main() -> ExitCode {
@@ -13,7 +14,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(misuse) if misuse.use_stderr() => {
             // it quotes what it does not understand, which may be a URL with a password
-            say(&masked(&misuse.render().ansi().to_string()));
+            say(&masked_lightly(&misuse.render().ansi().to_string()));
             return ExitCode::from(2);
         }
         Err(help) => help.exit(),
@@ -22,7 +23,10 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("\x1b[1;31merror:\x1b[0m {}\n", masked(&format!("{error:#}"))));
+            let words = format!("{error:#}");
+            // settings are what somebody wrote, too; other errors quote servers and customers
+            let words = if error.is::<config::Error>() { masked_lightly(&words) } else { masked(&words) };
+            say(&format!("\x1b[1;31merror:\x1b[0m {words}\n"));
             cli::exit_code(&error)
         }
     }

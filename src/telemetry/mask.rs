@@ -27,7 +27,15 @@ pub fn hide(secrets: impl IntoIterator<Item = String>) {
 
 /// The text without addresses and secrets.
 pub fn masked(text: &str) -> Cow<'_, str> {
-    let mut text = without_addresses(text);
+    without_secrets(without_logins(text, true))
+}
+
+/// The text without secrets and what stands before the `@` of a URL, for whoever typed it themselves: addresses stay.
+pub fn masked_lightly(text: &str) -> Cow<'_, str> {
+    without_secrets(without_logins(text, false))
+}
+
+fn without_secrets(mut text: Cow<'_, str>) -> Cow<'_, str> {
     let Some(secrets) = SECRETS.get() else { return text };
     for secret in secrets.read().unwrap_or_else(PoisonError::into_inner).iter() {
         if text.contains(secret.as_str()) {
@@ -37,7 +45,8 @@ pub fn masked(text: &str) -> Cow<'_, str> {
     text
 }
 
-fn without_addresses(text: &str) -> Cow<'_, str> {
+/// Without the logins of URLs, and without addresses if these are to go, too.
+fn without_logins(text: &str, addresses: bool) -> Cow<'_, str> {
     let mut masked = String::new();
     let mut done = 0;
     while let Some((at, width)) = next_at(text, done) {
@@ -61,7 +70,8 @@ fn without_addresses(text: &str) -> Cow<'_, str> {
         if before[..before.len() - local.len()].ends_with("\u{1b}[") {
             local = local.split_once('m').map_or(local, |(_, after)| after); // the end of a colour's sequence
         }
-        let is_address = !local.is_empty() && text[at + width..].starts_with(|c: char| c.is_alphanumeric() || c == '[');
+        let is_address =
+            addresses && !local.is_empty() && text[at + width..].starts_with(|c: char| c.is_alphanumeric() || c == '[');
         masked.push_str(&text[done..at - if is_address { local.len() } else { 0 }]);
         if is_address {
             masked.extend(local.chars().next().filter(|first| *first != '*'));
@@ -131,10 +141,23 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_typed_is_shown_to_them_but_for_logins() {
+        for (text, expected) in [
+            ("'--rates <RATE@TIME>': like 20@1m", "'--rates <RATE@TIME>': like 20@1m"),
+            ("'ana@' must look like name@example.org", "'ana@' must look like name@example.org"),
+            ("'--log' 'kafka://u:hunter2@k1,k2' or ana@x.example", "'--log' 'kafka://***@k1,k2' or ana@x.example"),
+            ("'postgres://u:p@ss@db/x'", "'postgres://***@db/x'"),
+        ] {
+            assert_eq!(masked_lightly(text), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn secrets_are_hidden_in_any_dress() {
         hide(["geheim-123".to_owned(), "with\"quote".to_owned(), "no".to_owned()]);
         assert_eq!(masked("key=geheim-123;"), "key=***;");
         assert_eq!(masked("{\"m\":\"with\\\"quote\"}, no"), "{\"m\":\"***\"}, no");
+        assert_eq!(masked_lightly("ana@x.example geheim-123"), "ana@x.example ***");
     }
 
     proptest::proptest! {

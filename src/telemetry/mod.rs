@@ -19,7 +19,7 @@ use crate::{
     config::{LogFormat, Logging},
 };
 
-pub use mask::{hide, masked};
+pub use mask::{hide, masked, masked_lightly};
 
 /// Starts logging for this process. `RUST_LOG` wins over the configured level.
 pub fn init(options: &Logging, clock: Clock) -> Result<()> {

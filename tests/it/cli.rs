@@ -91,6 +91,14 @@ fn misuse_ends_with_2_and_failure_with_1() {
     assert_eq!(run(path, &["--version"]).ok(), format!("encargo {}\n", env!("CARGO_PKG_VERSION")));
     assert!(run(path, &["--help"]).ok().contains("encargo place 1010 --email"));
     std::fs::write(path.join("bad.toml"), "[flow]\ndwel = \"1s\"\n").unwrap();
+    for (misuse, words) in [
+        (&["place", "1010", "--email", "x"][..], "must look like name@example.org"),
+        (&["readdress", "1", "--to", "x"], "must look like name@example.org"),
+        (&["list", "kafka://u:hunter2@k1"], "'kafka://***@k1'"),
+    ] {
+        let done = run(path, misuse);
+        assert!(done.status == 2 && done.err.contains(words), "{misuse:?}: {}", done.err);
+    }
     for misuse in [&[][..], &["lst"], &["list", "--limit", "x"], &["--config", "bad.toml", "list"], &["show", "0"]] {
         let done = run(path, misuse);
         assert_eq!((done.status, done.out.as_str()), (2, ""), "{misuse:?}: {done:?}");
