@@ -42,7 +42,8 @@ impl History {
     /// From lines of a time and a count, in any order, with or without a header. Counts of the same five minutes add up.
     pub fn of_csv(text: &str) -> Result<Self, ReadError> {
         let mut counts = Vec::new();
-        for (line, index) in text.lines().zip(1..) {
+        // spreadsheets begin a file with the mark of its byte order
+        for (line, index) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
             let bad = |what: &str| ReadError::Line(index, what.to_owned());
             let (at, orders) = line.split_once(',').unwrap_or((line, ""));
             let at = match at.trim().parse::<Timestamp>() {

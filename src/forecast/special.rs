@@ -25,7 +25,7 @@ impl Special {
     /// From lines of a date and a factor, 0 where nobody is there; `#` begins a comment.
     pub fn read(text: &str, zone: TimeZone) -> Result<Self, SpecialError> {
         let mut days = BTreeMap::new();
-        for (line, number) in text.lines().zip(1..) {
+        for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
             let said = line.split('#').next().unwrap_or_default().trim();
             if said.is_empty() {
                 continue;

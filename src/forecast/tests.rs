@@ -108,6 +108,7 @@ fn special_days_are_told_and_do_not_bend_the_others() {
     let forecast = Forecast::new(&history, &special).unwrap();
     let told = [0, DAY, 2 * DAY, 4 * DAY].map(|ahead| forecast.expected(ahead).p50.round() as u64);
     assert_eq!(told, [200, 0, 100, 100], "of {}", forecast.expected(0).at);
+    assert!(Special::read("\u{feff}2026-01-27 0\n", TimeZone::UTC).is_ok(), "as a spreadsheet writes it");
     let wrong = Special::read("\ntomorrow 2", TimeZone::UTC).unwrap_err();
     assert!(wrong.to_string().starts_with("line 2: \"tomorrow 2\" is no special day"), "{wrong}");
     assert!(Special::read("2026-01-27 -1", TimeZone::UTC).is_err());
@@ -128,6 +129,12 @@ fn a_past_is_read_from_minutes_and_from_a_file() {
 
     let file = "at,orders\n2026-01-05T12:06:00Z,3\n2026-01-05T13:04:00+01:00, 2\n\n2026-01-05T12:09:00Z,1\n";
     assert_eq!(History::of_csv(file), Ok(History::new(at("2026-01-05T12:00:00Z"), vec![2.0, 4.0])));
+    let marked = History::of_csv("\u{feff}2026-01-05T12:06:00Z,3\n2026-01-05T12:01:00Z,2\n");
+    assert_eq!(
+        marked,
+        Ok(History::new(at("2026-01-05T12:00:00Z"), vec![2.0, 3.0])),
+        "the first line of a spreadsheet's"
+    );
     let wrong = History::of_csv("at,orders\n2026-01-05T12:06:00Z,many\n").unwrap_err();
     assert!(wrong.to_string().starts_with("line 2: no number of orders; lines are"), "{wrong}");
     assert_eq!(History::of_csv("at,orders\n"), Err(ReadError::Empty));
