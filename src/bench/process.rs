@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     io::{BufRead as _, BufReader},
     net::{SocketAddr, TcpListener},
@@ -22,6 +23,8 @@ const READY_MAX: Duration = Duration::from_mins(2);
 const ASK: Duration = Duration::from_millis(5);
 /// How much of its log is shown when it does not start.
 const LAST_LINES: usize = 12;
+/// How our commands begin an error.
+const ERROR: &str = "error: ";
 
 /// The first of so many ports of loopback in a row on which nobody listens, for a server that comes up later, or again: below
 /// those that the system usually hands out to whoever asks for any (32,768 and up on Linux). Of these, a connection that tries to
@@ -201,6 +204,15 @@ impl Server {
     }
 }
 
+/// What a command of ours that failed said on standard error, as a part of another error.
+pub fn complaint(stderr: &[u8]) -> String {
+    let said = String::from_utf8_lossy(stderr);
+    let error = said.lines().position(|line| line.starts_with(ERROR));
+    let lines: Vec<_> = said.lines().skip(error.unwrap_or(0)).collect();
+    let said = lines.join("\n");
+    said.strip_prefix(ERROR).unwrap_or(&said).trim().to_owned()
+}
+
 /// What a process has used so far.
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
@@ -320,8 +332,28 @@ pub fn idle() -> f64 {
     ticks.unwrap_or(0.0) / 100.0
 }
 
-/// What a figure was measured on: processor, cores, memory, kernel.
-pub fn machine() -> String {
+/// What a figure was measured on.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// The processor, as its maker calls it.
+    pub processor: String,
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// Gigabytes of memory.
+    pub memory: f64,
+    /// Operating system and kernel.
+    pub system: String,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processor, cores, memory, system } = self;
+        write!(f, "{processor}, {cores} cores, {memory:.1} GB, {system}")
+    }
+}
+
+/// This machine.
+pub fn machine() -> Machine {
     let (cpus, memory) = (fs::read_to_string("/proc/cpuinfo"), fs::read_to_string("/proc/meminfo"));
     let field = |text: &str, name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
@@ -331,12 +363,18 @@ pub fn machine() -> String {
     let kilobytes = field(&memory.unwrap_or_default(), "MemTotal").replace(" kB", "").parse::<f64>().unwrap_or(0.0);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let processor = field(&cpus.unwrap_or_default(), "model name");
-    format!("{processor}, {cores} cores, {:.1} GB, {} {}", kilobytes / 1e6, std::env::consts::OS, kernel.trim())
+    Machine { processor, cores, memory: kilobytes / 1e6, system: format!("{} {}", std::env::consts::OS, kernel.trim()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_within_an_error_says_so_once() {
+        assert_eq!(complaint(b"warning: old\nerror: no broker\n  try later\n"), "no broker\n  try later");
+        assert_eq!((complaint(b"Killed\n"), complaint(b"")), ("Killed".to_owned(), String::new()));
+    }
 
     #[test]
     fn a_process_is_seen_from_outside() {

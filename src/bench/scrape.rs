@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use reqwest::StatusCode;
 
 /// Longest wait for an answer of the operations listener.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -21,13 +22,25 @@ const SAME: [&str; 5] = [
 pub struct Ops {
     http: reqwest::Client,
     url: String,
+    /// Empty: none is wanted.
+    token: String,
 }
 
 impl Ops {
     /// At an address such as `http://127.0.0.1:9000`. Proxies are not asked: metrics are read where they are made.
     pub fn at(url: &str) -> Result<Self> {
         let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build();
-        Ok(Self { http: http.context("cannot start an HTTP client")?, url: url.trim_end_matches('/').to_owned() })
+        Ok(Self {
+            http: http.context("cannot start an HTTP client")?,
+            url: url.trim_end_matches('/').to_owned(),
+            token: String::new(),
+        })
+    }
+
+    /// The same with the token that opens it; empty: none.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self }
     }
 
     /// Whether `/readyz` says that all works.
@@ -38,7 +51,14 @@ impl Ops {
     /// What `/metrics` says now.
     pub async fn scrape(&self) -> Result<Scrape> {
         let url = format!("{}/metrics", self.url);
-        let answer = self.http.get(&url).header("Accept", "text/plain").send().await;
+        let mut request = self.http.get(&url).header("Accept", "text/plain");
+        if !self.token.is_empty() {
+            request = request.bearer_auth(&self.token);
+        }
+        let answer = request.send().await;
+        if answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED) {
+            bail!("{url} wants another token: set ops.token, or ops.token_file, as the system has it");
+        }
         let answer = answer.and_then(reqwest::Response::error_for_status);
         let text = answer.with_context(|| format!("cannot read {url}"))?.text().await;
         Ok(Scrape::parse(&text.with_context(|| format!("cannot read {url}"))?))

@@ -9,10 +9,12 @@ use serde::Serialize;
 use super::{
     output::{Out, explain},
     plot::{Plot, escaped},
+    values::writable,
     width::width,
 };
 use crate::{
     domain::Lang,
+    pages::format,
     words::{fill, word},
 };
 
@@ -26,7 +28,7 @@ pub(super) struct Output {
     #[arg(long)]
     pub(super) json: bool,
     /// Write a page with plots that needs nothing else
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = writable)]
     html: Option<PathBuf>,
     /// Language of tables and page: en, es
     #[arg(long, value_name = "LANG", default_value = "en")]
@@ -34,8 +36,9 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Prints what was found, as JSON or as a document, and writes the page.
+    /// Writes the page, and prints what was found, as JSON or as a document, whether or not the page could be written.
     pub(super) fn show(&self, found: &impl Serialize, document: &Document) -> Result<()> {
+        let written = self.html.as_ref().map_or(Ok(()), |path| document.write_html(path));
         if self.json {
             let mut out = Out::new();
             out.json(found)?;
@@ -43,8 +46,8 @@ impl Output {
         } else {
             document.print()?;
         }
+        written?;
         if let Some(path) = &self.html {
-            document.write_html(path)?;
             explain(&format!("page: {}", path.display()));
         }
         Ok(())
@@ -77,6 +80,16 @@ impl Document {
     /// The words under a key, in its language.
     pub(super) fn word(&self, key: &str) -> &'static str {
         word(self.lang, key)
+    }
+
+    /// A count, as its readers write it.
+    pub(super) fn count(&self, count: u64) -> String {
+        format::number(self.lang, count)
+    }
+
+    /// A number with so many decimals, as its readers write it.
+    pub(super) fn decimal(&self, value: f64, digits: usize) -> String {
+        format::decimal(self.lang, value, digits)
     }
 
     pub(super) fn heading(&mut self, key: &str) {
@@ -143,7 +156,7 @@ impl Document {
             Block::Text(words) => format!("<p>{}</p>\n", escaped(words)),
             Block::Table(titles, rows) => table(titles, rows),
             Block::Plot(plot) => {
-                format!("<figure><figcaption>{}</figcaption>{}</figure>\n", escaped(&plot.title), plot.svg())
+                format!("<figure><figcaption>{}</figcaption>{}</figure>\n", escaped(&plot.title), plot.svg(self.lang))
             }
         };
         let body: String = self.blocks.iter().map(block).collect();

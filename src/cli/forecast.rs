@@ -200,19 +200,21 @@ impl Found {
             .iter()
             .max_by(|one, other| one.expected.p50.total_cmp(&other.expected.p50))
             .unwrap_or(&self.plan[0]);
-        let places = [("n", whole(per_minute(most)[1])), ("t", self.time(most.expected.at))];
+        let places = [("n", whole(lang, per_minute(most)[1])), ("t", self.time(most.expected.at))];
         let title = crate::words::fill(crate::words::word(lang, "fc_title"), &places).into_owned();
         let mut document = Document::new(lang, title, true);
         let tested = self.forecast.backtest();
-        let percent = |model| format!("{:.1} %", tested.error(model) * 100.0);
+        let percent = |model| format!("{} %", format::decimal(lang, tested.error(model) * 100.0, 1));
         let places = [
             ("k", tested.origins().to_string()),
-            ("m", tested.chosen().name().to_owned()),
+            ("m", document.word(model(tested.chosen())).to_owned()),
             ("e", percent(tested.chosen())),
             ("o", percent(Model::Naive)),
         ];
         document.say("fc_error", &places);
-        let capacity = Role::ALL.map(|role| format!("{} {:.0}/s", document.word(role.word()), self.capacity(role)));
+        let capacity =
+            |role: Role| format!("{} {}/s", document.word(role.word()), document.decimal(self.capacity(role), 0));
+        let capacity = Role::ALL.map(capacity);
         document.say("fc_capacity", &[("c", capacity.join(", "))]);
         self.plots(&mut document);
         document.heading("fc_hours");
@@ -227,7 +229,7 @@ impl Found {
     fn row(&self, hour: &[Planned]) -> Vec<String> {
         let most = |place: usize| hour.iter().map(|planned| per_minute(planned)[place]).fold(0.0, f64::max);
         let instances = |role: Role| hour.iter().map(|planned| planned.instances[role as usize]).max().unwrap_or(0);
-        let expected = [1, 2, 3].map(|place| whole(most(place)));
+        let expected = [1, 2, 3].map(|place| whole(self.lang, most(place)));
         let instances = Role::ALL.map(|role| instances(role).to_string());
         [self.time(hour[0].expected.at)].into_iter().chain(expected).chain(instances).collect()
     }
@@ -275,8 +277,16 @@ fn per_minute(planned: &Planned) -> [f64; 4] {
 }
 
 /// With a tenth where that says something.
-fn whole(value: f64) -> String {
-    if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+fn whole(lang: Lang, value: f64) -> String {
+    format::decimal(lang, value, usize::from(value < 10.0))
+}
+
+/// The key of a model's name.
+const fn model(model: Model) -> &'static str {
+    match model {
+        Model::Naive => "fc_naive",
+        Model::Profile => "fc_profile",
+    }
 }
 
 /// To a tenth.

@@ -36,6 +36,7 @@ mod suppressed;
 mod table;
 mod time;
 mod up;
+mod values;
 mod why;
 mod width;
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::domain::Lang;
+
 const WIDTH: f64 = 500.0;
 const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 48.0;
@@ -52,7 +54,8 @@ impl Plot {
         self.lines.iter().all(|line| line.points.len() < 2)
     }
 
-    pub(super) fn svg(&self) -> String {
+    /// Numbers are those of a language.
+    pub(super) fn svg(&self, lang: Lang) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let x_of = |x: f64| if self.log { x.max(1e-3).log10() } else { x };
         let (x_min, x_max) =
@@ -68,7 +71,7 @@ impl Plot {
             r#"<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{}">"#,
             escaped(&self.finding)
         );
-        self.grid(&mut svg, step, y_max, (x_min, x_max), &place);
+        self.grid(&mut svg, lang, step, y_max, (x_min, x_max), &place);
         let mut labels = Vec::new();
         for (number, line) in self.lines.iter().enumerate().filter(|(_, line)| !line.points.is_empty()) {
             let mut path = String::new();
@@ -92,6 +95,7 @@ impl Plot {
     fn grid(
         &self,
         svg: &mut String,
+        lang: Lang,
         step: f64,
         y_max: f64,
         (x_min, x_max): (f64, f64),
@@ -101,7 +105,7 @@ impl Plot {
         let mut y = 0.0;
         while y <= y_max * 1.001 {
             let at = place(1.0, y).1;
-            let text = short(y);
+            let text = short(lang, y);
             write!(
                 svg,
                 r#"<path class="grid" d="M{LEFT} {at:.1}H{right}"/><text class="tick e" x="{}" y="{:.1}">{text}</text>"#,
@@ -119,7 +123,7 @@ impl Plot {
             marks.extend((0..).map(|n| f64::from(n) * step).take_while(|x| *x <= x_max * 1.001));
         }
         for x in marks {
-            let (at, text) = (place(x, 0.0).0, short(x));
+            let (at, text) = (place(x, 0.0).0, short(lang, x));
             write!(svg, r#"<text class="tick m" x="{at:.1}" y="{}">{text}</text>"#, bottom + 16.0)
                 .expect("text takes all");
         }
@@ -169,13 +173,14 @@ fn ticks(highest: f64) -> (f64, f64) {
 }
 
 /// A number on an axis, as short as it can be.
-fn short(value: f64) -> String {
-    match value {
+fn short(lang: Lang, value: f64) -> String {
+    let text = match value {
         0.0 => "0".to_owned(),
         v if v >= 1e6 => format!("{}M", v / 1e6),
         v if v >= 1e4 => format!("{}k", v / 1e3),
         v => format!("{}", (v * 1e4).round() / 1e4),
-    }
+    };
+    if lang == Lang::Es { text.replace('.', ",") } else { text }
 }
 
 /// Text for HTML, within an element or an attribute.
@@ -190,17 +195,21 @@ mod tests {
     #[test]
     fn axes_have_round_numbers() {
         assert_eq!(
-            [ticks(9.0), ticks(0.0), ticks(1_234.0), ticks(100.0)].map(|(_, most)| short(most)),
+            [ticks(9.0), ticks(0.0), ticks(1_234.0), ticks(100.0)].map(|(_, most)| short(Lang::En, most)),
             ["10", "0", "1500", "100"]
         );
-        assert_eq!([0.05, 2.5, 40_000.0, 2e6].map(short), ["0.05", "2.5", "40k", "2M"]);
+        let all = |lang| [0.05, 2.5, 40_000.0, 2e6].map(|value| short(lang, value));
+        assert_eq!(
+            (all(Lang::En), all(Lang::Es)),
+            (["0.05", "2.5", "40k", "2M"].map(Into::into), ["0,05", "2,5", "40k", "2M"].map(Into::into))
+        );
     }
 
     #[test]
     fn lines_stay_within_the_picture() {
         let lines = vec![distribution("<one>", [3.0, 0.5, 900.0]), distribution("two", (1..5_000).map(f64::from))];
         let plot = Plot { log: true, lines, finding: "p50 \"3 ms\"".into(), ..Plot::default() };
-        let svg = plot.svg();
+        let svg = plot.svg(Lang::En);
         assert!(svg.contains("&lt;one&gt;") && svg.contains("&quot;3 ms&quot;") && !svg.contains("NaN"), "{svg}");
         let numbers =
             svg.split("d=\"").skip(1).flat_map(|path| path.split('"').next().unwrap().split(['M', 'L', 'H', ' ']));

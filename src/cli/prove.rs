@@ -3,14 +3,18 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
-use super::output::{Out, StatusLine, explain};
+use super::{
+    interrupt::{interrupted, unless},
+    output::{Out, StatusLine, explain},
+    values::writable,
+};
 use crate::{domain::Lang, env::Random, prove::Trial};
 
 /// `encargo prove`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "It starts a system of its own in a temporary folder, and ends it. Exit status: 0 all promises were kept, 1 one was \
-                        broken, 2 it could not be tried.\n\n\
+                        broken, 2 it could not be tried, or its page not be written.\n\n\
                         Examples:\n  encargo prove\n  encargo prove --orders 2000 --rate 100 --smtp fine\n  \
                         encargo prove --html certificate.html --lang en\n  sudo encargo prove --disk-full\n  \
                         encargo prove --log kafka://k1:9092 --store postgres://encargo@db/empty --broker-restart 'systemctl restart kafka'"
@@ -62,7 +66,7 @@ pub(super) struct Prove {
     #[arg(long)]
     json: bool,
     /// Write the certificate as one HTML page, too
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = writable)]
     html: Option<PathBuf>,
     /// The language of the certificate: es or en
     #[arg(long, value_name = "LANG", default_value = "en")]
@@ -87,7 +91,7 @@ enum Smtp {
 
 /// The share of the steps of a mail at which a flaky server does something wrong.
 const FLAKY: f64 = 0.05;
-/// The exit status of a trial that could not be made.
+/// The exit status of a trial that could not be made, or whose page could not be written.
 const UNTRIED: u8 = 2;
 
 impl Prove {
@@ -103,15 +107,12 @@ impl Prove {
         let trial = self.trial()?;
         let certificate = {
             let status = StatusLine::new();
-            tokio::select! {
-                tried = trial.run(|doing| status.show(doing)) => tried?,
-                _ = tokio::signal::ctrl_c() => anyhow::bail!("it was interrupted"),
-            }
+            unless(&interrupted()?, Box::pin(trial.run(|doing| status.show(doing)))).await?
         };
-        if let Some(path) = &self.html {
+        let written = self.html.as_ref().map_or(Ok(()), |path| {
             let html = certificate.html(self.lang)?;
-            std::fs::write(path, html).with_context(|| format!("cannot write {}", path.display()))?;
-        }
+            std::fs::write(path, html).with_context(|| format!("cannot write {}", path.display()))
+        });
         let mut out = Out::new();
         if self.json {
             out.json(&certificate)?;
@@ -119,7 +120,14 @@ impl Prove {
             out.raw(certificate.text(self.lang).as_bytes())?;
         }
         out.flush()?;
-        Ok(ExitCode::from(u8::from(!certificate.kept)))
+        if let Err(error) = &written {
+            explain(&format!("error: {error:#}"));
+        }
+        Ok(match (certificate.kept, written) {
+            (false, _) => ExitCode::FAILURE,
+            (true, Err(_)) => ExitCode::from(UNTRIED),
+            (true, Ok(())) => ExitCode::SUCCESS,
+        })
     }
 
     fn trial(&self) -> Result<Trial> {

@@ -11,6 +11,7 @@ use super::{
     document::{Document, Output},
     forecast::{read, special},
     plot::{Line, Plot},
+    values::positive,
 };
 use crate::{
     app,
@@ -55,13 +56,13 @@ pub(super) struct Demand {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=26))]
     weeks: u8,
     /// Orders per second of a made-up shop when it is busiest
-    #[arg(long, value_name = "N", default_value_t = 1_500.0)]
+    #[arg(long, value_name = "N", default_value = "1500", value_parser = positive)]
     peak: f64,
     /// The same seed gives the same orders
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Orders per second that one instance does [default: scale.fulfilment, or what is guessed]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     capacity: Option<f64>,
     /// Most instances that can share the work
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -73,7 +74,7 @@ pub(super) struct Demand {
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
     pause: Duration,
     /// What an hour of an instance costs
-    #[arg(long, value_name = "AMOUNT", default_value_t = 0.05)]
+    #[arg(long, value_name = "AMOUNT", default_value = "0.05", value_parser = positive)]
     price: f64,
     #[command(flatten)]
     output: Output,
@@ -100,11 +101,6 @@ impl Command {
 impl Demand {
     fn run(self, settings: &Settings) -> Result<ExitCode> {
         let config = settings.load(&[])?.config;
-        for (flag, value) in [("peak", Some(self.peak)), ("capacity", self.capacity), ("price", Some(self.price))] {
-            if value.is_some_and(|value| !(value.is_finite() && value > 0.0)) {
-                bail!("--{flag} must be more than 0");
-            }
-        }
         for (flag, value) in [("start", self.start.unwrap_or_default()), ("pause", self.pause)] {
             if value > START_MAX {
                 bail!("--{flag} must be 24h at most");
@@ -190,6 +186,12 @@ impl Trial<'_> {
         Policy::ALL.into_iter().zip(&self.outcomes)
     }
 
+    /// Whether as many as there may be carry the peak: if not, every policy is late, whatever it foresees.
+    fn is_enough(&self) -> bool {
+        let fixed = self.of(Policy::Fixed);
+        fixed.late < 1.0 && fixed.refused < 1.0
+    }
+
     /// The hours of a policy as a part of those that fixed instances take.
     fn part(&self, outcome: &Outcome) -> f64 {
         outcome.instance_hours / self.of(Policy::Fixed).instance_hours.max(f64::MIN_POSITIVE)
@@ -221,8 +223,10 @@ impl Trial<'_> {
     fn document(&self) -> Document {
         let (lang, both) = (self.flags.output.lang, self.of(Policy::Both));
         let saved = format!("{:.0} %", (1.0 - self.part(both)) * 100.0);
-        let title = fill(word(lang, "sd_title"), &[("s", saved)]).into_owned();
-        let mut document = Document::new(lang, title, true);
+        let most = [("m", self.flags.partitions.to_string())];
+        let title = if self.is_enough() { ("sd_title", [("s", saved)]) } else { ("sd_short_title", most.clone()) };
+        let title = fill(word(lang, title.0), &title.1).into_owned();
+        let mut document = Document::new(lang, title, self.is_enough());
         let Scenario { history, from, capacity, rules, .. } = self.scenario;
         let number = |n: f64| format::number(lang, n.round() as u64);
         let places = [
@@ -240,10 +244,10 @@ impl Trial<'_> {
                 number(outcome.instance_hours),
                 number(outcome.instance_hours * self.flags.price),
                 format!("{:.0} %", self.part(outcome) * 100.0),
-                format!("{:.3} %", outcome.late / outcome.orders.max(1.0) * 100.0),
+                format!("{} %", format::decimal(lang, outcome.late / outcome.orders.max(1.0) * 100.0, 3)),
                 number(outcome.backlog_max),
                 number(outcome.refused),
-                outcome.changes.to_string(),
+                number(outcome.changes.into()),
             ]
         };
         let rows = self.rows().map(row).collect();
@@ -251,9 +255,13 @@ impl Trial<'_> {
             &["sd_policy", "sd_hours", "sd_cost", "sd_part", "sd_late", "sd_backlog", "sd_refused", "sd_changes"],
             rows,
         );
-        for note in ["sd_fixed_note", "sd_both_note", "sd_oracle_note"] {
-            document.say(note, &[]);
+        if self.is_enough() {
+            document.say("sd_fixed_note", &[]);
+            document.say("sd_both_note", &[]);
+        } else {
+            document.say("sd_short_note", &most);
         }
+        document.say("sd_oracle_note", &[]);
         self.plots(&mut document);
         document
     }

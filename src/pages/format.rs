@@ -18,6 +18,15 @@ pub fn number(lang: Lang, number: u64) -> String {
     grouped(lang, &number.to_string())
 }
 
+/// A number with so many digits after its point or comma: `1.234,50` has two of them.
+pub fn decimal(lang: Lang, value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    let (sign, text) = text.strip_prefix('-').map_or(("", &*text), |text| ("-", text));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let point = if lang == Lang::Es { "," } else { "." };
+    format!("{sign}{}{}{fraction}", grouped(lang, whole), if fraction.is_empty() { "" } else { point })
+}
+
 fn grouped(lang: Lang, digits: &str) -> String {
     let (separator, grouped_from) = match lang {
         Lang::Es => ('.', 5),
@@ -136,6 +145,15 @@ mod tests {
             (1_234_567, "1.234.567", "1,234,567"),
         ] {
             assert_eq!((number(Lang::Es, count), number(Lang::En, count)), (es.into(), en.into()));
+        }
+        for (value, digits, es, en) in [
+            (0.0, 1, "0,0", "0.0"),
+            (4.26, 1, "4,3", "4.3"),
+            (-0.5, 2, "-0,50", "-0.50"),
+            (12_480.25, 1, "12.480,2", "12,480.2"),
+            (999_999.9, 0, "1.000.000", "1,000,000"),
+        ] {
+            assert_eq!(Lang::ALL.map(|lang| decimal(lang, value, digits)), [es, en]);
         }
         for (text, currency, es, en) in [
             ("7.19", "€", "7,19 €", "€7.19"),

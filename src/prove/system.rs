@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::plan::Strike;
-use crate::bench::process::{Launch, Server, Usage};
+use crate::bench::process::{Launch, Server, Usage, complaint};
 
 /// How long nothing can be written.
 const FULL: Duration = Duration::from_secs(2);
@@ -164,7 +164,7 @@ pub(super) async fn make_topics(program: &Path, config: &Path) -> Result<()> {
     }
     let done = tokio::task::spawn_blocking(move || init.output()).await?.context("cannot start `encargo log init`")?;
     if !done.status.success() {
-        bail!("cannot make the topics: {}", String::from_utf8_lossy(&done.stderr).trim());
+        bail!("cannot make the topics: {}", complaint(&done.stderr));
     }
     Ok(())
 }

@@ -190,6 +190,10 @@ fn a_rush_is_measured_and_audited() {
     let has_postfix = Command::new("smtp-source").output().is_ok();
     assert_eq!(run["limits"]["smtp_source_per_s"].as_f64() > Some(0.0), has_postfix, "{}", run["limits"]);
     let html = std::fs::read_to_string(page).unwrap();
+    let cells: Vec<_> = html.split("</td>").filter_map(|cell| Some(cell.rsplit_once('>')?.1)).collect();
+    let is_english = |cell: &&&str| cell.split_once('.').is_some_and(|(_, decimals)| decimals.len() < 3);
+    assert_eq!(cells.iter().find(is_english), None, "a decimal point in Spanish");
+    assert!(cells.iter().any(|cell| cell.contains(',')) && html.contains(" núcleos, "), "{html}");
     assert!(html.contains("<html lang=\"es\">") && html.matches("<svg").count() >= 6, "{html}");
     assert!(!html.contains("src=") && !html.contains("href=") && !html.contains("url("), "it needs what is elsewhere");
 }
@@ -294,11 +298,32 @@ async fn all_are_removed(log: &dyn encargo::eventlog::EventLog, before: &BTreeSe
 #[test]
 fn what_cannot_be_measured_is_said() {
     let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("http://{}", listener.local_addr().unwrap());
+    let (nobody, process) = ("http://127.0.0.1:9", u32::MAX.to_string());
+    let program = format!("broker={process}");
     for (arguments, words) in [
-        (&["--rate", "0"][..], "--rate 0: must be more than 0"),
+        (&["--rate", "0"][..], "'--rate <N>': must be more than 0"),
+        (&["--duration", "0s"], "'--duration <DURATION>': must be more than 0s"),
+        (&["--duration", "500000000000years"], "must be a year at most"),
+        (&["--connections", "0"], "0 is not in 1..=65535"),
+        (&["--closed", "0"], "0 is not in 1..=65535"),
+        (&["--rates", "foo"], "'--rates <RATE@TIME>': must be a rate and a time, like 20@1m"),
+        (&["--beside", &program], "there is no such process"),
+        (&["--html", "nowhere/page.html"], "'--html <FILE>': cannot be written: No such file"),
+        (&["--target", &taken, "--ops", nobody, "--process", &process], "there is no such process"),
+        (&["--target", nobody, "--ops", nobody], "nobody takes orders there"),
+        (&["capacity", "--step", "0s"], "must be more than 0s"),
+        (&["restart", "--orders", "0"], "0 is not in 1.."),
+        (&["scale", "--duration", "0s"], "must be more than 0s"),
+        (&["load", "--intake", "127.0.0.1:9", "--acknowledged", "a", "--closed", "0"], "0 is not in 1..=65535"),
+        (
+            &["load", "--intake", "127.0.0.1:9", "--acknowledged", "a", "--rate", "1", "--duration", "1ms"],
+            "no order was acknowledged",
+        ),
         (&["--target", "https://shop.example", "--ops", "http://127.0.0.1:9"], "must be an address like http://"),
-        (&["--target", "http://127.0.0.1:9", "--ops", "http://127.0.0.1:9"], "--ops must name"),
-        (&["capacity", "--from", "9", "--to", "3"], "--from 9: must be"),
+        (&["--target", &taken, "--ops", nobody], "--ops must name"),
+        (&["capacity", "--from", "9", "--to", "3"], "--from 9: must not be more than --to"),
         (&["scale"], "name them by --log and --store"),
         (&["--rates", "20@0s,30@0s"], "--rates: must be two at least, the first at 0s"),
         (&["report", "--messages", "11"], "--messages 11: must be 12 at least"),

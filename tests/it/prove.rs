@@ -1,10 +1,16 @@
 //! `encargo prove`: a sound system keeps its promises, and what is planted in one is found.
 
-use std::process::{Command, Output};
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
 
 use serde_json::Value;
 
-use crate::harness::process::output;
+use crate::harness::{
+    eventually,
+    process::{output, signal},
+};
 
 /// A small trial with that flaw in the system, if any; its status and its certificate.
 fn prove(arguments: &[&str], flaw: Option<&str>) -> (Option<i32>, Value) {
@@ -92,4 +98,76 @@ fn what_cannot_be_tried_is_neither_kept_nor_broken() {
     let words = String::from_utf8_lossy(&tried.stderr);
     assert_eq!(tried.status.code(), Some(2), "{words}");
     assert!(words.contains("it could not be tried: cannot make a folder in /dev/null"), "{words}");
+    let tried = output(command.args(["--html", "/dev/null/page.html"]));
+    let words = String::from_utf8_lossy(&tried.stderr);
+    assert!(tried.status.code() == Some(2) && words.contains("'--html <FILE>': cannot be written"), "{words}");
+}
+
+/// A trial in a folder of its own, begun with a signal's disposition that `env` sets, such as `--default-signal=HUP`.
+fn trial(folder: &Path, disposition: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("env");
+    command.args([disposition, env!("CARGO_BIN_EXE_encargo"), "prove", "--folder"]).arg(folder).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Numbers of the processes that were told of a folder.
+fn processes(folder: &Path) -> Vec<u32> {
+    let folder = folder.to_str().unwrap();
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let is_told = |id: &u32| {
+        let command = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(folder)
+    };
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_told).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_trial_leaves_nothing() {
+    for (disposition, name) in
+        [("--default-signal=HUP", "-HUP"), ("--default-signal=HUP", "-TERM"), ("--ignore-signal=HUP", "-INT")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let child = trial(folder.path(), disposition, &["--orders", "100000"]).spawn().unwrap();
+        let id = child.id();
+        eventually("a system", async || match processes(folder.path()).len() {
+            few @ 0..2 => Err(format!("{few} processes")),
+            _ => Ok(()),
+        })
+        .await;
+        // `nohup` keeps its promise
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+        let is_ignored = u64::from_str_radix(ignored, 16).unwrap() & 1 == 1;
+        assert_eq!(is_ignored, disposition.starts_with("--ignore"), "{ignored}");
+        signal(name, id);
+        let done = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
+        let words = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.code() == Some(2) && words.contains("it was interrupted"), "{name}: {words}");
+        assert_eq!(
+            (processes(folder.path()), std::fs::read_dir(folder.path()).unwrap().count()),
+            (vec![], 0),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_whose_page_cannot_be_written_is_printed_all_the_same() {
+    let (folder, pages) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let page = pages.path().join("page.html");
+    let calm = ["--orders", "20", "--kill", "never", "--smtp", "fine", "--dwell", "100ms", "--json", "--html"];
+    let arguments = [&calm[..], &[page.to_str().unwrap()]].concat();
+    let child = trial(folder.path(), "--default-signal=HUP", &arguments).spawn().unwrap();
+    eventually("a trial", async || match std::fs::read_dir(folder.path()).unwrap().count() {
+        0 => Err("none".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+    pages.close().unwrap();
+    let done = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
+    let words = String::from_utf8_lossy(&done.stderr);
+    let certificate: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{words}"));
+    assert_eq!((done.status.code(), &certificate["kept"]), (Some(2), &true.into()), "{certificate:#}");
+    assert!(words.contains("cannot write") && words.contains("page.html"), "{words}");
 }

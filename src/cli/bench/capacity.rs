@@ -11,7 +11,7 @@ use super::{
     DWELL, Shared, customers,
     document::Document,
     figures::{Figures, Run},
-    in_words,
+    in_digits, in_words,
     limits::Limits,
     measure::{Measured, Trial},
     page,
@@ -27,8 +27,10 @@ use crate::{
         Settings,
         flags::{LogFlag, StoreFlag},
         output::explain,
+        values,
     },
     domain::Lang,
+    pages::format,
     words::{fill, word},
 };
 
@@ -50,13 +52,13 @@ const CONNECTIONS: usize = 512;
 )]
 pub(super) struct Capacity {
     /// Orders per second at first; then twice as many, until it is too much
-    #[arg(long, value_name = "N", default_value_t = 200.0)]
+    #[arg(long, value_name = "N", default_value = "200", value_parser = values::positive)]
     from: f64,
     /// Highest rate that is tried
-    #[arg(long, value_name = "N", default_value_t = 50_000.0)]
+    #[arg(long, value_name = "N", default_value = "50000", value_parser = values::positive)]
     to: f64,
     /// How long each rate is kept
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::lasting)]
     step: Duration,
     /// Repeats the same orders at the same times
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -95,8 +97,8 @@ struct Step {
 
 impl Capacity {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode> {
-        if !(self.from.is_finite() && self.from > 0.0 && self.from <= self.to) {
-            bail!("--from {}: must be more than 0, and not more than --to", self.from);
+        if self.from > self.to {
+            bail!("--from {}: must not be more than --to", self.from);
         }
         let limits = Limits::measure().await?;
         let mut steps: Vec<Step> = Vec::new();
@@ -141,7 +143,7 @@ impl Capacity {
     async fn step(&self, settings: &Settings, rate: f64) -> Result<Step> {
         let places = vec![self.log.setting(), self.store.setting()];
         let mut system = System::own(settings, &self.shared.own(DWELL, places)).await?;
-        system.beside = self.shared.beside()?;
+        system.beside.clone_from(&self.shared.beside);
         let arrivals = Arrivals::Poisson(self.seed);
         let trial = Trial {
             customers: customers("1010")?,
@@ -160,7 +162,8 @@ impl Capacity {
             .and_then(|figures| broken(self.shared.output.lang, &run, figures, &measured, rate * states));
         let bottlenecks =
             if broke.is_some() { bottlenecks(self.shared.output.lang, &measured, rate) } else { Vec::new() };
-        explain(&format!("{rate:.0} orders/s: {}", broke.as_deref().unwrap_or("fine")));
+        let good = if run.audit.is_kept() { "fine" } else { "no figures" };
+        explain(&format!("{} orders/s: {}", in_digits(Lang::En, rate), broke.as_deref().unwrap_or(good)));
         Ok(Step { rate, broke, bottlenecks, run })
     }
 
@@ -207,19 +210,20 @@ fn bottlenecks(lang: Lang, measured: &Measured, rate: f64) -> Vec<String> {
 }
 
 fn said(lang: Lang, key: &str, value: f64) -> String {
-    fill(word(lang, key), &[("n", format!("{value:.0}"))]).into_owned()
+    fill(word(lang, key), &[("n", format::decimal(lang, value, 0))]).into_owned()
 }
 
 impl Found {
     fn document(&self, shared: &Shared) -> Document {
         let title = match (self.capacity_per_s, &self.broke) {
-            (Some(rate), Some(_)) => ("bench_capacity", format!("{rate:.0}")),
-            (Some(rate), None) => ("bench_capacity_more", format!("{rate:.0}")),
-            (None, _) => ("bench_capacity_none", format!("{:.0}", self.steps[0].rate)),
+            (Some(rate), Some(_)) => ("bench_capacity", rate),
+            (Some(rate), None) => ("bench_capacity_more", rate),
+            (None, _) => ("bench_capacity_none", self.steps[0].rate),
         };
-        let words = fill(word(shared.output.lang, title.0), &[("rate", title.1)]).into_owned();
-        let mut document = Document::new(shared.output.lang, words, true);
-        document.text(format!("{}. Encargo {}.", self.machine, self.version));
+        let lang = shared.output.lang;
+        let words = fill(word(lang, title.0), &[("rate", in_digits(lang, title.1))]).into_owned();
+        let mut document = Document::new(lang, words, true);
+        document.text(page::measured_on(lang));
         document.say("bench_capacity_objective", &[("late", format!("{LATE_MAX:.0}"))]);
         if let Some(broke) = &self.broke {
             document.say("bench_capacity_broke", &[("what", broke.clone())]);
@@ -238,12 +242,12 @@ impl Found {
                 "bench_cpu",
                 "bench_objective",
             ],
-            self.steps.iter().map(Step::row).collect(),
+            self.steps.iter().map(|step| step.row(lang)).collect(),
         );
         self.plots(&mut document);
         if let Some(rate) = self.capacity_per_s {
             document.heading("bench_limits");
-            let share = format!("{:.1}", rate / self.limits.nothing_per_s * 100.0);
+            let share = document.decimal(rate / self.limits.nothing_per_s * 100.0, 1);
             document.say("bench_capacity_limit", &[("share", share)]);
         }
         document
@@ -277,15 +281,16 @@ fn worst(figures: &Figures) -> f64 {
 }
 
 impl Step {
-    fn row(&self) -> Vec<String> {
-        let Some(figures) = &self.run.figures else { return vec![format!("{:.0}", self.rate)] };
-        let cpu = figures.cost.as_ref().map_or_else(|| "–".to_owned(), |cost| format!("{:.3}", cost.cpu_per_1000));
+    fn row(&self, lang: Lang) -> Vec<String> {
+        let decimal = |value: f64, digits: usize| format::decimal(lang, value, digits);
+        let Some(figures) = &self.run.figures else { return vec![in_digits(lang, self.rate)] };
+        let cpu = figures.cost.as_ref().map_or_else(|| "–".to_owned(), |cost| decimal(cost.cpu_per_1000, 3));
         vec![
-            format!("{:.0}", self.rate),
-            format!("{:.0}", figures.completed_per_s),
-            format!("{:.0}", figures.mails_per_s),
-            format!("{:.1}", figures.acknowledgement_ms.p99),
-            format!("{:.0}", worst(figures)),
+            in_digits(lang, self.rate),
+            decimal(figures.completed_per_s, 0),
+            decimal(figures.mails_per_s, 0),
+            decimal(figures.acknowledgement_ms.p99, 1),
+            decimal(worst(figures), 0),
             cpu,
             self.broke.clone().unwrap_or_else(|| "✓".to_owned()),
         ]

@@ -25,7 +25,7 @@ pub(super) struct Run {
     pub refused: u64,
     pub lost: u64,
     pub audit: Verdict,
-    /// None when the audit objects, or could not look and nobody wanted figures all the same.
+    /// None when no order was acknowledged, the audit objects, or it could not look and nobody wanted figures all the same.
     pub figures: Option<Figures>,
     pub limits: Option<Limits>,
 }
@@ -33,6 +33,8 @@ pub(super) struct Run {
 /// What the auditor says.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Verdict {
+    /// Orders that customers know of.
+    pub acknowledged: u64,
     /// Why it could not look, if it could not.
     pub not_audited: Option<String>,
     pub orders: u64,
@@ -94,14 +96,15 @@ impl Run {
         unaudited: bool,
     ) -> Self {
         let (refused, lost) = measured.outcome.refused_and_lost();
-        let audit = Verdict::of(measured.audit.as_ref());
-        let is_told = audit.is_kept() || (unaudited && audit.objections.is_empty());
+        let accepted = measured.outcome.accepted().count() as u64;
+        let audit = Verdict::of(accepted, measured.audit.as_ref());
+        let is_told = audit.is_kept() || (unaudited && accepted > 0 && audit.objections.is_empty());
         let figures = is_told.then(|| Figures::of(system, measured));
         Self {
             version: env!("CARGO_PKG_VERSION"),
-            machine: machine(),
+            machine: machine().to_string(),
             load,
-            accepted: measured.outcome.accepted().count() as u64,
+            accepted,
             refused,
             lost,
             audit,
@@ -112,14 +115,15 @@ impl Run {
 }
 
 impl Verdict {
-    /// Whether the auditor looked, and has no objection.
+    /// Whether anything was promised, and the auditor looked and has no objection.
     pub(super) fn is_kept(&self) -> bool {
-        self.not_audited.is_none() && self.objections.is_empty()
+        self.acknowledged > 0 && self.not_audited.is_none() && self.objections.is_empty()
     }
 
-    pub(super) fn of(audit: Result<&Audit, &String>) -> Self {
+    pub(super) fn of(acknowledged: u64, audit: Result<&Audit, &String>) -> Self {
         match audit {
             Ok(Audit { report, facts, .. }) => Self {
+                acknowledged,
                 not_audited: None,
                 orders: report.orders,
                 in_flight: report.in_flight,

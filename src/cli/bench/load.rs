@@ -91,10 +91,10 @@ struct Counts {
 
 impl LoadFlags {
     pub(super) async fn run(self, stop: &CancellationToken) -> Result<ExitCode> {
+        let (pace, _) = self.profile.pace(Lang::En)?;
         let mut acknowledged = Lines::create(self.acknowledged.clone())?;
         let mut commanded = self.commanded.clone().map(Lines::create).transpose()?;
         let customers = Customers { unkeyed: UNKEYED, ..customers(&self.product)? };
-        let (pace, _) = self.profile.pace(Lang::En)?;
         let load = Load {
             connections: self.profile.closed.unwrap_or(self.profile.connections),
             answer_max: ANSWER_MAX,
@@ -136,6 +136,7 @@ impl LoadFlags {
         out.flush()?;
         match outcome.complaint() {
             Some(complaint) => bail!("the system does not take these orders: {complaint}"),
+            None if counts.acknowledged == 0 => bail!("no order was acknowledged: does anybody listen at --intake?"),
             None => Ok(ExitCode::SUCCESS),
         }
     }

@@ -16,7 +16,7 @@ mod system;
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 
 use self::{
     document::Output,
@@ -29,11 +29,12 @@ use super::{
     Settings, document,
     flags::{LogFlag, StoreFlag},
     interrupt::{interrupted, unless},
-    plot,
+    plot, values,
 };
 use crate::{
     bench::load::{Arrivals, Customers, Pace, Profile, Schedule},
     domain::Lang,
+    pages::format,
     words::{fill, word},
 };
 
@@ -82,10 +83,10 @@ struct ProfileFlags {
     #[arg(long, value_enum, default_value = "constant")]
     profile: Shape,
     /// Orders per second where they are most
-    #[arg(long, value_name = "N", default_value_t = 100.0)]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = values::positive)]
     rate: f64,
     /// How long orders come
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::lasting)]
     duration: Duration,
     /// Rates with the time of each instead, straight in between: 20@0s,80@1m,20@2m
     #[arg(long, value_name = "RATE@TIME", value_delimiter = ',', value_parser = point, conflicts_with_all = ["profile", "rate", "duration"])]
@@ -97,10 +98,10 @@ struct ProfileFlags {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Connections, and so orders without an answer, at most
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value = "256", value_parser = connections())]
     connections: usize,
     /// Order on so many connections as fast as answers come, instead of by a rate
-    #[arg(long, value_name = "CONNECTIONS", conflicts_with_all = ["profile", "rate", "rates", "even", "connections"])]
+    #[arg(long, value_name = "CONNECTIONS", value_parser = connections(), conflicts_with_all = ["profile", "rate", "rates", "even", "connections"])]
     closed: Option<usize>,
 }
 
@@ -110,14 +111,14 @@ struct Place {
     /// A system that runs: where it takes orders [default: start one in a temporary folder]
     #[arg(long, value_name = "URL", requires = "ops")]
     target: Option<String>,
-    /// Where its metrics are
+    /// Where its metrics are; where they want a token, it is read from ops.token, or ops.token_file, of the settings
     #[arg(long, value_name = "URL", requires = "target")]
     ops: Option<String>,
     /// Listen here for its mails: tell it to send them there (--mail smtp://…)
     #[arg(long, value_name = "ADDR", requires = "target")]
     sink: Option<SocketAddr>,
     /// Its process on this machine, whose CPU and memory are then told
-    #[arg(long, value_name = "PID", requires = "target")]
+    #[arg(long, value_name = "PID", requires = "target", value_parser = values::process)]
     process: Option<u32>,
     /// Key of the product that is ordered, again and again
     #[arg(long, value_name = "KEY", default_value = "1010")]
@@ -144,8 +145,8 @@ pub(super) struct Shared {
     #[arg(long)]
     no_mail: bool,
     /// Programs that work for it, whose CPU counts, too: broker=PID,database=PID
-    #[arg(long, value_name = "NAME=PID", value_delimiter = ',')]
-    beside: Vec<String>,
+    #[arg(long, value_name = "NAME=PID", value_delimiter = ',', value_parser = values::program)]
+    beside: Vec<(String, u32)>,
     #[command(flatten)]
     output: Output,
 }
@@ -182,7 +183,7 @@ impl Bench {
             settle: self.place.settle,
         };
         let mut system = self.system(settings).await?;
-        system.beside = self.shared.beside()?;
+        system.beside.clone_from(&self.shared.beside);
         let limits = Limits::measure().await?;
         let measured = trial.run(&system).await?;
         let run = Run::new(words, &system, &measured, Some(limits), self.place.unaudited);
@@ -207,12 +208,11 @@ impl ProfileFlags {
     fn pace(&self, lang: Lang) -> Result<(Pace, String)> {
         let Self { profile, mut rate, mut duration, even, seed, closed, .. } = *self;
         if let Some(connections) = closed {
-            let places =
-                [("n", connections.to_string()), ("duration", humantime::format_duration(duration).to_string())];
+            let places = [
+                ("n", format::number(lang, connections as u64)),
+                ("duration", humantime::format_duration(duration).to_string()),
+            ];
             return Ok((Pace::For(duration), fill(word(lang, "bench_load_closed"), &places).into_owned()));
-        }
-        if !(rate.is_finite() && rate > 0.0) {
-            bail!("--rate {rate}: must be more than 0");
         }
         let (name, profile) = match profile {
             _ if !self.rates.is_empty() => {
@@ -227,6 +227,11 @@ impl ProfileFlags {
         let arrivals = if even { Arrivals::Even } else { Arrivals::Poisson(seed) };
         Ok((Pace::Open(Schedule::new(profile, arrivals)), in_words(lang, name, rate, duration, arrivals)))
     }
+}
+
+/// As many as there are ports for, and one at least.
+fn connections() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=65_535)
 }
 
 /// A rate at a time: `20@1m`.
@@ -253,15 +258,12 @@ impl Shared {
         let (settings, instances) = (Vec::new(), 1);
         Own { dwell: self.dwell.unwrap_or(dwell), mail: !self.no_mail, places, settings, instances }
     }
+}
 
-    fn beside(&self) -> Result<Vec<(String, u32)>> {
-        let pair = |text: &String| {
-            let (name, process) = text.split_once('=')?;
-            Some((name.to_owned(), process.parse().ok()?))
-        };
-        let parse = |text| pair(text).with_context(|| format!("--beside {text}: must be like broker=1234"));
-        self.beside.iter().map(parse).collect()
-    }
+/// A number that somebody chose, with the decimals that it has, three at most.
+fn in_digits(lang: Lang, number: f64) -> String {
+    let text = ((number * 1e3).round() / 1e3).to_string();
+    format::decimal(lang, number, text.split_once('.').map_or(0, |(_, decimals)| decimals.len()))
 }
 
 /// A load; `profile` is a key of words.
@@ -273,7 +275,7 @@ fn in_words(lang: Lang, profile: &str, rate: f64, duration: Duration, arrivals: 
     let duration = humantime::format_duration(duration).to_string();
     let places = [
         ("profile", word(lang, profile).to_owned()),
-        ("rate", rate.to_string()),
+        ("rate", in_digits(lang, rate)),
         ("duration", duration),
         ("spread", spread),
     ];

@@ -12,6 +12,7 @@ use super::{
     Shared, customers,
     document::Document,
     figures::Verdict,
+    in_digits,
     limits::Limits,
     measure::Trial,
     page::{self, SUMMARY},
@@ -26,6 +27,8 @@ use crate::{
         stats::Summary,
     },
     cli::{Settings, output::StatusLine},
+    domain::Lang,
+    pages::format,
 };
 
 /// Orders of each of the first batches, and the mean latency in milliseconds that the old report gives.
@@ -109,13 +112,14 @@ impl ReportFlags {
         let mut session = Session { system, customers: all, told: Vec::new(), batches: 0 };
         let tables = session.tables(self.messages, &status).await?;
         status.show("the auditor recounts log, store and mails");
+        let acknowledged = session.told.len() as u64;
         let audit = session.system.audit(session.told, &session.customers, true).await;
         let audit = audit.map_err(|error| format!("{error:#}"));
-        let verdict = Verdict::of(audit.as_ref());
+        let verdict = Verdict::of(acknowledged, audit.as_ref());
         let is_kept = verdict.is_kept();
         let report = Report {
             version: env!("CARGO_PKG_VERSION"),
-            machine: machine(),
+            machine: machine().to_string(),
             dwell_s: self.shared.dwell.unwrap_or(DWELL).as_secs_f64(),
             audit: verdict,
             tables: is_kept.then_some(tables),
@@ -167,12 +171,15 @@ impl Session {
     async fn batch(&mut self, pace: Pace, connections: usize) -> Result<Outcome> {
         self.batches += 1;
         let run = format!("{}-{}", self.customers.run, self.batches);
-        let customers = Customers { run, ..self.customers.clone() };
+        let customers = Customers { run: run.clone(), ..self.customers.clone() };
         let (about, settle) = (Duration::ZERO, Duration::ZERO);
         let load = Trial { customers: customers.clone(), pace, connections, about, settle }.load(&self.system);
         let outcome = load.run(Arc::default(), CancellationToken::new()).await;
         if let Some(complaint) = outcome.complaint() {
             bail!("the system does not take these orders: {complaint}");
+        }
+        if outcome.accepted().next().is_none() {
+            bail!("no order of {run} was acknowledged");
         }
         self.told.extend(outcome.acknowledged(&customers));
         Ok(outcome)
@@ -228,50 +235,53 @@ fn milliseconds(outcome: &Outcome) -> Summary {
 impl Report {
     fn document(&self, shared: &Shared) -> Document {
         let mut document = page::verdict(shared.output.lang, &self.audit);
-        document.text(format!("{}. Encargo {}.", self.machine, self.version));
+        let lang = shared.output.lang;
+        document.text(page::measured_on(lang));
         let Some(tables) = &self.tables else { return document };
         document.heading("bench_report_batches");
         let rows = tables.batches.iter().zip(BATCHES).map(|((count, ours), (_, old))| {
             vec![
                 count.to_string(),
-                format!("{old:.1}"),
-                format!("{:.2}", ours.mean),
-                format!("× {:.1}", old / ours.mean),
+                format::decimal(lang, old, 1),
+                format::decimal(lang, ours.mean, 2),
+                format!("× {}", format::decimal(lang, old / ours.mean, 1)),
             ]
         });
         document.table(&["bench_orders", "bench_old_ms", "bench_ours_ms", "bench_ratio"], rows.collect());
         document.heading("bench_report_at_once");
-        self.at_once(&mut document, tables);
+        self.at_once(&mut document, lang, tables);
         document.heading("bench_report_growth");
-        growth(&mut document, &tables.growth);
+        growth(&mut document, lang, &tables.growth);
         document.heading("bench_limits");
         let (least, p50) = (self.limits.acknowledgement_ms(), tables.growth.first().map_or(0.0, |at| at.answer_ms.p50));
-        let places = [("least", format!("{least:.2}")), ("ratio", format!("{:.1}", p50 / least))];
+        let places = [("least", document.decimal(least, 2)), ("ratio", document.decimal(p50 / least, 1))];
         document.say("bench_report_limit", &places);
         document
     }
 
-    fn at_once(&self, document: &mut Document, tables: &Tables) {
+    fn at_once(&self, document: &mut Document, lang: Lang, tables: &Tables) {
+        let decimal = |value: f64, digits: usize| format::decimal(lang, value, digits);
+        let old = |text: &str| if lang == Lang::Es { text.replace('.', ",") } else { text.to_owned() };
         let of = |value: fn(&Request) -> Option<f64>| Summary::of(tables.requests.iter().filter_map(value));
         let (intake, processing) = (of(|r| Some(r.intake_ms)), of(|r| Some(r.processing_s)));
         let mail = of(|request| request.mail_s);
         let range = |Summary { mean, min, max, .. }: Summary, digits: usize| {
-            format!("{mean:.digits$} ({min:.digits$}–{max:.digits$})")
+            format!("{} ({}–{})", decimal(mean, digits), decimal(min, digits), decimal(max, digits))
         };
         let mut rows = vec![
-            vec![document.word("bench_intake_ms").to_owned(), OLD_INTAKE.to_owned(), range(intake, 2)],
-            vec![document.word("bench_processing_s").to_owned(), OLD_PROCESSING.to_owned(), range(processing, 2)],
-            vec![document.word("bench_all_s").to_owned(), "240".to_owned(), format!("{:.2}", tables.all_s)],
+            vec![document.word("bench_intake_ms").to_owned(), old(OLD_INTAKE), range(intake, 2)],
+            vec![document.word("bench_processing_s").to_owned(), old(OLD_PROCESSING), range(processing, 2)],
+            vec![document.word("bench_all_s").to_owned(), "240".to_owned(), decimal(tables.all_s, 2)],
         ];
         if mail.count > 0 {
-            rows.push(vec![document.word("bench_mail_s").to_owned(), OLD_MAIL.to_owned(), range(mail, 3)]);
+            rows.push(vec![document.word("bench_mail_s").to_owned(), old(OLD_MAIL), range(mail, 3)]);
         }
         document.table(&["", "bench_old", "bench_ours"], rows);
-        let places = [("dwell", format!("{}", self.dwell_s)), ("timers", format!("{}", self.dwell_s * 3.0))];
+        let places = [("dwell", in_digits(lang, self.dwell_s)), ("timers", in_digits(lang, self.dwell_s * 3.0))];
         document.say("bench_report_processing", &places);
         let rows = tables.requests.iter().zip(1..).map(|(request, number)| {
-            let mail = request.mail_s.map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.3}"));
-            let cells = [format!("{:.2}", request.intake_ms), format!("{:.3}", request.processing_s), mail];
+            let mail = request.mail_s.map_or_else(|| "–".to_owned(), |seconds| decimal(seconds, 3));
+            let cells = [decimal(request.intake_ms, 2), decimal(request.processing_s, 3), mail];
             [number.to_string()].into_iter().chain(cells).collect()
         });
         let titles = ["bench_request", "bench_intake_ms", "bench_processing_s", "bench_mail_s"];
@@ -279,25 +289,27 @@ impl Report {
     }
 }
 
-fn growth(document: &mut Document, growth: &[Growth]) {
+fn growth(document: &mut Document, lang: Lang, growth: &[Growth]) {
+    let decimal = |value: f64, digits: usize| format::decimal(lang, value, digits);
+    let count = |count: u64| format::number(lang, count);
     let (Some(first), Some(last)) = (growth.first(), growth.last()) else { return };
     let (latency, rates) = (|at: &Growth| at.answer_ms.p50, |at: &Growth| at.accepted_per_s);
     let (p50, rate) = (Summary::of(growth.iter().map(latency)), Summary::of(growth.iter().map(rates)));
     let places = [
-        ("from", first.orders.to_string()),
-        ("to", last.orders.to_string()),
-        ("latency", format!("{:.2}", latency(last) / latency(first))),
-        ("latencies", format!("{:.2}–{:.2}", p50.min, p50.max)),
-        ("throughput", format!("{:.2}", rates(last) / rates(first))),
-        ("rates", format!("{:.0}–{:.0}", rate.min, rate.max)),
+        ("from", count(first.orders)),
+        ("to", count(last.orders)),
+        ("latency", decimal(latency(last) / latency(first), 2)),
+        ("latencies", format!("{}–{}", decimal(p50.min, 2), decimal(p50.max, 2))),
+        ("throughput", decimal(rates(last) / rates(first), 2)),
+        ("rates", format!("{}–{}", decimal(rate.min, 0), decimal(rate.max, 0))),
     ];
     document.say("bench_report_answer", &places);
     let mut titles = SUMMARY.to_vec();
     titles[0] = "bench_messages";
     titles.push("bench_accepted_s");
     let rows = growth.iter().map(|at| {
-        let mut row = page::row(&at.orders.to_string(), &at.answer_ms);
-        row.push(format!("{:.0}", at.accepted_per_s));
+        let mut row = page::row(lang, &count(at.orders), &at.answer_ms);
+        row.push(decimal(at.accepted_per_s, 0));
         row
     });
     document.table(&titles, rows.collect());
@@ -309,7 +321,7 @@ fn growth(document: &mut Document, growth: &[Growth]) {
     let throughput = vec![line("bench_line_accepted", |at| at.accepted_per_s)];
     let x = document.word("bench_messages").to_owned();
     for (title, lines) in [("bench_plot_growth_latency", latency), ("bench_plot_growth_throughput", throughput)] {
-        let finding = format!("{} → {}", first.orders, last.orders);
+        let finding = format!("{} → {}", count(first.orders), count(last.orders));
         let title = document.word(title).to_owned();
         document.plot(Plot { title, finding, x: x.clone(), lines, ..Plot::default() });
     }

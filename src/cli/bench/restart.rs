@@ -38,7 +38,7 @@ const FIRE_MAX: Duration = Duration::from_mins(5);
 #[command(after_help = "Example:\n  encargo bench restart --orders 150000 --dwell 30s --no-mail")]
 pub(super) struct Restart {
     /// Orders in flight when it is killed; they must all be placed within one dwell
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     orders: u64,
     #[command(flatten)]
     shared: Shared,
@@ -96,16 +96,19 @@ impl Restart {
                 self.orders
             );
         }
-        let memory_before = memory(&system).await?;
         let orders = outcome.accepted().count() as u64;
+        if orders == 0 {
+            bail!("no order was acknowledged, so none is in flight");
+        }
+        let memory_before = memory(&system).await?;
         let recovery = recover(&mut system, began + placed + dwell, orders as f64, &status).await?;
         let recovery = Recovery { memory_before, ..recovery };
         status.show("the others go on to their end");
         let is_over = system.settle(orders as f64, FIRE_MAX + dwell * 4, |_, _| {}).await?;
         let audit = system.audit(outcome.acknowledged(&all), &all, is_over).await;
-        let audit = Verdict::of(audit.map_err(|error| format!("{error:#}")).as_ref());
+        let audit = Verdict::of(orders, audit.map_err(|error| format!("{error:#}")).as_ref());
         let is_kept = audit.is_kept();
-        let (version, machine) = (env!("CARGO_PKG_VERSION"), machine());
+        let (version, machine) = (env!("CARGO_PKG_VERSION"), machine().to_string());
         let found = Found { version, machine, audit, orders, recovery: is_kept.then_some(recovery) };
         drop((status, system));
         self.shared.output.show(&found, &found.document(&self.shared))?;
@@ -150,19 +153,21 @@ async fn recover(system: &mut System, all_due: Instant, orders: f64, status: &St
 impl Found {
     fn document(&self, shared: &Shared) -> Document {
         let mut document = page::verdict(shared.output.lang, &self.audit);
-        document.text(format!("{}. Encargo {}.", self.machine, self.version));
+        document.text(page::measured_on(shared.output.lang));
         let Some(recovery) = &self.recovery else { return document };
         document.heading("bench_restart");
-        document.say("bench_restart_done", &[("n", self.orders.to_string())]);
+        document.say("bench_restart_done", &[("n", document.count(self.orders))]);
         let rows = [
-            ("bench_restart_ready", format!("{:.2} s", recovery.ready_s)),
-            ("bench_restart_first", format!("{:.2} s", recovery.first_timer_s)),
-            ("bench_restart_all", format!("{:.2} s", recovery.all_timers_s)),
-            ("bench_restart_before", format!("{:.0} MB", recovery.memory_before as f64 / 1e6)),
-            ("bench_restart_after", format!("{:.0} MB", recovery.memory_after as f64 / 1e6)),
+            ("bench_restart_ready", recovery.ready_s, 2, "s"),
+            ("bench_restart_first", recovery.first_timer_s, 2, "s"),
+            ("bench_restart_all", recovery.all_timers_s, 2, "s"),
+            ("bench_restart_before", recovery.memory_before as f64 / 1e6, 0, "MB"),
+            ("bench_restart_after", recovery.memory_after as f64 / 1e6, 0, "MB"),
         ];
-        let rows = rows.into_iter().map(|(key, value)| vec![document.word(key).to_owned(), value]);
-        let rows = rows.collect();
+        let row = |(key, value, digits, unit): (&str, f64, usize, &str)| {
+            vec![document.word(key).to_owned(), format!("{} {unit}", document.decimal(value, digits))]
+        };
+        let rows = rows.into_iter().map(row).collect();
         document.table(&["", "bench_value"], rows);
         document
     }

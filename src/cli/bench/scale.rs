@@ -23,14 +23,20 @@ use super::{
 };
 use crate::{
     app::offline,
-    bench::{load::Pace, process::machine},
+    bench::{
+        load::Pace,
+        process::{complaint, machine},
+    },
     cli::{
         Settings,
         flags::{LogFlag, MinInsyncFlag, ReplicationFlag, StoreFlag},
         interrupt::unless,
         output::explain,
+        values,
     },
     config,
+    domain::Lang,
+    pages::format,
     words::{fill, word},
 };
 
@@ -59,7 +65,7 @@ pub(super) struct Scale {
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u32).range(1..=64))]
     instances: Vec<u32>,
     /// How long orders come, each time
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = values::lasting)]
     duration: Duration,
     #[command(flatten)]
     shared: Shared,
@@ -112,7 +118,7 @@ impl Scale {
             self.shared.output.show(run, &page::of_run(self.shared.output.lang, run))?;
             return Ok(ExitCode::FAILURE);
         }
-        let found = Found { version: env!("CARGO_PKG_VERSION"), machine: machine(), cells, limits };
+        let found = Found { version: env!("CARGO_PKG_VERSION"), machine: machine().to_string(), cells, limits };
         self.shared.output.show(&found, &found.document(&self.shared))?;
         Ok(ExitCode::SUCCESS)
     }
@@ -153,7 +159,7 @@ impl Scale {
         let done =
             tokio::task::spawn_blocking(move || init.output()).await?.context("cannot start `encargo log init`")?;
         if !done.status.success() {
-            bail!("cannot make the topics: {}", String::from_utf8_lossy(&done.stderr).trim());
+            bail!("cannot make the topics: {}", complaint(&done.stderr));
         }
         Ok(())
     }
@@ -168,7 +174,7 @@ impl Scale {
         let places = vec![self.log.setting(), self.store.setting()];
         let own = Own { settings: topics, instances, ..self.shared.own(DWELL, places) };
         let mut system = System::own(settings, &own).await?;
-        system.beside = self.shared.beside()?;
+        system.beside.clone_from(&self.shared.beside);
         let trial = Trial {
             customers: customers("1010")?,
             pace: Pace::For(self.duration),
@@ -199,16 +205,17 @@ impl Found {
         let (Some(first), Some(best)) = (self.cells.first(), best) else {
             return Document::new(shared.output.lang, String::new(), false);
         };
+        let lang = shared.output.lang;
         let places = [
-            ("gain", format!("{:.2}", rate(best) / rate(first).max(f64::MIN_POSITIVE))),
+            ("gain", format::decimal(lang, rate(best) / rate(first).max(f64::MIN_POSITIVE), 2)),
             ("instances", best.instances.to_string()),
             ("partitions", best.partitions.to_string()),
         ];
-        let title = fill(word(shared.output.lang, "bench_scale_title"), &places).into_owned();
-        let mut document = Document::new(shared.output.lang, title, true);
-        document.text(format!("{}. {}. Encargo {}.", first.run.load, self.machine, self.version));
+        let title = fill(word(lang, "bench_scale_title"), &places).into_owned();
+        let mut document = Document::new(lang, title, true);
+        document.text(format!("{}. {}", first.run.load, page::measured_on(lang)));
         document.heading("bench_scale");
-        let rows = self.cells.iter().map(|cell| cell.row(rate(cell) / rate(first).max(f64::MIN_POSITIVE)));
+        let rows = self.cells.iter().map(|cell| cell.row(lang, rate(cell) / rate(first).max(f64::MIN_POSITIVE)));
         let titles = [
             "bench_partitions",
             "bench_instances",
@@ -223,7 +230,7 @@ impl Found {
         document.table(&titles, rows.collect());
         self.plot(&mut document, rate);
         document.heading("bench_limits");
-        let share = format!("{:.1}", rate(best) / self.limits.nothing_per_s * 100.0);
+        let share = document.decimal(rate(best) / self.limits.nothing_per_s * 100.0, 1);
         document.say("bench_scale_limit", &[("share", share)]);
         document
     }
@@ -247,14 +254,15 @@ impl Found {
 
 impl Cell {
     /// `gain` is beside the first cell.
-    fn row(&self, gain: f64) -> Vec<String> {
+    fn row(&self, lang: Lang, gain: f64) -> Vec<String> {
+        let decimal = |value: f64, digits: usize| format::decimal(lang, value, digits);
         let mut row = vec![self.partitions.to_string(), self.instances.to_string()];
         let Some(figures) = &self.run.figures else { return row };
         let Figures { accepted_per_s, completed_per_s, mails_per_s, acknowledgement_ms, cost, .. } = figures;
         let late = figures.lateness_ms.values().map(|late| late.p99).fold(0.0, f64::max);
-        row.extend([format!("{accepted_per_s:.0}"), format!("{completed_per_s:.0}"), format!("× {gain:.2}")]);
-        row.extend([format!("{mails_per_s:.0}"), format!("{:.1}", acknowledgement_ms.p99), format!("{late:.0}")]);
-        row.push(cost.as_ref().map_or_else(|| "–".to_owned(), |cost| format!("{:.3}", cost.cpu_per_1000)));
+        row.extend([decimal(*accepted_per_s, 0), decimal(*completed_per_s, 0), format!("× {}", decimal(gain, 2))]);
+        row.extend([decimal(*mails_per_s, 0), decimal(acknowledgement_ms.p99, 1), decimal(late, 0)]);
+        row.push(cost.as_ref().map_or_else(|| "–".to_owned(), |cost| decimal(cost.cpu_per_1000, 3)));
         row
     }
 }

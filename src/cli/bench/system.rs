@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    io,
     net::SocketAddr,
     path::PathBuf,
     time::{Duration, Instant},
@@ -9,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
+use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
     audit::{self, Facts, Placed, Report, Rules, Sources},
@@ -25,6 +27,8 @@ use crate::{
 
 /// How often it is asked whether all is over.
 const ASK: Duration = Duration::from_millis(100);
+/// Longest wait for a connection to a system that runs.
+const REACH_MAX: Duration = Duration::from_secs(10);
 
 /// What a system is told that starts here.
 #[derive(Debug, Clone)]
@@ -126,7 +130,7 @@ impl System {
             others.push(other.start().await?);
         }
         let servers = || [&server].into_iter().chain(&others);
-        let ops = servers().map(Server::ops).collect::<Result<_>>()?;
+        let ops = servers().map(|server| Ok(server.ops()?.with_token(&config.ops.token))).collect::<Result<_>>()?;
         let intakes = servers().map(|server| server.intake).collect();
         let processes = servers().map(Server::id).collect();
         let (own, host) = (Some((server, launch, folder)), "localhost".to_owned());
@@ -140,10 +144,16 @@ impl System {
             bail!("--target {}: must be an address like http://127.0.0.1:3000", target.intake);
         };
         let port = url.port_or_known_default().unwrap_or(80);
-        let mut found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
-        let intake = found.as_mut().ok().and_then(Iterator::next);
-        let intake = intake.with_context(|| format!("--target {}: there is no host {host}", target.intake))?;
-        let ops = Ops::at(&target.ops)?;
+        let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
+        let found: Vec<_> = found.map(Iterator::collect).unwrap_or_default();
+        if found.is_empty() {
+            bail!("--target {}: there is no host {host}", target.intake);
+        }
+        let reached = timeout(REACH_MAX, TcpStream::connect(&*found)).await.map_err(io::Error::from).flatten();
+        let intake = reached.and_then(|reached| reached.peer_addr());
+        let intake = intake.with_context(|| format!("--target {}: nobody takes orders there", target.intake))?;
+        let config = settings.load(&target.places)?.config;
+        let ops = Ops::at(&target.ops)?.with_token(&config.ops.token);
         ops.scrape().await.context("--ops must name the system's operations listener")?;
         let sink = match target.sink {
             Some(addr) => {
@@ -152,7 +162,6 @@ impl System {
             }
             None => None,
         };
-        let config = settings.load(&target.places)?.config;
         if !target.unaudited {
             let unseen = "no figure is given that nobody can check: name the system's log and store (--data, or --log and --store), \
                           or measure it --unaudited";

@@ -58,6 +58,38 @@ async fn a_system_that_runs_is_measured_and_one_whose_mails_do_not_come_gets_no_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_system_behind_a_token_is_measured_and_one_that_takes_no_order_gets_no_figures() {
+    let (folder, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = folder.path().join("data");
+    let (token, file) = ("a token of the operations listener", folder.path().join("token"));
+    std::fs::write(&file, format!("{token}\n")).unwrap();
+    let mut launch = launch(&data, "none:");
+    launch.variables.push(("ENCARGO_OPS_TOKEN".into(), token.into()));
+    let server = launch.start().await.unwrap();
+    let ops = format!("http://{}", server.ops);
+    let run = |target: &str, is_known: bool| {
+        let place = ["--target", target, "--ops", &ops, "--data", data.to_str().unwrap()];
+        let mut bench = bench(work.path(), &[&place[..], &["--rate", "20", "--duration", "1s"]].concat());
+        bench.envs(is_known.then_some(("ENCARGO_OPS_TOKEN_FILE", &file)));
+        let done = output(&mut bench);
+        (done.status.code(), String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap())
+    };
+    let target = format!("http://{}", server.intake);
+    let (code, said, error) = run(&target, false);
+    assert!(code == Some(1) && said.is_empty() && error.contains("set ops.token, or ops.token_file"), "{error}");
+    let (code, said, error) = run(&target, true);
+    assert!(code == Some(0) && said.starts_with("# Every promise was kept") && said.contains("p99"), "{said}{error}");
+
+    // somebody listens, and hangs up
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let (code, said, error) = run(&target, true);
+    assert!(code == Some(1) && said.starts_with("# No order was acknowledged"), "{said}{error}");
+    assert!(said.contains("no answer") && !said.contains("p99"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_system_that_runs_is_judged_by_the_flows_that_its_orders_began_with() {
     let (folder, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let data = folder.path().join("data");

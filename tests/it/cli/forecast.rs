@@ -36,7 +36,8 @@ fn what_will_come_is_told_with_its_past_error() {
     let spanish =
         ["forecast", "--history", "orders.csv", "--special", "days.txt", "--lang", "es", "--html", "page.html"];
     let closed = run(path, &spanish).ok();
-    assert!(closed.starts_with("# Como mucho 0.0 pedidos por minuto"), "{closed}");
+    assert!(closed.starts_with("# Como mucho 0,0 pedidos por minuto"), "{closed}");
+    assert!(closed.contains("este modelo (perfil de la semana)"), "{closed}");
     let page = std::fs::read_to_string(path.join("page.html")).unwrap();
     assert!(page.contains("<svg class=\"plot\"") && page.contains("lang=\"es\""));
 }

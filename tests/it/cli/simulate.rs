@@ -25,3 +25,18 @@ fn policies_are_compared_on_the_same_orders() {
     let few = run(folder.path(), &["simulate", "demand", "--history", "day.csv"]);
     assert!(few.status == 1 && few.err.contains("three weeks are needed"), "{few:?}");
 }
+
+#[test]
+fn that_nobody_can_carry_the_peak_is_said_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let demand = ["simulate", "demand", "--shop", "calm", "--weeks", "1"];
+    let run = |more: &[&str]| run(folder.path(), &[&demand[..], more].concat()).ok();
+    let short = run(&["--capacity", "100", "--partitions", "3"]);
+    assert!(short.starts_with("# 3 instances cannot carry the peak"), "{short}");
+    assert!(short.contains("--partitions") && !short.contains("no order is late"), "{short}");
+    assert!(!short.contains("came all at once"), "{short}");
+    let enough = run(&["--lang", "es"]);
+    assert!(enough.contains("ningún pedido llega tarde") && !enough.contains("--partitions"), "{enough}");
+    let late: Vec<_> = enough.split('|').filter(|cell| cell.trim().ends_with(" %") && cell.contains(',')).collect();
+    assert_eq!(late.len(), 5, "a comma before the decimals of each policy: {enough}");
+}
