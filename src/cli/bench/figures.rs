@@ -132,7 +132,7 @@ impl Verdict {
                 repeats_counted: facts.repeats_counted,
                 objections: report.objections.clone(),
             },
-            Err(why) => Self { not_audited: Some(why.clone()), ..Self::default() },
+            Err(why) => Self { acknowledged, not_audited: Some(why.clone()), ..Self::default() },
         }
     }
 }

@@ -61,7 +61,7 @@ async fn a_system_that_runs_is_measured_and_one_whose_mails_do_not_come_gets_no_
 async fn a_system_behind_a_token_is_measured_and_one_that_takes_no_order_gets_no_figures() {
     let (folder, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let data = folder.path().join("data");
-    let (token, file) = ("a token of the operations listener", folder.path().join("token"));
+    let (token, file) = ("a-token-of-the-operations-listener", folder.path().join("token"));
     std::fs::write(&file, format!("{token}\n")).unwrap();
     let mut launch = launch(&data, "none:");
     launch.variables.push(("ENCARGO_OPS_TOKEN".into(), token.into()));
