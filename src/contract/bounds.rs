@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::decimal::Decimal;
 
@@ -25,8 +25,10 @@ pub(super) fn compare(read: &Map<String, Value>, written: &Map<String, Value>, m
     let said = |keyword: &str| written.get(keyword).map_or("no bound".to_owned(), |bound| format!("{bound}"));
     for keyword in UPPER.into_iter().chain(LOWER).chain(LEAST).chain([MULTIPLE]) {
         // up to draft 4, false goes without saying
-        let of = |keywords: &Map<String, Value>| keywords.get(keyword).filter(|bound| **bound != json!(false)).cloned();
-        let least = LEAST.contains(&keyword).then(|| json!(0));
+        let of = |keywords: &Map<String, Value>| {
+            keywords.get(keyword).filter(|bound| **bound != Value::Bool(false)).cloned()
+        };
+        let least = LEAST.contains(&keyword).then(|| Value::from(0));
         let (bound, other) = (of(read), of(written).or(least));
         match [&bound, &other].map(|bound| bound.as_ref().map(Decimal::of)) {
             [None, _] => {}

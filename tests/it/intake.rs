@@ -124,7 +124,7 @@ async fn every_wrong_field_is_named() {
     assert_eq!(plain.send().await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert!(shop.ids().is_empty());
     let metrics = shop.metrics();
-    assert!(metrics.contains("encargo_orders_refused_total{reason=\"invalid\"} 9"), "{metrics}");
+    assert!(metrics.contains("encargo_orders_refused_total{reason=\"invalid\"} 10"), "{metrics}");
 }
 
 #[tokio::test]
