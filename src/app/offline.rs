@@ -47,7 +47,10 @@ pub async fn delete_topics(config: &Config, names: Vec<String>) -> Result<()> {
             Ok(tokio::task::spawn_blocking(delete).await??)
         }
         #[cfg(not(feature = "kafka"))]
-        LogUrl::Kafka(_) => Err(super::without_kafka()),
+        LogUrl::Kafka(_) => {
+            drop(names);
+            Err(super::without_kafka())
+        }
     }
 }
 

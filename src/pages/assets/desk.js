@@ -9,8 +9,7 @@ function dress(page) {
   for (const button of page.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
   const bar = find("live", page), button = find("pause", page);
   if (!bar) return; // the page is too dear to be followed
-  const { live, lost, paused, pause, goOn } = bar.dataset;
-  const isOld = "old" in find("clock", page).dataset;
+  const { live, lost, old, paused, pause, goOn } = bar.dataset, isOld = old !== undefined;
   bar.className = isPaused || isOld ? "live end" : isLive ? "live" : "live re";
   if (isPaused || !isLive || !isOld) bar.firstElementChild.textContent = isPaused ? paused : isLive ? live : lost;
   button.textContent = isPaused ? goOn : pause;
@@ -39,6 +38,6 @@ document.addEventListener("click", ({ target }) => {
 });
 setInterval(() => {
   const shown = find("clock");
-  if (shown && !isPaused && isLive && !("old" in shown.dataset)) shown.textContent = clock(new Date(now()));
+  if (shown && !isPaused && isLive && !("old" in find("live").dataset)) shown.textContent = clock(new Date(now()));
 }, 1000);
 dress(document);
