@@ -60,7 +60,9 @@ async fn a_client_with_fifty_times_its_share_refuses_nobody_else() {
         assert!(retry_after >= 1);
         let problem: serde_json::Value = refused.json().await.unwrap();
         assert_eq!(problem["type"], "urn:encargo:problem:over-share");
-        assert_eq!((&problem["waiting"], &problem["waiting_yours"]), (&taken.into(), &taken.into()));
+        assert_eq!(problem["waiting_yours"], taken);
+        // one that is let in while the gate looks may count twice until it looks again
+        assert!(problem["waiting"].as_u64() >= Some(taken), "{problem}");
 
         // the same in the words of the old form
         let form = shop.form("value=1").header("x-forwarded-for", "192.0.2.0").send().await.unwrap();
