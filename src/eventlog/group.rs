@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, NewRecord, Position, Record, Result, TopicPartition};
+use super::{Error, NewRecord, Position, Record, Result, TopicInfo, TopicPartition};
 
 /// How far a group has come in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,21 @@ impl Lag {
     pub const fn records(&self) -> u64 {
         self.end.saturating_sub(self.next)
     }
+}
+
+/// How far a group is behind in each partition of some topics, by what is known of all topics and groups.
+pub(super) fn lag(known: &[TopicInfo], groups: &[GroupInfo], group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
+    let offsets = groups.iter().find(|info| info.name == group).map_or(&[][..], |info| &info.offsets);
+    let mut lags = Vec::new();
+    for name in topics {
+        let topic = known.iter().find(|topic| topic.name == *name).ok_or_else(|| Error::Unknown((*name).into()))?;
+        for (range, partition) in topic.partitions.iter().zip(0..) {
+            let tp = TopicPartition { topic: topic.name.clone(), partition };
+            let next = offsets.iter().find(|offset| offset.tp == tp).map_or(range.start, |offset| offset.offset);
+            lags.push(Lag { tp, next: next.max(range.start), end: range.end });
+        }
+    }
+    Ok(lags)
 }
 
 /// What a member will commit.

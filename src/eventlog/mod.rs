@@ -164,22 +164,7 @@ pub trait EventLog: Send + Sync {
     /// How far a group is behind in each partition of some topics: cheap enough to be asked every second. Where nothing but
     /// transactions' markers is left on a cluster, that is known from the second look on.
     fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
-        let (known, groups) = (self.topics()?, self.groups()?);
-        let offsets = groups.iter().find(|info| info.name == group).map_or(&[][..], |info| &info.offsets);
-        let mut lags = Vec::new();
-        for name in topics {
-            let topic = known.iter().find(|topic| topic.name == *name).ok_or_else(|| Error::Unknown((*name).into()))?;
-            for (range, partition) in topic.partitions.iter().zip(0..) {
-                let tp = TopicPartition { topic: topic.name.clone(), partition };
-                let next = offsets.iter().find(|offset| offset.tp == tp).map_or(range.start, |offset| offset.offset);
-                let mut lag = Lag { tp, next: next.max(range.start), end: range.end };
-                if lag.records() > 0 && !self.has_record(&lag.tp, lag.next)? {
-                    lag.next = lag.end;
-                }
-                lags.push(lag);
-            }
-        }
-        Ok(lags)
+        group::lag(&self.topics()?, &self.groups()?, group, topics)
     }
 
     /// The first offset whose record is not older than `at` (Kafka's ListOffsets by time); the end when all are.

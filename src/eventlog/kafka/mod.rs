@@ -325,7 +325,9 @@ impl EventLog for KafkaLog {
     fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
         let mut lags = self.0.group_lag(group, topics)?;
         for lag in lags.iter_mut().filter(|lag| lag.records() > 0) {
-            if self.0.gaps.is_empty(group, lag, || self.has_record(&lag.tp, lag.next)) {
+            // a reader would wait for an open transaction, up to its time-out; its end moves the partition's
+            let is_open = || Ok::<_, Error>(self.0.topics.written(&lag.tp)? > lag.end);
+            if self.0.gaps.is_empty(group, lag, || Ok(is_open()? || self.has_record(&lag.tp, lag.next)?)) {
                 lag.next = lag.end;
             }
         }

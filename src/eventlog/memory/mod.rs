@@ -27,8 +27,8 @@ use self::{
     partition::{Limit, Partition, Topic},
 };
 use super::{
-    BoxFuture, Deletes, Error, EventLog, GroupInfo, Keeping, Member, MemberMode, NewRecord, Position, Reader, Record,
-    Result, TopicInfo, TopicPartition, TopicSpec, check_spec,
+    BoxFuture, Deletes, Error, EventLog, GroupInfo, Keeping, Lag, Member, MemberMode, NewRecord, Position, Reader,
+    Record, Result, TopicInfo, TopicPartition, TopicSpec, check_spec,
 };
 use crate::{clock::Clock, domain::Timestamp};
 
@@ -247,6 +247,16 @@ impl EventLog for MemoryLog {
 
     fn owners(&self, group: &str) -> Result<Vec<(TopicPartition, String)>> {
         Ok(self.state()?.groups.get(group).map(Group::owners).unwrap_or_default())
+    }
+
+    fn lag(&self, group: &str, topics: &[&str]) -> Result<Vec<Lag>> {
+        let mut lags = super::group::lag(&self.topics()?, &self.groups()?, group, topics)?;
+        for lag in lags.iter_mut().filter(|lag| lag.records() > 0) {
+            if !self.has_record(&lag.tp, lag.next)? {
+                lag.next = lag.end;
+            }
+        }
+        Ok(lags)
     }
 
     fn offset_at(&self, partition: &TopicPartition, at: Timestamp) -> Result<u64> {
