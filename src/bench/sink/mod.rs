@@ -133,6 +133,13 @@ impl Default for Setup {
     }
 }
 
+impl Setup {
+    /// With what most relays offer.
+    pub fn usual() -> Self {
+        Self { capabilities: "PIPELINING CHUNKING SMTPUTF8", ..Self::default() }
+    }
+}
+
 struct State {
     setup: Setup,
     commands: Mutex<Vec<String>>,
@@ -162,7 +169,7 @@ impl Sink {
 
     /// One that only counts.
     pub async fn counting() -> Self {
-        Self::with(Setup { capabilities: "PIPELINING", keep: Keep::Nothing, ..Setup::default() }).await
+        Self::with(Setup { keep: Keep::Nothing, ..Setup::usual() }).await
     }
 
     /// On a free port of loopback, set up as it is wanted.
@@ -315,8 +322,8 @@ impl State {
         locked(&self.trouble).as_mut()?.strike(step)
     }
 
-    /// A mail was accepted; `body` is stuffed, and ends with the line before the dot.
-    fn keep(&self, secured: bool, from: &str, to: &str, body: &[u8]) {
+    /// A mail was accepted; `raw` makes it of `body`, which is as it came.
+    fn keep(&self, secured: bool, from: &str, to: &str, body: &[u8], raw: fn(&[u8]) -> Vec<u8>) {
         match self.setup.keep {
             Keep::Nothing => {}
             Keep::Facts => {
@@ -329,8 +336,8 @@ impl State {
                 }
             }
             Keep::All => {
-                let raw = session::unstuffed(body);
-                locked(&self.mails).push(Received { secured, from: from.to_owned(), to: to.to_owned(), raw });
+                let (from, to, raw) = (from.to_owned(), to.to_owned(), raw(body));
+                locked(&self.mails).push(Received { secured, from, to, raw });
             }
         }
         self.accepted.fetch_add(1, Relaxed);

@@ -123,6 +123,7 @@ impl Session {
                             replies = self.mail(&from, &to).await?;
                         }
                     }
+                    "BDAT" => replies.extend(self.chunk(&line, &from, &to).await?),
                     "RSET" | "NOOP" => replies.extend(b"250 2.0.0 ok\r\n"),
                     "QUIT" => return self.write(b"221 2.0.0 bye\r\n").await,
                     _ => replies.extend(b"500 5.5.1 what?\r\n"),
@@ -215,14 +216,29 @@ impl Session {
             self.fill().await?;
         }
         let fault = self.state.fault(Step::Dot);
-        let refused = match &fault {
-            Some(Fault::Reply(reply) | Fault::Drip(reply)) => !reply.starts_with('2'),
-            _ => false,
-        };
-        if !refused {
-            self.state.keep(self.secured, from, to, &self.buffer[..self.buffer.len() - 3]);
+        if !is_refusal(fault.as_ref()) {
+            self.state.keep(self.secured, from, to, &self.buffer[..self.buffer.len() - 3], unstuffed);
         }
         self.buffer.clear();
+        self.answer(fault, "250 2.0.0 queued").await
+    }
+
+    /// Takes a mail that is one chunk, and returns the reply.
+    async fn chunk(&mut self, line: &str, from: &str, to: &str) -> io::Result<Vec<u8>> {
+        let Some(length) = line.strip_prefix("BDAT ").and_then(|rest| rest.strip_suffix(" LAST")?.parse().ok()) else {
+            return Ok(b"501 5.5.4 one chunk for each mail here\r\n".to_vec());
+        };
+        while self.buffer.len() < length {
+            self.fill().await?;
+        }
+        let mail: Vec<u8> = self.buffer.drain(..length).collect();
+        if to.is_empty() {
+            return Ok(b"554 5.5.1 no valid recipients\r\n".to_vec());
+        }
+        let fault = self.state.fault(Step::Dot);
+        if !is_refusal(fault.as_ref()) {
+            self.state.keep(self.secured, from, to, &mail, <[u8]>::to_vec);
+        }
         self.answer(fault, "250 2.0.0 queued").await
     }
 
@@ -274,7 +290,12 @@ impl Session {
     }
 }
 
-pub(super) fn unstuffed(body: &[u8]) -> Vec<u8> {
+/// Whether what happens at the end of a mail says that it was not taken.
+fn is_refusal(fault: Option<&Fault>) -> bool {
+    matches!(fault, Some(Fault::Reply(reply) | Fault::Drip(reply)) if !reply.starts_with('2'))
+}
+
+fn unstuffed(body: &[u8]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(body.len());
     for line in body.split_inclusive(|byte| *byte == b'\n') {
         raw.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));

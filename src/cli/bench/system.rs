@@ -302,5 +302,5 @@ pub(super) fn waiting(scrape: &Scrape) -> f64 {
 
 /// A mail server that keeps what the auditor judges by.
 pub(super) fn facts_only() -> Setup {
-    Setup { keep: Keep::Facts, ..Setup::default() }
+    Setup { keep: Keep::Facts, ..Setup::usual() }
 }

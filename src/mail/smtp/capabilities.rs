@@ -7,6 +7,8 @@ use super::reply::Reply;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Capabilities {
     pub(super) pipelining: bool,
+    /// It takes a mail by its length (RFC 3030).
+    pub(super) chunking: bool,
     pub(super) smtputf8: bool,
     pub(super) starttls: bool,
     /// It has AUTH, with whatever mechanisms.
@@ -25,6 +27,7 @@ impl Capabilities {
             let mut words = line.split([' ', '=']).map(str::to_ascii_uppercase);
             match words.next().as_deref() {
                 Some("PIPELINING") => caps.pipelining = true,
+                Some("CHUNKING") => caps.chunking = true,
                 Some("SMTPUTF8") => caps.smtputf8 = true,
                 Some("STARTTLS") => caps.starttls = true,
                 Some("AUTH") => {
@@ -49,10 +52,11 @@ mod tests {
 
     #[test]
     fn capabilities_are_read_however_they_are_written() {
-        let text = "relay.example at your service\nPipelining\nauth=LOGIN\nAUTH PLAIN CRAM-MD5 XOAUTH2 OAuthBearer\nSIZE 1000\nSMTPUTF8";
+        let text = "relay.example at your service\nPipelining\nauth=LOGIN\nAUTH PLAIN CRAM-MD5 XOAUTH2 OAuthBearer\nSIZE 1000\nSMTPUTF8\nChunking";
         let caps = Capabilities::of(&Reply { code: 250, status: None, text: text.into() });
         let expected = Capabilities {
             pipelining: true,
+            chunking: true,
             smtputf8: true,
             starttls: false,
             auth: true,

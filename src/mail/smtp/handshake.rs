@@ -1,6 +1,9 @@
 //! From the first byte to a session that takes mails: greeting, EHLO, STARTTLS and EHLO again, AUTH.
 
-use std::io;
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use tokio::net::{TcpStream, lookup_host};
 
@@ -44,6 +47,8 @@ pub(super) struct Opener {
     pub(super) timeouts: Timeouts,
     /// `None` where there is no TLS.
     pub(super) tls: Option<Connector>,
+    /// Whether it keeps what it says of CHUNKING.
+    pub(super) chunks: Arc<AtomicBool>,
 }
 
 impl Opener {

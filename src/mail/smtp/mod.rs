@@ -19,7 +19,7 @@ mod wire;
 
 use std::{
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -55,7 +55,8 @@ impl Smtp {
         let tls = if server.tls == Tls::None { None } else { Some(Connector::new(&server)?) };
         let rate = server.rate_max.map(|rate| Rate::new(rate, clock.clone()));
         let seats = Seats::new(server.connections_max);
-        Ok(Self { opener: Opener { server, host, timeouts, tls }, rate, clock, idle: Mutex::default(), seats })
+        let chunks = Arc::new(AtomicBool::new(true));
+        Ok(Self { opener: Opener { server, host, timeouts, tls, chunks }, rate, clock, idle: Mutex::default(), seats })
     }
 
     async fn deliver_one(&self, message: &Message) -> Outcome {
@@ -65,7 +66,7 @@ impl Smtp {
         let failed_before = message.attempt > 1;
         if let Some(mut session) = self.take_idle(failed_before).await {
             // that an old session has ended says nothing about the server: only a new one counts then
-            match session.send(message).await {
+            match session.send(message, self.clock.monotonic()).await {
                 End::Stale => {}
                 end => return self.finish(session, end).await,
             }
@@ -73,7 +74,7 @@ impl Smtp {
         match self.open(failed_before).await {
             Err(not_open) => not_open.into(),
             Ok(mut session) => {
-                let end = session.send(message).await;
+                let end = session.send(message, self.clock.monotonic()).await;
                 self.finish(session, end).await
             }
         }

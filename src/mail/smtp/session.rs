@@ -1,4 +1,12 @@
-use std::time::Duration;
+mod chunk;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use super::{
     capabilities::Capabilities,
@@ -11,9 +19,12 @@ use super::{
 };
 use crate::{
     clock::Monotonic,
+    domain::EmailAddress,
     mail::{Message, Outcome, Scope},
 };
 
+/// A session that answered no longer ago takes the next mail in one write.
+const FRESH: Duration = Duration::from_secs(1);
 /// After so many failures in a row that were not about a recipient, the session itself is at fault.
 const FAILURES_MAX: u32 = 2;
 
@@ -22,6 +33,8 @@ pub(super) struct Session {
     connection: Connection,
     _seat: Seat,
     caps: Capabilities,
+    /// Whether the server keeps what it says of CHUNKING; for all its sessions.
+    chunks: Arc<AtomicBool>,
     dot_timeout: Duration,
     mails: u32,
     failures: u32,
@@ -69,8 +82,8 @@ impl Session {
     /// `now` is when it counts as proven, until a mail is accepted on it.
     pub(super) async fn open(opener: &Opener, seat: Seat, now: Monotonic) -> Result<Self, ConnectError> {
         let (connection, caps) = opener.open().await?;
-        let dot_timeout = opener.timeouts.dot;
-        Ok(Self { connection, _seat: seat, caps, dot_timeout, mails: 0, failures: 0, proven_at: now })
+        let (chunks, dot_timeout) = (opener.chunks.clone(), opener.timeouts.dot);
+        Ok(Self { connection, _seat: seat, caps, chunks, dot_timeout, mails: 0, failures: 0, proven_at: now })
     }
 
     /// When it last took a mail. A failure makes it no younger.
@@ -110,7 +123,7 @@ impl Session {
     }
 
     /// Sends one mail.
-    pub(super) async fn send(&mut self, message: &Message) -> End {
+    pub(super) async fn send(&mut self, message: &Message, now: Monotonic) -> End {
         let path = Path::of(message);
         if path.international && !self.caps.smtputf8 {
             let reason = "the address has non-ASCII characters, which the server does not take (no SMTPUTF8)";
@@ -121,6 +134,10 @@ impl Session {
         if !self.connection.is_quiet() {
             // it says goodbye, or something of which nobody knows what it answers
             return if used { End::Stale } else { broken(&Failure::OutOfStep) };
+        }
+        let is_fresh = now.saturating_sub(self.proven_at) <= FRESH;
+        if is_fresh && self.caps.pipelining && self.caps.chunking && self.chunks.load(Relaxed) {
+            return self.chunk(message, &path, used).await;
         }
         match self.envelope(&path).await {
             Ok(Envelope::Accepted) => self.data(message, &path).await,
@@ -201,15 +218,9 @@ impl Session {
         if let Err(e) = self.connection.flush().await {
             return End::Broken(Outcome::Transient(Scope::Relay, format!("while the mail was written: {e}")));
         }
-        let answer = match self.connection.read_within(self.dot_timeout).await {
-            Ok(answer) => answer,
-            Err(e) => return End::Broken(Outcome::Ambiguous(format!("after the mail was written: {e}"))),
-        };
-        match answer.code {
-            200..=299 => End::InStep(Step::End, Outcome::Sent(answer.describe())),
-            421 => End::Broken(refusal(Step::End, &answer, &message.to, path.international)),
-            400..=599 => End::InStep(Step::End, refusal(Step::End, &answer, &message.to, path.international)),
-            _ => End::Broken(Outcome::Ambiguous(format!("end of mail: {}", answer.describe()))),
+        match self.connection.read_within(self.dot_timeout).await {
+            Ok(answer) => verdict(&answer, &message.to, path.international),
+            Err(e) => End::Broken(Outcome::Ambiguous(format!("after the mail was written: {e}"))),
         }
     }
 
@@ -225,6 +236,16 @@ impl Session {
     pub(super) async fn quit(mut self) {
         self.connection.out.extend_from_slice(b"QUIT\r\n");
         let _ = self.connection.flush().await; // the session is over either way
+    }
+}
+
+/// What the answer to a whole mail says.
+fn verdict(answer: &Reply, to: &EmailAddress, international: bool) -> End {
+    match answer.code {
+        200..=299 => End::InStep(Step::End, Outcome::Sent(answer.describe())),
+        421 => End::Broken(refusal(Step::End, answer, to, international)),
+        400..=599 => End::InStep(Step::End, refusal(Step::End, answer, to, international)),
+        _ => End::Broken(Outcome::Ambiguous(format!("end of mail: {}", answer.describe()))),
     }
 }
 

@@ -1,5 +1,5 @@
-//! A mail as it crosses the wire (RFC 5321 §4.5.2): dots doubled, the lone dot at the end, and nothing that a server
-//! could take for the end before that.
+//! A mail as it crosses the wire: after DATA (RFC 5321 §4.5.2) with its dots doubled and the lone dot at the end, after BDAT
+//! (RFC 3030 §2) as it is, behind its length; and nothing that a server could take for the end before that.
 
 /// Longest line without its end, in bytes (RFC 5321 §4.5.3.1.6).
 const LINE_MAX: usize = 998;
@@ -19,39 +19,53 @@ pub(super) enum Flaw {
 pub(super) fn append(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Flaw> {
     let begin = out.len();
     out.reserve(raw.len() + raw.len() / 64 + 8);
-    let mut rest = raw;
-    while !rest.is_empty() {
-        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-        let (line, after) = rest.split_at(end);
-        rest = after;
-        if let Err(flaw) = append_line(line, out) {
-            out.truncate(begin);
-            return Err(flaw);
+    for line in lines(raw) {
+        let text = line.inspect_err(|_| out.truncate(begin))?;
+        if text.first() == Some(&b'.') {
+            out.push(b'.');
         }
+        out.extend_from_slice(text);
+        out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b".\r\n");
     Ok(())
 }
 
-/// `line` with its line feed, which only the last line may lack.
-fn append_line(line: &[u8], out: &mut Vec<u8>) -> Result<(), Flaw> {
+/// Appends BDAT and the mail as its only chunk. On a flaw `out` is left as it was.
+pub(super) fn append_chunk(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Flaw> {
+    for line in lines(raw) {
+        line?;
+    }
+    let end: &[u8] = if raw.is_empty() || raw.ends_with(b"\n") { b"" } else { b"\r\n" };
+    out.extend_from_slice(format!("BDAT {} LAST\r\n", raw.len() + end.len()).as_bytes());
+    out.extend_from_slice(raw);
+    out.extend_from_slice(end);
+    Ok(())
+}
+
+/// The lines without their ends; only the last one may lack it.
+fn lines(raw: &[u8]) -> impl Iterator<Item = Result<&[u8], Flaw>> {
+    let mut rest = raw;
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        let (line, after) = rest.split_at(end);
+        rest = after;
+        (!line.is_empty()).then(|| text_of(line))
+    })
+}
+
+fn text_of(line: &[u8]) -> Result<&[u8], Flaw> {
     let text = match line {
         [text @ .., b'\r', b'\n'] => text,
         [.., b'\n'] => return Err(Flaw::BareLineEnd),
         text => text,
     };
     match memchr::memchr2(b'\r', 0, text) {
-        Some(at) if text[at] == 0 => return Err(Flaw::Nul),
-        Some(_) => return Err(Flaw::BareLineEnd),
-        None if text.len() > LINE_MAX => return Err(Flaw::LongLine),
-        None => {}
+        Some(at) if text[at] == 0 => Err(Flaw::Nul),
+        Some(_) => Err(Flaw::BareLineEnd),
+        None if text.len() > LINE_MAX => Err(Flaw::LongLine),
+        None => Ok(text),
     }
-    if text.first() == Some(&b'.') {
-        out.push(b'.');
-    }
-    out.extend_from_slice(text);
-    out.extend_from_slice(b"\r\n");
-    Ok(())
 }
 
 #[cfg(test)]
@@ -72,6 +86,20 @@ mod tests {
         assert_eq!(on_the_wire(b"A: b\r\n\r\n.\r\n..\r\na.\r\n").unwrap(), b"A: b\r\n\r\n..\r\n...\r\na.\r\n.\r\n");
         assert_eq!(on_the_wire(b"no end").unwrap(), b"no end\r\n.\r\n");
         assert_eq!(on_the_wire(b"").unwrap(), b".\r\n");
+    }
+
+    #[test]
+    fn a_chunk_is_the_mail_behind_its_length() {
+        let chunk = |raw: &[u8]| {
+            let mut out = b"RCPT".to_vec();
+            let result = append_chunk(raw, &mut out);
+            assert!(out.starts_with(b"RCPT") && (result.is_ok() || out.len() == 4));
+            result.map(|()| String::from_utf8(out.split_off(4)).unwrap())
+        };
+        assert_eq!(chunk(b"A: b\r\n\r\n.\r\n").unwrap(), "BDAT 11 LAST\r\nA: b\r\n\r\n.\r\n");
+        assert_eq!(chunk(b"no end").unwrap(), "BDAT 8 LAST\r\nno end\r\n");
+        assert_eq!(chunk(b"").unwrap(), "BDAT 0 LAST\r\n");
+        assert_eq!(chunk(b"a\nMAIL FROM:<x@y>\r\n"), Err(Flaw::BareLineEnd));
     }
 
     #[test]
