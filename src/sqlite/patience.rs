@@ -6,7 +6,7 @@ use crate::clock::{Clock, Monotonic};
 
 /// Time between the beginnings of two transactions, where that brings company: an fsync is over sooner than that on many disks, and
 /// each job would have one to itself.
-const APART: Duration = Duration::from_millis(2);
+const APART: Duration = Duration::from_millis(4);
 /// Transactions without a wait after one that was in vain: so many at first, twice as many each time, at most so many.
 const SKIPPED: std::ops::RangeInclusive<u32> = 2..=64;
 
@@ -26,17 +26,15 @@ impl Patience {
         Self { clock, soonest: Monotonic::ZERO, skip: 0, skip_next: *SKIPPED.start() }
     }
 
-    /// Waits where that is worth it; to be called before each transaction. `queued` counts those who have come.
-    pub(super) fn wait(&mut self, queued: impl Fn() -> usize) {
+    /// Waits where that is worth it; to be called before each transaction. `quiet_for` says how long ago the last one came.
+    pub(super) fn wait(&mut self, quiet_for: impl Fn() -> Duration) {
         let wait = self.soonest.saturating_sub(self.clock.monotonic());
         if !wait.is_zero() {
             if self.skip > 0 {
                 self.skip -= 1;
             } else {
-                self.clock.park(wait / 2);
-                let early = queued();
-                self.clock.park(wait / 2);
-                self.learn(queued() > early);
+                self.clock.park(wait);
+                self.learn(quiet_for() < wait / 2);
             }
         }
         self.soonest = self.clock.monotonic() + APART;
@@ -59,30 +57,30 @@ mod tests {
     use super::*;
     use crate::domain::Timestamp;
 
-    /// How many of 1,000 transactions, one right after the other, waited, when `come` say how many have come at each look.
-    fn waits(come: impl Fn(usize) -> usize) -> usize {
+    /// How many of 1,000 transactions, one right after the other, waited, when the last one came so long before the end.
+    fn waits(quiet_for: Duration) -> usize {
         let clock = Clock::manual(Timestamp::default());
         let mut patience = Patience::new(clock.clone());
         let looks = Cell::new(0);
         for _ in 0..1_000 {
             patience.wait(|| {
                 looks.set(looks.get() + 1);
-                come(looks.get())
+                quiet_for
             });
             clock.advance(Duration::from_micros(300));
         }
-        looks.get() / 2
+        looks.get()
     }
 
     #[test]
     fn it_waits_for_those_who_come_by_themselves() {
-        assert_eq!(waits(|look| look), 999); // nobody is before the first one
+        assert_eq!(waits(APART / 8), 999); // nobody is before the first one
     }
 
     #[test]
     fn it_hardly_ever_waits_for_nobody_or_for_those_who_wait_for_it() {
-        assert!(waits(|_| 0) < 25);
-        assert!(waits(|_| 8) < 25);
+        assert!(waits(APART) < 25);
+        assert!(waits(APART * 9 / 10) < 25);
     }
 
     #[test]

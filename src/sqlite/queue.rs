@@ -4,7 +4,10 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
+
+use crate::clock::stopwatch;
 
 /// Items for one taker, who takes all there are.
 pub(super) struct Queue<T> {
@@ -14,6 +17,8 @@ pub(super) struct Queue<T> {
 
 struct State<T> {
     items: VecDeque<T>,
+    /// When the last one came.
+    pushed_at: Instant,
     /// Those that wait for others.
     patient: Vec<T>,
     is_closed: bool,
@@ -28,7 +33,7 @@ impl<T> State<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        let state = State { items: VecDeque::new(), patient: Vec::new(), is_closed: false };
+        let state = State { items: VecDeque::new(), pushed_at: stopwatch(), patient: Vec::new(), is_closed: false };
         Self { state: Mutex::new(state), pushed: Condvar::new() }
     }
 }
@@ -39,6 +44,7 @@ impl<T> Queue<T> {
         let mut state = self.state();
         if !state.is_closed {
             state.items.push_back(item);
+            state.pushed_at = stopwatch();
             self.pushed.notify_one();
         }
         !state.is_closed
@@ -68,9 +74,9 @@ impl<T> Queue<T> {
         if state.items.is_empty() { VecDeque::new() } else { state.take() }
     }
 
-    /// How many wait to be taken, those apart that wait for others.
-    pub(super) fn len(&self) -> usize {
-        self.state().items.len()
+    /// How long ago the last one came, those apart that wait for others.
+    pub(super) fn quiet_for(&self) -> Duration {
+        self.state().pushed_at.elapsed()
     }
 
     /// Takes no more. What is there can still be taken.

@@ -138,31 +138,33 @@ impl Writer {
     }
 
     /// The same for `work` that can wait: it joins the next group that others make, and makes one of its own only when nobody
-    /// has come for so long. Where writes come now and then, that saves a commit and its fsync.
-    pub async fn run_in_company<T, E>(
+    /// has come for so long. Where writes come now and then, that saves a commit and its fsync. It is queued by the call, before
+    /// whatever is queued after that, and the future waits for the commit.
+    pub fn run_in_company<T, E>(
         &self,
         patience: Duration,
         work: impl FnOnce(&Connection) -> std::result::Result<T, E> + Send + 'static,
-    ) -> std::result::Result<T, E>
+    ) -> impl Future<Output = std::result::Result<T, E>> + Send + 'static
     where
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.admit()?;
         let (reply, mut answer) = oneshot::channel();
         let job = job(move |conn| in_savepoint(conn, work), move |result| drop(reply.send(result)));
-        if !self.0.queue.push_patient(job) {
-            return Err(stopped().into());
+        let queued = self.admit().and_then(|()| if self.0.queue.push_patient(job) { Ok(()) } else { Err(stopped()) });
+        let this = self.clone();
+        async move {
+            queued?;
+            let answered = match tokio::time::timeout(patience, &mut answer).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    // with a full queue there is company enough
+                    let _ = this.submit_checked(|_| Ok::<_, Error>(()), drop);
+                    answer.await
+                }
+            };
+            answered.unwrap_or_else(|_| Err(stopped().into()))
         }
-        let answered = match tokio::time::timeout(patience, &mut answer).await {
-            Ok(answered) => answered,
-            Err(_) => {
-                // with a full queue there is company enough
-                let _ = self.submit_checked(|_| Ok::<_, Error>(()), drop);
-                answer.await
-            }
-        };
-        answered.unwrap_or_else(|_| Err(stopped().into()))
     }
 
     /// [`Self::run`] for callers that are not async.
@@ -229,7 +231,7 @@ fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize, commits: &A
                 return;
             }
         }
-        patience.wait(|| queue.len()); // nobody who comes meanwhile has to wake this thread
+        patience.wait(|| queue.quiet_for()); // nobody who comes meanwhile has to wake this thread
         let begun = execute(conn, "BEGIN IMMEDIATE");
         while let Some(job) = at_hand.pop_front().or_else(|| {
             at_hand = queue.try_take();

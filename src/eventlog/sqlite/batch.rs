@@ -131,6 +131,10 @@ impl Written {
         for part in &self.parts {
             part.topic.publish(part.number, part.next);
         }
+        // a commit's records of a topic stand together
+        for topics in self.parts.chunk_by(|one, next| Arc::ptr_eq(&one.topic, &next.topic)) {
+            topics[0].topic.ring();
+        }
         self.positions
     }
 }

@@ -59,9 +59,14 @@ impl Topic {
         self.partitions[partition as usize].end.load(Ordering::Acquire)
     }
 
-    /// Notes that a partition is durable up to `end`, and wakes who waits for it.
+    /// Notes that a partition is durable up to `end`; to be followed by [`Topic::ring`].
     pub(super) fn publish(&self, partition: u32, end: u64) {
         self.partitions[partition as usize].end.fetch_max(end, Ordering::AcqRel);
+    }
+
+    /// Wakes who waits for more: once for all that a commit has published, for who is woken by the first of several takes that
+    /// alone, and is woken again.
+    pub(super) fn ring(&self) {
         for signal in &*self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
             signal.ring();
         }
