@@ -129,7 +129,7 @@ impl Run {
         let leased = self.costs.lease.of(self.store.lease(now, now + Duration::from_mins(1), limit)).await?;
         let sent = |mail: &Mail| Settlement::new(mail, Verdict::Sent("250 2.0.0 Ok: queued as 4F1B2C3D".into()));
         let settlements = leased.iter().map(sent).collect();
-        let settled = self.costs.settle.of(self.store.settle(settlements)).await?;
+        let settled = self.costs.settle.of(self.store.settle(settlements)).await?.count;
         assert_eq!(settled, leased.len() as u64);
         self.costs.lease.add_events(settled);
         self.costs.settle.add_events(settled);

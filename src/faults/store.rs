@@ -14,7 +14,7 @@ use crate::{
         Store,
         dead::{Action, DeadId, DeadItem},
         keys::{Reservation, Reserved},
-        ledger::{LedgerCounts, Mail, MailId, Settlement, Suppression},
+        ledger::{LedgerCounts, Mail, MailId, Settled, Settlement, Suppression},
         links::LinkRequest,
         mails::{MailEntry, Resend, SuppressedQuery},
         marks::Mark,
@@ -117,7 +117,7 @@ impl Ledger for FaultyStore {
         self.call("lease", self.store.lease(now, until, limit)).await
     }
 
-    async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64> {
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<Settled> {
         self.call("settle", self.store.settle(settlements)).await
     }
 

@@ -53,9 +53,10 @@ impl OrderService {
     ) -> Result<Option<Placed>, Refusal> {
         let Once { key, request, .. } = once;
         let held = self.store.held(key, *request, self.clock.now()).await.map_err(|error| self.key_error(&error))?;
-        if !matches!(held, Some(Reserved::Run { .. })) {
+        if matches!(held, None | Some(Reserved::Done { .. } | Reserved::Mismatch { is_done: true })) {
             return held.map(answer).transpose();
         }
+        // it may be placed by now: that is noted a moment after it was answered
         let (this, once) = (self.clone(), once.clone());
         self.detached(async move {
             let at = this.clock.now();

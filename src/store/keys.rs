@@ -69,7 +69,8 @@ pub trait Keys: Send + Sync {
     /// Reserves a key, or says what it stands for already.
     async fn reserve(&self, reservation: Reservation) -> Result<Reserved>;
 
-    /// Notes that the order of a key is durable in the log.
+    /// Notes that the order of a key is durable in the log. [`Keys::resume`] finds it noted from now on; [`Keys::held`], and
+    /// whoever comes after a crash, may find the reservation for a moment longer.
     async fn confirm(&self, key: &str) -> Result<()>;
 
     /// Lets go of a reservation whose order was *certainly* not appended by this request; a retry then runs at once.

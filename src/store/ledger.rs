@@ -318,6 +318,15 @@ impl LedgerCounts {
     }
 }
 
+/// What settlements have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// How many counted.
+    pub count: u64,
+    /// Mails that waited behind these in their lanes, and may be due now.
+    pub promoted: u64,
+}
+
 /// The mailer's side of the store.
 #[async_trait]
 pub trait Ledger: Send + Sync {
@@ -327,8 +336,8 @@ pub trait Ledger: Send + Sync {
     async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>>;
 
     /// Writes results down; those of an attempt that is no longer the current one are ignored, so that it may be repeated
-    /// when nobody knows whether it was done. Returns how many counted.
-    async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64>;
+    /// when nobody knows whether it was done.
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<Settled>;
 
     /// Extends the leases of attempts that are under way; returns those that were still the current ones. A mail that is
     /// not among them belongs to somebody else by now.

@@ -51,7 +51,7 @@ pub(crate) async fn bounce(app: &TestApp, number: u64, email: &str, reason: &str
     let [mail] = &store.lease(due, due + Duration::from_mins(1), 10).await.unwrap()[..] else { panic!("one is due") };
     let reason = Reason::new(Class::Address, reason);
     let settlement = Settlement::new(mail, Verdict::Dead(reason));
-    assert_eq!(store.settle(vec![settlement]).await.unwrap(), 1);
+    assert_eq!(store.settle(vec![settlement]).await.unwrap().count, 1);
 }
 
 async fn ledger(app: &TestApp) -> Value {

@@ -1,6 +1,6 @@
 //! How mails come in: those that were leased as they were made are handed over, others are leased from the ledger.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,8 @@ impl Mailer {
                 (looks, knows_due) = (true, false);
             }
             if looks {
+                // before it looks for room, so that none that comes meanwhile is missed
+                self.progress.wants_room.store(true, SeqCst);
                 match self.lease(queue, knows_due).await {
                     Ok(Next::Again) => continue,
                     Ok(Next::Wait(wait)) => due = env.clock.monotonic() + wait,
@@ -64,7 +66,7 @@ impl Mailer {
                 () = stop.cancelled() => (false, false),
                 () = &mut rung => (false, false),
                 // what is to be tried again waits for longer than anybody does here
-                () = self.progress.notified() => (true, true),
+                () = self.progress.bell.notified() => (true, true),
                 () = env.clock.sleep_until(due) => (true, false),
             };
         }
@@ -109,6 +111,7 @@ impl Mailer {
             handover.offer(0, self.options.lease);
             return Ok(Next::Again);
         }
+        self.progress.wants_room.store(false, SeqCst);
         handover.offer(limit.min(most - in_flight - count), self.options.lease);
         if count > 0 {
             return Ok(Next::Wait(self.options.poll)); // or until the first of these is settled

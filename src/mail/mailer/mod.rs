@@ -22,10 +22,7 @@ mod worker;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Notify, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -34,7 +31,7 @@ use self::{
     leases::Leases,
     leasing::Taking,
     queue::Queue,
-    settler::{Settled, Settler},
+    settler::{Progress, Settled, Settler},
     worker::Worker,
 };
 use super::{Composer, Error, Metrics, Result, Transport};
@@ -116,8 +113,7 @@ pub struct Mailer {
     options: Options,
     destinations: Destinations,
     leases: Arc<Leases>,
-    /// Notified when mails were settled: there is room, and the next in their lanes may be due.
-    progress: Arc<Notify>,
+    progress: Arc<Progress>,
 }
 
 /// How soon the store is asked again after it could not answer.

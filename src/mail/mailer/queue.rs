@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::store::ledger::Mail;
 
 /// What a worker takes at once should be sent after about so long: others are there to take the rest.
-const SHARE: Duration = Duration::from_millis(20);
+const SHARE: Duration = Duration::from_millis(2);
 /// A mail's time counts for this part of the mean.
 const WEIGHT: u64 = 8;
 

@@ -1,4 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
@@ -18,7 +24,7 @@ const BATCH_MAX: usize = 1_024;
 /// With fewer, it is worth waiting for more: a transaction for every few mails costs more than they do.
 const BATCH_GOOD: usize = 128;
 /// How long results wait for others; what a crash in this time leaves unwritten counts as ambiguous.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(25);
 
 /// A mail that is no longer in flight.
 pub(super) enum Settled {
@@ -45,11 +51,20 @@ impl Settled {
     }
 }
 
+/// What the leasing is told of what was settled.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// There is room, or the next in a lane may be due.
+    pub(super) bell: Notify,
+    /// Whether it waits for room; else it is not woken for that, and the ledger not asked.
+    pub(super) wants_room: AtomicBool,
+}
+
 /// Writes results down, those of a short while at a time.
 pub(super) struct Settler {
     pub(super) deps: Deps,
     pub(super) leases: Arc<Leases>,
-    pub(super) progress: Arc<Notify>,
+    pub(super) progress: Arc<Progress>,
 }
 
 impl Settler {
@@ -63,22 +78,27 @@ impl Settler {
             }
             let ids: Vec<MailId> = batch.iter().map(Settled::id).collect();
             let settlement = |settled| if let Settled::With(settlement) = settled { Some(settlement) } else { None };
-            self.settle(batch.drain(..).filter_map(settlement).collect()).await?;
+            let uncovers = self.settle(batch.drain(..).filter_map(settlement).collect()).await?;
             let count = ids.len();
             self.leases.release(ids); // until now they were ours, however long the store was away
             self.deps.metrics.in_flight.dec_by(count as i64);
-            self.progress.notify_one();
+            if uncovers || self.progress.wants_room.load(SeqCst) {
+                self.progress.bell.notify_one();
+            }
         }
         Ok(())
     }
 
-    /// Tries until it succeeds: a result that is not written makes a mail that is sent twice.
-    async fn settle(&self, settlements: Vec<Settlement>) -> Result<()> {
+    /// Tries until it succeeds: a result that is not written makes a mail that is sent twice. Returns whether the next in the
+    /// lanes may be due; nobody knows after a try of which nobody knows how it ended.
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<bool> {
+        let mut tried = false;
         loop {
             match self.deps.ledger.settle(settlements.clone()).await {
-                Ok(_) => return Ok(()),
+                Ok(settled) => return Ok(tried || settled.promoted > 0),
                 Err(error @ store::Error::Fatal(_)) => return Err(error.into()),
                 Err(error) => {
+                    tried = true;
                     warn!(%error, mails = settlements.len(), "the mail ledger cannot be used now, results wait");
                     self.deps.env.clock.sleep(STORE_RETRY).await;
                 }

@@ -9,7 +9,7 @@ use crate::{
     domain::{OrderId, Timestamp, Waits},
     store::{
         Result,
-        ledger::{Class, Leasing, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settlement, Suppression},
+        ledger::{Class, Leasing, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settled, Settlement, Suppression},
         links::{LINK, LinkRequest, Links},
     },
 };
@@ -181,9 +181,10 @@ impl Ledger for MemoryStore {
         Ok(self.tables().lease_due(now, Leasing { until, limit }))
     }
 
-    async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64> {
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<Settled> {
         let mut tables = self.tables();
-        Ok(settlements.iter().map(|settlement| u64::from(tables.settle(settlement))).sum())
+        let count = settlements.iter().map(|settlement| u64::from(tables.settle(settlement))).sum();
+        Ok(Settled { count, promoted: count }) // lanes have no heads here: each of them may have another mail
     }
 
     async fn renew(&self, attempts: Vec<(MailId, u32)>, until: Timestamp) -> Result<Vec<MailId>> {

@@ -22,7 +22,7 @@ use crate::{
     domain::Timestamp,
     store::{
         Result,
-        ledger::{Class, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settlement},
+        ledger::{Class, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settled, Settlement},
     },
 };
 
@@ -45,7 +45,7 @@ impl Ledger for PgStore {
         leased
     }
 
-    async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64> {
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<Settled> {
         self.run(|client| Box::pin(async move { settle::settle(client, &settlements).await })).await
     }
 

@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use tracing::warn;
 
-use super::{Error, Result, SqliteStore, rows};
+use super::{Error, PATIENCE, Result, SqliteStore, rows};
 use crate::{
     domain::Timestamp,
     store::keys::{Keys, Reservation, Reserved},
@@ -28,7 +29,15 @@ impl Keys for SqliteStore {
     async fn confirm(&self, key: &str) -> Result<()> {
         let key = key.to_owned();
         let sql = "UPDATE idempotency_keys SET value = NULL WHERE key = ?";
-        self.writer.run(move |conn| Ok(conn.prepare_cached(sql)?.execute([key]).map(drop)?)).await
+        // whoever asks the writer after this finds it noted, so the customer need not wait for the commit
+        let noted =
+            self.writer.run_in_company(PATIENCE, move |conn| Ok(conn.prepare_cached(sql)?.execute([key]).map(drop)?));
+        tokio::spawn(async move {
+            if let Err::<(), Error>(error) = noted.await {
+                warn!(%error, "cannot note that an order with an idempotency key is placed");
+            }
+        });
+        Ok(())
     }
 
     async fn release(&self, key: &str) -> Result<()> {

@@ -5,8 +5,6 @@ mod lanes;
 mod lease;
 mod settle;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -15,17 +13,13 @@ pub(super) use self::{
     lease::{is_any_due, lease},
 };
 use super::{
-    Result, SqliteStore, rows,
+    PATIENCE, Result, SqliteStore, rows,
     tally::{self, Kind, Tally},
 };
 use crate::{
     domain::Timestamp,
-    store::ledger::{Class, Leasing, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settlement},
+    store::ledger::{Class, Leasing, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settled, Settlement},
 };
-
-/// How long results of mails wait for a projection with which they can be committed. What a crash in this time leaves
-/// unwritten counts as ambiguous.
-const PATIENCE: Duration = Duration::from_millis(25);
 
 #[async_trait]
 impl Ledger for SqliteStore {
@@ -33,7 +27,8 @@ impl Ledger for SqliteStore {
         self.writer.run(move |conn| lease(conn, now, Leasing { until, limit })).await
     }
 
-    async fn settle(&self, settlements: Vec<Settlement>) -> Result<u64> {
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<Settled> {
+        // what a crash in this time leaves unwritten counts as ambiguous
         self.writer.run_in_company(PATIENCE, move |conn| settle::settle(conn, &settlements)).await
     }
 

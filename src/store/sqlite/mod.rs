@@ -29,7 +29,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::{fs::File, path::Path};
+use std::{fs::File, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, config::DbConfig};
@@ -37,6 +37,9 @@ use rusqlite::{Connection, config::DbConfig};
 use self::readers::Readers;
 use super::{Error, Past, Pruned, Result, Store};
 use crate::sqlite::{self, Access, Writer};
+
+/// How long what is not urgent waits for a transaction with which it can be committed.
+const PATIENCE: Duration = Duration::from_millis(40);
 
 /// Bounds of the embedded store.
 #[derive(Debug, Clone, Copy)]

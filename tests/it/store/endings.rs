@@ -36,7 +36,7 @@ fn deferred(second: u64) -> Verdict {
 }
 
 async fn settled(store: &dyn Store, mail: &Mail, verdict: Verdict) {
-    assert_eq!(store.settle(vec![Settlement::new(mail, verdict)]).await.unwrap(), 1);
+    assert_eq!(store.settle(vec![Settlement::new(mail, verdict)]).await.unwrap().count, 1);
 }
 
 /// The status of each mail of an order.

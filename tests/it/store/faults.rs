@@ -104,7 +104,7 @@ async fn a_settlement_whose_commit_is_lost_counts_once() {
         let results = vec![Settlement::new(mail, sent())];
         far.cut_at("COMMIT\0", heard);
         unavailable(far.store.settle(results.clone()).await);
-        assert_eq!(far.store.settle(results).await.unwrap(), counted);
+        assert_eq!(far.store.settle(results).await.unwrap().count, counted);
     }
     let counts = far.store.ledger_counts().await.unwrap();
     assert_eq!(counts.by_status, [(MailStatus::Pending, 1), (MailStatus::Sent, 2)]);

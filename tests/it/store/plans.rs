@@ -43,7 +43,7 @@ async fn index_reads(schema: &PgSchema, store: PgStore, name: &str) -> i64 {
 async fn work(store: &PgStore) -> u64 {
     let mails = store.lease(at(1), at(61), BATCH as usize).await.unwrap();
     let settlement = |mail: &Mail| Settlement::new(mail, sent());
-    let settled = store.settle(mails.iter().map(settlement).collect()).await.unwrap();
+    let settled = store.settle(mails.iter().map(settlement).collect()).await.unwrap().count;
     for seq in [2, 4] {
         apply(store, mails.iter().map(|mail| event(mail.order.clone(), seq)).collect()).await;
     }

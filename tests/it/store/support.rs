@@ -116,7 +116,7 @@ pub fn ids(mails: &[Mail]) -> Vec<MailId> {
 pub async fn settle(store: &dyn Store, id: MailId, attempt: u32, verdict: Verdict) -> u64 {
     let found = store.order(id.order).await.unwrap();
     let to = found.map_or_else(|| order(1).email, |(view, _)| view.recipient().clone());
-    store.settle(vec![Settlement { id, attempt, to, verdict }]).await.unwrap()
+    store.settle(vec![Settlement { id, attempt, to, verdict }]).await.unwrap().count
 }
 
 pub fn sent() -> Verdict {

@@ -30,17 +30,16 @@ fn orders(keys: &[i64]) -> Vec<i64> {
 }
 
 /// Makes the first unsettled mail in the lanes of these keys their head.
-pub(in crate::store::postgres) async fn promote(tx: &Transaction<'_>, keys: &[i64]) -> Result<()> {
+pub(in crate::store::postgres) async fn promote(tx: &Transaction<'_>, keys: &[i64]) -> Result<u64> {
     if keys.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     // nearly always there is none
     let sql = "UPDATE lane l SET head = 1
          FROM unnest($1::bigint[]) AS o(id), LATERAL (
              SELECT n.id FROM lane n WHERE n.id > o.id << 8 AND n.id < (o.id + 1) << 8 ORDER BY n.id LIMIT 1) AS first
          WHERE l.id BETWEEN first.id AND first.id AND l.head <> 1";
-    tx.execute(&tx.prepare(sql).await?, &[&orders(keys)]).await?;
-    Ok(())
+    Ok(tx.execute(&tx.prepare(sql).await?, &[&orders(keys)]).await?)
 }
 
 /// The key of a mail.

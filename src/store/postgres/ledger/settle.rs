@@ -9,7 +9,7 @@ use crate::{
     domain::{OrderId, Timestamp},
     store::{
         Result,
-        ledger::{Class, Fate, MailId, MailStatus, Reason, Settlement, Verdict},
+        ledger::{Class, Fate, MailId, MailStatus, Reason, Settled, Settlement, Verdict},
         postgres::{
             rows,
             session::{Session, Transaction},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// One statement per fate, each in the order of the keys; then, seeing what came meanwhile, the next in their lanes.
-pub(super) async fn settle(client: &mut Session, settlements: &[Settlement]) -> Result<u64> {
+pub(super) async fn settle(client: &mut Session, settlements: &[Settlement]) -> Result<Settled> {
     let mut sorted: Vec<&Settlement> = settlements.iter().collect();
     sorted.sort_by_key(|settlement| settlement.id);
     // two results of one attempt: the first counts
@@ -53,12 +53,12 @@ pub(super) async fn settle(client: &mut Session, settlements: &[Settlement]) -> 
         failed.contains(&key).then(|| (key, settlement.to.as_str(), rows::text(&reason.text)))
     });
     tally.add(Kind::Suppressed, "", suppressed::insert(&tx, refused.collect()).await?);
-    promote(&tx, &[&sent.ids[..], &dead.ids[..], &dropped.ids[..]].concat()).await?;
-    let settled = settled + failed.len() as u64;
-    tally.mail(MailStatus::Sending, -(settled as i64));
+    let promoted = promote(&tx, &[&sent.ids[..], &dead.ids[..], &dropped.ids[..]].concat()).await?;
+    let count = settled + failed.len() as u64;
+    tally.mail(MailStatus::Sending, -(count as i64));
     tally.write(&tx).await?;
     tx.commit().await?;
-    Ok(settled)
+    Ok(Settled { count, promoted })
 }
 
 /// Where the mails of the orders go now, and from which event on they are sent; only of orders with mails that were not

@@ -15,14 +15,13 @@ use crate::{
     },
 };
 
-/// Makes the first unsettled mail in the lane of `key` its head.
-pub(super) fn promote(conn: &Connection, key: i64) -> Result<()> {
-    conn.prepare_cached(
+/// Makes the first unsettled mail in the lane of `key` its head; returns whether it was not before.
+pub(super) fn promote(conn: &Connection, key: i64) -> Result<bool> {
+    let mut promote = conn.prepare_cached(
         "UPDATE history SET head = 1 WHERE head <> 1 AND id = (
              SELECT min(id) FROM history WHERE id > ?1 AND id < ?2 AND mail IN ('pending', 'sending'))",
-    )?
-    .execute(lane(key))?;
-    Ok(())
+    )?;
+    Ok(promote.execute(lane(key))? > 0)
 }
 
 /// Puts a dead mail back at its place in the lane: a later one that was the head waits behind it again.
@@ -37,7 +36,7 @@ pub(in crate::store::sqlite) fn redrive(conn: &Connection, id: MailId, now: Time
         return Ok(());
     }
     wait_behind(conn, key)?;
-    promote(conn, lane(key).0)
+    promote(conn, lane(key).0).map(drop)
 }
 
 /// Lets the later mails in the lane of `key` wait for it.
@@ -72,7 +71,7 @@ pub(in crate::store::sqlite) fn drop_waiting(conn: &Connection, key: i64, tally:
         tally.add(Kind::Mail, MailStatus::Dropped.name(), 1);
         say_dropped(conn, key, class.as_deref().and_then(Class::named), tally)?;
     }
-    promote(conn, key)
+    promote(conn, key).map(drop)
 }
 
 /// Notes why a mail is dropped that was pending, of a class, or is dropped from the start.

@@ -7,7 +7,7 @@ use crate::{
     domain::Timestamp,
     store::{
         Result,
-        ledger::{Class, Fate, MailStatus, Reason, Settlement, Verdict},
+        ledger::{Class, Fate, MailStatus, Reason, Settled, Settlement, Verdict},
         sqlite::{
             rows, suppressed,
             tally::{Kind, Tally},
@@ -15,9 +15,9 @@ use crate::{
     },
 };
 
-pub(super) fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<u64> {
+pub(super) fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<Settled> {
     let mut ledger = Settling::new(conn)?;
-    let (mut settled, mut tally) = (0, Tally::default());
+    let (mut count, mut tally) = (0, Tally::default());
     for settlement in settlements {
         let (key, attempt) = (key(settlement.id), settlement.attempt);
         let (status, class, counts) = match ledger.fate(settlement)? {
@@ -33,7 +33,7 @@ pub(super) fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<u6
         if !counts {
             continue;
         }
-        settled += 1;
+        count += 1;
         tally.add(Kind::Mail, MailStatus::Sending.name(), -1);
         tally.add(Kind::Mail, status.name(), 1);
         tally.class(status.name(), class, 1);
@@ -42,7 +42,7 @@ pub(super) fn settle(conn: &Connection, settlements: &[Settlement]) -> Result<u6
         }
     }
     tally.write(conn)?;
-    Ok(settled)
+    Ok(Settled { count, promoted: ledger.promoted })
 }
 
 /// The statements that settle, looked up once. Each answers whether the attempt was the current one.
@@ -51,6 +51,7 @@ pub(super) struct Settling<'conn> {
     end: CachedStatement<'conn>,
     retry: CachedStatement<'conn>,
     later: CachedStatement<'conn>,
+    promoted: u64,
 }
 
 impl<'conn> Settling<'conn> {
@@ -69,6 +70,7 @@ impl<'conn> Settling<'conn> {
             later: conn.prepare_cached(
                 "SELECT 1 FROM history WHERE id > ?1 AND id < ?2 AND mail IN ('pending', 'sending') LIMIT 1",
             )?,
+            promoted: 0,
         })
     }
 
@@ -101,7 +103,7 @@ impl<'conn> Settling<'conn> {
         }
         // nearly always there is none, and then nothing has to be written
         if self.later.exists([key, lane(key).1])? {
-            promote(self.conn, key)?;
+            self.promoted += u64::from(promote(self.conn, key)?);
         }
         Ok(true)
     }
