@@ -189,11 +189,16 @@ impl Processor {
     /// Rounds of listening and then committing, until `stop`; or why the group must be joined again.
     fn work(&mut self, member: &mut dyn Member, stop: &CancellationToken) -> Result<Option<eventlog::Error>, Error> {
         let pace = self.deps.env.pace.clone();
+        let mut is_busy = false;
         while !stop.is_cancelled() {
             // all that comes within a tick shares one commit, which costs about as much for one event as for a thousand; what
             // comes after it does not wait, and with nothing to do it sleeps
             let begins = pace.monotonic();
             let soonest = begins + self.backoff.unwrap_or(self.options.tick);
+            // who comes within it need not wake this thread; partitions that are restored, and a full commit, do not wait
+            if is_busy && self.backoff.is_none() && !self.machine.is_restoring() && !self.machine.is_full() {
+                pace.park(self.options.tick.min(IDLE));
+            }
             while !self.machine.is_full()
                 && let now = pace.monotonic()
                 && let Some(wait) = soonest.max(self.idle_until(begins, now)).checked_sub(now)
@@ -208,6 +213,7 @@ impl Processor {
                     Stepped::Rejoin(error) => return Ok(Some(error)),
                 }
             }
+            is_busy = pace.monotonic() < begins + IDLE;
             if let Stepped::Rejoin(error) = self.tick(member)? {
                 return Ok(Some(error));
             }

@@ -26,7 +26,7 @@ use crate::{
 /// Most ids of one block.
 const BLOCK_MAX: usize = 1_024;
 /// Refills that follow each other faster double the block.
-const BUSY: Duration = Duration::from_millis(100);
+const BUSY: Duration = Duration::from_millis(250);
 /// Refills that are further apart than this start again with single ids, others in between halve the block.
 const QUIET: Duration = Duration::from_secs(1);
 /// Used-up records of the ids topic are deleted when there are this many.

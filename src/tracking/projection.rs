@@ -99,6 +99,8 @@ pub struct Projection {
     todo: Option<Todo>,
     /// Whether the last batch could have been larger.
     gathers: bool,
+    /// When the next one may be closed, if it is not full.
+    soonest: Monotonic,
     /// By which the batch of that leases mails.
     grant: Option<Grant>,
     backoff: Backoff,
@@ -119,6 +121,7 @@ impl Projection {
             rest: None,
             todo: None,
             gathers: false,
+            soonest: Monotonic::ZERO,
             grant: None,
             backoff: Backoff::new(RETRY),
             unreported: false,
@@ -130,10 +133,10 @@ impl Projection {
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), Error> {
         let mut member = self.join()?;
         while !stop.is_cancelled() {
-            let pause = self.round(member.as_mut(), IDLE)?;
-            if let Some(pause) = pause.or(self.gathers.then_some(GATHER)) {
+            if let Some(pause) = self.round(member.as_mut(), IDLE)? {
                 self.runtime.block_on(self.deps.env.pace.sleep_unless(stop, pause));
             }
+            self.soonest = if self.gathers { self.deps.env.pace.monotonic() + GATHER } else { Monotonic::ZERO };
         }
         // what is not applied now is read again at the next start
         self.report(member.as_mut(), true);
@@ -225,7 +228,10 @@ impl Projection {
                     self.reread(member, &batch.advances)?;
                     return Ok(Some(Todo::Rewind(assigned.into_iter().map(|offset| offset.tp).collect())));
                 }
-                MemberEvent::Records(tp, records) => self.add(&mut batch, tp, records.into(), &mut room)?,
+                MemberEvent::Records(tp, records) => {
+                    self.gather();
+                    self.add(&mut batch, tp, records.into(), &mut room)?;
+                }
                 // the store's compare-and-set fences us, so nothing has to be finished first
                 MemberEvent::Revoking(gone) | MemberEvent::Lost(gone) => {
                     self.applied.retain(|tp, _| !gone.contains(tp));
@@ -241,6 +247,16 @@ impl Projection {
         let is_something = !batch.advances.is_empty();
         self.gathers = is_something && !room.is_spent();
         Ok(is_something.then(|| Todo::Apply(batch.into())))
+    }
+
+    /// Lets others come until the next batch may be closed: only now that there is one, so that the thread wakes up once for
+    /// it where little comes.
+    fn gather(&self) {
+        let pace = &self.deps.env.pace;
+        let left = self.soonest.saturating_sub(pace.monotonic());
+        if !left.is_zero() {
+            pace.park(left);
+        }
     }
 
     /// Goes back to where a batch began that is not applied.
