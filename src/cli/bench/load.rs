@@ -29,8 +29,7 @@ use crate::{
     domain::{Lang, Timestamp},
 };
 
-/// Every so many orders one has no idempotency key, and is tried once. Of the others, one in so many is asked for once more.
-const UNKEYED: u64 = 5;
+/// Of the orders with an idempotency key, one in so many is asked for once more.
 const AGAIN: u64 = 25;
 /// Longest wait for an answer; for how long an order or a command is tried again: it only ends what would wait for ever.
 const ANSWER_MAX: Duration = Duration::from_secs(12);
@@ -42,7 +41,7 @@ const SECONDS_BACK: f64 = 2.5;
 /// Flags of `encargo bench load`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Four of five orders have an idempotency key, and are tried again until they are taken. An order that is due while all \
+    after_help = "Orders with an idempotency key are tried again until they are taken. An order that is due while all \
                   connections wait, and as many orders for them, is not placed. SIGTERM ends the placing; what is open is then settled. encargo-audit --acknowledged \
                   --commanded reads what it writes.\n\n\
                   Example:\n  encargo bench load --intake 10.0.0.7:3000,10.0.0.8:3000 --rate 200 --duration 10m --acknowledged acknowledged.jsonl"
@@ -62,6 +61,9 @@ pub(super) struct LoadFlags {
     /// Key of the product that is ordered, again and again
     #[arg(long, value_name = "KEY", default_value = "1010")]
     product: String,
+    /// Of so many orders one has no idempotency key, and is tried once; 1: none has one
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    unkeyed: u64,
     /// Write here of each order that was taken: a line of JSON with orderid, product, email and at (milliseconds)
     #[arg(long, value_name = "FILE")]
     acknowledged: PathBuf,
@@ -94,7 +96,7 @@ impl LoadFlags {
         let (pace, _) = self.profile.pace(Lang::En)?;
         let mut acknowledged = Lines::create(self.acknowledged.clone())?;
         let mut commanded = self.commanded.clone().map(Lines::create).transpose()?;
-        let customers = Customers { unkeyed: UNKEYED, ..customers(&self.product)? };
+        let customers = Customers { unkeyed: self.unkeyed, ..customers(&self.product)? };
         let load = Load {
             connections: self.profile.closed.unwrap_or(self.profile.connections),
             answer_max: ANSWER_MAX,
