@@ -17,55 +17,52 @@ pub(super) enum Flaw {
 
 /// Appends the mail to `out`, ready for DATA. On a flaw `out` is left as it was.
 pub(super) fn append(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Flaw> {
-    let begin = out.len();
+    check(raw)?;
     out.reserve(raw.len() + raw.len() / 64 + 8);
-    for line in lines(raw) {
-        let text = line.inspect_err(|_| out.truncate(begin))?;
-        if text.first() == Some(&b'.') {
+    for line in raw.split_inclusive(|byte| *byte == b'\n') {
+        if line.first() == Some(&b'.') {
             out.push(b'.');
         }
-        out.extend_from_slice(text);
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(line);
     }
+    out.extend_from_slice(last_end(raw));
     out.extend_from_slice(b".\r\n");
     Ok(())
 }
 
 /// Appends BDAT and the mail as its only chunk. On a flaw `out` is left as it was.
 pub(super) fn append_chunk(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Flaw> {
-    for line in lines(raw) {
-        line?;
-    }
-    let end: &[u8] = if raw.is_empty() || raw.ends_with(b"\n") { b"" } else { b"\r\n" };
+    check(raw)?;
+    let end = last_end(raw);
     out.extend_from_slice(format!("BDAT {} LAST\r\n", raw.len() + end.len()).as_bytes());
     out.extend_from_slice(raw);
     out.extend_from_slice(end);
     Ok(())
 }
 
-/// The lines without their ends; only the last one may lack it.
-fn lines(raw: &[u8]) -> impl Iterator<Item = Result<&[u8], Flaw>> {
-    let mut rest = raw;
-    std::iter::from_fn(move || {
-        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-        let (line, after) = rest.split_at(end);
-        rest = after;
-        (!line.is_empty()).then(|| text_of(line))
-    })
+/// The end of the last line, where it lacks one.
+fn last_end(raw: &[u8]) -> &'static [u8] {
+    if raw.is_empty() || raw.ends_with(b"\n") { b"" } else { b"\r\n" }
 }
 
-fn text_of(line: &[u8]) -> Result<&[u8], Flaw> {
-    let text = match line {
-        [text @ .., b'\r', b'\n'] => text,
-        [.., b'\n'] => return Err(Flaw::BareLineEnd),
-        text => text,
-    };
-    match memchr::memchr2(b'\r', 0, text) {
-        Some(at) if text[at] == 0 => Err(Flaw::Nul),
-        Some(_) => Err(Flaw::BareLineEnd),
-        None if text.len() > LINE_MAX => Err(Flaw::LongLine),
-        None => Ok(text),
+/// In a few passes over the whole, since one call for each line costs more than the bytes do.
+fn check(raw: &[u8]) -> Result<(), Flaw> {
+    if memchr::memchr(0, raw).is_some() {
+        return Err(Flaw::Nul);
     }
+    let (mut begin, mut ends) = (0, 0);
+    for at in memchr::memchr_iter(b'\n', raw) {
+        let Some(text) = raw[begin..at].strip_suffix(b"\r") else { return Err(Flaw::BareLineEnd) };
+        if text.len() > LINE_MAX {
+            return Err(Flaw::LongLine);
+        }
+        (begin, ends) = (at + 1, ends + 1);
+    }
+    // each line feed has one before it, so any other is one of its own
+    if memchr::memchr_iter(b'\r', raw).count() != ends {
+        return Err(Flaw::BareLineEnd);
+    }
+    if raw.len() - begin > LINE_MAX { Err(Flaw::LongLine) } else { Ok(()) }
 }
 
 #[cfg(test)]
