@@ -20,8 +20,8 @@ async fn a_mail_leaves_in_one_packet_and_arrives_as_it_was() {
     let mut post = Post::start(&url);
     post.enter(1..=20, &Flow::STATES).await;
     post.have(MailStatus::Sent, 80).await;
-    // one more for EHLO
-    assert!(sink.packets() <= 1 + 80, "{} packets", sink.packets());
+    // one more for EHLO; a large mail may be read in two pieces, but not each of them
+    assert!(sink.packets() <= 1 + 80 + 40, "{} packets", sink.packets());
     assert_eq!(verbs(&sink)[1..5], ["MAIL", "RCPT", "BDAT", "MAIL"]);
     let by_dot = Sink::start().await;
     let mut other = Post::start(&by_dot.url());
