@@ -71,14 +71,23 @@ impl Connection {
 
     /// Whether the server has said nothing since the last reply. `false` for one that went away, too.
     pub(super) fn is_quiet(&mut self) -> bool {
-        if self.at < self.buffer.len() {
-            return false;
-        }
+        self.at == self.buffer.len() && self.peek().is_pending()
+    }
+
+    /// Whether the server has said something since the last reply. `false` for one that only went away. Not to be used again
+    /// when it has.
+    pub(super) fn says_more(&mut self) -> bool {
+        self.at < self.buffer.len() || matches!(self.peek(), Poll::Ready(Ok(1)))
+    }
+
+    /// Takes one byte, if there is one.
+    fn peek(&mut self) -> Poll<io::Result<usize>> {
         let mut byte = [0; 1];
         let mut byte = ReadBuf::new(&mut byte);
         // the runtime knows whether there is something: this costs no system call
         let mut context = Context::from_waker(std::task::Waker::noop());
-        Pin::new(&mut self.stream).poll_read(&mut context, &mut byte).is_pending()
+        let read = Pin::new(&mut self.stream).poll_read(&mut context, &mut byte);
+        read.map_ok(|()| byte.filled().len())
     }
 
     /// Sends one command and reads its reply.

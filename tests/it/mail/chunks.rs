@@ -1,5 +1,10 @@
 //! A server that takes a mail by its length (RFC 3030): envelope and mail in one write, whatever it answers to which part.
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
 use super::*;
 
 /// One that offers it, with one connection.
@@ -127,4 +132,44 @@ async fn a_server_that_hangs_after_it_gets_the_next_by_data() {
     assert_eq!(post.store.ledger_counts().await.unwrap().repeated, 1, "it may have been taken");
     let verbs = verbs(&sink);
     assert_eq!(verbs.iter().filter(|verb| *verb == "BDAT").count(), 1, "{verbs:?}");
+}
+
+/// Some servers take a few mails on a connection and leave: what they have answered stands.
+#[tokio::test]
+async fn a_server_that_leaves_after_its_answer_has_taken_the_mail() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let mut taken = 0;
+        while taken < 40 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"220 here\r\n").await.unwrap();
+            let mut said = Vec::new();
+            read_until(&mut stream, &mut said, |said| said.ends_with(b"\r\n")).await;
+            stream.write_all(b"250-here\r\n250-PIPELINING\r\n250 CHUNKING\r\n").await.unwrap();
+            said.clear();
+            read_until(&mut stream, &mut said, is_whole).await;
+            taken += 1;
+            stream.write_all(b"250 ok\r\n250 ok\r\n250 2.0.0 queued\r\n").await.unwrap();
+        }
+        taken
+    });
+    let mut post = Post::start(&format!("smtp://{addr}?connections=1"));
+    post.enter(1..=40, &["recibido"]).await;
+    post.have(MailStatus::Sent, 40).await;
+    assert_eq!((server.await.unwrap(), post.store.ledger_counts().await.unwrap().repeated), (40, 0));
+}
+
+async fn read_until(stream: &mut TcpStream, said: &mut Vec<u8>, done: fn(&[u8]) -> bool) {
+    while !done(said) {
+        assert_ne!(stream.read_buf(said).await.unwrap(), 0, "{}", String::from_utf8_lossy(said));
+    }
+}
+
+/// Whether envelope and chunk are there.
+fn is_whole(said: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(said);
+    let Some((_, rest)) = text.split_once("BDAT ") else { return false };
+    let Some((length, mail)) = rest.split_once(" LAST\r\n") else { return false };
+    mail.len() >= length.parse().unwrap()
 }

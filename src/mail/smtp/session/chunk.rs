@@ -59,8 +59,8 @@ impl Session {
                 self.distrust(true, &end.describe());
                 End::Broken(Outcome::Transient(Scope::Relay, format!("BDAT: {}", end.describe())))
             }
-            // a reply too many, of which one was taken for the last
-            Ok(Replies::Of(_)) if !self.connection.is_quiet() => {
+            // a reply too many, of which one was taken for the last; a server may well leave after its answer
+            Ok(Replies::Of(_)) if self.connection.says_more() => {
                 End::Broken(Outcome::Ambiguous(format!("end of mail: {}", Failure::OutOfStep)))
             }
             Ok(Replies::Of(end)) => match verdict(&end, &message.to, path.international) {
