@@ -59,25 +59,33 @@ impl Smtp {
         Ok(Self { opener: Opener { server, host, timeouts, tls, chunks }, rate, clock, idle: Mutex::default(), seats })
     }
 
-    async fn deliver_one(&self, message: &Message) -> Outcome {
+    /// Hands over the first of these, and perhaps some after it.
+    async fn deliver_some(&self, mut messages: &[Message]) -> Vec<Outcome> {
         if let Some(rate) = &self.rate {
             rate.turn().await;
+            messages = &messages[..1];
         }
-        let failed_before = message.attempt > 1;
+        let failed_before = messages[0].attempt > 1;
         if let Some(mut session) = self.take_idle(failed_before).await {
             // that an old session has ended says nothing about the server: only a new one counts then
-            match session.send(message, self.clock.monotonic()).await {
+            match session.send(self.within_limit(messages, &session), self.clock.monotonic()).await {
                 End::Stale => {}
                 end => return self.finish(session, end).await,
             }
         }
         match self.open(failed_before).await {
-            Err(not_open) => not_open.into(),
+            Err(not_open) => vec![not_open.into()],
             Ok(mut session) => {
-                let end = session.send(message, self.clock.monotonic()).await;
+                let end = session.send(self.within_limit(messages, &session), self.clock.monotonic()).await;
                 self.finish(session, end).await
             }
         }
+    }
+
+    /// Those that the session may take before it is closed.
+    fn within_limit<'a>(&self, messages: &'a [Message], session: &Session) -> &'a [Message] {
+        let most = self.opener.server.mails_per_connection_max.saturating_sub(session.mails()) as usize;
+        &messages[..messages.len().min(most.max(1))]
     }
 
     /// A session that was not there before, or has just come free while the server takes no more of them.
@@ -106,13 +114,11 @@ impl Smtp {
         }
     }
 
-    async fn finish(&self, mut session: Session, end: End) -> Outcome {
-        match end {
-            End::InStep(step, outcome) => {
-                let is_sound = session.prove(step, &outcome, self.clock.monotonic());
-                if matches!(outcome, Outcome::Sent(_)) {
-                    self.seats.grow();
-                }
+    async fn finish(&self, mut session: Session, end: End) -> Vec<Outcome> {
+        let ended = match end {
+            End::InStep(ended) => {
+                let now = self.clock.monotonic();
+                let is_sound = ended.iter().fold(true, |_, (step, outcome)| session.prove(*step, outcome, now));
                 if is_sound && session.mails() < self.opener.server.mails_per_connection_max {
                     let mut idle = self.idle();
                     let place = idle.partition_point(|other| other.proven_at() <= session.proven_at());
@@ -121,11 +127,17 @@ impl Smtp {
                 } else {
                     session.quit().await;
                 }
-                outcome
+                ended
             }
-            End::Broken(outcome) => outcome,
-            End::Stale => Outcome::Transient(Scope::Relay, format!("{} closed the connection", self.opener.server)),
-        }
+            End::Broken(ended) => ended,
+            End::Stale => {
+                let text = format!("{} closed the connection", self.opener.server);
+                return vec![Outcome::Transient(Scope::Relay, text)];
+            }
+        };
+        let outcomes: Vec<_> = ended.into_iter().map(|(_, outcome)| outcome).collect();
+        outcomes.iter().filter(|outcome| is_sent(outcome)).for_each(|_| self.seats.grow());
+        outcomes
     }
 
     /// The session that took a mail last, so that the others age and go when fewer are needed. A uncertain one comes after
@@ -174,13 +186,8 @@ impl Transport for Smtp {
 
     async fn deliver(&self, messages: Vec<Message>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(messages.len());
-        for message in &messages {
-            let outcome = self.deliver_one(message).await;
-            let is_sent = matches!(outcome, Outcome::Sent(_));
-            outcomes.push(outcome);
-            if !is_sent {
-                break;
-            }
+        while outcomes.len() < messages.len() && outcomes.iter().all(is_sent) {
+            outcomes.extend(self.deliver_some(&messages[outcomes.len()..]).await);
         }
         outcomes
     }
@@ -210,4 +217,8 @@ impl Transport for Smtp {
             session.quit().await;
         }
     }
+}
+
+fn is_sent(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Sent(_))
 }

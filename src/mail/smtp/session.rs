@@ -36,19 +36,32 @@ pub(super) struct Session {
     /// Whether the server keeps what it says of CHUNKING; for all its sessions.
     chunks: Arc<AtomicBool>,
     dot_timeout: Duration,
+    /// Whether it has taken a mail by its length.
+    has_chunked: bool,
     mails: u32,
     failures: u32,
     proven_at: Monotonic,
 }
 
-/// How an attempt to send a mail left the session.
+/// How an attempt to send mails left the session, with what became of each that was begun, in their order, and the step at which
+/// that was known.
 pub(super) enum End {
-    /// Ready for the next mail, after the reply to that step.
-    InStep(Step, Outcome),
+    /// Ready for the next mail.
+    InStep(Vec<(Step, Outcome)>),
     /// Not to be used again.
-    Broken(Outcome),
-    /// It had ended before this mail was begun.
+    Broken(Vec<(Step, Outcome)>),
+    /// It had ended before the first mail was begun.
     Stale,
+}
+
+impl End {
+    fn in_step(step: Step, outcome: Outcome) -> Self {
+        Self::InStep(vec![(step, outcome)])
+    }
+
+    fn broken(step: Step, outcome: Outcome) -> Self {
+        Self::Broken(vec![(step, outcome)])
+    }
 }
 
 /// How the server took MAIL, RCPT and DATA.
@@ -83,7 +96,17 @@ impl Session {
     pub(super) async fn open(opener: &Opener, seat: Seat, now: Monotonic) -> Result<Self, ConnectError> {
         let (connection, caps) = opener.open().await?;
         let (chunks, dot_timeout) = (opener.chunks.clone(), opener.timeouts.dot);
-        Ok(Self { connection, _seat: seat, caps, chunks, dot_timeout, mails: 0, failures: 0, proven_at: now })
+        Ok(Self {
+            connection,
+            _seat: seat,
+            caps,
+            chunks,
+            dot_timeout,
+            has_chunked: false,
+            mails: 0,
+            failures: 0,
+            proven_at: now,
+        })
     }
 
     /// When it last took a mail. A failure makes it no younger.
@@ -122,23 +145,24 @@ impl Session {
         }
     }
 
-    /// Sends one mail.
-    pub(super) async fn send(&mut self, message: &Message, now: Monotonic) -> End {
+    /// Sends the first of these mails, and those after it that may go with it in one write.
+    pub(super) async fn send(&mut self, messages: &[Message], now: Monotonic) -> End {
+        let Some(message) = messages.first() else { return End::InStep(Vec::new()) };
         let path = Path::of(message);
         if path.international && !self.caps.smtputf8 {
             let reason = "the address has non-ASCII characters, which the server does not take (no SMTPUTF8)";
-            return End::InStep(Step::Mail, Outcome::Permanent(reason.into()));
+            return End::in_step(Step::Mail, Outcome::Permanent(reason.into()));
         }
         let used = self.mails > 0;
-        self.mails += 1;
         if !self.connection.is_quiet() {
             // it says goodbye, or something of which nobody knows what it answers
             return if used { End::Stale } else { broken(&Failure::OutOfStep) };
         }
         let is_fresh = now.saturating_sub(self.proven_at) <= FRESH;
         if is_fresh && self.caps.pipelining && self.caps.chunking && self.chunks.load(Relaxed) {
-            return self.chunk(message, &path, used).await;
+            return self.chunks(messages, used).await;
         }
+        self.mails += 1;
         match self.envelope(&path).await {
             Ok(Envelope::Accepted) => self.data(message, &path).await,
             Ok(Envelope::Refused(_, reply)) if used && reply.code == 421 => End::Stale,
@@ -146,10 +170,10 @@ impl Session {
                 let outcome = refusal(step, &reply, &message.to, path.international);
                 // 503 and replies out of place: a new session is surer than RSET
                 let in_step = reply.code >= 400 && !matches!(reply.code, 421 | 503);
-                if in_step { self.reset(step, outcome).await } else { End::Broken(outcome) }
+                if in_step { self.reset(vec![(step, outcome)]).await } else { End::broken(step, outcome) }
             }
             Ok(Envelope::AcceptedAfterRefusal(step, reply)) => {
-                End::Broken(refusal(step, &reply, &message.to, path.international))
+                End::broken(step, refusal(step, &reply, &message.to, path.international))
             }
             Err(Failure::Lost(_)) if used => End::Stale,
             Err(failure) => broken(&failure),
@@ -212,23 +236,29 @@ impl Session {
         }
         if let Err(flaw) = wire::append(&message.raw, &mut self.connection.out) {
             // the server waits for a mail, and only closing the connection surely ends that
-            return End::Broken(Outcome::Permanent(format!("it was not sent: {flaw}")));
+            return End::broken(Step::End, Outcome::Permanent(format!("it was not sent: {flaw}")));
         }
         // the dot goes last and with the rest, so a failed write means that the server does not have it
         if let Err(e) = self.connection.flush().await {
-            return End::Broken(Outcome::Transient(Scope::Relay, format!("while the mail was written: {e}")));
+            return End::broken(
+                Step::End,
+                Outcome::Transient(Scope::Relay, format!("while the mail was written: {e}")),
+            );
         }
         match self.connection.read_within(self.dot_timeout).await {
-            Ok(answer) => verdict(&answer, &message.to, path.international),
-            Err(e) => End::Broken(Outcome::Ambiguous(format!("after the mail was written: {e}"))),
+            Ok(answer) => match verdict(&answer, &message.to, path.international) {
+                (outcome, true) => End::in_step(Step::End, outcome),
+                (outcome, false) => End::broken(Step::End, outcome),
+            },
+            Err(e) => End::broken(Step::End, Outcome::Ambiguous(format!("after the mail was written: {e}"))),
         }
     }
 
     /// After a refusal: back to a state in which the next mail can begin.
-    async fn reset(&mut self, step: Step, refusal: Outcome) -> End {
+    async fn reset(&mut self, ended: Vec<(Step, Outcome)>) -> End {
         match self.connection.ask("RSET").await {
-            Ok(answer) if answer.code == 250 => End::InStep(step, refusal),
-            _ => End::Broken(refusal),
+            Ok(answer) if answer.code == 250 => End::InStep(ended),
+            _ => End::Broken(ended),
         }
     }
 
@@ -239,16 +269,15 @@ impl Session {
     }
 }
 
-/// What the answer to a whole mail says.
-fn verdict(answer: &Reply, to: &EmailAddress, international: bool) -> End {
+/// What the answer to a whole mail says, and whether the session goes on after it.
+fn verdict(answer: &Reply, to: &EmailAddress, international: bool) -> (Outcome, bool) {
     match answer.code {
-        200..=299 => End::InStep(Step::End, Outcome::Sent(answer.describe())),
-        421 => End::Broken(refusal(Step::End, answer, to, international)),
-        400..=599 => End::InStep(Step::End, refusal(Step::End, answer, to, international)),
-        _ => End::Broken(Outcome::Ambiguous(format!("end of mail: {}", answer.describe()))),
+        200..=299 => (Outcome::Sent(answer.describe()), true),
+        400..=599 => (refusal(Step::End, answer, to, international), answer.code != 421),
+        _ => (Outcome::Ambiguous(format!("end of mail: {}", answer.describe())), false),
     }
 }
 
 fn broken(failure: &Failure) -> End {
-    End::Broken(Outcome::Transient(Scope::Relay, format!("before the mail was written: {failure}")))
+    End::broken(Step::Mail, Outcome::Transient(Scope::Relay, format!("before the mail was written: {failure}")))
 }

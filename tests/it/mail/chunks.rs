@@ -39,6 +39,68 @@ async fn a_mail_leaves_in_one_packet_and_arrives_as_it_was() {
     assert_eq!(body(&sink), body(&by_dot), "as one that went by DATA");
 }
 
+/// Orders whose mails leave together, once the server has taken one by its length.
+pub async fn a_few_at_once(post: &mut Post) {
+    post.enter(1..=1, &["recibido"]).await;
+    post.have(MailStatus::Sent, 1).await;
+    post.enter(2..=33, &["recibido"]).await;
+}
+
+#[tokio::test]
+async fn mails_that_wait_leave_together() {
+    let (sink, url) = chunking().await;
+    let mut post = Post::start(&url);
+    a_few_at_once(&mut post).await;
+    post.have(MailStatus::Sent, 33).await;
+    let verbs = verbs(&sink);
+    let count = |verb: &str| verbs.iter().filter(|other| *other == verb).count();
+    // each of them but the first in its write is behind one
+    let first = |place: usize| verbs[place] == "MAIL" && verbs[place - 1] != "RSET";
+    let writes = (1..verbs.len()).filter(|place| first(*place)).count();
+    assert_eq!((count("BDAT"), count("RSET"), sink.connections()), (33, 33 - writes, 1));
+    assert!(writes <= 12, "{writes} for 32 mails of which eight may go at once, and one more");
+    let mails = sink.mails();
+    let to: Vec<_> =
+        mails.iter().map(|mail| (mail.to.clone(), mail.header("X-Order-Id").unwrap().to_owned())).collect();
+    assert_eq!(to, (1..=33).map(|id| (format!("c{id}@example.org"), id.to_string())).collect::<Vec<_>>());
+}
+
+/// What the first of eight meets, the others do not pay for, as far as that can be known; a copy is never uncounted.
+#[tokio::test]
+async fn a_mail_that_fails_leaves_those_behind_it_alone() {
+    use Fault::{Bytes, Drop, Reply};
+    let cases = [
+        (Step::Mail, Reply("452 4.3.1 no room"), 0, 0),
+        (Step::Rcpt, Reply("450 4.2.0 greylisted"), 0, 0),
+        (Step::Rcpt, Reply("550 5.1.1 no such user"), 0, 0),
+        (Step::Dot, Reply("452 4.3.1 no room"), 0, 0),
+        (Step::Dot, Reply("554 5.7.1 spam"), 0, 0),
+        // it says goodbye: what is behind was not begun
+        (Step::Mail, Reply("421 4.7.0 enough for now"), 0, 0),
+        (Step::Rcpt, Reply("421 4.7.0 enough for now"), 0, 0),
+        (Step::Dot, Reply("421 4.7.0 enough for now"), 0, 0),
+        // nobody can say what became of them
+        (Step::Mail, Drop, 0, 8),
+        (Step::Dot, Drop, 1, 8),
+        (Step::Rcpt, Bytes(b"HTTP/1.1 400 Bad Request\r\n".to_vec()), 7, 8),
+        (Step::Dot, Bytes(b"250 ok\r\n250 and one too many\r\n".to_vec()), 8, 8),
+    ];
+    for (step, fault, copies_max, repeated_max) in cases {
+        let (sink, url) = chunking().await;
+        let what = format!("{step:?} {fault:?}");
+        let mut post = Post::start(&url);
+        post.enter(1..=1, &["recibido"]).await;
+        post.have(MailStatus::Sent, 1).await;
+        sink.script(step, fault, 1);
+        post.enter(2..=33, &["recibido"]).await;
+        post.have_while_moving(MailStatus::Sent, 33, SECOND).await;
+        let repeated = post.store.ledger_counts().await.unwrap().repeated;
+        let copies = sink.accepted() - 33;
+        assert!(copies <= copies_max && copies <= repeated && repeated <= repeated_max, "{what}: {copies} {repeated}");
+        assert_eq!((post.dead().await, sink.faults_left()), (Vec::new(), 0), "{what}");
+    }
+}
+
 /// What one mail meets once: how often it is handed over, how many repeats the ledger counts, and whether the order's next mail
 /// needs a new connection.
 #[tokio::test]
@@ -134,6 +196,46 @@ async fn a_server_that_hangs_after_it_gets_the_next_by_data() {
     assert_eq!(verbs.iter().filter(|verb| *verb == "BDAT").count(), 1, "{verbs:?}");
 }
 
+/// Many servers take a few mails on a connection, and answer the next one with 421: those that came with it are not in doubt.
+#[tokio::test]
+async fn a_server_that_has_had_enough_of_a_connection_has_not_taken_what_is_behind() {
+    const RESET: &[u8] = b"RSET\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let mut taken = 0;
+        loop {
+            let mut stream = greeted(&listener).await;
+            let mut said = Vec::new();
+            for here in 0.. {
+                read_until(&mut stream, &mut said, |said| said.len() >= RESET.len()).await;
+                if here == 6 {
+                    stream.write_all(b"421 enough\r\n").await.unwrap();
+                    break;
+                }
+                if said.starts_with(RESET) {
+                    said.drain(..RESET.len());
+                    stream.write_all(b"250 reset\r\n").await.unwrap();
+                }
+                read_until(&mut stream, &mut said, is_whole).await;
+                said.drain(..end_of_first(&said).unwrap());
+                stream.write_all(b"250 ok\r\n250 ok\r\n250 2.0.0 queued\r\n").await.unwrap();
+                taken += 1;
+                if taken == 40 {
+                    return taken;
+                }
+            }
+            // all is read before it closes, so that what it said is not lost with the connection
+            stream.shutdown().await.unwrap();
+            while stream.read_buf(&mut said).await.is_ok_and(|read| read > 0) {}
+        }
+    });
+    let mut post = Post::start(&format!("smtp://{addr}?connections=1"));
+    post.enter(1..=40, &["recibido"]).await;
+    post.have_while_moving(MailStatus::Sent, 40, SECOND).await;
+    assert_eq!((server.await.unwrap(), post.store.ledger_counts().await.unwrap().repeated), (40, 0));
+}
+
 /// Some servers take a few mails on a connection and leave: what they have answered stands.
 #[tokio::test]
 async fn a_server_that_leaves_after_its_answer_has_taken_the_mail() {
@@ -142,13 +244,8 @@ async fn a_server_that_leaves_after_its_answer_has_taken_the_mail() {
     let server = tokio::spawn(async move {
         let mut taken = 0;
         while taken < 40 {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            stream.write_all(b"220 here\r\n").await.unwrap();
-            let mut said = Vec::new();
-            read_until(&mut stream, &mut said, |said| said.ends_with(b"\r\n")).await;
-            stream.write_all(b"250-here\r\n250-PIPELINING\r\n250 CHUNKING\r\n").await.unwrap();
-            said.clear();
-            read_until(&mut stream, &mut said, is_whole).await;
+            let mut stream = greeted(&listener).await;
+            read_until(&mut stream, &mut Vec::new(), is_whole).await;
             taken += 1;
             stream.write_all(b"250 ok\r\n250 ok\r\n250 2.0.0 queued\r\n").await.unwrap();
         }
@@ -160,6 +257,15 @@ async fn a_server_that_leaves_after_its_answer_has_taken_the_mail() {
     assert_eq!((server.await.unwrap(), post.store.ledger_counts().await.unwrap().repeated), (40, 0));
 }
 
+/// The next client, after EHLO.
+async fn greeted(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.write_all(b"220 here\r\n").await.unwrap();
+    read_until(&mut stream, &mut Vec::new(), |said| said.ends_with(b"\r\n")).await;
+    stream.write_all(b"250-here\r\n250-PIPELINING\r\n250 CHUNKING\r\n").await.unwrap();
+    stream
+}
+
 async fn read_until(stream: &mut TcpStream, said: &mut Vec<u8>, done: fn(&[u8]) -> bool) {
     while !done(said) {
         assert_ne!(stream.read_buf(said).await.unwrap(), 0, "{}", String::from_utf8_lossy(said));
@@ -168,8 +274,14 @@ async fn read_until(stream: &mut TcpStream, said: &mut Vec<u8>, done: fn(&[u8]) 
 
 /// Whether envelope and chunk are there.
 fn is_whole(said: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(said);
-    let Some((_, rest)) = text.split_once("BDAT ") else { return false };
-    let Some((length, mail)) = rest.split_once(" LAST\r\n") else { return false };
-    mail.len() >= length.parse().unwrap()
+    end_of_first(said).is_some()
+}
+
+/// Where the first chunk ends, once it is there.
+fn end_of_first(said: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(said).ok()?; // our mails are ASCII
+    let (_, rest) = text.split_once("BDAT ")?;
+    let (length, mail) = rest.split_once(" LAST\r\n")?;
+    let end = said.len() - mail.len() + length.parse::<usize>().unwrap();
+    (end <= said.len()).then_some(end)
 }

@@ -56,9 +56,12 @@ impl Postfix {
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    fn whole_log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     fn log(&self) -> String {
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        log.lines().rev().take(5).collect::<Vec<_>>().join("\n")
+        self.whole_log().lines().rev().take(5).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -124,6 +127,35 @@ async fn postfix_takes_our_mails_and_python_finds_them_sound() {
         delivered_to.insert(order, header(mail, "Delivered-To").unwrap().to_owned());
     }
     assert_eq!((&*delivered_to[&1], &*delivered_to[&2]), ("ana@xn--espaa-rta.example", "josé@españa.example"));
+}
+
+/// It counts the commands of a session when that ends.
+#[tokio::test]
+async fn postfix_takes_several_mails_in_one_write() {
+    let authority = Authority::new();
+    let postfix = Postfix::start(&authority);
+    let mut post = Post::new(&(url("smtp", postfix.port, &authority.ca()) + "&connections=1"));
+    post.run(mail::Options::default());
+    chunks::a_few_at_once(&mut post).await;
+    post.have(MailStatus::Sent, 33).await;
+    post.stop().await;
+    postfix.mails(33).await;
+    let counted = eventually("a line about the session", async || {
+        let log = postfix.whole_log();
+        log.lines().find_map(|line| Some(line.split_once("disconnect from ")?.1.to_owned())).ok_or(log)
+    })
+    .await;
+    let count = |command: &str| {
+        counted.split(&format!(" {command}=")).nth(1).map(|rest| rest.split(' ').next().unwrap().to_owned())
+    };
+    assert_eq!(
+        (count("mail"), count("bdat"), count("data")),
+        (Some("33".into()), Some("33".into()), None),
+        "{counted}"
+    );
+    let behind: u32 = count("rset").expect("some went behind another").parse().unwrap();
+    assert!(behind >= 16, "{counted}");
+    assert_eq!(post.store.ledger_counts().await.unwrap().repeated, 0);
 }
 
 #[tokio::test]
