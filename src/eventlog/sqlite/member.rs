@@ -111,8 +111,11 @@ impl SqliteMember {
                 continue;
             }
             self.turn = turn + 1;
-            let records =
-                read::records(&self.conn, &cursor.tp, cursor.id, cursor.position, self.server.options.batch())?;
+            let limit = self.server.options.batch();
+            let mut records = cursor.topic.take_recent(cursor.tp.partition, cursor.position, limit);
+            if records.is_empty() {
+                records = read::records(&self.conn, &cursor.tp, cursor.id, cursor.position, limit)?;
+            }
             if let Some(last) = records.last() {
                 cursor.position = last.offset + 1;
                 return Ok(Some(MemberEvent::Records(cursor.tp.clone(), records)));

@@ -2,8 +2,8 @@
 //!
 //! It reads and writes plain tables (see `migrations/`), one row a record, so that any SQLite tool opens them.
 //! Everything written goes through one writer with group commit; every reader has a connection of its own and never
-//! blocks it. Members learn of new records from the commit itself, through the shared ends of `catalog`, and ask the
-//! file only when there is something to fetch.
+//! blocks it. Members learn of new records from the commit itself, through the shared ends of `catalog`, take those that were
+//! written a moment ago from memory (`recent`), and ask the file for what is older.
 //!
 //! Refused: an index on the records' time (see `schema::offset_at`), a cache of the next offsets (see
 //! `batch::Batch::write`), and groups of several members, which one process has no use for.
@@ -12,6 +12,7 @@ mod batch;
 mod catalog;
 mod member;
 mod read;
+mod recent;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -241,6 +242,11 @@ impl EventLog for SqliteLog {
 
     fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
         let server = self.server()?;
+        if let Ok(topic) = server.catalog.get(&partition.topic)
+            && (partition.partition as usize) < topic.partitions.len()
+        {
+            topic.forget_recent(partition.partition);
+        }
         loop {
             let tp = partition.clone();
             if server.writer.run_blocking(move |conn| schema::delete_some(conn, &tp, offset))? {
