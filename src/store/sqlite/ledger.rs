@@ -5,6 +5,8 @@ mod lanes;
 mod lease;
 mod settle;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -21,6 +23,9 @@ use crate::{
     store::ledger::{Class, Leasing, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settled, Settlement},
 };
 
+/// So many results have a commit of their own: it costs each of them little, and whoever leases more waits for their room.
+const ENOUGH: usize = 128;
+
 #[async_trait]
 impl Ledger for SqliteStore {
     async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<Mail>> {
@@ -29,7 +34,8 @@ impl Ledger for SqliteStore {
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Settled> {
         // what a crash in this time leaves unwritten counts as ambiguous
-        self.writer.run_in_company(PATIENCE, move |conn| settle::settle(conn, &settlements)).await
+        let patience = if settlements.len() < ENOUGH { PATIENCE } else { Duration::ZERO };
+        self.writer.run_in_company(patience, move |conn| settle::settle(conn, &settlements)).await
     }
 
     async fn renew(&self, attempts: Vec<(MailId, u32)>, until: Timestamp) -> Result<Vec<MailId>> {
