@@ -7,6 +7,8 @@ use crate::clock::{Clock, Monotonic};
 /// Time between the beginnings of two transactions, where that brings company: an fsync is over sooner than that on many disks, and
 /// each job would have one to itself.
 const APART: Duration = Duration::from_millis(4);
+/// After a transaction of so many jobs the next does not wait: an fsync costs each of them little, and all of them wait for it.
+const ENOUGH: usize = 32;
 /// Transactions without a wait after one that was in vain: so many at first, twice as many each time, at most so many.
 const SKIPPED: std::ops::RangeInclusive<u32> = 2..=64;
 
@@ -26,10 +28,11 @@ impl Patience {
         Self { clock, soonest: Monotonic::ZERO, skip: 0, skip_next: *SKIPPED.start() }
     }
 
-    /// Waits where that is worth it; to be called before each transaction. `quiet_for` says how long ago the last one came.
-    pub(super) fn wait(&mut self, quiet_for: impl Fn() -> Duration) {
+    /// Waits where that is worth it; to be called before each transaction. `last` is how many jobs the one before had, and `quiet_for`
+    /// says how long ago the last one came.
+    pub(super) fn wait(&mut self, last: usize, quiet_for: impl Fn() -> Duration) {
         let wait = self.soonest.saturating_sub(self.clock.monotonic());
-        if !wait.is_zero() {
+        if !wait.is_zero() && last < ENOUGH {
             if self.skip > 0 {
                 self.skip -= 1;
             } else {
@@ -63,7 +66,7 @@ mod tests {
         let mut patience = Patience::new(clock.clone());
         let looks = Cell::new(0);
         for _ in 0..1_000 {
-            patience.wait(|| {
+            patience.wait(ENOUGH - 1, || {
                 looks.set(looks.get() + 1);
                 quiet_for
             });
@@ -88,8 +91,18 @@ mod tests {
         let clock = Clock::manual(Timestamp::default());
         let mut patience = Patience::new(clock.clone());
         for _ in 0..10 {
-            patience.wait(|| unreachable!("it is asked only while it waits"));
+            patience.wait(1, || unreachable!("it is asked only while it waits"));
             clock.advance(APART + Duration::from_millis(1));
         }
+    }
+
+    #[test]
+    fn it_does_not_wait_where_many_come_anyway() {
+        let clock = Clock::manual(Timestamp::default());
+        let mut patience = Patience::new(clock.clone());
+        for _ in 0..10 {
+            patience.wait(ENOUGH, || unreachable!("it is asked only while it waits"));
+        }
+        assert_eq!(clock.monotonic(), Monotonic::ZERO);
     }
 }
