@@ -318,6 +318,9 @@ impl LedgerCounts {
     }
 }
 
+/// So many settlements are worth a transaction of their own: with fewer it is worth waiting for more, or for other writes.
+pub const SETTLED_GOOD: usize = 128;
+
 /// What settlements have changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Settled {

@@ -48,7 +48,7 @@ fn load(server: &Server, customers: &Customers, pace: Pace) -> Load {
 async fn what_the_kit_loads_troubles_and_kills_the_auditor_can_judge() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let sink = Sink::with(Setup { keep: Keep::Facts, ..Setup::default() }).await;
+    let sink = Sink::with(Setup { keep: Keep::Facts, ..Setup::usual() }).await;
     sink.trouble(Trouble::new(0.2, 7));
     sink.script(Step::Dot, Fault::Drop, 3); // mails that arrive twice, whatever chance brings
     let launch = launch(&data, &sink.url());

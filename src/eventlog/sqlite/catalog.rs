@@ -78,12 +78,16 @@ impl Topic {
 
     /// The records of a partition from there on, when they are still at hand and nobody has taken them.
     pub(super) fn take_recent(&self, partition: u32, from: u64, limit: Limit) -> Vec<Record> {
-        locked(&self.partitions[partition as usize].recent).take(from, limit)
+        // copied without the lock, which the writer wants, too
+        let chunks = locked(&self.partitions[partition as usize].recent).take(from, limit);
+        chunks.iter().flat_map(Chunk::records).collect()
     }
 
-    /// From now on what a partition holds is in the file alone.
+    /// Some of what a partition held is deleted.
     pub(super) fn forget_recent(&self, partition: u32) {
-        locked(&self.partitions[partition as usize].recent).clear();
+        if let Some(partition) = self.partitions.get(partition as usize) {
+            locked(&partition.recent).clear();
+        }
     }
 
     /// Wakes who waits for more: once for all that a commit has published, for who is woken by the first of several takes that

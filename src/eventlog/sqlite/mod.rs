@@ -242,14 +242,11 @@ impl EventLog for SqliteLog {
 
     fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
         let server = self.server()?;
-        if let Ok(topic) = server.catalog.get(&partition.topic)
-            && (partition.partition as usize) < topic.partitions.len()
-        {
-            topic.forget_recent(partition.partition);
-        }
         loop {
             let tp = partition.clone();
             if server.writer.run_blocking(move |conn| schema::delete_some(conn, &tp, offset))? {
+                // whatever was written before is published by now
+                server.catalog.get(&partition.topic)?.forget_recent(partition.partition);
                 return Ok(());
             }
         }

@@ -19,8 +19,9 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    fn len(&self) -> usize {
-        (self.end - self.first) as usize
+    /// Its records, copied.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+        self.packed.records(self.part, self.first)
     }
 }
 
@@ -44,22 +45,21 @@ impl Recent {
         }
     }
 
-    /// Takes the records from `from` on; nothing when those are not here, or not from the beginning of a chunk.
-    pub(super) fn take(&mut self, from: u64, limit: Limit) -> Vec<Record> {
+    /// Takes the chunks from `from` on; nothing when those are not here, or `from` is within one.
+    pub(super) fn take(&mut self, from: u64, limit: Limit) -> Vec<Chunk> {
         while self.chunks.front().is_some_and(|chunk| chunk.first < from) {
             self.pop();
         }
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        let (mut taken, mut next, mut bytes) = (Vec::new(), from, 0);
         while let Some(chunk) = self.chunks.front()
-            && chunk.first == from + records.len() as u64
-            && records.len() + chunk.len() <= limit.records
+            && chunk.first == next
+            && (chunk.end - from) as usize <= limit.records
             && bytes + chunk.packed.size() <= limit.bytes
         {
-            bytes += chunk.packed.size();
-            records.extend(chunk.packed.records(chunk.part, chunk.first));
-            self.pop();
+            (next, bytes) = (chunk.end, bytes + chunk.packed.size());
+            taken.extend(self.pop());
         }
-        records
+        taken
     }
 
     /// Forgets all of them.
@@ -68,10 +68,10 @@ impl Recent {
     }
 
     /// Lets go of the oldest.
-    fn pop(&mut self) {
-        if let Some(chunk) = self.chunks.pop_front() {
-            self.bytes -= chunk.packed.size();
-        }
+    fn pop(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.pop_front()?;
+        self.bytes -= chunk.packed.size();
+        Some(chunk)
     }
 }
 
@@ -102,8 +102,12 @@ mod tests {
         Chunk { packed: Arc::new(packed), part: 1, first, end: first + values.len() as u64 }
     }
 
-    fn offsets(records: &[Record]) -> Vec<u64> {
-        records.iter().map(|record| record.offset).collect()
+    fn records(chunks: Vec<Chunk>) -> Vec<Record> {
+        chunks.iter().flat_map(Chunk::records).collect()
+    }
+
+    fn offsets(chunks: Vec<Chunk>) -> Vec<u64> {
+        records(chunks).iter().map(|record| record.offset).collect()
     }
 
     fn of_sizes(sizes: &[usize]) -> Recent {
@@ -118,8 +122,8 @@ mod tests {
     #[test]
     fn who_reads_at_the_end_gets_whole_chunks_once() {
         let mut recent = of_sizes(&[3, 4, 4, 1]);
-        assert_eq!(offsets(&recent.take(0, LIMIT)), [0, 1, 2, 3, 4, 5, 6]);
-        assert_eq!(offsets(&recent.take(7, LIMIT)), [7, 8, 9, 10, 11]);
+        assert_eq!(offsets(recent.take(0, LIMIT)), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(offsets(recent.take(7, LIMIT)), [7, 8, 9, 10, 11]);
         assert_eq!((recent.take(7, LIMIT).len(), recent.bytes), (0, 0));
     }
 
@@ -127,14 +131,14 @@ mod tests {
     fn what_is_older_or_begins_within_a_chunk_is_read_from_the_file() {
         let mut recent = of_sizes(&[3, 3]);
         recent.push(chunk(9, &[Vec::new()]));
-        assert_eq!(offsets(&recent.take(8, LIMIT)), [0; 0], "a gap before it: those before were not kept either");
-        assert_eq!(offsets(&recent.take(9, LIMIT)), [9]);
+        assert_eq!(offsets(recent.take(8, LIMIT)), [0; 0], "a gap before it: those before were not kept either");
+        assert_eq!(offsets(recent.take(9, LIMIT)), [9]);
         let mut recent = of_sizes(&[3, 3]);
-        assert_eq!(offsets(&recent.take(1, LIMIT)), [0; 0]);
-        assert_eq!(offsets(&recent.take(3, LIMIT)), [3, 4, 5]);
+        assert_eq!(offsets(recent.take(1, LIMIT)), [0; 0]);
+        assert_eq!(offsets(recent.take(3, LIMIT)), [3, 4, 5]);
         let mut recent = of_sizes(&[11, 1]);
-        assert_eq!(offsets(&recent.take(0, LIMIT)), [0; 0], "more than is read at once");
-        assert_eq!(offsets(&recent.take(11, LIMIT)), [11]);
+        assert_eq!(offsets(recent.take(0, LIMIT)), [0; 0], "more than is read at once");
+        assert_eq!(offsets(recent.take(11, LIMIT)), [11]);
     }
 
     #[test]
@@ -153,8 +157,8 @@ mod tests {
         fn records_are_as_they_were_written(values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 1..10)) {
             let mut recent = Recent::default();
             recent.push(chunk(5, &values));
-            let records = recent.take(5, LIMIT);
-            prop_assert_eq!(offsets(&records), (5..5 + values.len() as u64).collect::<Vec<_>>());
+            let records = records(recent.take(5, LIMIT));
+            prop_assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), (5..5 + values.len() as u64).collect::<Vec<_>>());
             for (record, value) in records.iter().zip(&values) {
                 prop_assert_eq!((&record.value, record.at.as_millis()), (value, value.len() as i64));
                 prop_assert_eq!(record.key.as_ref(), Some(value).filter(|value| !value.is_empty()));

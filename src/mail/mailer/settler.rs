@@ -15,14 +15,12 @@ use crate::{
     mail::Result,
     store::{
         self,
-        ledger::{Class, Mail, MailId, Reason, Settlement, Verdict},
+        ledger::{Class, Mail, MailId, Reason, SETTLED_GOOD, Settlement, Verdict},
     },
 };
 
 /// Most mails settled in one transaction.
 const BATCH_MAX: usize = 1_024;
-/// With fewer, it is worth waiting for more: a transaction for every few mails costs more than they do.
-const BATCH_GOOD: usize = 128;
 /// How long results wait for others; what a crash in this time leaves unwritten counts as ambiguous.
 const GATHER: Duration = Duration::from_millis(25);
 
@@ -72,7 +70,7 @@ impl Settler {
     pub(super) async fn run(self, mut settled: mpsc::UnboundedReceiver<Settled>) -> Result<()> {
         let mut batch = Vec::new();
         while settled.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            if batch.len() < BATCH_GOOD {
+            if batch.len() < SETTLED_GOOD {
                 self.deps.env.pace.sleep(GATHER).await;
                 batch.extend(std::iter::from_fn(|| settled.try_recv().ok()).take(BATCH_MAX - batch.len()));
             }

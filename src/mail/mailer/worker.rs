@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::TraceParent,
-    mail::{Message, Outcome},
+    mail::{Message, Outcome, Scope},
     store::ledger::{Class, Mail, Reason, Verdict},
 };
 
@@ -87,6 +87,7 @@ impl Worker {
             queue.note(outcomes.len(), time);
             // what was not begun goes on, or waits, by what became of the one before it
             batch = mails.split_off(outcomes.len());
+            let mut struck = Vec::new();
             for (mail, outcome) in mails.iter().zip(outcomes) {
                 self.begun(mail);
                 self.deps.metrics.send_seconds.observe((time / mails.len() as u32).as_secs_f64());
@@ -96,10 +97,27 @@ impl Worker {
                     let ended = self.deps.env.clock.exactly();
                     span::of(mail, &outcome, trace, metrics.spans.id(), ended.saturating_sub(time), time)
                 });
-                let noted = self.destinations.note(mail.id, mail.recipient(), &outcome);
+                let noted = self.note(mail, &outcome, &mut struck);
                 self.settle(mail, outcome, noted);
             }
         }
+    }
+
+    /// What a mail's outcome means for others. What befalls several mails of one call, and is not about them, befell them at once,
+    /// and counts against the relay or the domain once.
+    fn note(&self, mail: &Mail, outcome: &Outcome, struck: &mut Vec<(Option<String>, Noted)>) -> Noted {
+        let note = || self.destinations.note(mail.id, mail.recipient(), outcome);
+        let domain = match outcome {
+            Outcome::Ambiguous(_) | Outcome::Transient(Scope::Relay, _) => None,
+            Outcome::Transient(Scope::Domain, _) => Some(mail.recipient().domain().to_lowercase()),
+            _ => return note(),
+        };
+        if let Some((_, noted)) = struck.iter().find(|(other, _)| *other == domain) {
+            return *noted;
+        }
+        let noted = note();
+        struck.push((domain, noted));
+        noted
     }
 
     /// Counts an attempt that may repeat one before it.

@@ -74,20 +74,24 @@ impl Connection {
         self.at == self.buffer.len() && self.peek().is_pending()
     }
 
-    /// Whether the server has said something since the last reply. `false` for one that only went away. Not to be used again
-    /// when it has.
+    /// Whether the server has said something since the last reply. `false` for one that only went away.
     pub(super) fn says_more(&mut self) -> bool {
-        self.at < self.buffer.len() || matches!(self.peek(), Poll::Ready(Ok(1)))
+        if self.at == self.buffer.len()
+            && let Poll::Ready(Ok(Some(byte))) = self.peek()
+        {
+            self.buffer.push(byte);
+        }
+        self.at < self.buffer.len()
     }
 
-    /// Takes one byte, if there is one.
-    fn peek(&mut self) -> Poll<io::Result<usize>> {
+    /// Takes one byte, if there is one; none at the end.
+    fn peek(&mut self) -> Poll<io::Result<Option<u8>>> {
         let mut byte = [0; 1];
         let mut byte = ReadBuf::new(&mut byte);
         // the runtime knows whether there is something: this costs no system call
         let mut context = Context::from_waker(std::task::Waker::noop());
         let read = Pin::new(&mut self.stream).poll_read(&mut context, &mut byte);
-        read.map_ok(|()| byte.filled().len())
+        read.map_ok(|()| byte.filled().first().copied())
     }
 
     /// Sends one command and reads its reply.

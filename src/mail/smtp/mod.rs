@@ -118,8 +118,10 @@ impl Smtp {
         let ended = match end {
             End::InStep(ended) => {
                 let now = self.clock.monotonic();
-                let is_sound = ended.iter().fold(true, |_, (step, outcome)| session.prove(*step, outcome, now));
-                if is_sound && session.mails() < self.opener.server.mails_per_connection_max {
+                for (step, outcome) in &ended {
+                    session.prove(*step, outcome, now);
+                }
+                if session.is_sound() && session.mails() < self.opener.server.mails_per_connection_max {
                     let mut idle = self.idle();
                     let place = idle.partition_point(|other| other.proven_at() <= session.proven_at());
                     idle.insert(place, session);
@@ -140,7 +142,7 @@ impl Smtp {
         outcomes
     }
 
-    /// The session that took a mail last, so that the others age and go when fewer are needed. A uncertain one comes after
+    /// The session that took a mail last, so that the others age and go when fewer are needed. An uncertain one comes after
     /// all others and is not for a mail that failed before: it makes way for a new one.
     async fn take_idle(&self, failed_before: bool) -> Option<Session> {
         let oldest = self.clock.monotonic().saturating_sub(IDLE_MAX);

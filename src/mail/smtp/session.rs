@@ -120,13 +120,17 @@ impl Session {
         self.failures > 0
     }
 
-    /// Notes how its last mail ended; `false` when the session is to be closed.
-    pub(super) fn prove(&mut self, step: Step, outcome: &Outcome, now: Monotonic) -> bool {
+    /// Notes how a mail ended.
+    pub(super) fn prove(&mut self, step: Step, outcome: &Outcome, now: Monotonic) {
         match outcome {
             Outcome::Sent(_) => (self.failures, self.proven_at) = (0, now),
             Outcome::Transient(..) | Outcome::Busy(_) if step != Step::Rcpt => self.failures += 1,
             _ => {}
         }
+    }
+
+    /// Whether it may take another mail.
+    pub(super) fn is_sound(&self) -> bool {
         self.failures < FAILURES_MAX
     }
 
@@ -147,7 +151,7 @@ impl Session {
 
     /// Sends the first of these mails, and those after it that may go with it in one write.
     pub(super) async fn send(&mut self, messages: &[Message], now: Monotonic) -> End {
-        let Some(message) = messages.first() else { return End::InStep(Vec::new()) };
+        let message = &messages[0];
         let path = Path::of(message);
         if path.international && !self.caps.smtputf8 {
             let reason = "the address has non-ASCII characters, which the server does not take (no SMTPUTF8)";
@@ -160,7 +164,7 @@ impl Session {
         }
         let is_fresh = now.saturating_sub(self.proven_at) <= FRESH;
         if is_fresh && self.caps.pipelining && self.caps.chunking && self.chunks.load(Relaxed) {
-            return self.chunks(messages, used).await;
+            return self.send_together(messages, used).await;
         }
         self.mails += 1;
         match self.envelope(&path).await {

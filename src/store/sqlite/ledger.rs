@@ -5,8 +5,6 @@ mod lanes;
 mod lease;
 mod settle;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -20,11 +18,10 @@ use super::{
 };
 use crate::{
     domain::Timestamp,
-    store::ledger::{Class, Leasing, Ledger, LedgerCounts, Mail, MailId, MailStatus, Settled, Settlement},
+    store::ledger::{
+        Class, Leasing, Ledger, LedgerCounts, Mail, MailId, MailStatus, SETTLED_GOOD, Settled, Settlement,
+    },
 };
-
-/// So many results have a commit of their own: it costs each of them little, and whoever leases more waits for their room.
-const ENOUGH: usize = 128;
 
 #[async_trait]
 impl Ledger for SqliteStore {
@@ -33,9 +30,13 @@ impl Ledger for SqliteStore {
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Settled> {
+        let is_enough = settlements.len() >= SETTLED_GOOD;
+        let settle = move |conn: &Connection| settle::settle(conn, &settlements);
+        if is_enough {
+            return self.writer.run(settle).await;
+        }
         // what a crash in this time leaves unwritten counts as ambiguous
-        let patience = if settlements.len() < ENOUGH { PATIENCE } else { Duration::ZERO };
-        self.writer.run_in_company(patience, move |conn| settle::settle(conn, &settlements)).await
+        self.writer.run_in_company(PATIENCE, settle).await
     }
 
     async fn renew(&self, attempts: Vec<(MailId, u32)>, until: Timestamp) -> Result<Vec<MailId>> {

@@ -31,7 +31,7 @@ async fn every_mail_arrives_in_order_and_repeats_are_among_the_counted() {
     let (mut sink, mut process) = (None, None);
     for _ in 0..rounds {
         if sink.is_none() {
-            sink = Some(Sink::on(addr, Setup::default()).await.unwrap());
+            sink = Some(Sink::on(addr, Setup::usual()).await.unwrap());
         }
         if process.is_none() {
             process = Some(Process::start(&data, &arguments).await);
@@ -59,7 +59,7 @@ async fn every_mail_arrives_in_order_and_repeats_are_among_the_counted() {
     }
     let sink = match sink {
         Some(sink) => sink,
-        None => Sink::on(addr, Setup::default()).await.unwrap(),
+        None => Sink::on(addr, Setup::usual()).await.unwrap(),
     };
     let process = match process {
         Some(process) => process,

@@ -1,10 +1,10 @@
 //! Mails in one round trip, where the server takes them by their length and commands by the group (RFC 3030 §2, RFC 2920):
 //! envelope and mail leave in one write, a few mails together where BDAT has been taken before, and all replies come back together.
 //!
-//! Whoever loses the connection after that cannot say which of them the server has taken, so this is for sessions alone that
-//! have answered a moment ago: an older one is asked first, by an envelope, whether it is still there.
+//! Whoever loses the connection after that cannot say which of them the server has taken, so only sessions that answered a moment
+//! ago get mails in this way: an older one is asked first, by an envelope, whether it is still there.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tracing::warn;
 
@@ -19,42 +19,47 @@ use crate::mail::{
     },
 };
 
-/// Most mails in one write: of a lost connection so many may be repeated.
+/// Most mails in one write, and so the most that one lost connection may repeat.
 const TOGETHER_MAX: usize = 8;
 /// Most bytes in one write: what the buffers of two sockets hold, so that a server which writes its replies first reads on.
 const TOGETHER_BYTES: usize = 64 << 10;
+/// A server that says goodbye has closed the connection by then.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What became of one mail.
 enum Answer {
-    Of(Step, Outcome, Then),
+    Ended(Step, Outcome, Afterwards),
     /// The server left before it was begun, with that reply to that step.
     Left(Step, Reply),
 }
 
 /// What the session is like after it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Then {
+enum Afterwards {
     Ready,
     /// What is left of the transaction is not said anywhere.
     ToReset,
-    /// Nothing that follows can be told.
+    /// Nothing else that was said can be trusted.
     OutOfStep,
-    /// The server closes, and begins nothing that follows.
+    /// The server says goodbye.
     Closing,
 }
 
 /// What the server says of envelope and mail.
 enum Replies {
     /// The envelope was taken, and this is about the mail.
-    Of(Reply),
-    /// The first refusal of the envelope, with its step, and what came of the mail, which nobody was to have; nothing when the
-    /// server left.
+    OfMail(Reply),
+    /// The first refusal of the envelope, with its step, and the reply to the mail itself, which had no recipient; nothing when there
+    /// was none in time.
     Refused(Step, Reply, Option<Reply>),
+    /// The envelope was refused, and then the server said goodbye.
+    RefusedAndLeft(Step, Reply),
 }
 
 impl Session {
-    pub(super) async fn chunks(&mut self, messages: &[Message], used: bool) -> End {
-        let count = match self.put(messages) {
+    /// Sends the first of these in one write, and with it those that may go together.
+    pub(super) async fn send_together(&mut self, messages: &[Message], used: bool) -> End {
+        let count = match self.fill_write(messages) {
             Ok(count) => count,
             Err(flaw) => return End::in_step(Step::Mail, Outcome::Permanent(format!("it was not sent: {flaw}"))),
         };
@@ -62,60 +67,73 @@ impl Session {
         match self.connection.flush().await {
             Ok(()) => {}
             // the end of the last chunk is the end of the write, so a failed one means that the server does not have that one
-            Err(failure) if count > 1 => return End::Broken(unknown(&failure, count - 1).collect()),
+            Err(failure) if count > 1 => return End::Broken(unknown(&failure, count - 1)),
             Err(Failure::Lost(_)) if used => return End::Stale,
             Err(failure) => return broken(&failure),
         }
         let mut ended = Vec::with_capacity(count);
-        let mut then = Then::Ready;
-        for (i, message) in messages[..count].iter().enumerate() {
-            match self.answer(message, i > 0).await {
-                Ok(Answer::Of(step, outcome, after)) => {
+        let mut afterwards = Afterwards::Ready;
+        for message in &messages[..count] {
+            match self.answer(message, !ended.is_empty()).await {
+                Ok(Answer::Ended(step, outcome, then)) => {
                     self.has_chunked |= matches!(outcome, Outcome::Sent(_));
                     ended.push((step, outcome));
-                    then = after;
+                    afterwards = then;
                 }
-                Ok(Answer::Left(..)) if i == 0 && used => return End::Stale,
                 Ok(Answer::Left(step, reply)) => {
-                    if i == 0 {
+                    if !self.has_left(count - ended.len() - 1).await {
+                        return End::Broken(unknown(&Failure::OutOfStep, count));
+                    }
+                    if ended.is_empty() && used {
+                        return End::Stale;
+                    }
+                    if ended.is_empty() {
                         ended.push((step, refusal(step, &reply, &message.to, Path::of(message).international)));
                     }
-                    then = Then::Closing;
+                    return End::Broken(ended);
                 }
+                // what it has said stands, and nothing is known of the rest
+                Err(failure @ Failure::Lost(_)) => {
+                    ended.extend(unknown(&failure, count - ended.len()));
+                    return End::Broken(ended);
+                }
+                // a reply too many or too few, so that any before it may be of another mail
                 Err(failure) => {
                     self.distrust(matches!(failure, Failure::Timeout(_)), "nothing");
-                    ended.extend(unknown(&failure, count - i));
-                    then = Then::OutOfStep;
+                    return End::Broken(unknown(&failure, count));
                 }
             }
-            if matches!(then, Then::OutOfStep | Then::Closing) {
-                break;
+            match afterwards {
+                Afterwards::Closing if self.has_left(count - ended.len()).await => return End::Broken(ended),
+                Afterwards::OutOfStep if count == 1 => return End::Broken(ended),
+                Afterwards::OutOfStep | Afterwards::Closing => {
+                    return End::Broken(unknown(&Failure::OutOfStep, count));
+                }
+                Afterwards::ToReset | Afterwards::Ready => {}
             }
         }
-        match then {
-            Then::Closing => End::Broken(ended),
-            Then::OutOfStep => {
-                ended.extend(unknown(&Failure::OutOfStep, count - ended.len()));
-                End::Broken(ended)
-            }
-            // a reply too many, of which one was taken for the next; a server may well leave after its answer
-            _ if self.connection.says_more() => End::Broken(unknown(&Failure::OutOfStep, count).collect()),
-            Then::ToReset => self.reset(ended).await,
-            Then::Ready => End::InStep(ended),
+        // after a refusal alone, the answer to RSET tells
+        let is_asked = count == 1 && afterwards == Afterwards::ToReset;
+        if !is_asked && self.connection.says_more() {
+            // some say goodbye behind one refusal too many; else one of the replies before was taken for another
+            let says_goodbye = afterwards == Afterwards::ToReset
+                && self.connection.read_within(GOODBYE).await.is_ok_and(|reply| reply.code == 421);
+            return End::Broken(if says_goodbye { ended } else { unknown(&Failure::OutOfStep, count) });
         }
+        if afterwards == Afterwards::ToReset { self.reset(ended).await } else { End::InStep(ended) }
     }
 
     /// Puts as many of these into the buffer as may go together; returns how many, or what is wrong with the first.
-    fn put(&mut self, messages: &[Message]) -> Result<usize, Flaw> {
-        let has_company = self.has_chunked && !self.is_doubtful() && messages[0].attempt == 1;
+    fn fill_write(&mut self, messages: &[Message]) -> Result<usize, Flaw> {
+        let has_company = self.has_chunked && !self.is_doubtful() && !messages[0].ambiguous;
         let most = if has_company { TOGETHER_MAX } else { 1 };
         for (i, message) in messages.iter().take(most).enumerate() {
             let (path, begin) = (Path::of(message), self.connection.out.len());
             if i > 0 {
+                // what does not fit goes by itself, and hears there what is wrong with it
                 let fits = begin + message.raw.len() <= TOGETHER_BYTES && (self.caps.smtputf8 || !path.international);
-                // what was in others' company when that was lost goes by itself, so that a server which leaves without a word
-                // costs a mail one attempt
-                if !fits || message.attempt > 1 {
+                // what was lost with others goes by itself, so that a server which leaves without a word costs a mail one copy
+                if !fits || message.ambiguous {
                     return Ok(i);
                 }
                 // whatever becomes of the one before (RFC 3030 §2 asks for it after a failed BDAT)
@@ -132,6 +150,11 @@ impl Session {
         Ok(messages.len().min(most))
     }
 
+    /// Whether a server that said goodbye meant it: so many mails are on their way behind that, and one that goes on takes them.
+    async fn has_left(&mut self, behind: usize) -> bool {
+        behind == 0 || matches!(self.connection.read_within(GOODBYE).await, Err(Failure::Lost(_)))
+    }
+
     /// Reads what the server says of one mail, behind its answer to RSET where one was sent.
     async fn answer(&mut self, message: &Message, after_reset: bool) -> Result<Answer, Failure> {
         if after_reset {
@@ -141,57 +164,57 @@ impl Session {
                 _ => return Err(Failure::OutOfStep),
             }
         }
-        let international = || Path::of(message).international;
+        let refused = |step, reply| refusal(step, &reply, &message.to, Path::of(message).international);
         let (step, outcome, then) = match self.replies().await? {
             Replies::Refused(step, reply, _) if reply.code == 421 => return Ok(Answer::Left(step, reply)),
+            Replies::RefusedAndLeft(step, reply) => (step, refused(step, reply), Afterwards::Closing),
             Replies::Refused(step, reply, end) => {
                 // 503 and replies out of place, or a mail taken for nobody: a new session is surer than RSET
                 let is_in_step = reply.code >= 400 && reply.code != 503;
-                let is_over = is_in_step && end.is_some_and(|end| end.code >= 400 && end.code != 421);
-                let then = if is_over { Then::ToReset } else { Then::OutOfStep };
-                (step, refusal(step, &reply, &message.to, international()), then)
+                let is_over = is_in_step && end.is_some_and(|end| end.code >= 400);
+                let then = if is_over { Afterwards::ToReset } else { Afterwards::OutOfStep };
+                (step, refused(step, reply), then)
             }
             // no verdict on the mail: the command itself is not known here, whatever EHLO said
-            Replies::Of(end) if (500..=504).contains(&end.code) => {
+            Replies::OfMail(end) if (500..=504).contains(&end.code) => {
                 self.distrust(true, &end.describe());
                 let outcome = Outcome::Transient(Scope::Relay, format!("BDAT: {}", end.describe()));
-                (Step::End, outcome, Then::OutOfStep)
+                (Step::End, outcome, Afterwards::OutOfStep)
             }
-            Replies::Of(end) => {
-                let (outcome, goes_on) = verdict(&end, &message.to, end.code >= 400 && international());
+            Replies::OfMail(end) => {
+                let international = end.code >= 400 && Path::of(message).international;
+                let (outcome, goes_on) = verdict(&end, &message.to, international);
                 let then = match end.code {
-                    421 => Then::Closing,
-                    400.. => Then::ToReset,
-                    _ if goes_on => Then::Ready,
-                    _ => Then::OutOfStep,
+                    421 => Afterwards::Closing,
+                    400.. => Afterwards::ToReset,
+                    _ if goes_on => Afterwards::Ready,
+                    _ => Afterwards::OutOfStep,
                 };
                 (Step::End, outcome, then)
             }
         };
-        Ok(Answer::Of(step, outcome, then))
+        Ok(Answer::Ended(step, outcome, then))
     }
 
     async fn replies(&mut self) -> Result<Replies, Failure> {
         let mut refused = None;
         for step in [Step::Mail, Step::Rcpt] {
             let reply = self.connection.read().await?;
-            let is_last = reply.code == 421;
-            if refused.is_none() && !(250..=259).contains(&reply.code) {
-                refused = Some((step, reply));
-            }
-            if is_last {
-                break;
-            }
+            refused = match refused {
+                Some((first, why)) if reply.code == 421 => return Ok(Replies::RefusedAndLeft(first, why)),
+                None if reply.code == 421 => return Ok(Replies::Refused(step, reply, None)),
+                None if !(250..=259).contains(&reply.code) => Some((step, reply)),
+                refused => refused,
+            };
         }
-        match refused {
-            None => self.connection.read_within(self.dot_timeout).await.map(Replies::Of),
-            Some((step, reply)) if reply.code == 421 => Ok(Replies::Refused(step, reply, None)),
-            // nobody was to have it, so it does not matter how that ended
-            Some((step, reply)) => {
-                let end = self.connection.read_within(self.dot_timeout).await.ok();
-                Ok(Replies::Refused(step, reply, end))
-            }
-        }
+        let Some((step, reply)) = refused else {
+            return self.connection.read_within(self.dot_timeout).await.map(Replies::OfMail);
+        };
+        // nobody was to have it, so it does not matter how that ended
+        Ok(match self.connection.read_within(self.dot_timeout).await.ok() {
+            Some(end) if end.code == 421 => Replies::RefusedAndLeft(step, reply),
+            end => Replies::Refused(step, reply, end),
+        })
     }
 
     /// Something between here and the server does not keep what EHLO promises: from now on mails go by DATA.
@@ -199,14 +222,13 @@ impl Session {
         if is_unknown && self.chunks.swap(false, Relaxed) {
             warn!(
                 answer = said,
-                "the mail server offers CHUNKING and does not take BDAT, mails go by DATA from now on"
+                "the mail server offers CHUNKING and does not answer BDAT as it should, mails go by DATA from now on"
             );
         }
     }
 }
 
-/// So many mails were written, and nobody can say whether they were taken.
-fn unknown(failure: &Failure, mails: usize) -> impl Iterator<Item = (Step, Outcome)> {
-    let outcome = Outcome::Ambiguous(format!("after the mail was written: {failure}"));
-    std::iter::repeat_n((Step::End, outcome), mails)
+/// So many mails were on their way, and nobody can say whether they were taken.
+fn unknown(failure: &Failure, count: usize) -> Vec<(Step, Outcome)> {
+    vec![(Step::End, Outcome::Ambiguous(format!("after the mail was written: {failure}"))); count]
 }
