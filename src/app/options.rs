@@ -44,7 +44,7 @@ pub(super) fn fulfilment(config: &Config, flow: Arc<Flow>, commands: Option<Comm
         commands,
         old_states: config.topics.forward_states.clone(),
         old_group: config.fulfilment.old_group.clone(),
-        tick: config.fulfilment.tick,
+        tick: config.tick(),
         in_flight_max: config.fulfilment.in_flight_max,
         remember: config.fulfilment.remember,
         slot: config.slot,

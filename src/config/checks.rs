@@ -238,7 +238,7 @@ impl Config {
             ("http.idle_timeout", self.http.idle_timeout.is_zero()),
             ("http.header_timeout", self.http.header_timeout.is_zero()),
             ("http.request_timeout", self.http.request_timeout.is_zero()),
-            ("fulfilment.tick", self.fulfilment.tick.is_zero()),
+            ("fulfilment.tick", self.fulfilment.tick.is_some_and(|tick| tick.is_zero())),
             ("fulfilment.in_flight_max", self.fulfilment.in_flight_max == 0),
             ("mail.batch", self.mail.batch == 0),
             ("mail.lease", self.mail.lease.is_zero()),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::values::{
     FlowFile, LogUrl, Part, Sender, Span, StoreUrl, Zone, duration, each, flow_file, limit, listen, moment, optional,
-    parsed,
+    optional_duration, parsed,
 };
 use crate::{
     domain::{EmailAddress, Flow, Lang, Step, Timestamp, flow::Flaw},
@@ -61,7 +61,7 @@ mod sections {
     use super::{
         BTreeMap, Deserialize, Destination, Duration, EmailAddress, FlowFile, HostName, Lang, LogUrl, Origin, Part,
         PathBuf, Pooling, Rate, Sender, SocketAddr, StoreUrl, Timestamp, Zone, duration, durations, each, flow_file,
-        limit, listen, moment, named, optional, parsed,
+        limit, listen, moment, named, optional, optional_duration, parsed,
     };
 
     #[derive(Debug, Clone, Deserialize)]
@@ -175,8 +175,8 @@ mod sections {
 
     #[derive(Debug, Clone, Deserialize)]
     pub struct Fulfilment {
-        #[serde(deserialize_with = "duration")]
-        pub tick: Duration,
+        #[serde(deserialize_with = "optional_duration")]
+        pub tick: Option<Duration>,
         pub in_flight_max: u64,
         pub remember: usize,
         #[serde(deserialize_with = "named")]
@@ -287,6 +287,12 @@ impl Config {
     /// Where the store is.
     pub fn store_url(&self) -> StoreUrl {
         self.store.url.clone().unwrap_or_else(|| StoreUrl::Sqlite(self.data.join("store.db")))
+    }
+
+    /// Time between two commits of fulfilment.
+    pub fn tick(&self) -> Duration {
+        let usual = if self.log_url().is_shared() { 80 } else { 40 };
+        self.fulfilment.tick.unwrap_or(Duration::from_millis(usual))
     }
 
     /// Where mails go.

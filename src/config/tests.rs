@@ -212,6 +212,11 @@ fn kafka_and_postgres_are_named_by_their_addresses() {
         file("[log]\nurl = \"kafka://a:9092,b:9093\"\n[store]\nurl = \"postgres://e:s3cret@db/shop\"").unwrap();
     assert_eq!(config.log_url(), LogUrl::Kafka("a:9092,b:9093".into()));
     assert!(config.log_url().is_shared() && config.store_url().is_shared());
+    let tick = |text: &str| file(text).unwrap().tick().as_millis();
+    assert_eq!(
+        [tick(""), tick("[log]\nurl = \"kafka://a:9092\""), tick("[fulfilment]\ntick = \"20ms\"")],
+        [40, 80, 20]
+    );
     assert_eq!(config.store_url().to_string(), "postgres://e:(hidden)@db/shop");
     let (layers, _) =
         layers(&[("ENCARGO_STORE", "postgres://db/shop?user=e&password=s3cret&sslmode=require")]).unwrap();

@@ -189,6 +189,12 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     parse_duration(&text).map_err(D::Error::custom)
 }
 
+/// The same where empty text stands for a default that depends on other settings.
+pub(super) fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Ok(None) } else { parse_duration(&text).map(Some).map_err(D::Error::custom) }
+}
+
 /// Anything that can be read from text.
 pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
