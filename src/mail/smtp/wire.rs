@@ -19,12 +19,17 @@ pub(super) enum Flaw {
 pub(super) fn append(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Flaw> {
     check(raw)?;
     out.reserve(raw.len() + raw.len() / 64 + 8);
-    for line in raw.split_inclusive(|byte| *byte == b'\n') {
-        if line.first() == Some(&b'.') {
-            out.push(b'.');
-        }
-        out.extend_from_slice(line);
+    if raw.starts_with(b".") {
+        out.push(b'.');
     }
+    // few lines begin with a dot: what is between them is one copy
+    let mut begin = 0;
+    for end in memchr::memmem::find_iter(raw, b"\n.") {
+        out.extend_from_slice(&raw[begin..=end]);
+        out.push(b'.');
+        begin = end + 1;
+    }
+    out.extend_from_slice(&raw[begin..]);
     out.extend_from_slice(last_end(raw));
     out.extend_from_slice(b".\r\n");
     Ok(())

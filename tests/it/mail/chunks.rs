@@ -100,7 +100,9 @@ async fn a_mail_that_fails_leaves_those_behind_it_alone() {
         let mut post = Post::start(&url);
         post.enter(1..=1, &["recibido"]).await;
         post.have(MailStatus::Sent, 1).await;
-        faults.into_iter().for_each(|(step, fault)| sink.script(step, fault, 1));
+        for (step, fault) in faults {
+            sink.script(step, fault, 1);
+        }
         post.enter(2..=33, &["recibido"]).await;
         post.have_while_moving(MailStatus::Sent, 33, SECOND).await;
         let repeated = post.store.ledger_counts().await.unwrap().repeated;

@@ -71,9 +71,14 @@ impl Session {
             Err(Failure::Lost(_)) if used => return End::Stale,
             Err(failure) => return broken(&failure),
         }
-        let mut ended = Vec::with_capacity(count);
-        let mut afterwards = Afterwards::Ready;
-        for message in &messages[..count] {
+        self.hear(&messages[..count], used).await
+    }
+
+    /// Reads what the server says of all of these.
+    async fn hear(&mut self, messages: &[Message], used: bool) -> End {
+        let count = messages.len();
+        let (mut ended, mut afterwards) = (Vec::with_capacity(count), Afterwards::Ready);
+        for message in messages {
             match self.answer(message, !ended.is_empty()).await {
                 Ok(Answer::Ended(step, outcome, then)) => {
                     self.has_chunked |= matches!(outcome, Outcome::Sent(_));
