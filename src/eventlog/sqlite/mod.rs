@@ -11,6 +11,7 @@
 mod batch;
 mod catalog;
 mod member;
+mod packed;
 mod read;
 mod recent;
 mod schema;

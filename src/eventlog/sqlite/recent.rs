@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{batch::Packed, read::Limit};
+use super::{packed::Packed, read::Limit};
 use crate::eventlog::Record;
 
 /// Most bytes of batches that are held for a partition.

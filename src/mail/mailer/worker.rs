@@ -103,14 +103,17 @@ impl Worker {
         }
     }
 
-    /// What a mail's outcome means for others. What befalls several mails of one call, and is not about them, befell them at once,
-    /// and counts against the relay or the domain once.
+    /// What a mail's outcome means for others. When several mails of one call fail in the same way, and through no fault of their own,
+    /// that is one event: it counts against the relay or the domain once.
     fn note(&self, mail: &Mail, outcome: &Outcome, struck: &mut Vec<(Option<String>, Noted)>) -> Noted {
         let note = || self.destinations.note(mail.id, mail.recipient(), outcome);
         let domain = match outcome {
             Outcome::Ambiguous(_) | Outcome::Transient(Scope::Relay, _) => None,
             Outcome::Transient(Scope::Domain, _) => Some(mail.recipient().domain().to_lowercase()),
-            _ => return note(),
+            _ => {
+                struck.clear();
+                return note();
+            }
         };
         if let Some((_, noted)) = struck.iter().find(|(other, _)| *other == domain) {
             return *noted;

@@ -74,7 +74,8 @@ impl Connection {
         self.at == self.buffer.len() && self.peek().is_pending()
     }
 
-    /// Whether the server has said something since the last reply. `false` for one that only went away.
+    /// Whether the server has said something since the last reply, as far as the runtime has noticed; it is read next. `false` for one
+    /// that only went away.
     pub(super) fn says_more(&mut self) -> bool {
         if self.at == self.buffer.len()
             && let Poll::Ready(Ok(Some(byte))) = self.peek()

@@ -1,3 +1,4 @@
+mod answer;
 mod chunk;
 
 use std::{
@@ -33,7 +34,7 @@ pub(super) struct Session {
     connection: Connection,
     _seat: Seat,
     caps: Capabilities,
-    /// Whether the server keeps what it says of CHUNKING; for all its sessions.
+    /// Whether the server keeps its word about CHUNKING; shared by all its sessions.
     chunks: Arc<AtomicBool>,
     dot_timeout: Duration,
     /// Whether it has taken a mail by its length.

@@ -121,8 +121,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_server_reads_back_what_was_meant(raw in prop::collection::vec(prop::sample::select(&b".\r\n\0ab"[..]), 0..60)) {
-            let Ok(wire) = on_the_wire(&raw) else { return Ok(()) };
+        fn a_server_reads_back_what_was_meant(raw in prop::collection::vec(prop::sample::select(&[".", "\r\n", "a", "b"][..]), 0..40)) {
+            let raw = raw.concat().into_bytes();
+            let wire = on_the_wire(&raw).unwrap();
             let end = wire.windows(5).position(|five| five == b"\r\n.\r\n");
             prop_assert!(wire == b".\r\n" || end == Some(wire.len() - 5), "one end, at the end: {wire:?}");
             let mut read = Vec::new();

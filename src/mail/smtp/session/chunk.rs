@@ -8,13 +8,16 @@ use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tracing::warn;
 
-use super::{End, Path, Session, Step, broken, verdict};
+use super::{
+    End, Path, Session, Step,
+    answer::{Afterwards, Answer},
+    broken,
+};
 use crate::mail::{
-    Message, Outcome, Scope,
+    Message, Outcome,
     smtp::{
         classify::refusal,
         connection::Failure,
-        reply::Reply,
         wire::{self, Flaw},
     },
 };
@@ -23,38 +26,8 @@ use crate::mail::{
 const TOGETHER_MAX: usize = 8;
 /// Most bytes in one write: what the buffers of two sockets hold, so that a server which writes its replies first reads on.
 const TOGETHER_BYTES: usize = 64 << 10;
-/// A server that says goodbye has closed the connection by then.
+/// A server that says goodbye closes the connection within this time.
 const GOODBYE: Duration = Duration::from_secs(5);
-
-/// What became of one mail.
-enum Answer {
-    Ended(Step, Outcome, Afterwards),
-    /// The server left before it was begun, with that reply to that step.
-    Left(Step, Reply),
-}
-
-/// What the session is like after it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Afterwards {
-    Ready,
-    /// What is left of the transaction is not said anywhere.
-    ToReset,
-    /// Nothing else that was said can be trusted.
-    OutOfStep,
-    /// The server says goodbye.
-    Closing,
-}
-
-/// What the server says of envelope and mail.
-enum Replies {
-    /// The envelope was taken, and this is about the mail.
-    OfMail(Reply),
-    /// The first refusal of the envelope, with its step, and the reply to the mail itself, which had no recipient; nothing when there
-    /// was none in time.
-    Refused(Step, Reply, Option<Reply>),
-    /// The envelope was refused, and then the server said goodbye.
-    RefusedAndLeft(Step, Reply),
-}
 
 impl Session {
     /// Sends the first of these in one write, and with it those that may go together.
@@ -79,51 +52,43 @@ impl Session {
         let count = messages.len();
         let (mut ended, mut afterwards) = (Vec::with_capacity(count), Afterwards::Ready);
         for message in messages {
-            match self.answer(message, !ended.is_empty()).await {
-                Ok(Answer::Ended(step, outcome, then)) => {
+            afterwards = match self.answer(message, !ended.is_empty()).await {
+                Ok(Answer::Ended(step, outcome, afterwards)) => {
                     self.has_chunked |= matches!(outcome, Outcome::Sent(_));
                     ended.push((step, outcome));
-                    afterwards = then;
+                    afterwards
                 }
                 Ok(Answer::Left(step, reply)) => {
-                    if !self.has_left(count - ended.len() - 1).await {
-                        return End::Broken(unknown(&Failure::OutOfStep, count));
-                    }
-                    if ended.is_empty() && used {
-                        return End::Stale;
-                    }
-                    if ended.is_empty() {
-                        ended.push((step, refusal(step, &reply, &message.to, Path::of(message).international)));
-                    }
-                    return End::Broken(ended);
+                    return match self.part(ended, count).await {
+                        End::Broken(ended) if ended.is_empty() && used => End::Stale,
+                        End::Broken(ended) if ended.is_empty() => {
+                            End::broken(step, refusal(step, &reply, &message.to, Path::of(message).international))
+                        }
+                        end => end,
+                    };
                 }
-                // what it has said stands, and nothing is known of the rest
-                Err(failure @ Failure::Lost(_)) => {
-                    ended.extend(unknown(&failure, count - ended.len()));
-                    return End::Broken(ended);
-                }
-                // a reply too many or too few, so that any before it may be of another mail
-                Err(failure) => {
-                    self.distrust(matches!(failure, Failure::Timeout(_)), "nothing");
-                    return End::Broken(unknown(&failure, count));
-                }
-            }
+                Err(Failure::Lost(_)) => Afterwards::Lost,
+                // any reply before it may be of another mail
+                Err(failure) => return self.out_of_step(&failure, count),
+            };
             match afterwards {
-                Afterwards::Closing if self.has_left(count - ended.len()).await => return End::Broken(ended),
-                Afterwards::OutOfStep if count == 1 => return End::Broken(ended),
-                Afterwards::OutOfStep | Afterwards::Closing => {
-                    return End::Broken(unknown(&Failure::OutOfStep, count));
+                Afterwards::Ready | Afterwards::ToReset => {}
+                Afterwards::Closing if ended.len() < count => return self.part(ended, count).await,
+                Afterwards::OutOfStep if count > 1 => return self.out_of_step(&Failure::OutOfStep, count),
+                Afterwards::Closing | Afterwards::OutOfStep => return End::Broken(ended),
+                // what it has said stands, and nothing is known of the rest
+                Afterwards::Lost => {
+                    ended
+                        .extend(unknown(&Failure::Lost(std::io::ErrorKind::UnexpectedEof.into()), count - ended.len()));
+                    return End::Broken(ended);
                 }
-                Afterwards::ToReset | Afterwards::Ready => {}
             }
         }
-        // after a refusal alone, the answer to RSET tells
-        let is_asked = count == 1 && afterwards == Afterwards::ToReset;
-        if !is_asked && self.connection.says_more() {
+        if self.connection.says_more() {
             // some say goodbye behind one refusal too many; else one of the replies before was taken for another
             let says_goodbye = afterwards == Afterwards::ToReset
                 && self.connection.read_within(GOODBYE).await.is_ok_and(|reply| reply.code == 421);
-            return End::Broken(if says_goodbye { ended } else { unknown(&Failure::OutOfStep, count) });
+            return if says_goodbye { End::Broken(ended) } else { self.out_of_step(&Failure::OutOfStep, count) };
         }
         if afterwards == Afterwards::ToReset { self.reset(ended).await } else { End::InStep(ended) }
     }
@@ -155,78 +120,31 @@ impl Session {
         Ok(messages.len().min(most))
     }
 
-    /// Whether a server that said goodbye meant it: so many mails are on their way behind that, and one that goes on takes them.
-    async fn has_left(&mut self, behind: usize) -> bool {
-        behind == 0 || matches!(self.connection.read_within(GOODBYE).await, Err(Failure::Lost(_)))
+    /// After a goodbye: what was said before it stands, and what is behind it was not begun where the connection ends there. A server
+    /// that goes on takes it.
+    async fn part(&mut self, mut ended: Vec<(Step, Outcome)>, count: usize) -> End {
+        match self.connection.read_within(GOODBYE).await {
+            Err(Failure::Lost(_)) => End::Broken(ended),
+            Err(Failure::Timeout(_)) if count == 1 => End::Broken(ended),
+            Err(failure @ Failure::Timeout(_)) => {
+                ended.extend(unknown(&failure, count - ended.len()));
+                End::Broken(ended)
+            }
+            Ok(_) | Err(_) => self.out_of_step(&Failure::OutOfStep, count),
+        }
     }
 
-    /// Reads what the server says of one mail, behind its answer to RSET where one was sent.
-    async fn answer(&mut self, message: &Message, after_reset: bool) -> Result<Answer, Failure> {
-        if after_reset {
-            match self.connection.read().await? {
-                reply if reply.code == 250 => {}
-                reply if reply.code == 421 => return Ok(Answer::Left(Step::Mail, reply)),
-                _ => return Err(Failure::OutOfStep),
-            }
-        }
-        let refused = |step, reply| refusal(step, &reply, &message.to, Path::of(message).international);
-        let (step, outcome, then) = match self.replies().await? {
-            Replies::Refused(step, reply, _) if reply.code == 421 => return Ok(Answer::Left(step, reply)),
-            Replies::RefusedAndLeft(step, reply) => (step, refused(step, reply), Afterwards::Closing),
-            Replies::Refused(step, reply, end) => {
-                // 503 and replies out of place, or a mail taken for nobody: a new session is surer than RSET
-                let is_in_step = reply.code >= 400 && reply.code != 503;
-                let is_over = is_in_step && end.is_some_and(|end| end.code >= 400);
-                let then = if is_over { Afterwards::ToReset } else { Afterwards::OutOfStep };
-                (step, refused(step, reply), then)
-            }
-            // no verdict on the mail: the command itself is not known here, whatever EHLO said
-            Replies::OfMail(end) if (500..=504).contains(&end.code) => {
-                self.distrust(true, &end.describe());
-                let outcome = Outcome::Transient(Scope::Relay, format!("BDAT: {}", end.describe()));
-                (Step::End, outcome, Afterwards::OutOfStep)
-            }
-            Replies::OfMail(end) => {
-                let international = end.code >= 400 && Path::of(message).international;
-                let (outcome, goes_on) = verdict(&end, &message.to, international);
-                let then = match end.code {
-                    421 => Afterwards::Closing,
-                    400.. => Afterwards::ToReset,
-                    _ if goes_on => Afterwards::Ready,
-                    _ => Afterwards::OutOfStep,
-                };
-                (Step::End, outcome, then)
-            }
-        };
-        Ok(Answer::Ended(step, outcome, then))
-    }
-
-    async fn replies(&mut self) -> Result<Replies, Failure> {
-        let mut refused = None;
-        for step in [Step::Mail, Step::Rcpt] {
-            let reply = self.connection.read().await?;
-            refused = match refused {
-                Some((first, why)) if reply.code == 421 => return Ok(Replies::RefusedAndLeft(first, why)),
-                None if reply.code == 421 => return Ok(Replies::Refused(step, reply, None)),
-                None if !(250..=259).contains(&reply.code) => Some((step, reply)),
-                refused => refused,
-            };
-        }
-        let Some((step, reply)) = refused else {
-            return self.connection.read_within(self.dot_timeout).await.map(Replies::OfMail);
-        };
-        // nobody was to have it, so it does not matter how that ended
-        Ok(match self.connection.read_within(self.dot_timeout).await.ok() {
-            Some(end) if end.code == 421 => Replies::RefusedAndLeft(step, reply),
-            end => Replies::Refused(step, reply, end),
-        })
+    /// A reply too many or too few, so that each of them may be of another mail.
+    fn out_of_step(&self, failure: &Failure, count: usize) -> End {
+        self.distrust(&failure.to_string());
+        End::Broken(unknown(failure, count))
     }
 
     /// Something between here and the server does not keep what EHLO promises: from now on mails go by DATA.
-    fn distrust(&self, is_unknown: bool, said: &str) {
-        if is_unknown && self.chunks.swap(false, Relaxed) {
+    pub(super) fn distrust(&self, said: &str) {
+        if self.chunks.swap(false, Relaxed) {
             warn!(
-                answer = said,
+                said,
                 "the mail server offers CHUNKING and does not answer BDAT as it should, mails go by DATA from now on"
             );
         }
