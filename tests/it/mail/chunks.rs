@@ -39,10 +39,15 @@ async fn a_mail_leaves_in_one_packet_and_arrives_as_it_was() {
     assert_eq!(body(&sink), body(&by_dot), "as one that went by DATA");
 }
 
-/// Orders whose mails leave together, once the server has taken one by its length.
-pub async fn a_few_at_once(post: &mut Post) {
+/// One order, after whose mail others may go together.
+async fn prove(post: &mut Post) {
     post.enter(1..=1, &["recibido"]).await;
     post.have(MailStatus::Sent, 1).await;
+}
+
+/// Orders whose mails leave together, once the server has taken one by its length.
+pub async fn a_few_at_once(post: &mut Post) {
+    prove(post).await;
     post.enter(2..=33, &["recibido"]).await;
 }
 
@@ -98,8 +103,7 @@ async fn a_mail_that_fails_leaves_those_behind_it_alone() {
         let (sink, url) = chunking().await;
         let what = format!("{faults:?}");
         let mut post = Post::start(&url);
-        post.enter(1..=1, &["recibido"]).await;
-        post.have(MailStatus::Sent, 1).await;
+        prove(&mut post).await;
         for (step, fault) in faults {
             sink.script(step, fault, 1);
         }
@@ -133,8 +137,7 @@ async fn a_refusal_in_the_middle_is_that_mails_alone() {
 async fn what_befalls_several_mails_at_once_counts_once_against_the_relay() {
     let (sink, url) = chunking().await;
     let mut post = Post::start(&url);
-    post.enter(1..=1, &["recibido"]).await;
-    post.have(MailStatus::Sent, 1).await;
+    prove(&mut post).await;
     sink.script(Step::Dot, Fault::Drop, 1);
     post.enter(2..=33, &["recibido"]).await;
     eventually("the others", async || {
@@ -215,8 +218,7 @@ async fn each_reply_has_the_outcome_that_it_has_after_data() {
 async fn a_session_that_was_idle_is_asked_first() {
     let (sink, url) = chunking().await;
     let mut post = Post::start(&url);
-    post.enter(1..=1, &["recibido"]).await;
-    post.have(MailStatus::Sent, 1).await;
+    prove(&mut post).await;
     post.clock.advance(2 * SECOND);
     sink.script(Step::Mail, Fault::Drop, 1);
     post.enter(1..=1, &["preparando"]).await;

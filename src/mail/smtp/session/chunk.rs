@@ -4,7 +4,7 @@
 //! Whoever loses the connection after that cannot say which of them the server has taken, so only sessions that answered a moment
 //! ago get mails in this way: an older one is asked first, by an envelope, whether it is still there.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{fmt::Display, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tracing::warn;
 
@@ -78,8 +78,7 @@ impl Session {
                 Afterwards::Closing | Afterwards::OutOfStep => return End::Broken(ended),
                 // what it has said stands, and nothing is known of the rest
                 Afterwards::Lost => {
-                    ended
-                        .extend(unknown(&Failure::Lost(std::io::ErrorKind::UnexpectedEof.into()), count - ended.len()));
+                    ended.extend(unknown(&"the connection was lost", count - ended.len()));
                     return End::Broken(ended);
                 }
             }
@@ -152,6 +151,6 @@ impl Session {
 }
 
 /// So many mails were on their way, and nobody can say whether they were taken.
-fn unknown(failure: &Failure, count: usize) -> Vec<(Step, Outcome)> {
-    vec![(Step::End, Outcome::Ambiguous(format!("after the mail was written: {failure}"))); count]
+fn unknown(why: &dyn Display, count: usize) -> Vec<(Step, Outcome)> {
+    vec![(Step::End, Outcome::Ambiguous(format!("after the mail was written: {why}"))); count]
 }
