@@ -97,6 +97,10 @@ impl EventLog for FramedLog {
         self.log.append(records.into_iter().map(|record| framed(&self.schemas, record)).collect())
     }
 
+    fn allocate(&self, topic: &str, count: usize, at: Timestamp) -> BoxFuture<eventlog::Result<Vec<u64>>> {
+        self.log.allocate(topic, count, at)
+    }
+
     fn read(&self, partition: &TopicPartition, from: u64) -> eventlog::Result<Box<dyn Reader>> {
         self.log.read(partition, from)
     }

@@ -11,7 +11,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, wire::Headers};
 
 mod budget;
 mod group;
@@ -106,6 +106,15 @@ pub trait EventLog: Send + Sync {
 
     /// Writes records; the positions come, in order, once all are durable. All or, on the embedded log, none.
     fn append(&self, records: Vec<NewRecord>) -> BoxFuture<Result<Vec<Position>>>;
+
+    /// Takes the next `count` offsets of a topic of one partition, which nobody else gets, once that is durable. On a cluster
+    /// each of them is an empty record of that time; the embedded log writes none.
+    fn allocate(&self, topic: &str, count: usize, at: Timestamp) -> BoxFuture<Result<Vec<u64>>> {
+        let (topic, headers) = (topic.to_owned(), Headers::default());
+        let empty = NewRecord { topic, partition: Some(0), key: None, value: Vec::new(), headers, at };
+        let appended = self.append(vec![empty; count]);
+        Box::pin(async { Ok(appended.await?.iter().map(|position| position.offset).collect()) })
+    }
 
     /// A reader of one partition from `from` on; [`Error::Trimmed`] when that was deleted, [`Error::Fatal`] when it is
     /// beyond the end. Everything that was written before this call is decided before the reader comes to its first

@@ -48,6 +48,34 @@ impl Plan {
         }
     }
 
+    /// An append to a topic, whatever is appended.
+    fn write<T: Send + 'static>(
+        &self,
+        topic: &str,
+        begin: impl FnOnce() -> BoxFuture<Result<T>> + Send + 'static,
+    ) -> BoxFuture<Result<T>> {
+        let clock = self.clock.clone();
+        match self.next("append", topic) {
+            None => begin(),
+            Some(Fault::Refused(error)) => Box::pin(async { Err(error) }),
+            Some(Fault::Unanswered(error)) => {
+                let written = begin();
+                Box::pin(async { written.await.and(Err(error)) })
+            }
+            Some(Fault::Late(time)) => Box::pin(async move {
+                clock.sleep(time).await;
+                begin().await
+            }),
+            Some(Fault::Slow(time)) => {
+                let written = begin();
+                Box::pin(async move {
+                    clock.sleep(time).await;
+                    written.await
+                })
+            }
+        }
+    }
+
     /// A call that changes what the caller gets next: without an answer it is not made at all, or something would be lost
     /// on its way that no real log loses.
     fn poll<T>(&self, name: &'static str, of: &str, done: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -87,27 +115,14 @@ impl EventLog for FaultyLog {
     }
 
     fn append(&self, records: Vec<NewRecord>) -> BoxFuture<Result<Vec<Position>>> {
-        let topic = records.first().map_or("", |record| &record.topic);
-        let (log, clock) = (self.log.clone(), self.plan.clock.clone());
-        match self.plan.next("append", topic) {
-            None => log.append(records),
-            Some(Fault::Refused(error)) => Box::pin(async { Err(error) }),
-            Some(Fault::Unanswered(error)) => {
-                let written = log.append(records);
-                Box::pin(async { written.await.and(Err(error)) })
-            }
-            Some(Fault::Late(time)) => Box::pin(async move {
-                clock.sleep(time).await;
-                log.append(records).await
-            }),
-            Some(Fault::Slow(time)) => {
-                let written = log.append(records);
-                Box::pin(async move {
-                    clock.sleep(time).await;
-                    written.await
-                })
-            }
-        }
+        let topic = records.first().map_or(String::new(), |record| record.topic.clone());
+        let log = self.log.clone();
+        self.plan.write(&topic, move || log.append(records))
+    }
+
+    fn allocate(&self, topic: &str, count: usize, at: Timestamp) -> BoxFuture<Result<Vec<u64>>> {
+        let (log, own) = (self.log.clone(), topic.to_owned());
+        self.plan.write(topic, move || log.allocate(&own, count, at))
     }
 
     fn read(&self, partition: &TopicPartition, from: u64) -> Result<Box<dyn Reader>> {

@@ -1,8 +1,8 @@
-//! Order ids without a service of their own: a record appended to the ids topic, which has one partition, gets an
-//! offset; offset + 1 is an id. So ids are 1, 2, 3, …, never repeat, and any number of intakes can share the topic.
+//! Order ids without a service of their own: the ids topic, which has one partition, gives each of its offsets to one intake;
+//! offset + 1 is an id. So ids are 1, 2, 3, …, never repeat, and any number of intakes can share the topic.
 //! A gap is left by a crash, and by a request that was refused or went away after it got its id.
 //!
-//! Ids come in blocks, one append each. The block is one id while orders are rare (a small shop sees 1, 2, 3, also over
+//! Ids come in blocks, one write each. The block is one id while orders are rare (a small shop sees 1, 2, 3, also over
 //! restarts), doubles as long as refills follow each other quickly, and is then fetched ahead of need.
 
 use std::{
@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{Clock, Monotonic},
-    domain::{OrderId, wire::Headers},
-    eventlog::{self, EventLog, NewRecord, TopicPartition},
+    domain::OrderId,
+    eventlog::{self, EventLog, TopicPartition},
 };
 
 /// Most ids of one block.
@@ -179,22 +179,15 @@ impl Shared {
         }
     }
 
-    /// Appends a block and hands its ids out; returns the last offset, or 0.
+    /// Gets a block and hands its ids out; returns the last offset, or 0.
     async fn fetch(&self, count: usize) -> u64 {
-        let record = NewRecord {
-            topic: self.topic.clone(),
-            partition: Some(0),
-            key: None,
-            value: Vec::new(),
-            headers: Headers::default(),
-            at: self.clock.now(),
-        };
-        match self.log.append(vec![record; count]).await {
-            Ok(positions) => {
-                let ids = positions.iter().filter_map(|position| OrderId::new(position.offset + 1).ok()).collect();
+        match self.log.allocate(&self.topic, count, self.clock.now()).await {
+            Ok(offsets) => {
+                let last = offsets.last().copied();
+                let ids = offsets.into_iter().filter_map(|offset| OrderId::new(offset + 1).ok()).collect();
                 self.pool().hand_out(ids, |pool, id| pool.ready.push_back(id));
-                self.end.send_replace(positions.last().map_or(0, |position| position.offset + 1));
-                positions.last().map_or(0, |position| position.offset)
+                self.end.send_replace(last.map_or(0, |last| last + 1));
+                last.unwrap_or(0)
             }
             Err(error) => {
                 let mut pool = self.pool();

@@ -46,7 +46,8 @@ macro_rules! contract {
         contract!(@ $backend, $harness,
             appending: positions_count_up_from_zero, keeps_every_byte, key_decides_the_partition,
                 records_without_key_go_round, values_may_be_large, refuses_unknown_partitions,
-                concurrent_appends_are_all_there_once_in_each_callers_order, append_to_nothing_is_nothing;
+                concurrent_appends_are_all_there_once_in_each_callers_order, append_to_nothing_is_nothing,
+                allocated_offsets_are_given_once;
             keeping: topics_are_listed_by_name, tells_how_topics_are_kept, creating_again_is_fine, refuses_to_change_partitions,
                 refuses_odd_topics, everything_endures_reopening, readers_stop_at_the_stable_end_and_go_on,
                 readers_take_at_most_the_limit, deleted_records_are_trimmed, deleting_all_keeps_the_offsets,

@@ -8,6 +8,7 @@ use super::{
     catalog::{Catalog, Topic},
     packed::Packed,
     recent::Chunk,
+    schema,
 };
 use crate::eventlog::{NewRecord, Position, Result};
 
@@ -70,11 +71,9 @@ impl Batch {
     }
 
     fn reserve(&mut self, conn: &Connection) -> rusqlite::Result<()> {
-        let mut reserve =
-            conn.prepare_cached("UPDATE partitions SET next = next + ?2 WHERE id = ?1 RETURNING next - ?2")?;
         for part in &mut self.parts {
             let id = part.topic.partitions[part.number as usize].id;
-            part.next = reserve.query_row((id, part.count), |row| row.get(0))?;
+            part.next = schema::take_offsets(conn, id, part.count)?;
         }
         Ok(())
     }

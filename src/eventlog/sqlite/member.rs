@@ -111,7 +111,7 @@ impl SqliteMember {
                 continue;
             }
             self.turn = turn + 1;
-            let limit = self.server.options.batch();
+            let (limit, end) = (self.server.options.batch(), cursor.topic.end(cursor.tp.partition));
             let mut records = cursor.topic.take_recent(cursor.tp.partition, cursor.position, limit);
             if records.is_empty() {
                 records = read::records(&self.conn, &cursor.tp, cursor.id, cursor.position, limit)?;
@@ -120,6 +120,7 @@ impl SqliteMember {
                 cursor.position = last.offset + 1;
                 return Ok(Some(MemberEvent::Records(cursor.tp.clone(), records)));
             }
+            cursor.position = end; // these offsets were allocated, and hold nothing
         }
         Ok(None)
     }

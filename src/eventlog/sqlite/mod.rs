@@ -151,12 +151,15 @@ impl SqliteLog {
         self.server.as_ref().ok_or_else(|| Error::Fatal("the event log is open for reading only".into()))
     }
 
-    fn start_append(&self, records: &[NewRecord]) -> Result<oneshot::Receiver<Result<Vec<Position>>>> {
+    /// The server, if one more write may wait.
+    fn admit(&self) -> Result<&Arc<Server>> {
         let server = self.server()?;
         let waiting = server.writer.waiting();
-        if waiting >= server.options.waiting_max {
-            return Err(Error::Overloaded(waiting));
-        }
+        if waiting >= server.options.waiting_max { Err(Error::Overloaded(waiting)) } else { Ok(server) }
+    }
+
+    fn start_append(&self, records: &[NewRecord]) -> Result<oneshot::Receiver<Result<Vec<Position>>>> {
+        let server = self.admit()?;
         let batch = Batch::pack(&server.catalog, records)?;
         let (reply, answer) = oneshot::channel();
         server.writer.submit_checked(
@@ -165,6 +168,21 @@ impl SqliteLog {
         )?;
         Ok(answer)
     }
+
+    fn start_allocation(&self, topic: &str, count: u64) -> Result<oneshot::Receiver<Result<u64>>> {
+        let server = self.admit()?;
+        let id = server.catalog.get(topic)?.partitions[0].id;
+        let (reply, answer) = oneshot::channel();
+        server.writer.submit_checked(
+            move |conn| schema::take_offsets(conn, id, count).map_err(Error::from),
+            move |first| drop(reply.send(first)),
+        )?;
+        Ok(answer)
+    }
+}
+
+fn stopped<T>(_: oneshot::error::RecvError) -> Result<T> {
+    Err(Error::Fatal("the writer of the event log has stopped".into()))
 }
 
 impl Server {
@@ -197,8 +215,15 @@ impl EventLog for SqliteLog {
     fn append(&self, records: Vec<NewRecord>) -> BoxFuture<Result<Vec<Position>>> {
         let started = self.start_append(&records);
         Box::pin(async move {
-            let stopped = |_| Err(Error::Fatal("the writer of the event log has stopped".into()));
             started?.await.unwrap_or_else(stopped)
+        })
+    }
+
+    fn allocate(&self, topic: &str, count: usize, _at: Timestamp) -> BoxFuture<Result<Vec<u64>>> {
+        let started = self.start_allocation(topic, count as u64);
+        Box::pin(async move {
+            let first = started?.await.unwrap_or_else(stopped)?;
+            Ok((first..first + count as u64).collect())
         })
     }
 

@@ -174,6 +174,12 @@ pub(super) fn committed(conn: &Connection, group: &str, id: i64) -> Result<Optio
     Ok(select.query_row((group, id), |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
+/// Takes the next offsets of a partition; returns the first.
+pub(super) fn take_offsets(conn: &Connection, id: i64, count: u64) -> rusqlite::Result<u64> {
+    let mut take = conn.prepare_cached("UPDATE partitions SET next = next + ?2 WHERE id = ?1 RETURNING next - ?2")?;
+    take.query_row((id, count), |row| row.get(0))
+}
+
 /// Notes how far a group has come. Returns false when the partition does not reach that far.
 pub(super) fn commit(conn: &Connection, group: &str, id: i64, offset: u64, metadata: &str) -> Result<bool> {
     let mut upsert = conn.prepare_cached(

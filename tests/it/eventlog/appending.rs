@@ -155,3 +155,24 @@ pub fn append_to_nothing_is_nothing(harness: &dyn Harness) {
     assert_eq!(append(&*log, Vec::new()), []);
     assert!(read_all(&*log, &part("t", 0), 0).is_empty());
 }
+
+pub fn allocated_offsets_are_given_once(harness: &dyn Harness) {
+    let log = open_with(harness, "t", 1);
+    let (mut member, _) = join(&*log, "g", &["t"]);
+    let allocate = |log: &dyn EventLog, topic, count| wait(log.allocate(topic, count, Timestamp::from_millis(1)));
+    assert_eq!(allocate(&*log, "t", 3).unwrap(), [0, 1, 2]);
+    assert_eq!(append(&*log, numbered("t", 0, 7..8))[0].offset, 3);
+    assert_eq!(allocate(&*log, "t", 2).unwrap(), [4, 5]);
+    let with_value = |records: Vec<Record>| records.into_iter().find(|record| !record.value.is_empty());
+    assert_eq!(with_value(read_all(&*log, &part("t", 0), 0)).map(|record| record.offset), Some(3));
+    let heard = std::iter::repeat_with(|| next(&mut *member).1).find_map(with_value);
+    assert_eq!(heard.as_ref().map(number), Some(7), "the offsets before it do not stand in its way");
+    assert!(matches!(allocate(&*log, "other", 1), Err(Error::Unknown(_))));
+    drop((member, log));
+    let log = harness.open();
+    assert_eq!(allocate(&*log, "t", 1).unwrap(), [6]);
+    let (mut member, _) = join(&*log, "h", &["t"]);
+    assert_eq!(append(&*log, numbered("t", 0, 8..9))[0].offset, 7);
+    let heard = std::iter::repeat_with(|| next(&mut *member).1).flatten().filter(|record| !record.value.is_empty());
+    assert_eq!(heard.take(2).map(|record| number(&record)).collect::<Vec<_>>(), [7, 8]);
+}
