@@ -14,6 +14,7 @@ use encargo::{
         sqlite::{Options as LogOptions, SqliteLog},
     },
     intake::{Deps, Intake, Options},
+    sqlite,
     store::sqlite::{Options as StoreOptions, SqliteStore},
     web,
 };
@@ -29,15 +30,17 @@ pub async fn run(duration: Duration) {
     let intake = intake(folder.path(), &stop);
     let no_op = Router::new().route("/orders", post(|_: Bytes| async { (StatusCode::ACCEPTED, r#"{"orderid":1}"#) }));
     let (durable, nothing) = (serve(intake, &stop).await, serve(no_op, &stop).await);
-    println!("concurrency   no-op/s   durable/s   ratio   durable p50     p99");
+    println!("concurrency   no-op/s   durable/s   ratio   durable p50     p99   a commit");
     for connections in [1, 16, 64, 256] {
         load(nothing, connections, duration / 4, None).await; // warm-up
-        let [baseline, ours] =
-            [load(nothing, connections, duration, None).await, load(durable, connections, duration, None).await];
+        let baseline = load(nothing, connections, duration, None).await;
+        let before = commits();
+        let ours = load(durable, connections, duration, None).await;
+        let shared = ours.latencies().count() as f64 / (commits() - before) as f64;
         let rate = |outcome: &Outcome| outcome.latencies().count() as f64 / outcome.elapsed.as_secs_f64();
         let (latency, (refused, _)) = (Summary::of(ours.latencies()).scaled(1e6), ours.refused_and_lost());
         println!(
-            "{connections:11} {:9.0} {:11.0} {:6.0}% {:10.0} µs {:6.0} µs{}",
+            "{connections:11} {:9.0} {:11.0} {:6.0}% {:10.0} µs {:6.0} µs {shared:9.1}{}",
             rate(&baseline),
             rate(&ours),
             rate(&ours) / rate(&baseline) * 100.0,
@@ -47,6 +50,11 @@ pub async fn run(duration: Duration) {
         );
     }
     stop.cancel();
+}
+
+/// Of the log.
+fn commits() -> u64 {
+    sqlite::commits().iter().filter(|(file, _)| file == "log").map(|(_, count)| count).sum()
 }
 
 fn intake(folder: &Path, stop: &CancellationToken) -> Router {
