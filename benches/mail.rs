@@ -29,10 +29,6 @@ const COMPOSED: u32 = 20_000;
 /// What one of our mails has, in bytes.
 const MAIL_BYTES: &str = "5700";
 
-/// That of the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() {
     let orders = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(20_000);

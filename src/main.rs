@@ -9,10 +9,6 @@ use encargo::{
     telemetry::{masked, masked_lightly},
 };
 
-/// The C library's takes a lock where a thread frees what another one allocated, as happens several times on each order's way.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -30,10 +30,6 @@ use encargo::bench::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// That of the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// `--name value` among the arguments, or a default.
 fn option<T: std::str::FromStr>(name: &str, default: T) -> T {
     let arguments: Vec<String> = std::env::args().collect();
