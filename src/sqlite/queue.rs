@@ -38,13 +38,8 @@ impl<T> State<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        let state = State {
-            items: VecDeque::new(),
-            pushed_at: stopwatch(),
-            patient: Vec::new(),
-            awaited: 0,
-            is_closed: false,
-        };
+        let state =
+            State { items: VecDeque::new(), pushed_at: stopwatch(), patient: Vec::new(), awaited: 0, is_closed: false };
         Self { state: Mutex::new(state), pushed: Condvar::new() }
     }
 }

@@ -214,9 +214,7 @@ impl EventLog for SqliteLog {
 
     fn append(&self, records: Vec<NewRecord>) -> BoxFuture<Result<Vec<Position>>> {
         let started = self.start_append(&records);
-        Box::pin(async move {
-            started?.await.unwrap_or_else(stopped)
-        })
+        Box::pin(async move { started?.await.unwrap_or_else(stopped) })
     }
 
     fn allocate(&self, topic: &str, count: usize, _at: Timestamp) -> BoxFuture<Result<Vec<u64>>> {
