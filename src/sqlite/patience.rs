@@ -7,7 +7,7 @@ use crate::clock::{Clock, Monotonic};
 /// Time between the beginnings of two transactions, where that brings company: an fsync is over sooner than that on many disks, and
 /// each job would have one to itself.
 const APART: Duration = Duration::from_millis(4);
-/// So many do not wait for more: an fsync costs each of them little, and all of them wait for it.
+/// After a transaction of so many jobs the next does not wait: an fsync costs each of them little, and all of them wait for it.
 const ENOUGH: usize = 32;
 /// Transactions without a wait after one that was in vain: so many at first, twice as many each time, at most so many.
 const SKIPPED: std::ops::RangeInclusive<u32> = 2..=64;
@@ -28,16 +28,16 @@ impl Patience {
         Self { clock, soonest: Monotonic::ZERO, skip: 0, skip_next: *SKIPPED.start() }
     }
 
-    /// Waits where that is worth it; to be called before each transaction. `at_hand` is how many jobs it has already, and `gather`
-    /// waits for so many more, or for so long, and says how long ago the last one came.
-    pub(super) fn wait(&mut self, at_hand: usize, gather: impl FnOnce(usize, Duration) -> Duration) {
+    /// Waits where that is worth it; to be called before each transaction. `last` is how many jobs the one before had, and `quiet_for`
+    /// says how long ago the last one came.
+    pub(super) fn wait(&mut self, last: usize, quiet_for: impl Fn() -> Duration) {
         let wait = self.soonest.saturating_sub(self.clock.monotonic());
-        if !wait.is_zero() && at_hand < ENOUGH {
+        if !wait.is_zero() && last < ENOUGH {
             if self.skip > 0 {
                 self.skip -= 1;
             } else {
-                let quiet_for = gather(ENOUGH - at_hand, wait);
-                self.learn(quiet_for < wait / 2);
+                self.clock.park(wait);
+                self.learn(quiet_for() < wait / 2);
             }
         }
         self.soonest = self.clock.monotonic() + APART;
@@ -55,6 +55,8 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::domain::Timestamp;
 
@@ -62,16 +64,15 @@ mod tests {
     fn waits(quiet_for: Duration) -> usize {
         let clock = Clock::manual(Timestamp::default());
         let mut patience = Patience::new(clock.clone());
-        let mut waits = 0;
+        let looks = Cell::new(0);
         for _ in 0..1_000 {
-            patience.wait(1, |_, wait| {
-                clock.advance(wait);
-                waits += 1;
+            patience.wait(ENOUGH - 1, || {
+                looks.set(looks.get() + 1);
                 quiet_for
             });
             clock.advance(Duration::from_micros(300));
         }
-        waits
+        looks.get()
     }
 
     #[test]
@@ -90,25 +91,18 @@ mod tests {
         let clock = Clock::manual(Timestamp::default());
         let mut patience = Patience::new(clock.clone());
         for _ in 0..10 {
-            patience.wait(1, |_, _| unreachable!("nobody came so soon"));
+            patience.wait(1, || unreachable!("it is asked only while it waits"));
             clock.advance(APART + Duration::from_millis(1));
         }
     }
 
     #[test]
-    fn it_waits_until_there_are_enough() {
-        let mut patience = Patience::new(Clock::manual(Timestamp::default()));
-        patience.wait(1, |_, _| unreachable!("nobody was before the first one"));
-        for at_hand in [ENOUGH, 2 * ENOUGH] {
-            patience.wait(at_hand, |_, _| unreachable!("they are enough"));
+    fn it_does_not_wait_where_many_come_anyway() {
+        let clock = Clock::manual(Timestamp::default());
+        let mut patience = Patience::new(clock.clone());
+        for _ in 0..10 {
+            patience.wait(ENOUGH, || unreachable!("it is asked only while it waits"));
         }
-        for at_hand in [1, ENOUGH - 1] {
-            let mut wanted = 0;
-            patience.wait(at_hand, |count, _| {
-                wanted = count;
-                Duration::ZERO
-            });
-            assert_eq!(at_hand + wanted, ENOUGH);
-        }
+        assert_eq!(clock.monotonic(), Monotonic::ZERO);
     }
 }

@@ -21,8 +21,8 @@ struct State<T> {
     pushed_at: Instant,
     /// Those that wait for others.
     patient: Vec<T>,
-    /// How many the sleeping taker waits for; none while it is awake, for a bell that nobody hears costs a system call all the same.
-    awaited: usize,
+    /// Whether the taker sleeps: a bell that nobody hears costs a system call all the same.
+    is_awaited: bool,
     is_closed: bool,
 }
 
@@ -38,8 +38,13 @@ impl<T> State<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        let state =
-            State { items: VecDeque::new(), pushed_at: stopwatch(), patient: Vec::new(), awaited: 0, is_closed: false };
+        let state = State {
+            items: VecDeque::new(),
+            pushed_at: stopwatch(),
+            patient: Vec::new(),
+            is_awaited: false,
+            is_closed: false,
+        };
         Self { state: Mutex::new(state), pushed: Condvar::new() }
     }
 }
@@ -51,8 +56,7 @@ impl<T> Queue<T> {
         if !state.is_closed {
             state.items.push_back(item);
             state.pushed_at = stopwatch();
-            if state.awaited > 0 && state.items.len() >= state.awaited {
-                state.awaited = 0;
+            if std::mem::take(&mut state.is_awaited) {
                 self.pushed.notify_one();
             }
         }
@@ -72,10 +76,10 @@ impl<T> Queue<T> {
     pub(super) fn take(&self) -> VecDeque<T> {
         let mut state = self.state();
         while state.items.is_empty() && !state.is_closed {
-            state.awaited = 1;
+            state.is_awaited = true;
             state = self.pushed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.awaited = 0;
+        state.is_awaited = false;
         state.take()
     }
 
@@ -85,16 +89,9 @@ impl<T> Queue<T> {
         if state.items.is_empty() { VecDeque::new() } else { state.take() }
     }
 
-    /// Waits until so many are there, but not longer than that, and says how long ago the last one came; those apart that wait for
-    /// others.
-    pub(super) fn gather(&self, count: usize, wait: Duration) -> Duration {
-        let mut state = self.state();
-        state.awaited = count;
-        let missing = |state: &mut State<T>| state.items.len() < count && !state.is_closed;
-        let waited = self.pushed.wait_timeout_while(state, wait, missing);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.awaited = 0;
-        state.pushed_at.elapsed()
+    /// How long ago the last one came, those apart that wait for others.
+    pub(super) fn quiet_for(&self) -> Duration {
+        self.state().pushed_at.elapsed()
     }
 
     /// Takes no more. What is there can still be taken.
@@ -188,21 +185,17 @@ mod tests {
     }
 
     #[test]
-    fn the_taker_waits_until_enough_are_there_or_the_time_is_over() {
-        let (queue, for_ever) = (Queue::default(), Duration::from_hours(1));
-        assert!(queue.push(1));
-        queue.gather(2, Duration::ZERO);
-        queue.gather(1, for_ever);
+    fn a_taker_that_sleeps_is_woken_each_time() {
+        let queue = Queue::default();
         std::thread::scope(|scope| {
-            let gathered = scope.spawn(|| queue.gather(3, for_ever));
-            assert!(queue.push_patient(0) && queue.push(2) && queue.push(3));
-            assert!(gathered.join().unwrap() < for_ever);
-            assert_eq!(queue.take(), [0, 1, 2, 3]);
+            for item in 0..100 {
+                let taken = scope.spawn(|| queue.take());
+                assert!(queue.push(item));
+                assert_eq!(taken.join().unwrap(), [item]);
+            }
             let taken = scope.spawn(|| queue.take());
-            assert!(queue.push(4));
-            assert_eq!(taken.join().unwrap(), [4]);
-            scope.spawn(|| queue.gather(1, for_ever));
             queue.close();
+            assert!(taken.join().unwrap().is_empty());
         });
     }
 

@@ -223,7 +223,7 @@ fn stopped() -> Error {
 fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize, commits: &AtomicU64) {
     let mut patience = Patience::new(Clock::system());
     let (mut at_hand, mut finishes) = (VecDeque::new(), Vec::new());
-    let mut changes = conn.total_changes();
+    let (mut changes, mut last) = (conn.total_changes(), 0);
     loop {
         if at_hand.is_empty() {
             at_hand = queue.take();
@@ -231,7 +231,7 @@ fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize, commits: &A
                 return;
             }
         }
-        patience.wait(at_hand.len(), |count, wait| queue.gather(count, wait));
+        patience.wait(last, || queue.quiet_for()); // nobody who comes meanwhile has to wake this thread
         let begun = execute(conn, "BEGIN IMMEDIATE");
         while let Some(job) = at_hand.pop_front().or_else(|| {
             at_hand = queue.try_take();
@@ -246,7 +246,8 @@ fn run(conn: &Connection, queue: &Queue<Job>, waiting: &AtomicUsize, commits: &A
         let committed = begun.and_then(|()| commit(conn));
         let before = std::mem::replace(&mut changes, conn.total_changes());
         commits.fetch_add(u64::from(committed.is_ok() && changes > before), Ordering::Relaxed);
-        waiting.fetch_sub(finishes.len(), Ordering::Relaxed);
+        last = finishes.len();
+        waiting.fetch_sub(last, Ordering::Relaxed);
         for finish in finishes.drain(..) {
             finish(committed.clone());
         }
