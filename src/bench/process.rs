@@ -5,10 +5,11 @@ use std::{
     fmt,
     fs::{self, File},
     io::{BufRead as _, BufReader},
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,10 @@ use super::scrape::Ops;
 const READY_MAX: Duration = Duration::from_mins(2);
 /// How often it is asked.
 const ASK: Duration = Duration::from_millis(5);
+/// Where servers listen that come up later, or again.
+const PORTS: Range<u16> = 10_000..20_000;
+/// So many of them are one process's, from a multiple of that on.
+const BLOCK: u16 = 100;
 /// How much of its log is shown when it does not start.
 const LAST_LINES: usize = 12;
 /// How our commands begin an error.
@@ -28,19 +33,27 @@ const ERROR: &str = "error: ";
 
 /// The first of so many ports of loopback in a row on which nobody listens, for a server that comes up later, or again: below
 /// those that the system usually hands out to whoever asks for any (32,768 and up on Linux). Of these, a connection that tries to
-/// reach the server while it is away could be given the server's own, and keep it from coming back. Each is given once.
+/// reach the server while it is away could be given the server's own, and keep it from coming back. Each is given once, and they are
+/// this process's as long as it lives: another one that looks while the server is away is given others.
 pub fn free_ports(count: u16) -> u16 {
-    const FIRST: u16 = 10_000;
-    const LAST: u16 = 20_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // other processes begin elsewhere
-    let start = (std::process::id() % 97) as u16 * 100;
+    /// What is left of the last block, and a socket for each block, by which others see that it is claimed.
+    static CLAIMED: Mutex<(Range<u16>, Vec<UdpSocket>)> = Mutex::new((0..0, Vec::new()));
+    let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (left, claims) = &mut *claimed;
     loop {
-        let place = start + NEXT.fetch_add(count, Ordering::Relaxed);
-        let first = FIRST + place % (LAST - FIRST - count);
-        if (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return first;
+        while left.len() >= usize::from(count) {
+            let first = left.start;
+            left.start += count;
+            if (first..first + count).all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()) {
+                return first;
+            }
         }
+        let (first, claim) = PORTS
+            .step_by(BLOCK.into())
+            .find_map(|first| Some((first, UdpSocket::bind((Ipv4Addr::LOCALHOST, first)).ok()?)))
+            .expect("a hundred processes that look for ports are more than there are");
+        claims.push(claim);
+        *left = first..first + BLOCK;
     }
 }
 
@@ -374,6 +387,18 @@ mod tests {
     fn an_error_within_an_error_says_so_once() {
         assert_eq!(complaint(b"warning: old\nerror: no broker\n  try later\n"), "no broker\n  try later");
         assert_eq!((complaint(b"Killed\n"), complaint(b"")), ("Killed".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn ports_are_given_once_and_others_see_that_they_are_claimed() {
+        let given: Vec<_> = (0..u32::from(BLOCK)).map(|_| free_ports(3)).collect();
+        for first in &given {
+            let block = first - first % BLOCK;
+            assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, block)).is_err(), "nobody claims {first}");
+            assert!(block <= *first && first + 3 <= block + BLOCK);
+        }
+        let ports: std::collections::BTreeSet<_> = given.iter().flat_map(|first| *first..first + 3).collect();
+        assert_eq!(ports.len(), given.len() * 3);
     }
 
     #[test]
