@@ -9,6 +9,8 @@ use super::*;
 enum Event {
     /// Appends of so many records each, in one transaction.
     Commit(Vec<usize>),
+    /// So many offsets are given away, without records.
+    Allocate(usize),
     /// A commit that writes and is refused.
     Refused(usize),
     /// A group reads on.
@@ -22,6 +24,7 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => prop::collection::vec(1_usize..4, 1..4).prop_map(Event::Commit),
+        1 => (1_usize..8).prop_map(Event::Allocate),
         1 => (1_usize..4).prop_map(Event::Refused),
         6 => (0_usize..2).prop_map(Event::Next),
         1 => (0_usize..2, -6_i64..7).prop_map(|(group, by)| Event::Seek(group, by)),
@@ -55,6 +58,11 @@ proptest! {
                     }
                     written += appends.iter().sum::<usize>() as u64;
                 }
+                Event::Allocate(count) => {
+                    let offsets = wait(log.allocate("t", count, Timestamp::default())).unwrap();
+                    prop_assert_eq!(offsets, (written..written + count as u64).collect::<Vec<_>>());
+                    written += count as u64;
+                }
                 Event::Refused(count) => {
                     let outputs: Vec<_> = (0..count).map(|_| record("refused")).collect();
                     let beyond = GroupOffset { tp: part(), offset: written + 100, metadata: String::new() };
@@ -71,7 +79,7 @@ proptest! {
                         MemberEvent::Records(_, records) => {
                             prop_assert!(!records.is_empty() && records.len() <= 5);
                             prop_assert_eq!(&records[..], &expected[..records.len()]);
-                            positions[group] += records.len() as u64;
+                            positions[group] = records.last().unwrap().offset + 1;
                         }
                         MemberEvent::Idle => prop_assert!(expected.is_empty()),
                         other => prop_assert!(false, "{:?}", other),
