@@ -105,6 +105,10 @@ impl KafkaLog {
                 None => error,
             });
         }
+        Self::connected(options, context, topics)
+    }
+
+    fn connected(options: Options, context: ClientContext, topics: Topics) -> Result<Self> {
         // asks for its producer id at once, so that the first append need not wait for one
         let producer = produce::start(&options.producer_config(), context.clone())?;
         producer
@@ -230,7 +234,9 @@ impl Shared {
         let done = move |result: std::result::Result<_, produce::Undelivered>| {
             drop(reply.send(result.map_err(produce::Undelivered::into_error)));
         };
-        if let Err(error) = produce::send(&producer, &self.topics, records, &self.waiting, done) {
+        if let Err(error) =
+            produce::send(&producer, &self.topics, records, &self.waiting, produce::Answered::Whole, done)
+        {
             tracing::warn!(%error, "a topic vanished while records were appended");
         }
     }

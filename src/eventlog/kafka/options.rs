@@ -234,10 +234,10 @@ impl Options {
         config
     }
 
-    /// How long a step of a transaction may take: writing, or noting the offsets. It is given up while the brokers would
-    /// still take an abort; later they have aborted it themselves, and the producer is fenced.
-    pub(super) fn step_timeout(&self) -> Duration {
-        self.transaction_timeout / 2
+    /// How long a transaction may take until it is asked to commit: as long as a partition is without a leader, but it is given up
+    /// while the brokers would still take an abort; later they have aborted it themselves, and the producer is fenced.
+    pub(super) fn filling_timeout(&self) -> Duration {
+        self.transaction_timeout * 4 / 5
     }
 
     /// The producer of a member's transactions.
@@ -246,7 +246,8 @@ impl Options {
         config
             .set("transactional.id", transactional_id(group, slot))
             .set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string())
-            .set("message.timeout.ms", self.step_timeout().as_millis().to_string())
+            // for its records as well: one that ran out of time leaves a gap behind, which dooms the next transaction
+            .set("message.timeout.ms", self.transaction_timeout.as_millis().to_string())
             // the library wants no request to outlive the transaction
             .set("socket.timeout.ms", self.transaction_timeout.as_millis().min(10_000).to_string())
             .set("linger.ms", "0");

@@ -6,6 +6,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use rdkafka::{
     ClientConfig, Message, Statistics,
     config::RDKafkaLogLevel,
@@ -23,12 +24,34 @@ use crate::eventlog::{Error, NewRecord, Position, Result};
 /// The producer of this module.
 pub(super) type Producer = ThreadedProducer<Deliveries>;
 
-/// What hears of deliveries.
-pub(super) struct Deliveries(ClientContext);
+/// What hears of deliveries, and of transactions that can only be aborted.
+pub(super) struct Deliveries {
+    client: ClientContext,
+    /// Why the transaction can only be aborted. No call of the library asks for that: it is said in its log alone, and what is
+    /// under way is neither delivered nor failed until it runs out of time (2.12.1: records that wait to be sent again behind
+    /// OUT_OF_ORDER_SEQUENCE_NUMBER).
+    doomed: (Sender<String>, Receiver<String>),
+    failures: AtomicUsize,
+}
+
+impl Deliveries {
+    /// How often a connection failed: where that has changed, a broker may be gone.
+    pub(super) fn failures(&self) -> usize {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Gives the reason once it is there.
+    pub(super) fn doomed(&self) -> &Receiver<String> {
+        &self.doomed.1
+    }
+}
 
 impl rdkafka::ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.0.log(level, facility, message);
+        if facility == "TXNERR" {
+            let _ = self.doomed.0.try_send(message.to_owned()); // the first reason is the one to tell
+        }
+        self.client.log(level, facility, message);
     }
 
     fn stats(&self, _: Statistics) {}
@@ -36,7 +59,8 @@ impl rdkafka::ClientContext for Deliveries {
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(error, reason);
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.client.error(error, reason);
     }
 }
 
@@ -46,7 +70,7 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let result = match result {
             Ok(message) => {
-                self.0.up();
+                self.client.up();
                 Ok(Position { partition: message.partition() as u32, offset: message.offset() as u64 })
             }
             Err((error, _)) => Err(error.clone()),
@@ -64,6 +88,7 @@ pub(super) struct Ticket {
 /// Records that were given together.
 struct Batch {
     waiting: Arc<AtomicUsize>,
+    answered: Answered,
     state: Mutex<State>,
 }
 
@@ -73,6 +98,15 @@ struct State {
     written: usize,
     failed: Option<KafkaError>,
     answer: Option<Answer>,
+}
+
+/// When a batch is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// Once the fate of each record is known.
+    Whole,
+    /// The same, or at the first failure that tells why: what else was written counts for nothing.
+    AllOrNone,
 }
 
 type Answer = Box<dyn FnOnce(std::result::Result<Vec<Position>, Undelivered>) + Send>;
@@ -97,13 +131,14 @@ impl Batch {
             }
             // what fails for a reason takes with it what waits behind, and that may be told first
             Err(error) => {
-                if state.failed.as_ref().is_none_or(|known| known.rdkafka_error_code() == Some(Code::PurgeQueue)) {
+                if state.failed.as_ref().is_none_or(is_purged) {
                     state.failed = Some(error);
                 }
             }
         }
         state.missing -= 1;
-        if state.missing > 0 {
+        let told = state.failed.as_ref().is_some_and(|error| !is_purged(error));
+        if state.missing > 0 && !(told && self.answered == Answered::AllOrNone) {
             return;
         }
         let Some(answer) = state.answer.take() else { return };
@@ -118,16 +153,19 @@ impl Batch {
 
 /// Starts a producer.
 pub(super) fn start(config: &ClientConfig, context: ClientContext) -> Result<Producer> {
-    config.create_with_context(Deliveries(context)).map_err(client::config_error)
+    config
+        .create_with_context(Deliveries { client: context, doomed: bounded(1), failures: AtomicUsize::new(0) })
+        .map_err(client::config_error)
 }
 
-/// Hands records over; `answer` is called, by a thread of the library or at once, when the fate of all is known.
-/// `waiting` counts the records without one.
+/// Hands records over; `answer` is called once, by a thread of the library or at once. `waiting` counts the records whose fate
+/// is not known.
 pub(super) fn send(
     producer: &Producer,
     topics: &Topics,
     records: &[NewRecord],
     waiting: &Arc<AtomicUsize>,
+    answered: Answered,
     answer: impl FnOnce(std::result::Result<Vec<Position>, Undelivered>) + Send + 'static,
 ) -> Result<()> {
     let places = records.iter().map(|record| topics.place(record)).collect::<Result<Vec<_>>>()?;
@@ -139,6 +177,7 @@ pub(super) fn send(
     let nowhere = Position { partition: 0, offset: 0 };
     let batch = Arc::new(Batch {
         waiting: waiting.clone(),
+        answered,
         state: Mutex::new(State {
             positions: vec![nowhere; records.len()],
             missing: records.len(),
@@ -197,6 +236,11 @@ impl Undelivered {
     }
 }
 
+/// It stayed here since another one failed.
+pub(super) fn is_purged(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(Code::PurgeQueue)
+}
+
 /// A record, or the batch that it is in, is beyond a limit of the topic or the client.
 pub(super) fn is_too_large(code: Code) -> bool {
     matches!(code, Code::MessageSizeTooLarge | Code::MessageBatchTooLarge)
@@ -218,4 +262,50 @@ pub(super) fn is_refusal(code: Code) -> bool {
                 | Code::PolicyViolation
                 | Code::InvalidRecord
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILED: KafkaError = KafkaError::MessageProduction(Code::MessageTimedOut);
+    const PURGED: KafkaError = KafkaError::MessageProduction(Code::PurgeQueue);
+
+    /// After how many deliveries of three records the batch is answered, and with what.
+    fn answered(when: Answered, deliveries: [Option<KafkaError>; 3]) -> (usize, Option<KafkaError>) {
+        let (reply, answers) = bounded(2);
+        let position = Position { partition: 0, offset: 0 };
+        let state = State {
+            positions: vec![position; 3],
+            missing: 3,
+            written: 0,
+            failed: None,
+            answer: Some(Box::new(move |result| {
+                reply.send(result.err().map(|undelivered| undelivered.error)).expect("room");
+            })),
+        };
+        let batch = Batch { waiting: Arc::new(AtomicUsize::new(3)), answered: when, state: Mutex::new(state) };
+        let mut first = None;
+        for (index, error) in deliveries.into_iter().enumerate() {
+            batch.delivered(index, error.map_or(Ok(position), Err));
+            let answer = answers.try_recv().ok();
+            assert!(first.is_none() || answer.is_none(), "it is answered once");
+            first = first.or(answer.map(|answer| (index + 1, answer)));
+        }
+        assert_eq!(batch.waiting.load(Ordering::Relaxed), 0);
+        first.expect("an answer")
+    }
+
+    #[test]
+    fn a_batch_is_answered_once_and_with_what_tells_why() {
+        use Answered::{AllOrNone, Whole};
+        for when in [Whole, AllOrNone] {
+            assert_eq!(answered(when, [None, None, None]), (3, None));
+            assert_eq!(answered(when, [Some(PURGED), None, Some(FAILED)]), (3, Some(FAILED)));
+            assert_eq!(answered(when, [Some(PURGED), None, Some(PURGED)]), (3, Some(PURGED)));
+        }
+        assert_eq!(answered(Whole, [Some(FAILED), Some(PURGED), None]), (3, Some(FAILED)));
+        assert_eq!(answered(AllOrNone, [Some(FAILED), Some(PURGED), None]), (1, Some(FAILED)));
+        assert_eq!(answered(AllOrNone, [Some(PURGED), Some(FAILED), None]), (2, Some(FAILED)));
+    }
 }

@@ -55,7 +55,7 @@ impl Readers {
                 scope.spawn(|| {
                     // where this cannot be done, whoever reads says so
                     if let (Ok(consumer), Ok(partitions)) = (create(shared), shared.partitions(topics)) {
-                        let _ = connect(&consumer, &partitions, shared.options.step_timeout());
+                        let _ = connect(&consumer, &partitions, shared.options.filling_timeout());
                         self.put(consumer);
                     }
                 });

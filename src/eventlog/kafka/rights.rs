@@ -118,7 +118,7 @@ impl Shared {
             let _ = answer.send(result.err().map(|undelivered| undelivered.error));
         };
         self.topics.count(topic)?;
-        produce::send(&producer, &self.topics, &[record], &self.waiting, done)?;
+        produce::send(&producer, &self.topics, &[record], &self.waiting, produce::Answered::Whole, done)?;
         let asked = format!("write to {topic}");
         match answered.recv_timeout(self.options.request_timeout) {
             Ok(Some(error)) if is_denied(&error) => Ok(false),

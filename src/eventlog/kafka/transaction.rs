@@ -2,6 +2,11 @@
 //! time-out and can hang for good (librdkafka #5456, #5511). A call that hangs is left behind with its producer; the
 //! next one with the same id fences it.
 
+mod failure;
+mod filling;
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::{Arc, atomic::AtomicUsize},
     thread,
@@ -11,18 +16,19 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rdkafka::{
     consumer::ConsumerGroupMetadata,
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code},
+    error::{KafkaError, KafkaResult},
     producer::Producer as _,
     topic_partition_list::TopicPartitionList,
 };
 
+use self::failure::Failure;
 use super::{
     Shared,
     client::{self, ClientContext, question_error},
     options::transactional_id,
-    produce::{self, Producer, is_refusal, is_too_large},
+    produce::{self, Producer},
 };
-use crate::eventlog::{Error, NewRecord, Outcome, Position, Result};
+use crate::eventlog::{Error, NewRecord, Outcome, Result};
 
 /// The transactional producer of a member.
 pub(super) struct TransactionalProducer {
@@ -34,6 +40,8 @@ pub(super) struct TransactionalProducer {
     jobs: Sender<Job>,
     waiting: Arc<AtomicUsize>,
     state: State,
+    /// How often a connection had failed when the last transaction began that was committed: whoever it needed was there.
+    steady: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,28 +55,12 @@ enum State {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Why a transaction did not come to its end.
-enum Failure {
-    /// An error of the library.
-    Kafka(KafkaError),
-    /// No answer in time.
-    Hangs,
-    /// Known without asking.
-    Ours(Error),
-}
-
-impl From<KafkaError> for Failure {
-    fn from(error: KafkaError) -> Self {
-        Self::Kafka(error)
-    }
-}
-
 impl TransactionalProducer {
     /// Starts a producer, which ends what an earlier one with the same id left open.
     pub(super) fn start(shared: &Arc<Shared>, group: &str, slot: u32) -> Result<Self> {
         let id = transactional_id(group, slot);
         let producer = produce::start(&shared.options.transacting(group, slot), ClientContext::default())?;
-        let (jobs, queue): (Sender<Job>, Receiver<Job>) = bounded(1);
+        let (jobs, queue): (Sender<Job>, Receiver<Job>) = bounded(0);
         let work = move || queue.iter().for_each(|job| job());
         thread::Builder::new()
             .name(format!("txn-{slot}"))
@@ -83,15 +75,14 @@ impl TransactionalProducer {
             jobs,
             waiting: Arc::default(),
             state: State::Ready,
+            steady: 0,
         };
         let timeout = shared.options.transaction_timeout + shared.options.request_timeout;
         match this.run(timeout + HANGS, move |producer| producer.init_transactions(timeout)) {
             Ok(()) => Ok(this),
             Err(_) if let Err(Error::Unavailable(why)) = shared.topics.check_internal() => Err(Error::Unavailable(why)),
             Err(Failure::Kafka(error)) => Err(question_error(&format!("start transactions as {}", this.id), &error)),
-            Err(Failure::Hangs | Failure::Ours(_)) => {
-                Err(Error::Unavailable(format!("start transactions as {}: no answer", this.id)))
-            }
+            Err(_) => Err(Error::Unavailable(format!("start transactions as {}: no answer", this.id))),
         }
     }
 
@@ -101,12 +92,21 @@ impl TransactionalProducer {
         limit: Duration,
         call: impl FnOnce(&Producer) -> KafkaResult<()> + Send + 'static,
     ) -> std::result::Result<(), Failure> {
-        let (reply, answer) = bounded(1);
+        let (tell, told) = bounded(1);
+        self.begin(tell, call)?;
+        told.recv_timeout(limit).map_err(|_| Failure::Hangs)?.map_err(Failure::Kafka)
+    }
+
+    /// Begins a call on the other thread, which tells what came of it.
+    fn begin<T: Send + 'static>(
+        &self,
+        tell: Sender<T>,
+        call: impl FnOnce(&Producer) -> T + Send + 'static,
+    ) -> std::result::Result<(), Failure> {
         let producer = self.producer.clone();
-        let job: Job = Box::new(move || drop(reply.send(call(&producer))));
+        let job: Job = Box::new(move || drop(tell.send(call(&producer))));
         // the one before may hang: this one must not wait behind it
-        self.jobs.send_timeout(job, Duration::ZERO).map_err(|_| Failure::Hangs)?;
-        answer.recv_timeout(limit).map_err(|_| Failure::Hangs)?.map_err(Failure::Kafka)
+        self.jobs.send_timeout(job, BUSY).map_err(|_| Failure::Hangs)
     }
 
     fn timeout(&self) -> Duration {
@@ -129,6 +129,8 @@ impl TransactionalProducer {
             }
             State::Over => return Outcome::Aborted(Error::Fenced("the transactional producer has ended".into())),
         }
+        let failures = self.producer.context().failures();
+        while self.producer.context().doomed().try_recv().is_ok() {} // what was said of the one before
         if let Err(error) = self.producer.begin_transaction() {
             return self.give_up(error.into(), "begin", false);
         }
@@ -138,7 +140,10 @@ impl TransactionalProducer {
         };
         let timeout = self.timeout();
         match self.run(timeout + HANGS, move |producer| producer.commit_transaction(timeout)) {
-            Ok(()) => Outcome::Committed(positions),
+            Ok(()) => {
+                self.steady = failures;
+                Outcome::Committed(positions)
+            }
             // refused by the brokers, so certainly not committed: the one failure here that is no doubt
             Err(Failure::Kafka(KafkaError::Transaction(error))) if error.txn_requires_abort() => {
                 self.give_up(Failure::Kafka(KafkaError::Transaction(error)), "commit", true)
@@ -147,42 +152,16 @@ impl TransactionalProducer {
                 // committed or not: only a new producer with this id and the log can say
                 self.state = State::Over;
                 let text = self.describe(&failure, "commit");
-                self.note_fence(&failure);
-                Outcome::Unknown(if is_fence(&failure) { Error::Fenced(text) } else { Error::Unconfirmed(text) })
+                Outcome::Unknown(if failure.is_fence() { Error::Fenced(text) } else { Error::Unconfirmed(text) })
             }
         }
-    }
-
-    fn fill(
-        &self,
-        outputs: &[NewRecord],
-        offsets: TopicPartitionList,
-        fence: impl FnOnce() -> Result<ConsumerGroupMetadata>,
-    ) -> std::result::Result<Vec<Position>, Failure> {
-        let (reply, answer) = bounded(1);
-        let done = move |result| drop(reply.send(result));
-        produce::send(&self.producer, &self.shared.topics, outputs, &self.waiting, done).map_err(Failure::Ours)?;
-        // every delivery is awaited before the commit, whose own flush would sleep
-        let limit = self.shared.options.step_timeout() + HANGS;
-        let delivered = answer.recv_timeout(limit).map_err(|_| Failure::Hangs)?;
-        let positions = delivered.map_err(|undelivered| Failure::Kafka(undelivered.error))?;
-        if offsets.count() > 0 {
-            let group = fence().map_err(Failure::Ours)?;
-            // The library waits for the group's coordinator that it knows to come back, and asks for another one only
-            // when some connection comes or goes (`rd_kafka_coord_req_fsm`): a broker that is restarted would hold
-            // this up for as long.
-            let timeout = self.shared.options.step_timeout();
-            self.run(timeout, move |producer| producer.send_offsets_to_transaction(&offsets, &group, timeout))?;
-        }
-        Ok(positions)
     }
 
     /// Aborts. Nothing was written: the transaction was never asked to commit, or the commit was refused.
     fn give_up(&mut self, failure: Failure, step: &str, open: bool) -> Outcome {
         let text = self.describe(&failure, step);
-        self.note_fence(&failure);
         let timeout = self.timeout();
-        let ended = is_fatal(&failure) || client::fatal(self.producer.client()).is_some();
+        let ended = failure.is_fatal() || client::fatal(self.producer.client()).is_some();
         if ended || !open {
             self.state = State::Over;
         } else if matches!(failure, Failure::Hangs) {
@@ -191,17 +170,24 @@ impl TransactionalProducer {
             self.state = State::Lost;
             let why = self.describe(&aborting, "abort");
             tracing::warn!(transactional_id = self.id, why, "a transaction is left to its time-out");
-        } else if is_refused(&failure) {
+        } else if failure.is_refused() {
             // the library purges what comes next as well: seen with 2.12.1, at each transaction after a refused record
             self.state = State::Lost;
         }
         Outcome::Aborted(match failure {
             Failure::Ours(error) => error,
-            Failure::Kafka(error) if error.rdkafka_error_code().is_some_and(is_too_large) => Error::TooLarge(text),
-            failure if is_refused(&failure) => Error::Fatal(text),
-            failure if self.state == State::Over || is_fence(&failure) => Error::Fenced(text),
+            failure if failure.is_too_large() => Error::TooLarge(text),
+            failure if failure.is_refused() => Error::Fatal(text),
+            failure if self.state == State::Over || failure.is_fence() => Error::Fenced(text),
             _ => Error::Unavailable(text),
         })
+    }
+
+    fn describe(&self, failure: &Failure, step: &str) -> String {
+        if failure.is_usurped() {
+            self.shared.slots.fenced(&self.id);
+        }
+        format!("transaction of {}, {step}: {failure}", self.id)
     }
 
     /// Leaves the producer behind. The new one ends what is open, which is an abort, and looks for the coordinators anew.
@@ -209,57 +195,9 @@ impl TransactionalProducer {
         *self = Self::start(&self.shared, &self.group, self.slot)?;
         Ok(())
     }
-
-    fn note_fence(&self, failure: &Failure) {
-        if let Failure::Kafka(error) = failure
-            && matches!(
-                error.rdkafka_error_code(),
-                Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
-            )
-        {
-            self.shared.slots.fenced(&self.id);
-        }
-    }
-
-    fn describe(&self, failure: &Failure, step: &str) -> String {
-        let why = match failure {
-            Failure::Kafka(KafkaError::Transaction(error)) => error.string(),
-            Failure::Kafka(error) => error.to_string(),
-            Failure::Hangs => "no answer in time".to_owned(),
-            Failure::Ours(error) => error.to_string(),
-        };
-        format!("transaction of {}, {step}: {why}", self.id)
-    }
 }
 
+/// A call that comes to its end does so this soon after the transaction was given up.
+const BUSY: Duration = Duration::from_millis(250);
 /// A call that is not back this long after its own time-out hangs.
 const HANGS: Duration = Duration::from_secs(5);
-
-fn is_fatal(failure: &Failure) -> bool {
-    match failure {
-        Failure::Kafka(KafkaError::Transaction(error)) => error.is_fatal(),
-        Failure::Kafka(error) => error.rdkafka_error_code() == Some(Code::Fatal),
-        _ => false,
-    }
-}
-
-/// A record that the brokers take in no repetition.
-fn is_refused(failure: &Failure) -> bool {
-    matches!(failure, Failure::Kafka(error) if error.rdkafka_error_code().is_some_and(is_refusal))
-}
-
-/// Somebody else is in our place: in the group, or under our id. An old generation is no such thing: partitions moved
-/// between two looks, the member hears of it at its next call, and what it still owns can be committed then.
-fn is_fence(failure: &Failure) -> bool {
-    let Failure::Kafka(error) = failure else { return false };
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::Fenced
-                | Code::ProducerFenced
-                | Code::InvalidProducerEpoch
-                | Code::UnknownMemberId
-                | Code::FencedInstanceId
-        )
-    )
-}

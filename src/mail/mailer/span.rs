@@ -68,6 +68,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_failed_attempt_says_why_and_names_nobody() {
+        let mail = crate::store::handover::tests::mail(2);
+        let trace = TraceParent::from_random([7; 24]);
+        let said = "RCPT TO: 550 5.1.1 <ana@example.org>: no such user".to_owned();
+        let (begun, took) = (Duration::from_secs(5), Duration::from_millis(3));
+        let span = of(&mail, &Outcome::Permanent(said), trace, [1; 8], begun, took);
+        assert_eq!((span.failure.as_deref(), span.begun, span.took), (Some("refused"), begun, took));
+        assert!(span.attributes.contains(&("encargo.mail.result", "refused".into())), "{span:?}");
+        assert!(span.attributes.contains(&("encargo.mail.reply_code", 550_u32.into())), "{span:?}");
+        assert!(!format!("{span:?}").contains("example.org"), "{span:?}");
+        let sent = of(&mail, &Outcome::Sent("250 2.0.0 Ok".into()), trace, [1; 8], begun, took);
+        assert_eq!((sent.failure, sent.parent), (None, span.parent));
+    }
+
+    #[test]
     fn replies_have_codes() {
         for (text, expected) in [
             ("250 2.0.0 Ok: queued as 4F1", Some(250)),

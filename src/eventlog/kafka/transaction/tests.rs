@@ -1,0 +1,96 @@
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer as _},
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+    topic_partition_list::Offset,
+    types::{RDKafkaApiKey, RDKafkaRespErr::*},
+};
+
+use super::*;
+use crate::{
+    domain::{Timestamp, wire::Headers},
+    eventlog::kafka::{KafkaLog, Options, Topics},
+};
+
+/// The library knows that nothing will come of the transaction, and of its records it says nothing until they run out of time.
+#[test]
+fn a_transaction_that_can_only_be_aborted_is_aborted_at_once() {
+    let cluster = cluster();
+    let mut producer = producer(&cluster, Duration::from_hours(1));
+    let mut commit = || producer.commit(&[record(), record()], TopicPartitionList::new(), || unreachable!());
+    for (request, errors) in [
+        // the records are not even tried
+        (RDKafkaApiKey::AddPartitionsToTxn, &[RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED][..]),
+        // the first is sent again, the second has overtaken it
+        (
+            RDKafkaApiKey::Produce,
+            &[RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER],
+        ),
+    ] {
+        cluster.request_errors(request, errors);
+        let outcome = commit();
+        let Outcome::Aborted(Error::Unavailable(why)) = &outcome else { panic!("{request:?}: {outcome:?}") };
+        assert!(why.contains("Current transaction failed"), "{request:?}: {why}");
+        let after = commit();
+        assert!(matches!(after, Outcome::Committed(_)), "{request:?}: {after:?}");
+    }
+}
+
+/// As it does where the coordinator of the group has left the cluster (librdkafka #5511).
+#[test]
+fn a_call_that_hangs_is_left_behind_with_its_producer() {
+    let cluster = cluster();
+    let mut producer = producer(&cluster, Duration::from_secs(3));
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+    let member: BaseConsumer = config.create().expect("a consumer");
+    let mut commit = || {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset("t", 0, Offset::Offset(1)).expect("an offset");
+        producer.commit(&[record()], offsets, || Ok(member.group_metadata().expect("a group")))
+    };
+    let loading = [RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 1_000];
+    cluster.request_errors(RDKafkaApiKey::TxnOffsetCommit, &loading);
+    let outcome = commit();
+    assert!(matches!(outcome, Outcome::Aborted(Error::Unavailable(_))), "{outcome:?}");
+    cluster.clear_request_errors(RDKafkaApiKey::TxnOffsetCommit);
+    // on a slow machine it may take more than one
+    let outcomes: Vec<_> =
+        (0..20).map(|_| commit()).take_while(|outcome| !matches!(outcome, Outcome::Committed(_))).collect();
+    assert!(outcomes.len() < 20, "{outcomes:?}");
+}
+
+fn cluster() -> MockCluster<'static, DefaultProducerContext> {
+    let cluster = MockCluster::new(1).expect("a cluster");
+    cluster.create_topic("t", 1, 1).expect("a topic");
+    cluster
+}
+
+/// Whose transactions may last so long, and whose records have a request each.
+fn producer(cluster: &MockCluster<'_, DefaultProducerContext>, transaction_timeout: Duration) -> TransactionalProducer {
+    let options = Options {
+        brokers: cluster.bootstrap_servers(),
+        transaction_timeout,
+        properties: [("batch.num.messages".to_owned(), "1".to_owned())].into(),
+        ..Options::default()
+    };
+    let context = ClientContext::default();
+    let topics = Topics::connect(&options, &context).expect("a connection");
+    topics.count("t").expect("the topic");
+    let log = KafkaLog::connected(options, context, topics).expect("a log");
+    TransactionalProducer::start(&log.0, "g", 0).expect("a producer")
+}
+
+fn record() -> NewRecord {
+    NewRecord {
+        topic: "t".into(),
+        partition: Some(0),
+        key: None,
+        value: b"1".to_vec(),
+        headers: Headers::default(),
+        at: Timestamp::from_millis(1),
+    }
+}
