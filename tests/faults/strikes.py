@@ -109,9 +109,9 @@ class Fault:
 MOVED = SESSION + 2
 
 FAULTS = {
-    "leader": Fault(leader, "kill -9 of a partition's leader", calm=24),
-    "transactions": Fault(transaction_coordinator, "kill -9 of the transaction coordinator", calm=24),
-    "group": Fault(group_coordinator, "kill -9 of the group coordinator", calm=24),
+    "leader": Fault(leader, "kill -9 of a partition's leader", MOVED, 10, calm=24),
+    "transactions": Fault(transaction_coordinator, "kill -9 of the transaction coordinator", MOVED, 10, calm=24),
+    "group": Fault(group_coordinator, "kill -9 of the group coordinator", MOVED, 10, calm=24),
     "intake": Fault(killed("intake"), "kill -9 of an intake", MOVED, 10),
     "fulfilment": Fault(killed("fulfilment"), "kill -9 of a fulfilment", MOVED, 10),
     "tracking": Fault(killed("tracking"), "kill -9 of a tracking", MOVED, 10),

@@ -198,6 +198,6 @@ impl TransactionalProducer {
 }
 
 /// A call that comes to its end does so this soon after the transaction was given up.
-const BUSY: Duration = Duration::from_millis(250);
+const BUSY: Duration = Duration::from_millis(500);
 /// A call that is not back this long after its own time-out hangs.
 const HANGS: Duration = Duration::from_secs(5);
