@@ -29,8 +29,11 @@ const COMPOSED: u32 = 20_000;
 /// What one of our mails has, in bytes.
 const MAIL_BYTES: &str = "5700";
 
-#[tokio::main]
-async fn main() {
+fn main() {
+    encargo::app::runtime().expect("a runtime").block_on(measure());
+}
+
+async fn measure() {
     let orders = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(20_000);
     if !std::env::args().any(|arg| arg == "postfix") {
         composing().await;

@@ -29,10 +29,14 @@ mod services;
 mod spans;
 mod wiring;
 
-use std::{sync::Arc, time::Duration};
+use std::{io, num::NonZero, sync::Arc, thread::available_parallelism, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{agreement::Difference, listeners::Listeners, outage::Outage, services::Services, wiring::Wiring};
@@ -48,6 +52,13 @@ use crate::{
 
 /// How long a start waits to tell at once what is wrong with a cluster; it goes on in the background.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What it runs on: workers for half of the cores. Log, store, fulfilment and projection have threads of their own, and workers that find
+/// little to do wake each other for every reply of the mail server.
+pub fn runtime() -> io::Result<Runtime> {
+    let workers = available_parallelism().map_or(1, NonZero::get) / 2;
+    Builder::new_multi_thread().worker_threads(workers.max(1)).enable_all().build()
+}
 
 /// Encargo at work.
 pub struct App {

@@ -3,10 +3,8 @@
 use std::{
     fmt::{self, Write as _},
     io::Write as _,
-    num::NonZero,
     os::unix::fs::MetadataExt as _,
     process::ExitCode,
-    thread::available_parallelism,
 };
 
 use anyhow::{Context as _, Result};
@@ -14,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Settings, flags::Setting, supervisor};
 use crate::{
-    app::{Addresses, App, Role},
+    app::{self, Addresses, App, Role},
     clock::Clock,
     config::Config,
     telemetry,
@@ -26,17 +24,11 @@ pub(super) fn run(settings: &Settings, roles: &[Role], flags: &[Setting], json: 
     telemetry::hide(loaded.layers.secrets());
     let config = loaded.config;
     telemetry::init(&config.logging, Clock::system())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build()?;
+    let runtime = app::runtime()?;
     let result = runtime.block_on(serve(&config, roles, json));
     // whatever still blocks a thread after the deadline must not keep the process alive
     runtime.shutdown_background();
     result
-}
-
-/// Half of the cores: log, store, fulfilment and projection have threads of their own, and workers that find little to do
-/// wake each other for every reply of the mail server.
-fn workers() -> usize {
-    (available_parallelism().map_or(1, NonZero::get) / 2).max(1)
 }
 
 async fn serve(config: &Config, roles: &[Role], json: bool) -> Result<ExitCode> {

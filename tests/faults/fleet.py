@@ -26,6 +26,7 @@ class Fleet:
         self.kafka = Kafka(self.folder / "kafka", options.port)
         self.postgres = Postgres(self.folder / "postgres", options.port + 50)
         self.roles, self.helpers, self.complaints = [], [], []
+        self.listen = {}  # where an instance of that kind and slot was
         self.load = self.proxy = self.sink = None
 
     @property
@@ -80,7 +81,10 @@ class Fleet:
         if self.proxied and slot == 1:
             settings["ENCARGO_LOG"] = f"kafka://{self.kafka.proxied}"
         role = Role(self.options.binary, kind, slot, settings, self.folder)
+        # customers know where it was, and ask there again
+        role.listen |= self.listen.get((kind, slot), {})
         role.start(ready=False)
+        self.listen[kind, slot] = role.listen
         self.roles.append(role)
         return role
 
