@@ -82,7 +82,10 @@ impl TransactionalProducer {
                 return Err(progress.failure());
             }
             select! {
-                recv(told) -> part => progress.take(part.map_err(|_| Failure::Hangs)?, now)?,
+                recv(told) -> part => match part {
+                    Ok(part) => progress.take(part, now)?,
+                    Err(_) => return Err(progress.failure()), // both were told, so nothing can tell more
+                },
                 recv(doomed) -> why => progress.fail(Failure::Doomed(why.unwrap_or_default()), now),
                 default(left.min(ASK_EVERY)) => if self.is_shaken() && progress.positions.is_none() {
                     self.ask_for_leaders(outputs);

@@ -3,7 +3,7 @@ use std::time::Duration;
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer as _},
-    mocking::MockCluster,
+    mocking::{MockCluster, MockCoordinator},
     producer::DefaultProducerContext,
     topic_partition_list::Offset,
     types::{RDKafkaApiKey, RDKafkaRespErr::*},
@@ -44,28 +44,59 @@ fn a_transaction_that_can_only_be_aborted_is_aborted_at_once() {
 fn a_call_that_hangs_is_left_behind_with_its_producer() {
     let cluster = cluster();
     let mut producer = producer(&cluster, Duration::from_secs(3));
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
-    let member: BaseConsumer = config.create().expect("a consumer");
-    let mut commit = || {
-        let mut offsets = TopicPartitionList::new();
-        offsets.add_partition_offset("t", 0, Offset::Offset(1)).expect("an offset");
-        producer.commit(&[record()], offsets, || Ok(member.group_metadata().expect("a group")))
-    };
+    let member = member(&cluster);
     let loading = [RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 1_000];
     cluster.request_errors(RDKafkaApiKey::TxnOffsetCommit, &loading);
-    let outcome = commit();
+    let outcome = read_and_write(&mut producer, &member);
     assert!(matches!(outcome, Outcome::Aborted(Error::Unavailable(_))), "{outcome:?}");
     cluster.clear_request_errors(RDKafkaApiKey::TxnOffsetCommit);
     // on a slow machine it may take more than one
-    let outcomes: Vec<_> =
-        (0..20).map(|_| commit()).take_while(|outcome| !matches!(outcome, Outcome::Committed(_))).collect();
+    let outcomes: Vec<_> = (0..20)
+        .map(|_| read_and_write(&mut producer, &member))
+        .take_while(|outcome| !matches!(outcome, Outcome::Committed(_)))
+        .collect();
     assert!(outcomes.len() < 20, "{outcomes:?}");
 }
 
+/// Records and offsets are under way together, and either may be answered first.
+#[test]
+fn why_the_offsets_are_refused_is_told_whenever_the_records_are_written() {
+    let cluster = cluster();
+    let mut producer = producer(&cluster, Duration::from_hours(1));
+    let member = member(&cluster);
+    for delay in [Duration::ZERO, Duration::from_millis(100)] {
+        cluster.broker_round_trip_time(LEADER, delay).expect("a delay");
+        cluster.request_errors(RDKafkaApiKey::TxnOffsetCommit, &[RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID]);
+        let outcome = read_and_write(&mut producer, &member);
+        assert!(matches!(outcome, Outcome::Aborted(Error::Fenced(_))), "records after {delay:?}: {outcome:?}");
+        let after = read_and_write(&mut producer, &member);
+        assert!(matches!(after, Outcome::Committed(_)), "records after {delay:?}: {after:?}");
+    }
+}
+
+/// One record, and how far was read.
+fn read_and_write(producer: &mut TransactionalProducer, member: &BaseConsumer) -> Outcome {
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset("t", 0, Offset::Offset(1)).expect("an offset");
+    producer.commit(&[record()], offsets, || Ok(member.group_metadata().expect("a group")))
+}
+
+fn member(cluster: &MockCluster<'_, DefaultProducerContext>) -> BaseConsumer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+    config.create().expect("a consumer")
+}
+
+/// Of the partition; the other broker coordinates.
+const LEADER: i32 = 2;
+
 fn cluster() -> MockCluster<'static, DefaultProducerContext> {
-    let cluster = MockCluster::new(1).expect("a cluster");
+    let cluster = MockCluster::new(2).expect("a cluster");
     cluster.create_topic("t", 1, 1).expect("a topic");
+    cluster.partition_leader("t", 0, Some(LEADER)).expect("a leader");
+    for coordinator in [MockCoordinator::Group("g".into()), MockCoordinator::Transaction("g-0".into())] {
+        cluster.coordinator(coordinator, 1).expect("a coordinator");
+    }
     cluster
 }
 
