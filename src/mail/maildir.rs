@@ -64,6 +64,10 @@ impl Transport for Maildir {
         BATCH_MAX
     }
 
+    fn sends_together(&self) -> bool {
+        true
+    }
+
     async fn deliver(&self, messages: Vec<Message>) -> Vec<Outcome> {
         let folders = self.0.clone();
         let count = messages.len();

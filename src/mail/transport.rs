@@ -66,6 +66,11 @@ pub trait Transport: Send + Sync {
     /// Most messages in one call.
     fn batch_max(&self) -> usize;
 
+    /// Whether a call takes hardly longer for many messages than for one. Otherwise they go one behind the other.
+    fn sends_together(&self) -> bool {
+        false
+    }
+
     /// Most messages per second, if that is bounded: a call waits for its turn.
     fn rate_max(&self) -> Option<NonZeroU32> {
         None

@@ -172,7 +172,7 @@ impl Mailer {
             while workers.join_next().await.is_some() {}
             self.deps.handover.close().await;
             self.accept(&queue);
-            for mail in queue.take_all() {
+            for mail in queue.take_most(usize::MAX) {
                 // due again at once, and not ambiguous; the settler ends after this
                 let _ = done.send(Settled::not_begun(&mail, self.deps.env.clock.now()));
             }

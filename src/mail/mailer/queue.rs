@@ -36,10 +36,14 @@ impl Queue {
         }
     }
 
-    /// The share of one worker, at most so many; nothing when there is nothing.
+    /// The share of one worker that sends them one behind the other, at most so many; nothing when there is nothing.
     pub(super) fn take(&self, most: usize) -> Vec<Mail> {
         let fitting = (SHARE.as_nanos() as u64).checked_div(self.pace.load(Ordering::Relaxed)).unwrap_or(1);
-        let most = most.min(fitting as usize).max(1);
+        self.take_most(most.min(fitting as usize).max(1))
+    }
+
+    /// As many as there are, up to this bound. What is sent together takes as long in smaller shares, each of them.
+    pub(super) fn take_most(&self, most: usize) -> Vec<Mail> {
         let mut mails = self.mails();
         let share = mails.len().min(most);
         let taken = mails.drain(..share).collect();
@@ -47,11 +51,6 @@ impl Queue {
             self.more.notify_one();
         }
         taken
-    }
-
-    /// All that nobody has taken.
-    pub(super) fn take_all(&self) -> Vec<Mail> {
-        self.mails().drain(..).collect()
     }
 
     /// Waits until there may be something to take.
@@ -95,8 +94,9 @@ mod tests {
         assert_eq!(taken(&queue, 1), [4]);
         queue.note(1, SHARE * 100);
         assert_eq!(taken(&queue, 5), [5], "however slow they are, one is taken");
-        let rest: Vec<_> = queue.take_all().iter().map(|mail| mail.id.seq).collect();
-        assert_eq!((rest, taken(&queue, 5)), (vec![6, 7, 8, 9], vec![]));
+        let together = |most| queue.take_most(most).iter().map(|mail| mail.id.seq).collect::<Vec<_>>();
+        assert_eq!(together(3), [6, 7, 8], "it takes as long for one");
+        assert_eq!((together(3), taken(&queue, 5)), (vec![9], vec![]));
     }
 
     #[test]

@@ -36,9 +36,9 @@ pub(super) struct Worker {
 impl Worker {
     /// Runs until `halt`, and then finishes what it has begun.
     pub(super) async fn run(self, queue: Arc<Queue>, halt: CancellationToken) {
-        let batch_max = self.deps.transport.batch_max();
+        let (batch_max, together) = (self.deps.transport.batch_max(), self.deps.transport.sends_together());
         while !halt.is_cancelled() {
-            let batch = queue.take(batch_max);
+            let batch = if together { queue.take_most(batch_max) } else { queue.take(batch_max) };
             if batch.is_empty() {
                 tokio::select! {
                     biased;
