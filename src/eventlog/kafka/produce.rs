@@ -35,7 +35,7 @@ pub(super) struct Deliveries {
 }
 
 impl Deliveries {
-    /// How often a connection failed: where that has changed, a broker may be gone.
+    /// How often the library told of an error, as of a connection that failed: where that has changed, a broker may be gone.
     pub(super) fn failures(&self) -> usize {
         self.failures.load(Ordering::Relaxed)
     }

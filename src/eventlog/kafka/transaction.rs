@@ -21,7 +21,7 @@ use rdkafka::{
     topic_partition_list::TopicPartitionList,
 };
 
-use self::failure::Failure;
+use self::{failure::Failure, filling::Unfilled};
 use super::{
     Shared,
     client::{self, ClientContext, question_error},
@@ -42,6 +42,8 @@ pub(super) struct TransactionalProducer {
     state: State,
     /// How often a connection had failed when the last transaction began that was committed: whoever it needed was there.
     steady: usize,
+    /// How long an answer on the offsets is waited for where a broker may be gone.
+    patience: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,6 +78,7 @@ impl TransactionalProducer {
             waiting: Arc::default(),
             state: State::Ready,
             steady: 0,
+            patience: filling::GONE,
         };
         let timeout = shared.options.transaction_timeout + shared.options.request_timeout;
         match this.run(timeout + HANGS, move |producer| producer.init_transactions(timeout)) {
@@ -136,12 +139,18 @@ impl TransactionalProducer {
         }
         let positions = match self.fill(outputs, offsets, fence) {
             Ok(positions) => positions,
-            Err(failure) => return self.give_up(failure, "write", true),
+            Err(Unfilled { failure, is_written }) => {
+                let outcome = self.give_up(failure, "write", true);
+                if !is_written && self.state == State::Ready {
+                    self.state = State::Lost;
+                }
+                return outcome;
+            }
         };
         let timeout = self.timeout();
         match self.run(timeout + HANGS, move |producer| producer.commit_transaction(timeout)) {
             Ok(()) => {
-                self.steady = failures;
+                (self.steady, self.patience) = (failures, filling::GONE);
                 Outcome::Committed(positions)
             }
             // refused by the brokers, so certainly not committed: the one failure here that is no doubt
@@ -151,6 +160,7 @@ impl TransactionalProducer {
             Err(failure) => {
                 // committed or not: only a new producer with this id and the log can say
                 self.state = State::Over;
+                self.note_rival(&failure);
                 let text = self.describe(&failure, "commit");
                 Outcome::Unknown(if failure.is_fence() { Error::Fenced(text) } else { Error::Unconfirmed(text) })
             }
@@ -159,6 +169,7 @@ impl TransactionalProducer {
 
     /// Aborts. Nothing was written: the transaction was never asked to commit, or the commit was refused.
     fn give_up(&mut self, failure: Failure, step: &str, open: bool) -> Outcome {
+        self.note_rival(&failure);
         let text = self.describe(&failure, step);
         let timeout = self.timeout();
         let ended = failure.is_fatal() || client::fatal(self.producer.client()).is_some();
@@ -170,9 +181,6 @@ impl TransactionalProducer {
             self.state = State::Lost;
             let why = self.describe(&aborting, "abort");
             tracing::warn!(transactional_id = self.id, why, "a transaction is left to its time-out");
-        } else if failure.is_refused() {
-            // the library purges what comes next as well: seen with 2.12.1, at each transaction after a refused record
-            self.state = State::Lost;
         }
         Outcome::Aborted(match failure {
             Failure::Ours(error) => error,
@@ -184,15 +192,21 @@ impl TransactionalProducer {
     }
 
     fn describe(&self, failure: &Failure, step: &str) -> String {
-        if failure.is_usurped() {
-            self.shared.slots.fenced(&self.id);
-        }
         format!("transaction of {}, {step}: {failure}", self.id)
     }
 
-    /// Leaves the producer behind. The new one ends what is open, which is an abort, and looks for the coordinators anew.
+    /// An abort that is fenced is no sign of a rival: the brokers were sooner.
+    fn note_rival(&self, failure: &Failure) {
+        if failure.is_usurped() {
+            self.shared.slots.fenced(&self.id);
+        }
+    }
+
+    /// Leaves the producer behind. The new one ends what is open, which is an abort, and looks for the coordinators anew. It
+    /// waits longer for them, or one after the other would be left behind where answers are slow.
     fn replace(&mut self) -> Result<()> {
-        *self = Self::start(&self.shared, &self.group, self.slot)?;
+        let patience = (self.patience * 2).min(self.shared.options.filling_timeout());
+        *self = Self { patience, ..Self::start(&self.shared, &self.group, self.slot)? };
         Ok(())
     }
 }

@@ -37,7 +37,7 @@ impl Failure {
         self.code().is_some_and(is_too_large)
     }
 
-    /// A record that the brokers take in no repetition.
+    /// A record that will be refused however often it is sent.
     pub(super) fn is_refused(&self) -> bool {
         self.code().is_some_and(is_refusal)
     }

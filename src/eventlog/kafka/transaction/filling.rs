@@ -24,7 +24,16 @@ const REASON: Duration = Duration::from_millis(250);
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// The library waits for a coordinator of the group that is gone until some connection comes or goes, as one that restarts does
 /// (librdkafka #5511): where a broker may be gone, and the records are there, a new producer finds the next one sooner.
-const GONE: Duration = Duration::from_secs(1);
+pub(super) const GONE: Duration = Duration::from_secs(1);
+
+/// Why it was not all written, and noted.
+pub(super) struct Unfilled {
+    pub(super) failure: Failure,
+    /// No record is left of which it is not known whether a broker has it. Its number would be given to another one, which a broker
+    /// that has the first takes for a repetition: it answers that it is written, and it is not. So another producer has to go on.
+    /// (The library makes the number a new one's in `rd_kafka_toppar_purge_queues`, and asks for no new epoch, 2.12.1.)
+    pub(super) is_written: bool,
+}
 
 /// What is under way.
 enum Part {
@@ -48,57 +57,56 @@ impl TransactionalProducer {
         outputs: &[NewRecord],
         offsets: TopicPartitionList,
         fence: impl FnOnce() -> eventlog::Result<ConsumerGroupMetadata>,
-    ) -> Result<Vec<Position>, Failure> {
+    ) -> Result<Vec<Position>, Unfilled> {
         let (timeout, noted) = (self.shared.options.filling_timeout(), offsets.count() == 0);
         let end = self.shared.clock.monotonic() + timeout;
-        let group = if noted { None } else { Some(fence().map_err(Failure::Ours)?) };
+        let mut progress = Progress { positions: None, noted, failure: None, end };
+        let unsent = |error| Unfilled { failure: Failure::Ours(error), is_written: true };
+        let group = if noted { None } else { Some(fence().map_err(unsent)?) };
         let (tell, told) = bounded(2);
         let delivered = {
             let tell = tell.clone();
             move |result| drop(tell.send(Part::Delivered(result)))
         };
         produce::send(&self.producer, &self.shared.topics, outputs, &self.waiting, Answered::AllOrNone, delivered)
-            .map_err(Failure::Ours)?;
-        if let Some(group) = group {
+            .map_err(unsent)?;
+        let offsets = |group| {
             self.begin(tell, move |producer| {
                 Part::Noted(producer.send_offsets_to_transaction(&offsets, &group, timeout))
-            })?;
-        }
+            })
+        };
         // every delivery is awaited before the commit, whose own flush would sleep
-        self.gather(&told, Progress { positions: None, noted, failure: None, end }, outputs)
+        let filled = group.map_or(Ok(()), offsets).and_then(|()| self.gather(&told, &mut progress, outputs));
+        match filled {
+            Ok(()) => Ok(progress.positions.unwrap_or_default()),
+            Err(failure) => Err(Unfilled { failure, is_written: progress.positions.is_some() }),
+        }
     }
 
-    fn gather(
-        &self,
-        told: &Receiver<Part>,
-        mut progress: Progress,
-        outputs: &[NewRecord],
-    ) -> Result<Vec<Position>, Failure> {
-        let doomed = self.producer.context().doomed();
-        loop {
-            let now = self.shared.clock.monotonic();
-            let left = progress.end.saturating_sub(now);
-            if left.is_zero() {
-                return Err(progress.failure());
-            }
+    fn gather(&self, told: &Receiver<Part>, progress: &mut Progress, outputs: &[NewRecord]) -> Result<(), Failure> {
+        let (clock, doomed) = (&self.shared.clock, self.producer.context().doomed());
+        while !(progress.noted && progress.positions.is_some()) {
+            let left = progress.end.saturating_sub(clock.monotonic());
             select! {
                 recv(told) -> part => match part {
-                    Ok(part) => progress.take(part, now)?,
-                    Err(_) => return Err(progress.failure()), // both were told, so nothing can tell more
+                    Ok(part) => progress.take(part, clock.monotonic())?,
+                    Err(_) => return Err(progress.failure()), // all is told, so nothing can tell more
                 },
-                recv(doomed) -> why => progress.fail(Failure::Doomed(why.unwrap_or_default()), now),
-                default(left.min(ASK_EVERY)) => if self.is_shaken() && progress.positions.is_none() {
-                    self.ask_for_leaders(outputs);
-                },
-            }
-            match progress.positions.take() {
-                Some(positions) if progress.noted => return Ok(positions),
-                positions => progress.positions = positions,
+                recv(doomed) -> why => progress.fail(Failure::Doomed(why.unwrap_or_default()), clock.monotonic()),
+                default(left.min(ASK_EVERY)) => {
+                    if left.is_zero() {
+                        return Err(progress.failure());
+                    }
+                    if self.is_shaken() && progress.positions.is_none() {
+                        self.ask_for_leaders(outputs);
+                    }
+                }
             }
             if progress.positions.is_some() && self.is_shaken() {
-                progress.end = progress.end.min(now + GONE);
+                progress.end = progress.end.min(clock.monotonic() + self.patience);
             }
         }
+        Ok(())
     }
 
     /// Whether a broker may be gone.
@@ -111,7 +119,8 @@ impl TransactionalProducer {
     fn ask_for_leaders(&self, outputs: &[NewRecord]) {
         let topics: BTreeSet<&str> = outputs.iter().map(|record| &*record.topic).collect();
         for topic in topics {
-            let _ = self.producer.client().fetch_metadata(Some(topic), ASK_EVERY); // the next time will do
+            // asked, and not waited for: the library reads the answer all the same
+            let _ = self.producer.client().fetch_metadata(Some(topic), Duration::ZERO);
         }
     }
 }
@@ -144,9 +153,9 @@ impl Progress {
     }
 
     /// What is to be said when the time is over.
-    fn failure(self) -> Failure {
+    fn failure(&mut self) -> Failure {
         let late = if self.positions.is_some() { Failure::Hangs } else { Failure::Late };
-        self.failure.unwrap_or(late)
+        self.failure.take().unwrap_or(late)
     }
 }
 

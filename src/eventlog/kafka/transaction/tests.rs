@@ -19,6 +19,8 @@ use crate::{
 #[test]
 fn a_transaction_that_can_only_be_aborted_is_aborted_at_once() {
     let cluster = cluster();
+    // both records are on their way before the first is answered
+    cluster.broker_round_trip_time(COORDINATOR, Duration::from_millis(200)).expect("a delay");
     let mut producer = producer(&cluster, Duration::from_hours(1));
     let mut commit = || producer.commit(&[record(), record()], TopicPartitionList::new(), || unreachable!());
     for (request, errors) in [
@@ -74,6 +76,25 @@ fn why_the_offsets_are_refused_is_told_whenever_the_records_are_written() {
     }
 }
 
+/// A broker may have what it did not answer for, and takes the next record of that number for a repetition.
+#[test]
+fn after_records_of_which_nobody_knows_another_producer_goes_on() {
+    let cluster = cluster();
+    let mut producer = producer(&cluster, Duration::from_secs(5));
+    let member = member(&cluster);
+    for (refused, delay) in [(&[][..], 5), (&[RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID], 2)] {
+        let before = producer.producer.clone();
+        cluster.request_errors(RDKafkaApiKey::TxnOffsetCommit, refused);
+        cluster.broker_round_trip_time(LEADER, Duration::from_secs(delay)).expect("a delay");
+        let outcome = read_and_write(&mut producer, &member);
+        assert!(matches!(outcome, Outcome::Aborted(_)), "{outcome:?}");
+        cluster.broker_round_trip_time(LEADER, Duration::ZERO).expect("a delay");
+        let after = read_and_write(&mut producer, &member);
+        assert!(matches!(after, Outcome::Committed(_)), "{after:?}");
+        assert!(!Arc::ptr_eq(&before, &producer.producer), "what it wrote may not be written");
+    }
+}
+
 /// One record, and how far was read.
 fn read_and_write(producer: &mut TransactionalProducer, member: &BaseConsumer) -> Outcome {
     let mut offsets = TopicPartitionList::new();
@@ -87,7 +108,9 @@ fn member(cluster: &MockCluster<'_, DefaultProducerContext>) -> BaseConsumer {
     config.create().expect("a consumer")
 }
 
-/// Of the partition; the other broker coordinates.
+/// Of group and transactions.
+const COORDINATOR: i32 = 1;
+/// Of the partition.
 const LEADER: i32 = 2;
 
 fn cluster() -> MockCluster<'static, DefaultProducerContext> {
@@ -95,7 +118,7 @@ fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     cluster.create_topic("t", 1, 1).expect("a topic");
     cluster.partition_leader("t", 0, Some(LEADER)).expect("a leader");
     for coordinator in [MockCoordinator::Group("g".into()), MockCoordinator::Transaction("g-0".into())] {
-        cluster.coordinator(coordinator, 1).expect("a coordinator");
+        cluster.coordinator(coordinator, COORDINATOR).expect("a coordinator");
     }
     cluster
 }
