@@ -29,9 +29,9 @@ pub(super) const GONE: Duration = Duration::from_secs(1);
 /// Why it was not all written, and noted.
 pub(super) struct Unfilled {
     pub(super) failure: Failure,
-    /// No record is left of which it is not known whether a broker has it. Its number would be given to another one, which a broker
-    /// that has the first takes for a repetition: it answers that it is written, and it is not. So another producer has to go on.
-    /// (The library makes the number a new one's in `rd_kafka_toppar_purge_queues`, and asks for no new epoch, 2.12.1.)
+    /// Whether all records are known to be written, or none was sent. Where it is not known of one, another producer has to go on: the
+    /// library would give its number to the next record (`rd_kafka_toppar_purge_queues`, 2.12.1), in the same epoch, and a broker that
+    /// has the first takes that for a repetition: it answers that it is written, and it is not.
     pub(super) is_written: bool,
 }
 
@@ -90,7 +90,13 @@ impl TransactionalProducer {
             select! {
                 recv(told) -> part => match part {
                     Ok(part) => progress.take(part, clock.monotonic())?,
-                    Err(_) => return Err(progress.failure()), // all is told, so nothing can tell more
+                    // all is told, but for what stands in the library's log
+                    Err(_) => {
+                        if let Ok(why) = doomed.try_recv() {
+                            progress.fail(Failure::Doomed(why), clock.monotonic());
+                        }
+                        return Err(progress.failure());
+                    }
                 },
                 recv(doomed) -> why => progress.fail(Failure::Doomed(why.unwrap_or_default()), clock.monotonic()),
                 default(left.min(ASK_EVERY)) => {
