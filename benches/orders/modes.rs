@@ -3,9 +3,10 @@
 use std::{net::IpAddr, path::Path, time::Duration};
 
 use encargo::bench::{
-    process::{Launch, Server, Usage},
+    process::{Launch, Server},
     scrape::Scrape,
     sink::Sink,
+    usage::Usage,
 };
 
 use crate::{desk, load, load_from, option, report, watch::watch};

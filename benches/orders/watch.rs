@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use encargo::bench::{
-    process::{Server, Usage, cpu_of_family},
+    process::Server,
     scrape::Scrape,
+    usage::{Usage, cpu_of_family},
 };
 
 use crate::option;

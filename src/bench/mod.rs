@@ -11,3 +11,4 @@ pub mod scrape;
 pub mod shop;
 pub mod sink;
 pub mod stats;
+pub mod usage;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::bench::process::Usage;
+use crate::bench::usage::Usage;
 
 /// Longest time that a flag takes: what begins now and lasts longer has no end that a clock could show.
 const LONGEST: Duration = Duration::from_hours(24 * 366);

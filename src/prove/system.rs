@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::plan::Strike;
-use crate::bench::process::{Launch, Server, Usage, complaint};
+use crate::bench::{
+    process::{Launch, Server, complaint},
+    usage::Usage,
+};
 
 /// How long nothing can be written.
 const FULL: Duration = Duration::from_secs(2);

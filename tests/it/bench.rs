@@ -15,9 +15,10 @@ use encargo::{
     audit::{self, Rules, Sources},
     bench::{
         load::{Arrivals, Customers, Load, Outcome, Pace, Profile, Progress, Schedule},
-        process::{Launch, Server, Usage},
+        process::{Launch, Server},
         sink::{Fault, Keep, Setup, Sink, Step, Trouble},
         stats::Summary,
+        usage::Usage,
     },
     domain::Flow,
     eventlog::sqlite::SqliteLog,

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     bench::{
         load::{Arrivals, Pace, Profile, Schedule},
-        process::Usage,
+        usage::Usage,
     },
     cli::{
         Settings,

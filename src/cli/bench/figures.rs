@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     audit::Event,
-    bench::{process::machine, stats::Summary},
+    bench::{stats::Summary, usage::machine},
 };
 
 /// A run of `encargo bench`.

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     bench::{
-        process::{Machine, machine},
         stats::Summary,
+        usage::{Machine, machine},
     },
     domain::Lang,
     pages::format,

@@ -23,8 +23,8 @@ use crate::{
     audit::Placed,
     bench::{
         load::{Customers, Outcome, Pace},
-        process::machine,
         stats::Summary,
+        usage::machine,
     },
     cli::{Settings, output::StatusLine},
     domain::Lang,

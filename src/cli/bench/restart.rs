@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Shared, customers, document::Document, figures::Verdict, measure::Trial, page, system::System};
 use crate::{
-    bench::{load::Pace, process::machine},
+    bench::{load::Pace, usage::machine},
     cli::{
         Settings,
         flags::{LogFlag, StoreFlag},

@@ -23,10 +23,7 @@ use super::{
 };
 use crate::{
     app::offline,
-    bench::{
-        load::Pace,
-        process::{complaint, machine},
-    },
+    bench::{load::Pace, process::complaint, usage::machine},
     cli::{
         Settings,
         flags::{LogFlag, MinInsyncFlag, ReplicationFlag, StoreFlag},

@@ -16,9 +16,10 @@ use crate::{
     audit::{self, Facts, Placed, Report, Rules, Sources},
     bench::{
         load::Customers,
-        process::{Launch, Server, Usage, cpu_of_family, idle},
+        process::{Launch, Server},
         scrape::{Ops, Scrape},
         sink::{Keep, Setup, Sink},
+        usage::{Usage, cpu_of_family, idle},
     },
     cli::{Settings, flags::Setting, open},
     config::{self, Config},
